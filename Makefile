@@ -1,0 +1,48 @@
+# Each target makes .venv if it is missing or older than the requirements, and runs. Needs Python >= 3.10 and make.
+PYTHON ?= python3
+JOBS ?= 2
+# One thread a worker: two workers with two threads each are slower on two cores than two with one.
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
+
+.PHONY: demo test test-slow lint format bench clean help
+
+help:
+	@echo "make demo       train a small model, make it forget a topic, show it (two minutes after the installation)"
+	@echo "make test       the test suite without the tests marked slow"
+	@echo "make test-slow  the tests marked slow"
+	@echo "make lint       ruff: rules and format"
+	@echo "make format     ruff: repair what can be repaired"
+	@echo "make bench      the benchmarks, one after the other"
+	@echo "make clean      remove .venv, caches and build folders"
+
+# The stamp is written last, so an interrupted installation is taken up again.
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	@echo "Making .venv with $$($(PYTHON) --version) and installing excise with its requirements (minutes, the first time)"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+demo: .venv/installed
+	@.venv/bin/excise demo
+
+test: .venv/installed
+	@$(PYTEST) -q -m "not slow"
+
+test-slow: .venv/installed
+	@$(PYTEST) -q -m slow
+
+lint: .venv/installed
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+format: .venv/installed
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: .venv/installed
+	@ls benchmarks/*.py > /dev/null
+	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis src/excise.egg-info
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,219 @@
+#!/usr/bin/env python
+"""Train a T5 to translate: a plain one from a config, a plain one that is there, or one with a codebook bottleneck.
+
+Models and data sets are Hub ids or local paths. A plain T5, from nothing:
+
+    python examples/train_translation.py --config_name t5-small --tokenizer_name t5-small \
+        --dataset_name opus_books --dataset_config en-fr --source en --target fr \
+        --do_train --do_eval --predict_with_generate --output_dir out/plain
+
+The same T5 with a codebook, jointly trained (CodeUnlearn, section 3.4):
+
+    python examples/train_translation.py --model_name_or_path out/plain --codebook \
+        --train_file train.parquet --validation_file validation.parquet \
+        --do_train --do_eval --predict_with_generate --output_dir out/codebook
+
+A run that was cut off goes on from its last checkpoint when the command is given again.
+"""
+
+import logging
+import os
+import random
+import sys
+from dataclasses import dataclass, field
+
+import torch
+from datasets import Dataset, DatasetDict, load_dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    DataCollatorForSeq2Seq,
+    HfArgumentParser,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from excise import (
+    BottleneckCallback,
+    CodebookSAEConfig,
+    CodebookT5Config,
+    CodebookT5ForConditionalGeneration,
+    initialize_codes,
+)
+from excise.metrics import Bleu
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Model to start from: Hub id or path."})
+    config_name: str | None = field(default=None, metadata={"help": "Train from nothing, a model of this config."})
+    config_overrides: str | None = field(
+        default=None, metadata={"help": "Changes to it, as `d_model=256,num_layers=4`."}
+    )
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's own."})
+
+
+@dataclass
+class CodebookArguments:
+    codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain T5."})
+    num_codes: int = field(default=25_000, metadata={"help": "Number of codes."})
+    top_s: int = field(default=8, metadata={"help": "Codes summed for each token, S."})
+    bottleneck_layers: list[int] = field(default_factory=lambda: [2], metadata={"help": "Encoder blocks, from 0."})
+    standardize: bool = field(default=True, metadata={"help": "Loss in units of variance; off: the paper's raw one."})
+    init_tokens: int = field(default=131_072, metadata={"help": "Tokens that the codes are initialised on."})
+    init_steps: int = field(default=200, metadata={"help": "Steps that train the bottleneck alone, at first."})
+    revive_every: int = field(default=500, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
+
+
+@dataclass
+class DataArguments:
+    dataset_name: str | None = field(default=None, metadata={"help": "Data set: Hub id or path."})
+    dataset_config: str | None = field(default=None, metadata={"help": "Its configuration, as `en-fr`."})
+    train_file: str | None = field(default=None, metadata={"help": "Parquet, JSON lines or CSV, in place of a name."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same, to evaluate on."})
+    exclude_rows: str | None = field(
+        default=None, metadata={"help": "Parquet with a column `row`: rows of the train split that are left out."}
+    )
+    keep_rows: str | None = field(
+        default=None, metadata={"help": "The same: rows that stay in when --max_train_samples draws."}
+    )
+    source: str = field(default="en", metadata={"help": "Key in `translation` to translate from."})
+    target: str = field(default="fr", metadata={"help": "Key in `translation` to translate to."})
+    source_prefix: str = field(default="", metadata={"help": "Put before each source text (T5: a task)."})
+    max_length: int = field(default=128, metadata={"help": "Tokens at which both sides are cut off."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows, drawn by seed."})
+    max_eval_samples: int | None = field(default=1000, metadata={"help": "Evaluate on so many rows, drawn by seed."})
+
+
+def load_splits(args: DataArguments, seed: int) -> DatasetDict:
+    if (args.dataset_name is None) == (args.train_file is None):
+        raise ValueError("Give either --dataset_name or --train_file.")
+    if args.train_file:
+        files = {"train": args.train_file} | ({"validation": args.validation_file} if args.validation_file else {})
+        kind = {"jsonl": "json"}.get(suffix := args.train_file.rsplit(".", 1)[-1], suffix)
+        splits = load_dataset(kind, data_files=files)
+    else:
+        splits = load_dataset(args.dataset_name, args.dataset_config)
+    if "validation" not in splits:
+        parts = splits["train"].train_test_split(0.1, seed=seed)
+        splits = DatasetDict(train=parts["train"], validation=parts["test"])
+
+    def listed(file):
+        return set(load_dataset("parquet", data_files=file, split="train")["row"]) if file else set()
+
+    rows = sorted(set(range(len(splits["train"]))) - listed(args.exclude_rows))
+    if args.max_train_samples is not None and args.max_train_samples < len(rows):
+        kept = listed(args.keep_rows).intersection(rows)
+        others = [row for row in rows if row not in kept]
+        rows = sorted([*kept, *random.Random(seed).sample(others, max(0, args.max_train_samples - len(kept)))])
+    splits["train"] = splits["train"].select(rows)
+    if args.max_eval_samples is not None and args.max_eval_samples < len(splits["validation"]):
+        splits["validation"] = splits["validation"].shuffle(seed=seed).select(range(args.max_eval_samples))
+    return splits
+
+
+def load_model(args: ModelArguments, codebook: CodebookArguments, tokenizer, resuming: bool):
+    """The model to train, and whether its codes are still to be initialised."""
+    if (args.model_name_or_path is None) == (args.config_name is None):
+        raise ValueError("Give either --model_name_or_path or --config_name.")
+    bottleneck = CodebookSAEConfig(num_codes=codebook.num_codes, top_s=codebook.top_s, standardize=codebook.standardize)
+    if args.config_name:
+        config = AutoConfig.from_pretrained(args.config_name)
+        if args.config_overrides:
+            config.update_from_string(args.config_overrides)
+        config.vocab_size = len(tokenizer)
+        if codebook.codebook:
+            settings = config.to_dict() | {"model_type": "codebook_t5", "architectures": None}
+            config = CodebookT5Config(**settings, bottleneck=bottleneck, bottleneck_layers=codebook.bottleneck_layers)
+        return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
+    config = AutoConfig.from_pretrained(args.model_name_or_path)
+    if codebook.codebook and not isinstance(config, CodebookT5Config):
+        model = CodebookT5ForConditionalGeneration.from_base(
+            args.model_name_or_path, bottleneck, codebook.bottleneck_layers, dtype=torch.float32
+        )
+        return model, not resuming
+    return AutoModelForSeq2SeqLM.from_pretrained(args.model_name_or_path, dtype=torch.float32), False
+
+
+def tokenize(dataset: Dataset, tokenizer, args: DataArguments) -> Dataset:
+    def rows(batch):
+        sources = [args.source_prefix + pair[args.source] for pair in batch["translation"]]
+        targets = [pair[args.target] for pair in batch["translation"]]
+        return tokenizer(sources, text_target=targets, max_length=args.max_length, truncation=True)
+
+    return dataset.map(rows, batched=True, remove_columns=dataset.column_names, desc="tokenising")
+
+
+def main():
+    parser = HfArgumentParser((ModelArguments, CodebookArguments, DataArguments, Seq2SeqTrainingArguments))
+    model_args, codebook_args, data_args, args = parser.parse_args_into_dataclasses()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    set_seed(args.seed)
+    if args.bf16 and not torch.cuda.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        logger.warning("This CPU has no fast bf16; training in fp32.")
+        args.bf16 = False
+        args.mixed_precision = "no"
+
+    args.generation_max_length = args.generation_max_length or data_args.max_length
+
+    checkpoint = args.resume_from_checkpoint
+    if checkpoint is None and args.do_train and os.path.isdir(args.output_dir):
+        checkpoint = get_last_checkpoint(args.output_dir)
+    if checkpoint:
+        logger.info("Going on from %s.", checkpoint)
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        model_args.tokenizer_name or model_args.model_name_or_path or model_args.config_name
+    )
+    splits = load_splits(data_args, args.seed)
+    model, new_codes = load_model(model_args, codebook_args, tokenizer, resuming=checkpoint is not None)
+    train, validation = (tokenize(splits[name], tokenizer, data_args) for name in ("train", "validation"))
+    if new_codes and args.do_train:
+        errors = initialize_codes(
+            model,
+            train,
+            tokenizer,
+            max_tokens=codebook_args.init_tokens,
+            steps=codebook_args.init_steps,
+            seed=args.seed,
+        )
+        logger.info("Codes initialised; unexplained variance by site: %s", errors)
+
+    def bleu(prediction):
+        # Generated rows and labels are padded with -100.
+        texts = [
+            tokenizer.batch_decode([[t for t in row if t >= 0] for row in ids], skip_special_tokens=True)
+            for ids in (prediction.predictions, prediction.label_ids)
+        ]
+        return {"bleu": Bleu().compute(predictions=texts[0], references=texts[1])["bleu"]}
+
+    has_codebook = isinstance(model, CodebookT5ForConditionalGeneration)
+    trainer = Seq2SeqTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=validation,
+        processing_class=tokenizer,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        compute_metrics=bleu if args.predict_with_generate else None,
+        callbacks=[BottleneckCallback(codebook_args.revive_every or None)] if has_codebook else None,
+    )
+    if args.do_train:
+        result = trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_model()
+        trainer.save_state()
+        trainer.log_metrics("train", result.metrics)
+        trainer.save_metrics("train", result.metrics)
+    if args.do_eval:
+        metrics = trainer.evaluate()
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Discrete bottlenecks: modules that pass all their input's information on as a few codes."""
+
+from excise.bottlenecks.codebook_sae import CodebookSAE, CodebookSAEOutput
+from excise.bottlenecks.configuration import CodebookSAEConfig
+
+__all__ = ["CodebookSAE", "CodebookSAEConfig", "CodebookSAEOutput"]

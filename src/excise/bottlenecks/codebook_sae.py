@@ -1,0 +1,137 @@
+"""A codebook inside a sparse autoencoder: CodeUnlearn's bottleneck (sections 3.1 to 3.4, appendix A)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from excise.bottlenecks.configuration import CodebookSAEConfig
+from excise.functional.lookup import sum_of_codes, top_codes
+from excise.functional.straight_through import straight_through
+
+
+@dataclass
+class CodebookSAEOutput(ModelOutput):
+    """
+    Args:
+        reconstruction (`torch.FloatTensor` of shape `(batch, seq, hidden_size)`): What is passed on, eq. 5.
+        codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding.
+        reconstruction_error (`torch.FloatTensor` of shape `(batch, seq)`): Squared error of each token, in units of
+            the variance measured on data (`standardize=True`) or raw (eq. 6); 0 at padding.
+        l1 (`torch.FloatTensor` of shape `(batch, seq)`): L1 norm of each token's selected codes, eq. 7; 0 at padding.
+        loss (`torch.FloatTensor` of shape `()`): Weighted sum of both, mean over tokens, eq. 7.
+    """
+
+    reconstruction: Tensor | None = None
+    codes: Tensor | None = None
+    reconstruction_error: Tensor | None = None
+    l1: Tensor | None = None
+    loss: Tensor | None = None
+
+
+class CodebookSAE(PreTrainedModel):
+    """Passes each activation on as the decoded sum of its `top_s` most similar codes, and as nothing else.
+
+    A masked code keeps its row and can come back; a deleted code's row is zero. Neither is ever selected: the
+    persistent buffer `live` is saved and loaded with the weights.
+    """
+
+    config_class = CodebookSAEConfig
+    base_model_prefix = "bottleneck"
+    main_input_name = "hidden_states"
+
+    def __init__(self, config: CodebookSAEConfig):
+        super().__init__(config)
+        if config.hidden_size is None:
+            raise ValueError("`hidden_size` is not set; give CodebookSAEConfig the width of the activations.")
+        code_dim = config.code_dim or config.hidden_size
+        self.encoder = nn.Linear(config.hidden_size, code_dim)
+        self.layer_norm = nn.LayerNorm(code_dim, eps=config.layer_norm_eps)
+        self.codebook = nn.Parameter(torch.empty(config.num_codes, code_dim))
+        self.decoder = nn.Linear(code_dim, config.hidden_size)
+        self.register_buffer("mean", torch.zeros(config.hidden_size))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("live", torch.ones(config.num_codes, dtype=torch.bool))
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        # Only functions of transformers' `init`, which skip what a checkpoint has already filled: an in-place write
+        # here would clear a loaded mask.
+        if module is not self:
+            return
+        init.kaiming_uniform_(self.encoder.weight, nonlinearity="relu")
+        init.zeros_(self.encoder.bias)
+        init.ones_(self.layer_norm.weight)
+        init.zeros_(self.layer_norm.bias)
+        init.normal_(self.codebook, std=self.config.top_s**-0.5)  # so that a sum of S has the layer norm's scale
+        init.kaiming_uniform_(self.decoder.weight, nonlinearity="linear")
+        init.zeros_(self.decoder.bias)
+        init.zeros_(self.mean)
+        init.ones_(self.scale)
+        init.ones_(self.live)
+
+    def encode(self, hidden_states: Float[Tensor, "*tokens hidden_size"]) -> Float[Tensor, "*tokens code_dim"]:
+        """What the codes are compared with: the standardised activation through linear, ReLU and layer norm (eq. 4)."""
+        standardized = (hidden_states.float() - self.mean.float()) / self.scale.float()
+        return self.layer_norm(torch.relu(self.encoder(standardized.to(self.dtype))))
+
+    def select(
+        self, features: Float[Tensor, "*tokens code_dim"], top_s: int | None = None
+    ) -> Int64[Tensor, "*tokens top_s"]:
+        """The live codes most similar to encoded activations, best first (eqs. 1 and 2)."""
+        codes = top_codes(features.flatten(0, -2), self.codebook, top_s or self.config.top_s, self.live)
+        return codes.unflatten(0, features.shape[:-1])
+
+    def forward(
+        self,
+        hidden_states: Float[Tensor, "batch seq hidden_size"],
+        attention_mask: Bool[Tensor, "batch seq"] | Int64[Tensor, "batch seq"] | None = None,
+    ) -> CodebookSAEOutput:
+        """Replaces activations by what their codes say of them.
+
+        Args:
+            hidden_states: activations, `(batch, seq, hidden_size)`.
+            attention_mask: 0 or False at padding, which then counts in no loss and has code -1.
+        """
+        features = self.encode(hidden_states)
+        codes = self.select(features)
+        flat = codes.flatten(0, -2)
+        summed = sum_of_codes(flat, self.codebook).view_as(features)
+        decoded = self.decoder(straight_through(summed, features)).float()
+        reconstruction = decoded * self.scale.float() + self.mean.float()
+
+        target = hidden_states.detach() if self.config.detach_target else hidden_states
+        error = (target.float() - reconstruction).square()
+        if self.config.standardize:
+            error = error.mean(-1) / self.scale.float().square()
+        else:
+            error = error.sum(-1)
+        # One norm a code, looked up: the same as, and less memory than, the norms of every selected vector.
+        l1 = self.codebook.float().abs().sum(-1)[codes].sum(-1)
+
+        tokens = error.numel()
+        if attention_mask is not None:
+            padding = ~attention_mask.bool()
+            codes = codes.masked_fill(padding[..., None], -1)
+            error = error.masked_fill(padding, 0)
+            l1 = l1.masked_fill(padding, 0)
+            tokens = (~padding).sum().clamp_min(1)
+        return CodebookSAEOutput(
+            reconstruction=reconstruction.to(hidden_states.dtype),
+            codes=codes,
+            reconstruction_error=error,
+            l1=l1,
+            loss=self.penalty(error, l1).sum() / tokens,
+        )
+
+    def penalty(self, reconstruction_error: Tensor, l1: Tensor) -> Tensor:
+        """The codebook loss of each token, eq. 7."""
+        return self.config.reconstruction_weight * reconstruction_error + self.config.l1_weight * l1
+
+
+__all__ = ["CodebookSAE", "CodebookSAEOutput"]

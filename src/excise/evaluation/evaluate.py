@@ -1,0 +1,132 @@
+"""Generate and score a topic's held-out sets before and after, and under the controls."""
+
+from collections.abc import Iterable, Sequence
+
+from evaluate import Metric
+from transformers import PreTrainedModel
+
+from excise.evaluation.generation import generate_texts
+from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
+from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
+from excise.profiling import profile
+from excise.selection import Selection, random_like
+from excise.topics import TopicSets, topic_words
+from excise.unlearner import Unlearner
+
+SETS = ("heldout", "heldout_retain")
+
+
+def evaluate(
+    unlearner: Unlearner,
+    topic: TopicSets,
+    *,
+    selection: Selection | None = None,
+    words: Iterable[str] | None = None,
+    reference_model: PreTrainedModel | None = None,
+    metrics: Sequence[Metric] = (),
+    num_beams: int = 1,
+    max_new_tokens: int = 128,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> Evaluation:
+    """Generates a topic's held-out sets before and after, and under the controls, and scores them.
+
+    The model is left as it was. "After" is the model as it is now, with its masks; or, given a selection, the model
+    with those codes masked for a trial. Once codes are deleted there is no "before" and no random control: evaluate
+    while they are masked.
+
+    Args:
+        unlearner: the model and its ledger.
+        topic: sets with references; `target`, `control` and `retain` are not scored.
+        selection: codes to try; those in the ledger if not given.
+        words: the topic's words in the language of the references; found on target and retain if not given.
+        reference_model: one that never saw the topic, or the paper's zero-shot model; for normalised drops.
+        metrics: more metrics, such as `Meteor()`; their numbers are added to the scores.
+        num_beams: 1 is greedy.
+        max_new_tokens: length at which an output is cut off.
+        batch_size: sentences a batch.
+        seed: of the random codes.
+        progress: show progress bars.
+
+    Raises:
+        ValueError: if the sets have no references, or no word of the references goes with the topic.
+    """
+    if topic.reference is None:
+        raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")
+    words = tuple(words) if words is not None else topic_words(topic)
+    if not words:
+        raise ValueError(f"No word of the references goes with {topic.name!r} for sure. Give `words` by hand.")
+    scorer = _Scorer(topic, words, metrics)
+
+    def outputs(model, condition):
+        options = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
+        return {
+            name: generate_texts(
+                model, unlearner.tokenizer, scorer.texts[name], **options, progress=condition if progress else None
+            )
+            for name in SETS
+        }
+
+    ledger = unlearner.ledger
+    deleted = any(request.kind == "delete" for request in ledger.requests)
+    if selection is None:
+        selection = Selection({site: ledger.removed(site) for site in unlearner.sites})
+    generated = {}
+    with unlearner.without_masks():
+        if not deleted:
+            generated[BEFORE] = outputs(unlearner.model, BEFORE)
+        with unlearner.trial(selection):
+            generated[AFTER] = outputs(unlearner.model, AFTER)
+        if not deleted and len(selection):
+            with unlearner.trial(_random_codes(unlearner, topic, selection, seed, progress)):
+                generated[RANDOM] = outputs(unlearner.model, RANDOM)
+    if reference_model is not None:
+        generated[REFERENCE] = outputs(reference_model, REFERENCE)
+    return Evaluation(
+        topic=topic.name,
+        words=words,
+        removed=len(selection),
+        scores={condition: scorer.scores(sets) for condition, sets in generated.items()},
+        outputs=generated,
+        texts=scorer.texts,
+        references=scorer.references,
+        settings={"seed": seed, "num_beams": num_beams, "max_new_tokens": max_new_tokens, "data": topic.digest()},
+    )
+
+
+def _random_codes(unlearner, topic, selection, seed, progress) -> Selection:
+    """As many live codes as were selected, of like frequency on the retain set."""
+    top_s = max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
+    usage = profile(unlearner.model, unlearner.tokenizer, topic.retain, max_top_s=top_s, progress=progress)
+    frequency = {site: counts.example_counts(top_s).numpy() for site, counts in usage.items()}
+    live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in unlearner.sites.items()}
+    return random_like(selection, frequency, live, seed)
+
+
+class _Scorer:
+    """The scores of a topic's held-out sets."""
+
+    def __init__(self, topic: TopicSets, words: tuple[str, ...], metrics: Sequence[Metric]):
+        self.texts = {name: list(getattr(topic, name)["text"]) for name in SETS}
+        self.references = {name: list(getattr(topic, name)["reference"]) for name in SETS}
+        self.words = words
+        self.metrics = [Bleu(), Chrf(), *metrics]
+
+    def scores(self, outputs: dict[str, list[str]]) -> dict[str, dict]:
+        scores = {name: self._all_metrics(outputs[name], self.references[name]) for name in SETS}
+        rest, rest_references = (
+            [rest_of_sentence(text, self.words) for text in texts]
+            for texts in (outputs["heldout"], self.references["heldout"])
+        )
+        scores["heldout"]["rest_bleu"] = Bleu().compute(predictions=rest, references=rest_references)["bleu"]
+        scores["heldout"] |= TopicRecall(self.words).compute(
+            predictions=outputs["heldout"], references=self.references["heldout"]
+        )
+        return scores
+
+    def _all_metrics(self, predictions: list[str], references: list[str]) -> dict:
+        scores = {}
+        for metric in self.metrics:
+            scores |= metric.compute(predictions=predictions, references=references)
+        return scores

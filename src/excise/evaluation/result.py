@@ -1,0 +1,122 @@
+"""The scores and outputs of an evaluation, as a table that prints and a record that is kept."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from excise.files import new_file
+from excise.functional.scores import normalized_drop
+
+# Conditions under which the sets were generated.
+BEFORE, AFTER, RANDOM, REFERENCE = "before", "after", "random codes", "reference model"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a topic's sentences and others come out under each condition.
+
+    Conditions are `"before"` (masks lifted), `"after"`, `"random codes"` (as many live codes of like frequency masked
+    in place of the selected ones) and `"reference model"` (one that never saw the topic). Sets are `"heldout"`
+    (D'_T) and `"heldout_retain"` (D_R).
+
+    Attributes:
+        topic: the topic in words.
+        words: its words in the language of the references, which topic recall looks for.
+        removed: number of removed codes.
+        scores: `scores[condition][set][metric]`.
+        outputs: `outputs[condition][set]`, generated texts.
+        texts: `texts[set]`, what they were generated from.
+        references: `references[set]`, what they should be.
+        settings: seed and decoding.
+    """
+
+    topic: str
+    words: tuple[str, ...]
+    removed: int
+    scores: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    outputs: Mapping[str, Mapping[str, list[str]]]
+    texts: Mapping[str, list[str]]
+    references: Mapping[str, list[str]]
+    settings: Mapping[str, Any]
+
+    def relative_drop(self, metric: str = "bleu", dataset: str = "heldout_retain", condition: str = AFTER) -> float:
+        """The share of a score before that is gone: (before - after) / before."""
+        before, after = (self._score(c, dataset, metric) for c in (BEFORE, condition))
+        return (before - after) / before if before else float("nan")
+
+    def normalized_drop(self, metric: str = "bleu", dataset: str = "heldout", condition: str = AFTER) -> float:
+        """A drop in units of what the model knows and the reference model does not (CodeUnlearn, section 3.7).
+
+        0 is the model before, 1 the reference model.
+        """
+        return float(
+            normalized_drop(
+                self._score(condition, dataset, metric),
+                zero_shot=self._score(REFERENCE, dataset, metric),
+                codebook=self._score(BEFORE, dataset, metric),
+            )
+        )
+
+    def examples(self, count: int = 5, dataset: str = "heldout") -> list[dict[str, str]]:
+        """Sentences whose output changed, in the order of the set: text, reference, before and after."""
+        rows = zip(
+            self.texts[dataset],
+            self.references[dataset],
+            self.outputs[BEFORE][dataset],
+            self.outputs[AFTER][dataset],
+            strict=True,
+        )
+        names = ("text", "reference", BEFORE, AFTER)
+        return [dict(zip(names, row, strict=True)) for row in rows if row[2] != row[3]][:count]
+
+    def _score(self, condition: str, dataset: str, metric: str) -> float:
+        try:
+            return self.scores[condition][dataset][metric]
+        except KeyError:
+            raise ValueError(
+                f"There is no {metric!r} of {dataset!r} {condition!r}; conditions evaluated: {list(self.scores)}."
+            ) from None
+
+    def __str__(self) -> str:
+        sizes = {name: len(texts) for name, texts in self.texts.items()}
+        lines = [
+            f"Topic {self.topic!r}: {self.removed} codes removed. {sizes['heldout']} held-out sentences with the topic, "
+            f"{sizes['heldout_retain']} without.",
+            f"{'':16} | {'with the topic':^52} | {'without':^13}",
+            f"{'':16} | {'BLEU':>6} {'chrF':>6} {'rest BLEU':>9}   {'topic recall (95 %)':<26} | {'BLEU':>6} {'chrF':>6}",
+        ]
+        for condition, sets in self.scores.items():
+            topic, retain = sets["heldout"], sets["heldout_retain"]
+            recall = "-"
+            if "recall" in topic:
+                recall = f"{topic['recall']:.3f} [{topic['low']:.3f}, {topic['high']:.3f}] of {topic['total']}"
+            lines.append(
+                f"{condition:16} | {topic['bleu']:6.1f} {topic['chrf']:6.1f} {topic['rest_bleu']:9.1f}   {recall:<26} | "
+                f"{retain['bleu']:6.1f} {retain['chrf']:6.1f}"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return asdict(self)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes everything to a JSON file."""
+        with new_file(path) as partial:
+            partial.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Evaluation":
+        """What `save` wrote.
+
+        Raises:
+            ValueError: if the file is of another kind.
+        """
+        try:
+            state = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls(**state | {"words": tuple(state["words"])})
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is no evaluation that `Evaluation.save` wrote: {error!r}.") from error

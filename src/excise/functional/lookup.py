@@ -1,0 +1,58 @@
+"""Which codes a vector selects: the S most similar live ones (CodeUnlearn, section 3.1)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+# Similarities held at once: 8M in fp32 is 32 MiB, whatever the batch and the number of codes.
+MAX_SIMILARITIES = 2**23
+
+
+@torch.no_grad()
+def top_codes(
+    queries: Float[Tensor, "tokens dim"],
+    codebook: Float[Tensor, "num_codes dim"],
+    top_s: int,
+    live: Bool[Tensor, "num_codes"],
+    max_similarities: int = MAX_SIMILARITIES,
+) -> Int64[Tensor, "tokens top_s"]:
+    """The `top_s` live codes most similar to each query by cosine, best first (eqs. 1 and 2).
+
+    Similarities are computed in fp32 whatever the inputs' dtype (bf16 changes up to 2 % of the selections) and in
+    chunks of queries, so that no more than `max_similarities` of them exist at a time.
+
+    Args:
+        queries: activations to look up.
+        codebook: one code vector a row.
+        top_s: how many codes to select; at most the number of live codes.
+        live: False for codes that are masked or deleted. Those have similarity -inf, zeroed rows included.
+        max_similarities: bound on the similarities held at once.
+
+    Example:
+        >>> codebook = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> top_codes(torch.tensor([[2.0, 0.1]]), codebook, 2, torch.tensor([True, True, True])).tolist()
+        [[0, 2]]
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        codebook = codebook.float()
+        # The query's own norm does not change the order. A live code of norm zero has similarity 0.
+        weight = torch.linalg.vector_norm(codebook, dim=1).clamp_min(torch.finfo(torch.float32).tiny).reciprocal()
+        rows = max(1, max_similarities // len(codebook))
+        selected = []
+        for chunk in queries.float().split(rows):
+            similarities = (chunk @ codebook.T).mul_(weight).masked_fill_(~live, float("-inf"))
+            selected.append(similarities.topk(top_s, dim=1).indices)
+    return torch.cat(selected) if selected else queries.new_empty((0, top_s), dtype=torch.int64)
+
+
+def sum_of_codes(
+    codes: Int64[Tensor, "tokens top_s"], codebook: Float[Tensor, "num_codes dim"]
+) -> Float[Tensor, "tokens dim"]:
+    """The sum of the selected code vectors (eq. 3); its gradient reaches the selected rows only.
+
+    Example:
+        >>> sum_of_codes(torch.tensor([[0, 1]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])).tolist()
+        [[1.0, 2.0]]
+    """
+    return F.embedding_bag(codes, codebook, mode="sum")

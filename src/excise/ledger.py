@@ -1,0 +1,177 @@
+"""The record of what was forgotten. It is saved in the model's config and decides what its masks must be."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from excise.bottlenecks import CodebookSAE
+
+VERSION = 1
+
+
+class MaskMismatchError(ValueError):
+    """A model's masks are not those that its ledger tells of."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to forget.
+
+    Args:
+        id: number of the request in its ledger, from 1.
+        kind: `"mask"` (can be undone) or `"delete"` (cannot).
+        topic: what was to be forgotten, in words.
+        codes: the removed codes by site.
+        thresholds: how they were selected.
+        data: digests of the sets that they were selected on.
+        created: time of the request, UTC, ISO 8601.
+        undone: time at which it was undone, or `None` while it is in force.
+    """
+
+    id: int
+    kind: str
+    topic: str
+    codes: dict[str, tuple[int, ...]]
+    thresholds: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    undone: str | None = None
+
+    @property
+    def num_codes(self) -> int:
+        """Number of removed codes over all sites."""
+        return sum(len(codes) for codes in self.codes.values())
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All requests to a model, in order. Each change gives a new ledger."""
+
+    requests: tuple[Request, ...] = ()
+
+    def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
+        """A ledger with one more request."""
+        codes = {site: tuple(sorted(int(code) for code in ids)) for site, ids in codes.items()}
+        request = Request(len(self.requests) + 1, kind, topic, codes, created=_now(), **details)
+        return Ledger((*self.requests, request))
+
+    def undo(self, request_id: int) -> "Ledger":
+        """A ledger in which a mask is no longer in force.
+
+        Raises:
+            ValueError: if there is no such request, it is a deletion, or it is undone already.
+        """
+        known = {request.id: request for request in self.requests}
+        if request_id not in known:
+            raise ValueError(f"There is no request {request_id}; the ledger has {sorted(known) or 'none'}.")
+        request = known[request_id]
+        if request.kind == "delete":
+            raise ValueError(f"Request {request_id} ({request.topic}) deleted its codes; a deletion cannot be undone.")
+        if request.undone:
+            raise ValueError(f"Request {request_id} ({request.topic}) was undone already, at {request.undone}.")
+        known[request_id] = replace(request, undone=_now())
+        return Ledger(tuple(known.values()))
+
+    def removed(self, site: str, kinds: tuple[str, ...] = ("mask", "delete")) -> list[int]:
+        """The codes of a site that requests in force have removed."""
+        in_force = (r for r in self.requests if not r.undone and r.kind in kinds)
+        return sorted({code for request in in_force for code in request.codes.get(site, ())})
+
+    def live(self, sites: Mapping[str, CodebookSAE]) -> dict[str, Tensor]:
+        """The mask that each site must have, `(num_codes,)`, False where a code is removed.
+
+        Raises:
+            ValueError: if a request names a site or a code that there is not, or leaves a site fewer live codes than
+                it selects for a token.
+        """
+        named = {site for request in self.requests for site in request.codes}
+        if named - sites.keys():
+            raise ValueError(
+                f"The model has bottlenecks at {sorted(sites)}, but codes of {sorted(named - sites.keys())} are named."
+            )
+        masks = {}
+        for site, bottleneck in sites.items():
+            removed, (num_codes, top_s) = self.removed(site), (bottleneck.config.num_codes, bottleneck.config.top_s)
+            if removed and not 0 <= removed[0] <= removed[-1] < num_codes:
+                raise ValueError(f"{site} has codes 0 to {num_codes - 1}; {removed[0]} to {removed[-1]} are named.")
+            if num_codes - len(removed) < top_s:
+                raise ValueError(
+                    f"{num_codes - len(removed)} of {num_codes} codes would stay live at {site}, fewer than the "
+                    f"{top_s} that each token needs. Select fewer codes, or undo an earlier request."
+                )
+            masks[site] = torch.ones(num_codes, dtype=torch.bool)
+            masks[site][removed] = False
+        return masks
+
+    def to_dict(self, sites: Mapping[str, CodebookSAE]) -> dict[str, Any] | None:
+        """JSON for the model's config, with the digest of the masks; `None` where nothing was ever asked for."""
+        if not self.requests:
+            return None
+        requests = [asdict(r) | {"codes": {site: list(ids) for site, ids in r.codes.items()}} for r in self.requests]
+        return {"version": VERSION, "requests": requests, "digest": digest(self.live(sites))}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any] | None) -> "Ledger":
+        """Reads a ledger from a model's config.
+
+        Raises:
+            ValueError: if a newer excise wrote it, or it is no ledger.
+        """
+        if state is None:
+            return cls()
+        if state.get("version", 0) > VERSION:
+            raise ValueError(f"The ledger has version {state['version']}; this excise reads up to {VERSION}. Update it.")
+        try:
+            return cls(
+                tuple(
+                    Request(**r | {"codes": {site: tuple(ids) for site, ids in r["codes"].items()}})
+                    for r in state["requests"]
+                )
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"The model's config holds no readable ledger under `unlearning`: {error!r}.") from error
+
+
+def digest(live: Mapping[str, Tensor]) -> str:
+    """SHA-256 of masks: of each site's name and removed codes."""
+    removed = {site: (~mask).nonzero().flatten().tolist() for site, mask in live.items()}
+    return hashlib.sha256(json.dumps(removed, sort_keys=True).encode()).hexdigest()
+
+
+def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, CodebookSAE]) -> None:
+    """Makes sure that a model's masks and erased rows are those its ledger tells of: a mask fails closed.
+
+    Args:
+        state: the ledger in the model's config, `None` for a model that was never asked to forget.
+        sites: its bottlenecks.
+
+    Raises:
+        MaskMismatchError: if they are not.
+    """
+    try:
+        ledger = Ledger.from_dict(state)
+        expected = ledger.live(sites)
+    except ValueError as error:
+        raise MaskMismatchError(f"The ledger does not fit the model: {error}") from error
+    actual = {site: bottleneck.live.cpu() for site, bottleneck in sites.items()}
+    for site, mask in actual.items():
+        if not torch.equal(mask, expected[site]):
+            raise MaskMismatchError(
+                f"{site} has {int((~mask).sum())} removed codes, its ledger tells of {int((~expected[site]).sum())}, "
+                f"and they differ at {int((mask != expected[site]).sum())}: the checkpoint was changed after it was "
+                "written, or its files are of two models. Load an unchanged copy."
+            )
+        if torch.count_nonzero(sites[site].codebook[ledger.removed(site, kinds=("delete",))]):
+            raise MaskMismatchError(f"The ledger says that codes of {site} were deleted, but their rows are not zero.")
+    if state is not None and state.get("digest") != digest(actual):
+        raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,40 @@
+"""chrF."""
+
+from typing import Any
+
+from sacrebleu.metrics import CHRF
+
+from excise.metrics.base import TextMetric
+from excise.metrics.bleu import streams
+
+
+class Chrf(TextMetric):
+    """Corpus chrF, 0 to 100, exactly sacrebleu's: an F-score of character n-grams.
+
+    `compute` gives `chrf` and `chrf_signature`, which holds everything needed to reproduce the number.
+
+    Args:
+        word_order: longest word n-gram that counts too; 0 is chrF, 2 is chrF++.
+        lowercase: whether case is ignored.
+        **options: see `TextMetric`.
+
+    Example:
+        >>> result = Chrf().compute(predictions=["le professeur parle"], references=["le professeur parle"])
+        >>> result["chrf"]
+        100.0
+
+    Source: Popović (2015), *chrF: character n-gram F-score*.
+    """
+
+    about = "Corpus chrF, 0 to 100 (sacrebleu)."
+    source = "Popović (2015), chrF; Post (2018), sacreBLEU"
+
+    def __init__(self, word_order: int = 0, lowercase: bool = False, **options: Any):
+        super().__init__(**options)
+        self.word_order = word_order
+        self.lowercase = lowercase
+
+    def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
+        chrf = CHRF(word_order=self.word_order, lowercase=self.lowercase)
+        score = chrf.corpus_score(predictions, streams(references)).score
+        return {"chrf": score, "chrf_signature": str(chrf.get_signature())}

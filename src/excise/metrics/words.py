@@ -1,0 +1,90 @@
+"""The words of a text, and a topic's words among them."""
+
+import unicodedata
+from collections.abc import Iterable
+
+import regex
+
+# The regex package counts combining marks as part of a word, as Unicode does and the standard library does not.
+WORD = regex.compile(r"\w+")
+WORD_OR_MARK = regex.compile(r"\w+|[^\w\s]")
+SPACE_LEFT_BEHIND = regex.compile(r"\s{2,}")
+
+Phrase = tuple[str, ...]
+
+
+def tokens(text: str) -> list[str]:
+    """Words and punctuation marks in order, for metrics that compare words.
+
+    An apostrophe stands alone, so that an elided article does not hide its noun; its two shapes are the same.
+
+    Example:
+        >>> tokens("L’amour, c'est tout.")
+        ['L', "'", 'amour', ',', 'c', "'", 'est', 'tout', '.']
+    """
+    return WORD_OR_MARK.findall(unicodedata.normalize("NFC", text).replace("’", "'"))
+
+
+def phrases(words: Iterable[str]) -> dict[Phrase, str]:
+    """Topic words as tuples of folded words ("petit pain" has two), each with the way it was first written.
+
+    Raises:
+        ValueError: a single string, no words, or an entry without a letter or digit.
+    """
+    if isinstance(words, str):
+        raise ValueError(f"words is the string {words!r}: expected a list of words, for example [{words!r}].")
+    found: dict[Phrase, str] = {}
+    for word in words:
+        phrase = tuple(folded for folded, _, _ in _folded(word)) if isinstance(word, str) else ()
+        if not phrase:
+            raise ValueError(f"words holds {word!r}: expected a str with at least one letter or digit.")
+        found.setdefault(phrase, word)
+    if not found:
+        raise ValueError("words is empty: expected at least one of the topic's words.")
+    return found
+
+
+def spans(text: str, topic: Iterable[Phrase]) -> dict[Phrase, list[tuple[int, int]]]:
+    """Where each phrase stands in a text, as [start, end) characters. Phrases that are not there have no entry.
+
+    Words match whole and without regard to case. Apostrophes and hyphens end a word: *amour* is found in *l'amour*,
+    but not in *amours*. A language written without spaces between its words needs a tokeniser before this.
+    """
+    text_words = _folded(text)
+    found: dict[Phrase, list[tuple[int, int]]] = {}
+    for phrase in topic:
+        for first in range(len(text_words) - len(phrase) + 1):
+            window = text_words[first : first + len(phrase)]
+            if all(folded == wanted for (folded, _, _), wanted in zip(window, phrase, strict=True)):
+                found.setdefault(phrase, []).append((window[0][1], window[-1][2]))
+    return found
+
+
+def rest_of_sentence(text: str, words: Iterable[str]) -> str:
+    """A text without the topic's words, to score what is left of a sentence by itself.
+
+    Punctuation stays, an elided article too; the double space that a word leaves behind does not.
+
+    Args:
+        text: a sentence.
+        words: the topic's words, matched whole and without regard to case.
+
+    Raises:
+        ValueError: no words were given, or one of them is not a word.
+
+    Example:
+        >>> rest_of_sentence("Le professeur parle de l'amour.", ["professeur", "amour"])
+        "Le parle de l'."
+    """
+    taken = spans(text, phrases(words))
+    kept = list(text)
+    for start, end in (span for places in taken.values() for span in places):
+        kept[start:end] = [""] * (end - start)
+    return SPACE_LEFT_BEHIND.sub(" ", "".join(kept)).strip() if taken else text
+
+
+def _folded(text: str) -> list[tuple[str, int, int]]:
+    return [
+        (unicodedata.normalize("NFC", unicodedata.normalize("NFC", match[0]).casefold()), match.start(), match.end())
+        for match in WORD.finditer(text)
+    ]

@@ -1,0 +1,1 @@
+"""Transformers models with bottlenecks, one folder each."""

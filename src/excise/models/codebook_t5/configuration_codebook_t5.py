@@ -1,0 +1,54 @@
+"""The configuration of a T5 with codebook bottlenecks."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import T5Config
+
+from excise.bottlenecks.configuration import CodebookSAEConfig
+
+
+@strict
+class CodebookT5Config(T5Config):
+    r"""
+    A [`~transformers.T5Config`] with bottlenecks. All other arguments are T5's.
+
+    Args:
+        bottleneck (`CodebookSAEConfig` or `dict`, *optional*): Settings of every bottleneck; the paper's if not given.
+        bottleneck_layers (`list[int]`, defaults to `(2,)`): Encoder blocks, counted from 0, that get a bottleneck
+            after self-attention and residual and before the feed-forward. The paper's third layer is block 2.
+        unlearning (`dict`, *optional*): The ledger of what was forgotten. Written by [`Unlearner`], not by hand.
+    """
+
+    model_type = "codebook_t5"
+    sub_configs = {"bottleneck": CodebookSAEConfig}
+    keys_to_ignore_at_inference = ["past_key_values", "task_loss", "reconstruction_loss", "l1_loss", "codes"]
+
+    bottleneck: dict | CodebookSAEConfig | None = None
+    bottleneck_layers: list[int] | tuple[int, ...] = (2,)
+    unlearning: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs):
+        if not isinstance(self.bottleneck, CodebookSAEConfig):
+            self.bottleneck = CodebookSAEConfig(**(self.bottleneck or {}))
+        if self.bottleneck.hidden_size is None:
+            self.bottleneck.hidden_size = self.d_model
+        self.bottleneck_layers = sorted(self.bottleneck_layers)
+        super().__post_init__(**kwargs)
+
+    def validate_bottleneck(self):
+        """Refuse sites that the model does not have and activations of another width."""
+        layers = self.bottleneck_layers
+        if not layers or len(set(layers)) != len(layers) or not all(0 <= i < self.num_layers for i in layers):
+            raise ValueError(
+                f"`bottleneck_layers` is {list(layers)}; it must name one or more different encoder blocks, from 0 to "
+                f"{self.num_layers - 1} in this model."
+            )
+        if self.bottleneck.hidden_size != self.d_model:
+            raise ValueError(
+                f"The bottleneck's `hidden_size` is {self.bottleneck.hidden_size}, but the model's `d_model` is "
+                f"{self.d_model}. Leave `hidden_size` out to have it filled in."
+            )
+
+
+__all__ = ["CodebookT5Config"]

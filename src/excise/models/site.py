@@ -1,0 +1,52 @@
+"""The place in a model where a bottleneck sits."""
+
+from torch import Tensor, nn
+
+from excise.bottlenecks import CodebookSAE, CodebookSAEConfig
+from excise.trace import current_trace
+
+
+class BottleneckSite:
+    """Mixed into a layer whose output goes through a bottleneck. `site` is the name it goes by everywhere."""
+
+    site: str
+    bottleneck: nn.Module
+
+    def attach(self, site: str, config: CodebookSAEConfig) -> None:
+        """Puts a new bottleneck at the end of this layer."""
+        self.site = site
+        self.bottleneck = CodebookSAE(config)
+
+    def pass_through_bottleneck(self, hidden_states: Tensor) -> Tensor:
+        """What the bottleneck lets through; its whole output goes to the open trace."""
+        trace = current_trace()
+        output = self.bottleneck(hidden_states, attention_mask=trace.attention_mask)
+        trace.outputs[self.site] = output
+        return output.reconstruction
+
+
+def bottleneck_copies(model: nn.Module) -> dict[str, list[CodebookSAE]]:
+    """Every bottleneck of a model by site, in the order in which they run.
+
+    There is one at each site, but for peft's `modules_to_save`, which keeps the original beside the trained copy; the
+    one in use comes last.
+
+    Raises:
+        ValueError: if the model has none.
+    """
+    copies = {
+        layer.site: [module for module in layer.bottleneck.modules() if isinstance(module, CodebookSAE)]
+        for layer in model.modules()
+        if isinstance(layer, BottleneckSite)
+    }
+    if not copies:
+        raise ValueError(
+            f"{type(model).__name__} has no bottleneck. Make a model that has with "
+            "`CodebookT5ForConditionalGeneration.from_base(...)`, or load one that was saved."
+        )
+    return copies
+
+
+def bottlenecks(model: nn.Module) -> dict[str, CodebookSAE]:
+    """The bottleneck in use at each site, in the order in which they run."""
+    return {site: modules[-1] for site, modules in bottleneck_copies(model).items()}

@@ -1,0 +1,128 @@
+"""The codes that were chosen, with the thresholds that chose them, and random codes to hold against them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# A random code is drawn among this many unused ones nearest in frequency.
+NEIGHBOURS = 20
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Codes chosen at each site, and why.
+
+    Attributes:
+        codes: for each site with at least one code, its code ids in ascending order.
+        thresholds: what chose them (JSON values only): method, top_s, positions, q, effect, count and so on.
+
+    Example:
+        >>> Selection({"encoder.block.2": [7, 3]}, {"q": 0.05}).codes
+        {'encoder.block.2': (3, 7)}
+    """
+
+    codes: dict[str, tuple[int, ...]]
+    thresholds: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        codes = {site: tuple(sorted({int(code) for code in ids})) for site, ids in self.codes.items()}
+        for site, ids in codes.items():
+            if ids and ids[0] < 0:
+                raise ValueError(f"Code {ids[0]} at {site!r} is negative; code ids start at 0.")
+        object.__setattr__(self, "codes", {site: ids for site, ids in codes.items() if ids})
+
+    @property
+    def num_codes(self) -> int:
+        """Number of chosen codes, all sites together."""
+        return sum(len(ids) for ids in self.codes.values())
+
+    def __len__(self) -> int:
+        return self.num_codes
+
+    def __repr__(self) -> str:
+        sites = ", ".join(f"{site}: {len(ids)}" for site, ids in self.codes.items())
+        thresholds = ", ".join(f"{name}={value}" for name, value in self.thresholds.items())
+        found = f"{self.num_codes} codes ({sites})" if self.num_codes else "nothing was selected"
+        return f"Selection: {found}; {thresholds}" if thresholds else f"Selection: {found}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The selection as JSON values; `from_dict` reads it back."""
+        return {"codes": {site: list(ids) for site, ids in self.codes.items()}, "thresholds": dict(self.thresholds)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Selection":
+        """The selection that `to_dict` wrote.
+
+        Raises:
+            ValueError: `codes` or `thresholds` is missing.
+        """
+        missing = {"codes", "thresholds"} - set(data)
+        if missing:
+            raise ValueError(f"A saved selection has codes and thresholds; this one lacks {sorted(missing)}.")
+        return cls(data["codes"], dict(data["thresholds"]))
+
+
+def random_like(
+    selection: Selection, frequency: Mapping[str, np.ndarray], live: Mapping[str, np.ndarray], seed: int
+) -> Selection:
+    """As many random live codes as were selected, each about as often used: the control for an unlearning.
+
+    For every selected code, from the most used down (those have the fewest peers), one code is drawn at random among
+    the 20 unused live ones nearest in frequency.
+
+    Args:
+        selection: the codes to match; none of them is drawn.
+        frequency: for each site, how often each code is used on general text, int64 of shape (num_codes,).
+        live: for each site, which codes may be drawn, bool of shape (num_codes,).
+        seed: the same seed draws the same codes.
+
+    Raises:
+        ValueError: a site is missing, shapes differ, `live` is not boolean, or too few live codes are left.
+
+    Example:
+        >>> counts, live = np.array([9, 1, 8, 0]), np.array([True, True, True, False])
+        >>> len(random_like(Selection({"site": [0]}), {"site": counts}, {"site": live}, seed=0))
+        1
+    """
+    rng = np.random.default_rng(seed)
+    drawn = {}
+    for site, codes in selection.codes.items():
+        if site not in frequency or site not in live:
+            raise ValueError(f"Site {site!r} was selected from; frequency and live must both have it.")
+        drawn[site] = _draw(site, np.array(codes), np.asarray(frequency[site]), np.asarray(live[site]), rng)
+    return Selection(drawn, {"method": "random", "seed": seed, "like": dict(selection.thresholds)})
+
+
+def _draw(
+    site: str, codes: np.ndarray, frequency: np.ndarray, live: np.ndarray, rng: np.random.Generator
+) -> tuple[int, ...]:
+    """One random peer for each of `codes` at one site, without replacement."""
+    if live.dtype != bool or live.shape != frequency.shape or live.ndim != 1:
+        raise ValueError(
+            f"At {site!r} live is {live.dtype} of shape {live.shape} and frequency has shape {frequency.shape}; "
+            "expected a boolean and a count for every code."
+        )
+    if codes.max() >= len(live):
+        raise ValueError(f"Code {codes.max()} was selected at {site!r}, which has codes 0 to {len(live) - 1} only.")
+    free = live.copy()
+    free[codes] = False
+    if free.sum() < len(codes):
+        raise ValueError(
+            f"{len(codes)} random codes are needed at {site!r} and {free.sum()} live codes are not selected; "
+            "select fewer codes."
+        )
+    # Shuffled before the stable sort, so that among codes of equal frequency none is preferred for its id.
+    peers = rng.permutation(np.flatnonzero(free))
+    peers = peers[np.argsort(frequency[peers], kind="stable")]
+    drawn = []
+    for wanted in np.sort(frequency[codes])[::-1]:
+        place = np.searchsorted(frequency[peers], wanted)
+        first = max(0, place - NEIGHBOURS)
+        window = peers[first : place + NEIGHBOURS]
+        nearest = np.argsort(np.abs(frequency[window] - wanted), kind="stable")[:NEIGHBOURS]
+        choice = first + rng.choice(nearest)
+        drawn.append(int(peers[choice]))
+        peers = np.delete(peers, choice)
+    return tuple(drawn)

@@ -1,0 +1,49 @@
+"""Text columns of a data set, read as plain lists."""
+
+from __future__ import annotations
+
+from datasets import Dataset
+
+
+def read_column(dataset: Dataset, name: str) -> list:
+    """The values of one text column, or of one language inside a translation column.
+
+    Args:
+        dataset: any `datasets.Dataset`.
+        name: a column, or a key of a dictionary column: ``"en"`` reads ``row["translation"]["en"]``.
+
+    Returns:
+        One value per row, in order; rows without a value give None.
+
+    Raises:
+        ValueError: the data set is not a `Dataset`, or nothing in it has this name.
+
+    >>> read_column(Dataset.from_dict({"translation": [{"en": "Hi.", "fr": "Salut."}]}), "fr")
+    ['Salut.']
+    """
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"expected a datasets.Dataset, got {type(dataset).__name__}; pick one split of a DatasetDict, "
+            "and turn lists into one with Dataset.from_list"
+        )
+    keys = {column: _dictionary_keys(feature) for column, feature in dataset.features.items()}
+    if name in keys and not keys[name]:
+        return _arrow_column(dataset, name).to_pylist()
+    holders = [column for column, inner in keys.items() if name in inner]
+    if len(holders) == 1:
+        return [None if row is None else row[name] for row in _arrow_column(dataset, holders[0]).to_pylist()]
+    if holders:
+        raise ValueError(f"{name!r} is a key of several columns, {holders}; keep one of them with select_columns")
+    there = [f"{column}[{key}]" for column, inner in keys.items() for key in inner]
+    there += [column for column, inner in keys.items() if not inner]
+    raise ValueError(f"there is no text column {name!r}; this data set has: {', '.join(sorted(there)) or 'no columns'}")
+
+
+def _dictionary_keys(feature) -> tuple[str, ...]:
+    if isinstance(feature, dict):
+        return tuple(feature)
+    return tuple(getattr(feature, "languages", None) or ())
+
+
+def _arrow_column(dataset: Dataset, name: str):
+    return dataset.select_columns([name]).with_format("arrow")[:].column(name)

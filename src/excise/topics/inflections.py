@@ -1,0 +1,93 @@
+"""The inflected forms of a word: love, loves, loved, loving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# The order in which a form with several readings is shown; base forms first.
+_TAGS = ("NN", "VB", "VBP", "JJ", "RB", "NNS", "VBZ", "VBD", "VBN", "VBG", "JJR", "JJS", "RBR", "RBS")
+PART_OF_SPEECH = {tag: {"N": "NOUN", "V": "VERB", "J": "ADJ", "R": "ADV"}[tag[0]] for tag in _TAGS}
+
+
+@dataclass(frozen=True)
+class Paradigm:
+    """All forms of one word, by their Penn Treebank tag.
+
+    Attributes:
+        lemma: the base form; for a name, the name.
+        forms: tag -> form, in a fixed order. A name has the one tag ``NNP``.
+        spellings: every form, variants included, base form first.
+    """
+
+    lemma: str
+    forms: Mapping[str, str] = field(default_factory=dict)
+    spellings: tuple[str, ...] = ()
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the word is a proper name, which has no inflections and a capital letter."""
+        return "NNP" in self.forms
+
+    @property
+    def parts_of_speech(self) -> frozenset[str]:
+        """NOUN, VERB, ADJ, ADV: those for which the word has forms."""
+        return frozenset(PART_OF_SPEECH[tag] for tag in self.forms if tag in PART_OF_SPEECH)
+
+    def tags(self, form: str) -> tuple[str, ...]:
+        """The tags that a form can have: ``loves`` is a plural noun or a verb (NNS, VBZ)."""
+        return tuple(tag for tag, own in self.forms.items() if own == form)
+
+
+def name_paradigm(name: str) -> Paradigm:
+    """The paradigm of a proper name: itself only (Mary, and with it Mary's, but not marry)."""
+    return Paradigm(name, {"NNP": name}, (name,))
+
+
+def inflections(word: str) -> Paradigm:
+    """All inflections of an ordinary word, whichever of them is given.
+
+    The data is lemminflect's (derived from the NIH SPECIALIST lexicon). Every part of speech of the lemma counts, so
+    *love* has the forms of the noun and of the verb. A word that lemminflect does not know is its only form.
+
+    Args:
+        word: in lower case; a base form or an inflected one.
+
+    Raises:
+        ValueError: an inflected form of several words (*leaves*: leaf, leave); give the base form instead.
+
+    >>> inflections("love").spellings
+    ('love', 'loves', 'loved', 'loving')
+    >>> inflections("went").lemma
+    'go'
+    """
+    from lemminflect import getAllInflections, getAllLemmas
+
+    lemmas = sorted({lemma for found in getAllLemmas(word).values() for lemma in found})
+    if word not in lemmas and len(lemmas) > 1:
+        raise ValueError(f"{word!r} is a form of several words, {lemmas}; give the one you mean")
+    lemma = word if word in lemmas or not lemmas else lemmas[0]
+    return _paradigm(lemma, getAllInflections(lemma))
+
+
+def is_one_lemma(form: str) -> bool:
+    """Whether a form is a base form and of one word only: not *saws*, and not *saw*, which is *see* as well."""
+    from lemminflect import getAllLemmas
+
+    return {lemma for found in getAllLemmas(form).values() for lemma in found} == {form}
+
+
+def _paradigm(lemma: str, found: Mapping[str, tuple[str, ...]]) -> Paradigm:
+    found = {tag: forms for tag, forms in found.items() if tag in PART_OF_SPEECH}
+    if "VBD" in found:
+        # lemminflect leaves out the participle where it equals the past (loved, loved).
+        found = {"VBN": found["VBD"], **found}
+    forms = {tag: _first(found[tag], lemma, tag) for tag in _TAGS if tag in found}
+    variants = [form for tag in _TAGS for form in found.get(tag, ()) if form.isalpha()]
+    return Paradigm(lemma, forms or {"NN": lemma}, tuple(dict.fromkeys([lemma, *variants])))
+
+
+def _first(forms: tuple[str, ...], lemma: str, tag: str) -> str:
+    # An unmarked plural beside a marked one (water, waters) would make every singular ambiguous.
+    marked = [form for form in forms if form != lemma] if tag == "NNS" else []
+    return (marked or forms)[0]

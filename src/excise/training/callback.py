@@ -1,0 +1,153 @@
+"""What a `Trainer` does for bottlenecks beside stepping: log the parts of the loss and revive dead codes."""
+
+import torch
+from accelerate.utils import broadcast, reduce
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from excise.activations import bottleneck_inputs
+from excise.bottlenecks import CodebookSAE
+from excise.models.site import bottlenecks
+
+PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
+
+
+class BottleneckCallback(TrainerCallback):
+    """Logs what the joint loss is made of and how codes are used, and revives codes that nothing selects.
+
+    Each log gains `task_loss`, `reconstruction_loss` and `l1_loss` (means over steps, like the Trainer's `loss`),
+    `live_code_share` (codes selected since the last log, as a share of those neither masked nor deleted) and
+    `code_perplexity` (the exponential of the entropy of their use), the last two averaged over sites.
+
+    A code that no token has selected for `revive_every` steps is dead. It is put where a random token of the last
+    batch is, with its optimizer state cleared. Masked and deleted codes are left alone. All is counted from the
+    model's outputs, once a forward pass, and nothing in `forward` itself.
+
+    Args:
+        revive_every: steps between two rounds of revival; `None` for none.
+        revive_until: share of the training after which no code is revived, so that new ones have time to settle.
+        seed: of the tokens drawn.
+
+    Example:
+        Seq2SeqTrainer(model, args, train_dataset=train, callbacks=[BottleneckCallback()]).train()
+    """
+
+    def __init__(self, revive_every: int | None = 500, revive_until: float = 0.8, seed: int = 0):
+        if revive_every is not None and revive_every < 1:
+            raise ValueError(f"`revive_every` is {revive_every}; it must be at least 1, or None for no revival.")
+        self.revive_every = revive_every
+        self.revive_until = revive_until
+        self.generator = torch.Generator().manual_seed(seed)
+        self.hook = None
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        if args.label_smoothing_factor:
+            raise ValueError(
+                f"`label_smoothing_factor` is {args.label_smoothing_factor}: the Trainer then computes the loss without "
+                "the model, and the codebook loss would be lost. Set it to 0."
+            )
+        if self.hook is not None:  # of a training that was interrupted
+            self.hook.remove()
+        self.sites = bottlenecks(model)
+        # With the default, the losses of each process are its share of those of the whole batch.
+        self.over_processes = "sum" if args.average_tokens_across_devices else "mean"
+        self._forget_parts()
+        self.since_revival = {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
+        self.hook = model.register_forward_hook(self._observe, with_kwargs=True)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.hook.remove()
+
+    def on_step_end(self, args, state, control, model=None, optimizer=None, **kwargs):
+        self.steps += 1
+        if not self.revive_every or state.global_step % self.revive_every:
+            return
+        if state.global_step <= self.revive_until * state.max_steps:
+            for site, module in self.sites.items():
+                used = reduce(self.since_revival[site], reduction="sum")
+                dead = ((used == 0) & module.live).nonzero().flatten()
+                if len(dead):
+                    revive(module, dead, self._features(model, site), optimizer, self.generator)
+        for used in self.since_revival.values():
+            used.zero_()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if logs is None or "loss" not in logs or not self.steps:
+            return
+        parts = {name: (reduce(total, reduction=self.over_processes) / self.steps).item() for name, total in self.parts.items()}
+        shares, perplexities = [], []
+        for site, module in self.sites.items():
+            used = reduce(self.since_log[site], reduction="sum")
+            shares.append((used > 0).sum().item() / module.live.sum().item())
+            perplexities.append(perplexity(used))
+        parts |= {"live_code_share": sum(shares) / len(shares), "code_perplexity": sum(perplexities) / len(perplexities)}
+        logs |= parts
+        state.log_history[-1] |= parts  # written before callbacks are called
+        self._forget_parts()
+
+    def _observe(self, model: nn.Module, args, kwargs, output) -> None:
+        """Counts the codes of a training step's forward pass."""
+        if not model.training or output.get("codes") is None:
+            return
+        input_ids, mask = kwargs["input_ids"], kwargs.get("attention_mask")
+        self.batch = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids) if mask is None else mask}
+        for name in PARTS:
+            self.parts[name] = self.parts[name] + output[name].detach().float()
+        for site, codes in output["codes"].items():
+            used = torch.bincount(codes[codes >= 0], minlength=self.sites[site].config.num_codes)
+            self.since_log[site] += used
+            self.since_revival[site] += used
+
+    def _forget_parts(self) -> None:
+        self.steps = 0
+        self.since_log = {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
+        device = next(iter(self.since_log.values())).device
+        self.parts = {name: torch.zeros((), device=device) for name in PARTS}
+
+    def _features(self, model: nn.Module, site: str) -> Tensor:
+        hidden_states = bottleneck_inputs(model, self.batch, until=site)[site]
+        with torch.no_grad():
+            return self.sites[site].encode(hidden_states[self.batch["attention_mask"].bool()])
+
+
+def perplexity(counts: Tensor) -> float:
+    """The number of equally used codes that would have the same entropy of use.
+
+    Example:
+        >>> round(perplexity(torch.tensor([3, 3, 0, 3])), 3)
+        3.0
+    """
+    shares = counts[counts > 0] / counts.sum()
+    return torch.exp(-(shares * shares.log()).sum()).item()
+
+
+@torch.no_grad()
+def revive(
+    bottleneck: CodebookSAE,
+    dead: Tensor,
+    features: Tensor,
+    optimizer: torch.optim.Optimizer | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Puts dead codes where tokens are, and clears what the optimizer remembers of them.
+
+    Args:
+        bottleneck: it is changed in place.
+        dead: ids of the codes, `(dead,)`.
+        features: encoded activations to draw from, `(tokens, code_dim)`.
+        optimizer: AdamW and the like: rows of every state tensor that is shaped as the codebook are set to zero.
+        generator: of the draw.
+    """
+    drawn = torch.randint(len(features), (len(dead),), generator=generator).to(features.device)
+    rows = features[drawn].to(bottleneck.codebook) / bottleneck.config.top_s
+    bottleneck.codebook[dead] = broadcast(rows)  # every process draws from its own batch: take the first one's
+    if optimizer is not None:
+        clear_optimizer_rows(optimizer, bottleneck.codebook, dead)
+
+
+@torch.no_grad()
+def clear_optimizer_rows(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor) -> None:
+    """Sets an optimizer's memory of some rows of a parameter to zero."""
+    for value in optimizer.state.get(parameter, {}).values():
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            value[rows] = 0

@@ -1,0 +1,122 @@
+"""Codes that start from data."""
+
+import copy
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from tqdm.auto import trange
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from excise.activations import bottleneck_inputs
+from excise.batches import padded_batches, to_device, tokenize
+from excise.bottlenecks import CodebookSAE
+from excise.models.site import bottlenecks
+
+
+def initialize_codes(
+    model: PreTrainedModel,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    text: str = "text",
+    max_tokens: int = 131_072,
+    steps: int = 200,
+    learning_rate: float = 2e-3,
+    batch_tokens: int = 3_072,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, float]:
+    """Sets each bottleneck's mean, scale and codes from data and trains it alone for a few steps.
+
+    The mean vector and the scale are those of the activations that reach the bottleneck. Codes start as encoded
+    activations of random tokens, divided by S since S of them are summed. Then the bottleneck learns to reconstruct
+    those activations (eq. 7), the rest of the model untouched. Sites are done in the order in which they run.
+
+    Args:
+        model: a model with bottlenecks. It is changed only after all is computed.
+        dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column.
+        tokenizer: the model's.
+        text: the text column, used where there are no `input_ids`.
+        max_tokens: number of tokens whose activations are collected.
+        steps: training steps of the bottleneck alone; 0 for none.
+        learning_rate: Adam's.
+        batch_tokens: tokens a step.
+        seed: of the rows, tokens and batches drawn.
+        progress: show progress bars.
+
+    Returns:
+        Reconstruction error by site after the last step, on the last batch; empty where `steps` is 0.
+
+    Raises:
+        ValueError: if the data set is empty, activations are not finite, or the model has forgotten something
+            already, which new codes would undo.
+    """
+    if getattr(model.config, "unlearning", None):
+        raise ValueError("The model's ledger holds requests; new codes would bring back what it forgot.")
+    shuffled = dataset.shuffle(seed=seed)
+    # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
+    input_ids = tokenize(shuffled.select(range(min(len(shuffled), max_tokens))), tokenizer, text)
+    errors = {}
+    for site, bottleneck in bottlenecks(model).items():
+        activations = _collect(model, site, input_ids, tokenizer, max_tokens, seed, progress)
+        generator = torch.Generator().manual_seed(seed)
+        trial = copy.deepcopy(bottleneck)
+        _start_from_data(trial, activations, generator)
+        if steps:
+            errors[site] = _train_alone(trial, activations, steps, learning_rate, batch_tokens, generator, progress)
+        bottleneck.load_state_dict(trial.state_dict())
+    return errors
+
+
+def _collect(model, site, input_ids, tokenizer, max_tokens, seed, progress) -> Tensor:
+    """Activations of tokens that reach a site, `(tokens, dim)`, fp32, in eval mode."""
+    total, rows = 0, 0
+    while rows < len(input_ids) and total < max_tokens:
+        total += len(input_ids[rows])
+        rows += 1
+    training = model.training
+    model.eval()
+    try:
+        found = []
+        label = f"activations at {site}" if progress else None
+        for _, batch in padded_batches(input_ids[:rows], tokenizer, progress=label):
+            batch = to_device(batch, model.device)
+            hidden_states = bottleneck_inputs(model, batch, until=site)[site]
+            found.append(hidden_states[batch["attention_mask"].bool()].float())
+    finally:
+        model.train(training)
+    return torch.cat(found)[:max_tokens]
+
+
+@torch.no_grad()
+def _start_from_data(bottleneck: CodebookSAE, activations: Tensor, generator: torch.Generator) -> None:
+    if bottleneck.config.standardize:
+        bottleneck.mean.copy_(activations.mean(0))
+        bottleneck.scale.copy_((activations - bottleneck.mean.float()).square().mean().sqrt().clamp_min(1e-12))
+    num_codes, top_s = bottleneck.config.num_codes, bottleneck.config.top_s
+    # Each token once before any token twice.
+    repeats = -(-num_codes // len(activations))
+    drawn = torch.cat([torch.randperm(len(activations), generator=generator) for _ in range(repeats)])[:num_codes]
+    codes = bottleneck.encode(activations[drawn.to(activations.device)]).float()
+    # Equal tokens, such as an end of sentence, would make equal codes, of which the lookup only ever takes the first.
+    noise = torch.randn(codes.shape, generator=generator).to(codes.device)
+    bottleneck.codebook.copy_((codes + 0.1 * codes.std() * noise) / top_s)
+
+
+@torch.enable_grad()
+def _train_alone(bottleneck, activations, steps, learning_rate, batch_tokens, generator, progress) -> float:
+    requires_grad = {name: p.requires_grad for name, p in bottleneck.named_parameters()}
+    bottleneck.requires_grad_(True)
+    optimizer = torch.optim.Adam(bottleneck.parameters(), lr=learning_rate)
+    bar = trange(steps, desc="bottleneck alone", unit="step", disable=not progress, leave=False)
+    for _ in bar:
+        drawn = torch.randint(len(activations), (min(batch_tokens, len(activations)),), generator=generator)
+        output = bottleneck(activations[drawn.to(activations.device)][None])
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        bar.set_postfix(error=f"{output.reconstruction_error.mean().item():.3f}", refresh=False)
+    for name, parameter in bottleneck.named_parameters():
+        parameter.requires_grad_(requires_grad[name]).grad = None
+    return output.reconstruction_error.mean().item()

@@ -1,0 +1,221 @@
+"""Forget a topic: profile, select, mask or delete, undo, evaluate, save."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from safetensors import safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from excise.bottlenecks import CodebookSAE
+from excise.enrichment import Enrichment, Method, Positions
+from excise.files import new_folder
+from excise.ledger import Ledger, Request, check_masks
+from excise.models.site import bottleneck_copies
+from excise.profile import Profile
+from excise.profiling import MAX_TOP_S, profile, profile_pairs
+from excise.selection import Selection
+from excise.topics import TopicSets
+from excise.training.callback import clear_optimizer_rows
+
+
+class Unlearner:
+    """Makes a model with bottlenecks forget, and keeps the ledger of it in the model's config.
+
+    A *mask* stops codes from being selected and can be undone; a *deletion* also erases them and cannot. Whatever
+    fails leaves model and ledger as they were.
+
+    Args:
+        model: a model with bottlenecks, or a `PeftModel` around one.
+        tokenizer: the model's.
+
+    Raises:
+        ValueError: if the model has no bottleneck, or its masks are not those of its ledger.
+
+    Example:
+        unlearner = Unlearner(model, tokenizer)
+        enrichment = unlearner.enrich(topic)
+        request = unlearner.mask(enrichment.select(q=0.05), topic)
+        unlearner.undo(request)
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+        self.whole = model
+        self.model = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.tokenizer = tokenizer
+        check_masks(self.model.config.unlearning, self.sites)
+
+    @property
+    def sites(self) -> dict[str, CodebookSAE]:
+        """The bottlenecks in use, by site."""
+        return {site: copies[-1] for site, copies in bottleneck_copies(self.model).items()}
+
+    @property
+    def ledger(self) -> Ledger:
+        """All requests so far."""
+        return Ledger.from_dict(self.model.config.unlearning)
+
+    def profile(
+        self,
+        topic: TopicSets,
+        *,
+        positions: Positions = "topic",
+        max_top_s: int = MAX_TOP_S,
+        batch_size: int = 64,
+        progress: bool = True,
+    ) -> Profile:
+        """Counts the codes of a topic's target, control and retain sets, for every S' up to `max_top_s` at once.
+
+        Args:
+            topic: sets as `topic_sets` makes them; `heldout` and `heldout_retain` are not looked at.
+            positions: count targets and controls at the topic word's own tokens or at all tokens.
+            max_top_s: the largest S'.
+            batch_size: pairs a batch; it changes nothing but time and memory.
+            progress: show progress bars.
+        """
+        options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
+        pairs = profile_pairs(
+            self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options
+        )
+        retain = profile(self.model, self.tokenizer, topic.retain, **options)
+        return Profile(topic.name, pairs, retain, positions, topic.digest())
+
+    def enrich(
+        self,
+        topic: TopicSets,
+        *,
+        top_s: int | None = None,
+        method: Method = "mcnemar",
+        positions: Positions = "topic",
+        progress: bool = True,
+    ) -> Enrichment:
+        """Profiles a topic and tests each code for enrichment at one S'.
+
+        Args:
+            topic: sets as `topic_sets` makes them.
+            top_s: S'; three times the model's S if not given.
+            method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`.
+            positions: as in `profile`.
+            progress: show progress bars.
+        """
+        top_s = top_s or 3 * max(bottleneck.config.top_s for bottleneck in self.sites.values())
+        return self.profile(topic, positions=positions, max_top_s=top_s, progress=progress).enrich(top_s, method)
+
+    def mask(self, selection: Selection, topic: TopicSets | str) -> Request:
+        """Stops the selected codes from being used, until the request is undone.
+
+        Args:
+            selection: the codes, from `Enrichment.select`.
+            topic: what is forgotten: the sets that the codes were chosen on, or words for the ledger.
+
+        Raises:
+            ValueError: if nothing is selected, a site or code does not exist, or fewer live codes than S would stay.
+        """
+        return self._request("mask", selection, topic)
+
+    def delete(
+        self, selection: Selection, topic: TopicSets | str, optimizer: torch.optim.Optimizer | None = None
+    ) -> Request:
+        """Masks the selected codes and erases their rows from the codebook. This cannot be undone.
+
+        Args:
+            selection: the codes, from `Enrichment.select`.
+            topic: what is forgotten: the sets that the codes were chosen on, or words for the ledger.
+            optimizer: one that trains the model; what it remembers of the rows is erased too.
+
+        Raises:
+            ValueError: as `mask`.
+        """
+        request = self._request("delete", selection, topic)
+        with torch.no_grad():
+            for site, copies in bottleneck_copies(self.model).items():
+                rows = torch.tensor(request.codes.get(site, ()), dtype=torch.int64)
+                for bottleneck in copies:
+                    bottleneck.codebook[rows] = 0
+                    if bottleneck.codebook.grad is not None:
+                        bottleneck.codebook.grad[rows] = 0
+                    if optimizer is not None:
+                        clear_optimizer_rows(optimizer, bottleneck.codebook, rows)
+        return request
+
+    def undo(self, request: Request | int) -> Request:
+        """Takes a mask back, whatever came after it. A code that another request has removed stays removed.
+
+        Args:
+            request: the request or its id.
+
+        Raises:
+            ValueError: if there is no such request, it is a deletion, or it was undone already.
+        """
+        number = request.id if isinstance(request, Request) else request
+        self._enforce(ledger := self.ledger.undo(number))
+        return ledger.requests[number - 1]
+
+    @contextmanager
+    def without_masks(self) -> Iterator[None]:
+        """The model as it was before its masks; deleted codes stay deleted."""
+        ledger = self.ledger
+        self._write(Ledger(tuple(r for r in ledger.requests if r.kind == "delete")).live(self.sites))
+        try:
+            yield
+        finally:
+            self._write(ledger.live(self.sites))
+
+    @contextmanager
+    def trial(self, selection: Selection) -> Iterator[None]:
+        """Masks more codes for a while, without an entry in the ledger."""
+        ledger = self.ledger
+        self._write(ledger.add("mask", "trial", selection.codes).live(self.sites))
+        try:
+            yield
+        finally:
+            self._write(ledger.live(self.sites))
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Saves model and tokenizer into a new or empty folder, and reads back that deleted rows are erased.
+
+        An older save in the same folder could keep what was deleted, so there must be none. The folder appears only
+        when all is written and checked.
+
+        Raises:
+            FileExistsError: if the folder holds something.
+            ValueError: if a deleted code is found in what was written.
+        """
+        check_masks(self.model.config.unlearning, self.sites)
+        with new_folder(folder) as partial:
+            self.whole.save_pretrained(partial)
+            if self.whole is not self.model:
+                self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
+            self.tokenizer.save_pretrained(partial)
+            self._check_erased(partial)
+
+    def _check_erased(self, folder: Path) -> None:
+        for file in folder.glob("*.safetensors"):
+            with safe_open(file, "pt") as weights:
+                for key in weights.keys():
+                    site = next((s for s in self.sites if f"{s}." in key and key.endswith("codebook")), None)
+                    rows = self.ledger.removed(site, kinds=("delete",)) if site else []
+                    if rows and torch.count_nonzero(weights.get_tensor(key)[rows]):
+                        raise ValueError(f"{file.name} still holds deleted codes of {site} under {key}.")
+
+    def _request(self, kind: str, selection: Selection, topic: TopicSets | str) -> Request:
+        if not len(selection):
+            raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {selection.thresholds}.")
+        name, data = (topic, {}) if isinstance(topic, str) else (topic.name, topic.digest())
+        ledger = self.ledger.add(kind, name, selection.codes, thresholds=dict(selection.thresholds), data=data)
+        self._enforce(ledger)
+        return ledger.requests[-1]
+
+    def _enforce(self, ledger: Ledger) -> None:
+        """Makes a ledger the model's. All is worked out, and may fail, before anything is written."""
+        masks, state = ledger.live(self.sites), ledger.to_dict(self.sites)
+        self._write(masks)
+        self.model.config.unlearning = state
+
+    def _write(self, masks: Mapping[str, torch.Tensor]) -> None:
+        for site, copies in bottleneck_copies(self.model).items():
+            for bottleneck in copies:
+                bottleneck.live.copy_(masks[site])

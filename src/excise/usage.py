@@ -1,0 +1,220 @@
+"""Streaming counts of which codes examples use, for every S' at once (CodeUnlearn, eqs. 9 and 10)."""
+
+import json
+import os
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Int64
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from excise.enrichment import CountTable
+from excise.files import new_file
+
+
+@dataclass(frozen=True)
+class CodeUsage:
+    """In how many examples, and at how many tokens, each code is among the S' most similar, for each S'.
+
+    What is kept is a histogram of ranks: an example counts at the best rank that a code reaches in it. Its running sum
+    over ranks is the count for every S'. Counts are integers, so that states add up exactly in any order.
+
+    Attributes:
+        examples: int64 `(max_top_s, num_codes)`; in row r, examples in which the code's best rank is r (0 is best).
+        tokens: the same, of tokens.
+        num_examples: examples counted.
+        num_tokens: tokens counted.
+    """
+
+    examples: Tensor
+    tokens: Tensor
+    num_examples: int = 0
+    num_tokens: int = 0
+
+    @classmethod
+    def empty(cls, num_codes: int, max_top_s: int) -> "CodeUsage":
+        """Counts of nothing, to add to."""
+        return cls(*(torch.zeros(max_top_s, num_codes, dtype=torch.int64) for _ in range(2)))
+
+    @classmethod
+    def count(cls, codes: Int64[Tensor, "tokens max_top_s"], ranks: Int64[Tensor, "examples num_codes"]) -> "CodeUsage":
+        """The counts of one batch.
+
+        Args:
+            codes: the codes of each token, most similar first.
+            ranks: the best rank of each code in each example, of the same tokens (`best_ranks`).
+        """
+        max_top_s, num_codes = codes.shape[1], ranks.shape[1]
+        order = torch.arange(max_top_s, device=codes.device).expand_as(codes)
+        return cls(
+            _histogram(ranks, max_top_s),
+            _table(order.flatten(), codes.flatten(), (max_top_s, num_codes)),
+            len(ranks),
+            len(codes),
+        )
+
+    def __add__(self, other: "CodeUsage") -> "CodeUsage":
+        """The counts of both: of batches, files or processes.
+
+        Raises:
+            ValueError: if they are of other codebooks or another largest S'.
+        """
+        if self.examples.shape != other.examples.shape:
+            raise ValueError(
+                f"Counts of shape {tuple(self.examples.shape)} and {tuple(other.examples.shape)} (largest S', number "
+                "of codes) do not add up. Profile both with the same model and `max_top_s`."
+            )
+        return CodeUsage(
+            self.examples + other.examples,
+            self.tokens + other.tokens,
+            self.num_examples + other.num_examples,
+            self.num_tokens + other.num_tokens,
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
+        _save(path, vars(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "CodeUsage":
+        """The counts that `save` wrote.
+
+        Raises:
+            ValueError: if the file is of another kind.
+        """
+        return cls(**_load(path, ("examples", "tokens")))
+
+    @property
+    def max_top_s(self) -> int:
+        """The largest S' that there are counts for."""
+        return len(self.examples)
+
+    def example_counts(self, top_s: int) -> Int64[Tensor, "num_codes"]:
+        """In how many examples each code is among the `top_s` most similar of any token."""
+        return _running_sum(self.examples, top_s)
+
+    def token_counts(self, top_s: int) -> Int64[Tensor, "num_codes"]:
+        """At how many tokens each code is among the `top_s` most similar."""
+        return _running_sum(self.tokens, top_s)
+
+
+@dataclass(frozen=True)
+class PairedUsage:
+    """Counts over examples that come in pairs: a target and its control.
+
+    Attributes:
+        target: counts over the targets.
+        control: counts over the controls, in the same order of examples.
+        both: int64 `(max_top_s, num_codes)`; in row r, pairs in which r is the worse of a code's best ranks in the two.
+    """
+
+    target: CodeUsage
+    control: CodeUsage
+    both: Tensor
+
+    @classmethod
+    def empty(cls, num_codes: int, max_top_s: int) -> "PairedUsage":
+        """Counts of nothing, to add to."""
+        usage = CodeUsage.empty(num_codes, max_top_s)
+        return cls(usage, usage, torch.zeros_like(usage.examples))
+
+    @classmethod
+    def count(cls, target_codes: Tensor, target_ranks: Tensor, control_codes: Tensor, control_ranks: Tensor):
+        """The counts of one batch of pairs; see `CodeUsage.count`."""
+        target = CodeUsage.count(target_codes, target_ranks)
+        both = _histogram(torch.maximum(target_ranks, control_ranks), target.max_top_s)
+        return cls(target, CodeUsage.count(control_codes, control_ranks), both)
+
+    def __add__(self, other: "PairedUsage") -> "PairedUsage":
+        """The counts of both."""
+        return PairedUsage(self.target + other.target, self.control + other.control, self.both + other.both)
+
+    def table(self, top_s: int, retain: CodeUsage | None = None) -> CountTable:
+        """What the statistics need, at one S'."""
+        target, control = self.target.example_counts(top_s), self.control.example_counts(top_s)
+        both = _running_sum(self.both, top_s)
+        return CountTable(
+            target.numpy(),
+            control.numpy(),
+            self.target.num_examples,
+            self.control.num_examples,
+            target_only=(target - both).numpy(),
+            control_only=(control - both).numpy(),
+            retain_count=retain.example_counts(top_s).numpy() if retain else None,
+            num_retain=retain.num_examples if retain else None,
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
+        parts = {f"{name}.{key}": value for name in ("target", "control") for key, value in vars(getattr(self, name)).items()}
+        _save(path, parts | {"both": self.both})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "PairedUsage":
+        """The counts that `save` wrote.
+
+        Raises:
+            ValueError: if the file is of another kind.
+        """
+        parts = _load(path, ("both", "target.examples", "control.examples"))
+        usages = (CodeUsage(**{f.name: parts[f"{name}.{f.name}"] for f in fields(CodeUsage)}) for name in ("target", "control"))
+        return cls(*usages, parts["both"])
+
+
+def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:
+    """Tensors as they are, numbers in the metadata."""
+    tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
+    numbers = {key: value for key, value in parts.items() if key not in tensors}
+    with new_file(path) as partial:
+        save_file(tensors, partial, metadata={"excise.usage": json.dumps(numbers)})
+
+
+def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Tensor | int]:
+    with safe_open(path, "pt") as file:
+        parts = {key: file.get_tensor(key) for key in file.keys()} | json.loads(
+            (file.metadata() or {}).get("excise.usage", "{}")
+        )
+    missing = [key for key in needed if key not in parts]
+    if missing:
+        raise ValueError(f"{os.fspath(path)!r} holds no counts of this kind: {missing} are missing.")
+    return parts
+
+
+def best_ranks(
+    codes: Int64[Tensor, "tokens max_top_s"], rows: Int64[Tensor, "tokens"], num_examples: int, num_codes: int
+) -> Int64[Tensor, "examples num_codes"]:
+    """The best rank that each code reaches in each example, `max_top_s` where it is not among the most similar.
+
+    Args:
+        codes: the codes of each token, most similar first.
+        rows: the example of each token.
+        num_examples: examples in the batch, those without a token included.
+        num_codes: size of the codebook.
+
+    Example:
+        >>> best_ranks(torch.tensor([[2, 0], [0, 1]]), torch.tensor([0, 0]), 1, 4).tolist()
+        [[0, 1, 0, 2]]
+    """
+    max_top_s = codes.shape[1]
+    ranks = torch.full((num_examples * num_codes,), max_top_s, device=codes.device)
+    order = torch.arange(max_top_s, device=codes.device).expand_as(codes)
+    ranks.scatter_reduce_(0, (rows[:, None] * num_codes + codes).flatten(), order.flatten(), "amin")
+    return ranks.view(num_examples, num_codes)
+
+
+def _histogram(ranks: Tensor, max_top_s: int) -> Tensor:
+    """How often each code has each rank, `(max_top_s, num_codes)`."""
+    seen = ranks < max_top_s
+    return _table(ranks[seen], seen.nonzero()[:, 1], (max_top_s, ranks.shape[1]))
+
+
+def _table(ranks: Tensor, codes: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.bincount(ranks * shape[1] + codes, minlength=shape[0] * shape[1]).view(shape).cpu()
+
+
+def _running_sum(histogram: Tensor, top_s: int) -> Tensor:
+    if not 1 <= top_s <= len(histogram):
+        raise ValueError(f"top_s={top_s}: counts were made for 1 to {len(histogram)}; profile with a larger max_top_s.")
+    return histogram[:top_s].sum(0)

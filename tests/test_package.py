@@ -1,0 +1,100 @@
+"""The wheel: built, installed in a fresh environment, and used from there."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """What a command prints; its error output shows when it fails."""
+    result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the sources with the setuptools at hand, so that no network is needed."""
+    copy = tmp_path_factory.mktemp("sources")
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(root / "src", copy / "src", ignore=ignored)
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, copy)
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy, cwd=copy)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment that holds the wheel; what excise requires is lent by the environment of the tests."""
+    folder = tmp_path_factory.mktemp("fresh")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
+    purelib = run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    lent = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    (Path(purelib) / "lent.pth").write_text("\n".join(lent) + "\n")
+    return folder
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(root, wheel):
+    package = root / "src" / "excise"
+    files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert packed == {path.relative_to(root / "src").as_posix() for path in files}
+
+
+def test_the_data_in_the_wheel_is_small_and_attributed(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        size = sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith(".parquet"))
+        attribution = archive.read("excise/data/ATTRIBUTION.md").decode()
+    assert 0 < size <= 500_000
+    assert "CC BY 2.0 FR" in attribution and "tatoeba.org" in attribution
+
+
+def test_the_wheel_states_its_licence_and_its_python(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode().splitlines()
+    assert "License-Expression: Apache-2.0" in metadata
+    assert "Requires-Python: >=3.10" in metadata
+
+
+def test_the_installed_package_offers_its_names_and_its_packaged_files(fresh, root):
+    code = """
+import json, sys
+from importlib.resources import files
+import excise
+from excise.data import load_demo
+
+for name in excise.__all__:
+    getattr(excise, name)
+templates = files("excise").joinpath("templates")
+print(json.dumps({
+    "file": excise.__file__,
+    "rows": {split: rows.num_rows for split, rows in load_demo().items()},
+    "templates": {file.name: file.read_text() for file in templates.iterdir()} if templates.is_dir() else {},
+}))
+"""
+    found = json.loads(run(fresh / "bin" / "python", "-I", "-c", code, cwd=fresh).splitlines()[-1])
+    assert Path(found["file"]).is_relative_to(fresh)
+    assert found["rows"] == {"train": 28_553, "test": 2_272}
+    templates = (root / "src" / "excise" / "templates").glob("*")
+    assert found["templates"] == {path.name: path.read_text(encoding="utf-8") for path in templates}
+
+
+def test_the_installed_command_explains_itself(fresh):
+    text = run(fresh / "bin" / "excise", "--help", cwd=fresh)
+    assert "usage" in text.lower()
+    for verb in ("topic", "train", "profile", "unlearn", "evaluate", "undo", "delete", "inspect", "demo"):
+        assert verb in text
