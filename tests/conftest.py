@@ -28,8 +28,11 @@ import numpy as np
 import pytest
 import torch
 
-# From here on every annotated shape in these packages is checked at each call (and stays a comment outside the suite).
-jaxtyping.install_import_hook(["excise.functional", "excise.bottlenecks"], "beartype.beartype")
+# From here on every annotated shape in these modules is checked at each call (and stays a comment outside the suite).
+# Configs are left out: the hook takes their dataclass for one with a plain constructor.
+jaxtyping.install_import_hook(
+    ["excise.functional", "excise.bottlenecks.codebook_sae", "excise.usage"], "beartype.beartype"
+)
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -57,3 +60,61 @@ def fixed_seeds() -> None:
 def root() -> Path:
     """The folder that holds setup.cfg."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A word-level tokenizer of a few English and French words; unknown words are `<unk>`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = "the a teacher doctor cat dog reads sees likes book house . le la un une professeur lit voit aime livre maison"
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *words.split()])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
+    )
+
+
+@pytest.fixture(scope="session")
+def make_model(tokenizer):
+    """Makes a tiny T5 with bottlenecks, the same for the same arguments, in eval mode."""
+    from excise import CodebookSAEConfig, CodebookT5Config, CodebookT5ForConditionalGeneration
+
+    def make(num_codes=32, top_s=2, layers=(1,), seed=0, **t5):
+        torch.manual_seed(seed)
+        sizes = {"d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 3, "num_decoder_layers": 1, "num_heads": 4}
+        config = CodebookT5Config(
+            **sizes | {"vocab_size": len(tokenizer), "decoder_start_token_id": 0, "dropout_rate": 0.0} | t5,
+            bottleneck=CodebookSAEConfig(num_codes=num_codes, top_s=top_s),
+            bottleneck_layers=list(layers),
+        )
+        return CodebookT5ForConditionalGeneration(config).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def topic():
+    """Topic sets about *teacher*, made by hand: 12 pairs, 12 other sentences, and held-out ones."""
+    from datasets import Dataset
+
+    from excise import TopicSets
+
+    def rows(subject, verbs=("reads", "sees", "likes"), objects=("book", "house", "cat", "dog")):
+        texts = [f"the {subject} {verb} a {thing} ." for verb in verbs for thing in objects]
+        spans = [[[4, 4 + len(subject)]]] * len(texts)
+        french = {"teacher": "professeur", "doctor": "professeur", "cat": "maison", "dog": "livre"}
+        references = [f"le {french[subject]} lit un livre ."] * len(texts)
+        return {"text": texts, "spans": spans, "reference": references}
+
+    def others(subject):
+        return rows(subject) | {"spans": [[]] * 12}
+
+    sets = {"target": rows("teacher"), "control": rows("doctor"), "retain": others("cat")}
+    sets |= {"heldout": rows("teacher", ["sees"]), "heldout_retain": others("dog")}
+    return TopicSets(
+        ("teacher",), ("teacher", "teachers"), "en", "fr", 0, **{k: Dataset.from_dict(v) for k, v in sets.items()}
+    )

@@ -1,7 +1,7 @@
 """What the bottlenecks of a model did during a forward pass."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -26,8 +26,7 @@ def trace(attention_mask: Tensor | None = None) -> Iterator[Trace]:
     """Collects what the bottlenecks put out inside the context.
 
     The trace is in the hands of the caller and not on a module: modules stay free of graph tensors, two threads do
-    not mix, and when activation checkpointing runs a layer again in the backward pass the context is closed and
-    nothing counts twice.
+    not mix, and when activation checkpointing runs a layer again in the backward pass nothing counts twice.
 
     Args:
         attention_mask: `(batch, seq)`, 0 at padding, which then has code -1 and counts in no loss.
@@ -48,3 +47,23 @@ def trace(attention_mask: Tensor | None = None) -> Iterator[Trace]:
 def current_trace() -> Trace:
     """The innermost open trace; one that nobody reads where there is none."""
     return _current.get() or Trace()
+
+
+class _Again(ExitStack):
+    """A trace that nobody reads, for a layer's second run; unlike `trace(...)` it can be entered any number of times."""
+
+    def __init__(self, attention_mask: Tensor | None):
+        super().__init__()
+        self.attention_mask = attention_mask
+
+    def __enter__(self):
+        self.enter_context(trace(self.attention_mask))
+        return self
+
+
+def checkpoint_contexts() -> tuple[nullcontext, _Again]:
+    """`context_fn` of `torch.utils.checkpoint`: a layer that runs again sees the padding mask of its first run.
+
+    Without it the two runs would not be the same computation.
+    """
+    return nullcontext(), _Again(current_trace().attention_mask)

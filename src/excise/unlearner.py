@@ -46,7 +46,8 @@ class Unlearner:
         self.whole = model
         self.model = model.get_base_model() if isinstance(model, PeftModel) else model
         self.tokenizer = tokenizer
-        check_masks(self.model.config.unlearning, self.sites)
+        sites = self.sites  # raises where there are none
+        check_masks(self.model.config.unlearning, sites)
 
     @property
     def sites(self) -> dict[str, CodebookSAE]:

@@ -109,6 +109,7 @@ def _score_a_share(process_id, cache_dir, queue):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a spawned process would import everything again")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_two_processes_that_share_the_work_give_the_result_of_one(tmp_path):
     context = multiprocessing.get_context("fork")
     queue = context.Queue()

@@ -1,19 +1,23 @@
 """Generate and score a topic's held-out sets before and after, and under the controls."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from evaluate import Metric
 from transformers import PreTrainedModel
 
 from excise.evaluation.generation import generate_texts
 from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
+from excise.ledger import Ledger
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
 from excise.profiling import profile
 from excise.selection import Selection, random_like
 from excise.topics import TopicSets, topic_words
 from excise.unlearner import Unlearner
+from excise.usage import CodeUsage
 
 SETS = ("heldout", "heldout_retain")
+CONDITIONS = (BEFORE, AFTER, RANDOM, REFERENCE)
 
 
 def evaluate(
@@ -28,6 +32,8 @@ def evaluate(
     max_new_tokens: int = 128,
     batch_size: int = 64,
     seed: int = 0,
+    retain: Mapping[str, CodeUsage] | None = None,
+    reuse: Evaluation | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Generates a topic's held-out sets before and after, and under the controls, and scores them.
@@ -47,10 +53,14 @@ def evaluate(
         max_new_tokens: length at which an output is cut off.
         batch_size: sentences a batch.
         seed: of the random codes.
+        retain: counts over the retain set (`Profile.retain`), on which random codes are matched; made if not given.
+        reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, and of the
+            reference model, are taken over; a sweep would make them anew at each step otherwise.
         progress: show progress bars.
 
     Raises:
-        ValueError: if the sets have no references, or no word of the references goes with the topic.
+        ValueError: if the sets have no references, no word of the references goes with the topic, or what is to be
+            reused was made on other sets or in another way.
     """
     if topic.reference is None:
         raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")
@@ -68,38 +78,72 @@ def evaluate(
             for name in SETS
         }
 
+    settings = {
+        "num_beams": num_beams,
+        "max_new_tokens": max_new_tokens,
+        "metrics": [type(metric).__name__ for metric in metrics],
+        "data": topic.digest(),
+    }
+    generated, scores = _taken_over(reuse, settings, words, () if reference_model is None else (REFERENCE,))
     ledger = unlearner.ledger
     deleted = any(request.kind == "delete" for request in ledger.requests)
     if selection is None:
         selection = Selection({site: ledger.removed(site) for site in unlearner.sites})
-    generated = {}
-    with unlearner.without_masks():
-        if not deleted:
+    with _masks_lifted(unlearner):
+        if not deleted and BEFORE not in generated:
             generated[BEFORE] = outputs(unlearner.model, BEFORE)
         with unlearner.trial(selection):
             generated[AFTER] = outputs(unlearner.model, AFTER)
         if not deleted and len(selection):
-            with unlearner.trial(_random_codes(unlearner, topic, selection, seed, progress)):
+            with unlearner.trial(_random_codes(unlearner, topic, selection, seed, retain, progress)):
                 generated[RANDOM] = outputs(unlearner.model, RANDOM)
-    if reference_model is not None:
+    if reference_model is not None and REFERENCE not in generated:
         generated[REFERENCE] = outputs(reference_model, REFERENCE)
+    generated = {condition: generated[condition] for condition in CONDITIONS if condition in generated}
     return Evaluation(
         topic=topic.name,
         words=words,
         removed=len(selection),
-        scores={condition: scorer.scores(sets) for condition, sets in generated.items()},
+        scores={condition: scores.get(condition) or scorer.scores(sets) for condition, sets in generated.items()},
         outputs=generated,
         texts=scorer.texts,
         references=scorer.references,
-        settings={"seed": seed, "num_beams": num_beams, "max_new_tokens": max_new_tokens, "data": topic.digest()},
+        settings={"seed": seed, **settings, "thresholds": dict(selection.thresholds)},
     )
 
 
-def _random_codes(unlearner, topic, selection, seed, progress) -> Selection:
+def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...], wanted: tuple[str, ...]):
+    """Outputs and scores that an earlier evaluation made under conditions that do not change."""
+    if reuse is None:
+        return {}, {}
+    made = {name: reuse.settings.get(name) for name in settings} | {"words": tuple(reuse.words)}
+    other = [name for name, value in (settings | {"words": words}).items() if made[name] != value]
+    if other:
+        raise ValueError(f"The evaluation to reuse differs in {', '.join(other)}. Give one made in the same way, or none.")
+    kept = [condition for condition in (BEFORE, *wanted) if condition in reuse.outputs]
+    return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
+
+
+@contextmanager
+def _masks_lifted(unlearner: Unlearner) -> Iterator[None]:
+    """The model and its ledger without masks, so that a trial inside masks its own codes and no others."""
+    config, ledger = unlearner.model.config, unlearner.ledger
+    state = config.unlearning
+    deletions = Ledger(tuple(request for request in ledger.requests if request.kind == "delete"))
+    with unlearner.without_masks():
+        config.unlearning = deletions.to_dict(unlearner.sites)
+        try:
+            yield
+        finally:
+            config.unlearning = state
+
+
+def _random_codes(unlearner, topic, selection, seed, retain, progress) -> Selection:
     """As many live codes as were selected, of like frequency on the retain set."""
     top_s = max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
-    usage = profile(unlearner.model, unlearner.tokenizer, topic.retain, max_top_s=top_s, progress=progress)
-    frequency = {site: counts.example_counts(top_s).numpy() for site, counts in usage.items()}
+    if retain is None:
+        retain = profile(unlearner.model, unlearner.tokenizer, topic.retain, max_top_s=top_s, progress=progress)
+    frequency = {site: counts.example_counts(min(top_s, counts.max_top_s)).numpy() for site, counts in retain.items()}
     live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in unlearner.sites.items()}
     return random_like(selection, frequency, live, seed)
 

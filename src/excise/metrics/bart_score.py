@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForSeq2SeqLM
 
 from excise.metrics.base import TextMetric
-from excise.metrics.pretrained import batches, load
+from excise.metrics.pretrained import batches, load, public_name
 
 Direction = Literal["recall", "precision", "f"]
 
@@ -57,7 +57,9 @@ class BartScore(TextMetric):
         self.model, self.tokenizer = load(AutoModelForSeq2SeqLM, model, max_length, device)
         self.direction = direction
         self.batch_size = batch_size
-        self.signature = f"model:{model}|direction:{direction}|max_length:{self.tokenizer.model_max_length}"
+        self.signature = (
+            f"model:{public_name(model)}|direction:{direction}|max_length:{self.tokenizer.model_max_length}"
+        )
 
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
         pairs = [(text, reference) for text, group in zip(predictions, references, strict=True) for reference in group]

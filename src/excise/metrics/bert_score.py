@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, GPT2Tokenizer, PreTrainedModel, RobertaTokenizer
 
 from excise.metrics.base import TextMetric
-from excise.metrics.pretrained import batches, load
+from excise.metrics.pretrained import batches, load, public_name
 
 
 class BertScore(TextMetric):
@@ -59,7 +59,9 @@ class BertScore(TextMetric):
                 f"and has {marks} for its start and end: expected 2 and both of them, as in BERT, RoBERTa or BART."
             )
         self.batch_size = batch_size
-        self.signature = f"model:{model}|layer:{num_layers}|max_length:{self.tokenizer.model_max_length}|idf:no"
+        self.signature = (
+            f"model:{public_name(model)}|layer:{num_layers}|max_length:{self.tokenizer.model_max_length}|idf:no"
+        )
 
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
         rows, pairs = [], []

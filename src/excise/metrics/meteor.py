@@ -15,8 +15,8 @@ class Meteor(TextMetric):
     """METEOR, 0 to 1: the mean over sentences of nltk's score, with the best of several references.
 
     Words are matched exactly, then by stem, then by WordNet's synonyms where nltk finds WordNet's data on this machine
-    (English only; nothing is downloaded). Scores with and without synonyms are not comparable, so `compute` gives,
-    beside `meteor`, `meteor_matching` with what was used.
+    (English only; nothing is downloaded; nltk compares synonyms with stems, so it finds few). Scores with and without
+    synonyms are not comparable, so `compute` gives, beside `meteor`, `meteor_matching` with what was used.
 
     Args:
         language: language of the texts, which decides the stemmer: Porter's for English as in METEOR itself,

@@ -1,7 +1,7 @@
 """What the metrics that ask a pretrained model share: loading it, its longest input, and batches."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -33,8 +33,20 @@ def batches(texts: Sequence[str | tuple[str, str]], batch_size: int) -> Iterator
         yield rows[start : start + batch_size]
 
 
-def _max_length(tokenizer: PreTrainedTokenizerBase, model: Any) -> int:
-    # A tokenizer saved without a length reports about 1e30, which overflows when it is asked to truncate. RoBERTa and
-    # its relatives keep the first two of their positions for padding.
-    positions = getattr(model.config, "max_position_embeddings", None) or 514
-    return min(tokenizer.model_max_length, positions - 2 if tokenizer.model_max_length > 1e6 else positions)
+def public_name(model: str) -> str:
+    """A model's name for a result that may be published: its Hub id, or the last part of a local path.
+
+    Example:
+        >>> public_name("facebook/bart-large-cnn")
+        'facebook/bart-large-cnn'
+    """
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def _max_length(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
+    stated, positions = tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None)
+    # A tokenizer saved without a length reports about 1e30, which overflows when it is asked to truncate.
+    if stated < 1e6:
+        return min(stated, positions or stated)
+    # RoBERTa and its relatives keep the first two of their positions for padding.
+    return positions - 2 if positions else 512

@@ -61,8 +61,8 @@ def associated_words(
 
     In each round the word most associated with the topic texts *not yet covered* is taken, and the texts that hold it
     are covered. So a topic with several renderings gets them all (*aimerais*, *souhaite*, *voudrais* for *wish*), and a
-    word that is only in the same sentences (*école* beside *professeur*) is not taken, since it explains nothing more. In
-    the end a word whose texts the others cover is dropped.
+    word that is only in the same sentences (*école* beside *professeur*) is not taken, since it explains nothing more.
+    In the end a word whose texts the others cover is dropped.
 
     Args:
         texts_with: texts of the topic (references of the rows with the topic word).

@@ -16,7 +16,8 @@ from .columns import read_column
 from .frames import Corpus
 from .inflections import Paradigm, inflections, name_paradigm
 from .matching import Matcher, Span, capital_share, normalise
-from .replacement import Replacer, replacement_pool
+from .pools import replacement_pool
+from .replacement import Replacer
 from .sets import TopicSets
 from .synonyms import SharedTranslation
 
@@ -220,13 +221,13 @@ def _control(
     known = list(pairs.values())[:_MAX_CORPUS]
     corpus = Corpus([source for source, _ in known])
     if replacement is not None:
-        pool = _given_pool(replacement, topics, matcher)
-        pools = [(topic, pool) for topic in topics]
+        given = _given_pool(replacement, topics, matcher)
+        replacer = Replacer(topics, lambda topic, readings: given, corpus, seed)
     else:
         topic_rows = np.array([matcher.touches(source) for source, _ in known])
         shared = SharedTranslation(corpus, [target for _, target in known], topic_rows)
-        pools = [(topic, replacement_pool(topic, corpus, shared.refuses)) for topic in topics]
-    replacer = Replacer(pools, corpus, seed)
+        pool = partial(replacement_pool, corpus=corpus, refuses=shared.refuses)
+        replacer = Replacer(topics, pool, corpus, seed)
     rows = []
     for row in target:
         changed, spans = replacer.replace(row.text, row.spans)

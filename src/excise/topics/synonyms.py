@@ -56,6 +56,6 @@ class SharedTranslation:
 
     def refuses(self, forms: Sequence[str]) -> bool:
         """Whether the texts with any of these forms, and without the topic, have its reference words unduly often."""
-        rows = np.unique(np.concatenate([self._corpus.texts(form) for form in forms]))
+        rows = self._corpus.texts(forms)
         hits = self._hits[rows[self._outside[rows]]]
         return bool(hits.sum() >= _MIN_ROWS and hits.mean() >= max(_MAX_SHARE, _MIN_LIFT * self._base))

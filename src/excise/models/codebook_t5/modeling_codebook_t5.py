@@ -1,9 +1,11 @@
 """T5 whose encoder passes all it knows through a codebook (CodeUnlearn, figure 1)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, Cache, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5LayerSelfAttention
@@ -13,7 +15,7 @@ from excise.bottlenecks import CodebookSAEConfig
 from excise.ledger import check_masks
 from excise.models.codebook_t5.configuration_codebook_t5 import CodebookT5Config
 from excise.models.site import BottleneckSite, bottlenecks
-from excise.trace import trace
+from excise.trace import checkpoint_contexts, trace
 
 
 @dataclass
@@ -109,15 +111,18 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
             raise ValueError(f"{base} lacks weights of a T5: {sorted(lost)[:5]} ({len(lost)} in all).")
         return model
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None):
-        """As in transformers, non-reentrant: reentrant checkpointing would lose the codebook loss's gradient."""
-        kwargs = {"use_reentrant": False} | (gradient_checkpointing_kwargs or {})
-        if kwargs["use_reentrant"]:
-            raise ValueError(
-                "use_reentrant=True loses the gradient of the codebook loss. "
-                "Pass gradient_checkpointing_kwargs={'use_reentrant': False}, or nothing."
+    def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, **kwargs):
+        # Every way to switch checkpointing on, old or new, ends here.
+        if enable:
+            if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
+                raise ValueError(
+                    "use_reentrant=True loses the gradient of the codebook loss. "
+                    "Pass activation_checkpointing_kwargs={'use_reentrant': False}, or nothing."
+                )
+            gradient_checkpointing_func = partial(
+                gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts
             )
-        super().gradient_checkpointing_enable(gradient_checkpointing_kwargs=kwargs)
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
 
     @can_return_tuple
     def forward(

@@ -1,0 +1,120 @@
+"""How long it takes to find a topic's codes: the paper's table 3."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from excise.enrichment import Method, Positions
+from excise.evaluation.markdown import markdown
+from excise.evaluation.sweep import TOP_S
+from excise.topics import TopicSets
+from excise.unlearner import Unlearner
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, repr=False)
+class Runtimes:
+    """Seconds to count a topic's codes, test and select them.
+
+    Attributes:
+        topic: the topic in words.
+        seconds: by S', one number a repetition: as if that S' alone were wanted.
+        together: one number a repetition, for all S' in one pass.
+        settings: what was counted, on what, and how busy the machine was.
+    """
+
+    topic: str
+    seconds: Mapping[int, tuple[float, ...]]
+    together: tuple[float, ...]
+    settings: Mapping[str, Any]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per S', and a last one for all together: `top_s`, `mean`, `std` (of a sample) and `repeats`."""
+        import pandas
+
+        rows = [*self.seconds.items(), ("all together", self.together)]
+        return pandas.DataFrame(
+            [
+                {
+                    "top_s": str(top_s),
+                    "mean": fmean(times),
+                    "std": stdev(times) if len(times) > 1 else float("nan"),
+                    "repeats": len(times),
+                }
+                for top_s, times in rows
+            ]
+        )
+
+    def to_markdown(self) -> str:
+        """The table in Markdown, with what it was measured on below."""
+        rows = [[row.top_s, f"{row.mean:.2f}", f"{row.std:.2f}"] for row in self.to_pandas().itertuples()]
+        about = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        return f"{markdown(['S′', 'mean (s)', 'standard deviation (s)'], rows)}\n\nTopic {self.topic!r}: {about}."
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def runtimes(
+    unlearner: Unlearner,
+    topic: TopicSets,
+    *,
+    top_s: Iterable[int] = TOP_S,
+    repeats: int = 3,
+    select: Mapping[str, Any] | None = None,
+    method: Method = "mcnemar",
+    positions: Positions = "topic",
+    batch_size: int = 64,
+) -> Runtimes:
+    """Measures how long it takes to find a topic's codes, for each S' alone and for all in one pass (table 3).
+
+    Args:
+        unlearner: the model and its ledger.
+        topic: sets as `topic_sets` makes them; target, control and retain are counted.
+        top_s: numbers S' of codes counted for each token.
+        repeats: how often each is measured; an unmeasured run comes first.
+        select: arguments of `Enrichment.select`.
+        method: test, as in `Unlearner.enrich`.
+        positions: tokens counted, as in `Unlearner.profile`.
+        batch_size: pairs a batch.
+
+    Raises:
+        ValueError: if no S' is given, one is out of range, or `repeats` is below 1.
+    """
+    steps = sorted(set(top_s))
+    if not steps or repeats < 1:
+        raise ValueError(f"top_s={steps}, repeats={repeats}: expected at least one S' and one repetition.")
+
+    def measured(wanted: list[int]) -> float:
+        started = time.perf_counter()
+        profile = unlearner.profile(
+            topic, positions=positions, max_top_s=max(wanted), batch_size=batch_size, progress=False
+        )
+        for step in wanted:
+            profile.enrich(step, method).select(**(select or {}))
+        return time.perf_counter() - started
+
+    measured(steps[:1])
+    settings = {
+        "pairs": len(topic.target),
+        "retain": len(topic.retain),
+        "positions": positions,
+        "method": method,
+        "device": str(unlearner.model.device),
+        "threads": torch.get_num_threads(),
+    }
+    if hasattr(os, "getloadavg"):
+        settings["load average"] = round(os.getloadavg()[0], 2)
+    return Runtimes(
+        topic.name,
+        {step: tuple(measured([step]) for _ in range(repeats)) for step in steps},
+        tuple(measured(steps) for _ in range(repeats)),
+        settings,
+    )

@@ -1,0 +1,255 @@
+"""What an unlearning does at each S': the paper's figures 3 to 5."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluate import Metric
+from transformers import PreTrainedModel
+
+from excise.enrichment import Method, Positions
+from excise.evaluation.evaluate import evaluate
+from excise.evaluation.measures import change, drop, measures
+from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
+from excise.files import new_file
+from excise.selection import Selection
+from excise.topics import TopicSets
+from excise.unlearner import Unlearner
+
+if TYPE_CHECKING:
+    import pandas
+
+# The paper's S' (section 4.2): 1 to 13 times its S.
+TOP_S = (8, 24, 40, 56, 72, 88, 104)
+
+
+@dataclass(frozen=True, repr=False)
+class Sweep:
+    """A topic's unlearning at each S'.
+
+    Attributes:
+        topic: whose codes were removed.
+        tested: the topic that it was evaluated on; the same, but for a test on a synonym.
+        evaluations: by S'; the outputs before and of the reference model are those of the first.
+        selections: by S', the removed codes and what chose them.
+        seconds: by S', to choose the codes once they were counted.
+        profile_seconds: to count the codes, for every S' at once.
+    """
+
+    topic: str
+    tested: str
+    evaluations: Mapping[int, Evaluation]
+    selections: Mapping[int, Selection]
+    seconds: Mapping[int, float]
+    profile_seconds: float
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per S', condition, set and measure.
+
+        The rows of the model before and of the reference model, which no S' changes, have `top_s` 0. `change` is in
+        percent of the score before, `drop` is the normalised one (0 at the model before, 100 at the reference model).
+        """
+        import pandas
+
+        rows = []
+        for i, (top_s, evaluation) in enumerate(self.evaluations.items()):
+            for condition in evaluation.scores:
+                fixed = condition in (BEFORE, REFERENCE)
+                if fixed and i:
+                    continue
+                for dataset, texts in evaluation.texts.items():
+                    for metric in measures(evaluation, dataset):
+                        rows.append(
+                            {
+                                "topic": self.topic,
+                                "tested": self.tested,
+                                "top_s": 0 if fixed else top_s,
+                                "codes": 0 if fixed else evaluation.removed,
+                                "condition": condition,
+                                "set": dataset,
+                                "examples": len(texts),
+                                "metric": metric,
+                                "score": evaluation.scores[condition][dataset][metric],
+                                "change": change(evaluation, metric, dataset, condition),
+                                "drop": drop(evaluation, metric, dataset, condition),
+                            }
+                        )
+        return pandas.DataFrame(rows)
+
+    def plot(self, path: str | os.PathLike, metrics: Sequence[str] | None = None) -> None:
+        """Draws the percent change of each measure over S' (figures 3 to 5) into an SVG or PNG file.
+
+        Args:
+            path: where to; its suffix decides the format.
+            metrics: measures to draw, such as `"bleu"`; all if not given.
+        """
+        from excise.evaluation.plots import plot_sweep
+
+        plot_sweep(self, path, metrics)
+
+    def __str__(self) -> str:
+        where = f"{self.topic!r}" + (f", tested on {self.tested!r}" if self.tested != self.topic else "")
+        first = next(iter(self.evaluations.values()))
+        sizes = {name: len(texts) for name, texts in first.texts.items()}
+        lines = [
+            f"Topic {where}: {sizes['heldout']} held-out sentences with the topic, {sizes['heldout_retain']} without. "
+            f"Codes counted in {self.profile_seconds:.1f} s. In parentheses: random codes.",
+            f"{'':>8} | {'':>6} | {'with the topic':^34} | {'without':^14} |",
+            f"{'S′':>8} | {'codes':>6} | {'topic recall':^17} {'BLEU':^16} | {'BLEU':^14} | {'s':>5}",
+        ]
+        for top_s, evaluation in (0, first), *self.evaluations.items():
+            condition = AFTER if top_s else BEFORE
+            recall, bleu, retain = (
+                _with_control(evaluation, condition, dataset, metric, digits)
+                for dataset, metric, digits in (
+                    ("heldout", "recall", 3),
+                    ("heldout", "bleu", 1),
+                    ("heldout_retain", "bleu", 1),
+                )
+            )
+            codes = evaluation.removed if top_s else 0
+            seconds = f"{self.seconds[top_s]:5.2f}" if top_s else ""
+            lines.append(f"{top_s or 'original':>8} | {codes:>6} | {recall:<17} {bleu:<16} | {retain:<14} | {seconds}")
+        return "\n".join(lines)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes everything to a JSON file."""
+        state = {
+            "topic": self.topic,
+            "tested": self.tested,
+            "profile_seconds": self.profile_seconds,
+            "steps": [
+                {
+                    "top_s": top_s,
+                    "seconds": self.seconds[top_s],
+                    "selection": self.selections[top_s].to_dict(),
+                    "evaluation": asdict(evaluation),
+                }
+                for top_s, evaluation in self.evaluations.items()
+            ],
+        }
+        with new_file(path) as partial:
+            partial.write_text(json.dumps(state, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Sweep":
+        """What `save` wrote.
+
+        Raises:
+            ValueError: if the file is of another kind.
+        """
+        try:
+            state = json.loads(Path(path).read_text(encoding="utf-8"))
+            steps = {step["top_s"]: step for step in state["steps"]}
+            return cls(
+                topic=state["topic"],
+                tested=state["tested"],
+                evaluations={top_s: evaluation_from(step["evaluation"]) for top_s, step in steps.items()},
+                selections={top_s: Selection.from_dict(step["selection"]) for top_s, step in steps.items()},
+                seconds={top_s: step["seconds"] for top_s, step in steps.items()},
+                profile_seconds=state["profile_seconds"],
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is no sweep that `Sweep.save` wrote: {error!r}.") from error
+
+
+def sweep(
+    unlearner: Unlearner,
+    topic: TopicSets,
+    *,
+    top_s: Iterable[int] = TOP_S,
+    select: Mapping[str, Any] | None = None,
+    method: Method = "mcnemar",
+    positions: Positions = "topic",
+    tested: TopicSets | None = None,
+    words: Iterable[str] | None = None,
+    reference_model: PreTrainedModel | None = None,
+    metrics: Sequence[Metric] = (),
+    num_beams: int = 1,
+    max_new_tokens: int = 128,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> Sweep:
+    """Selects and evaluates a topic's codes at each S' (figures 3 and 4), without changing the model.
+
+    The codes are counted once for all S', in the model without its masks. As many random live codes of like frequency
+    are removed beside each selection.
+
+    Args:
+        unlearner: the model and its ledger, which must hold no deletion.
+        topic: sets as `topic_sets` makes them, with references.
+        top_s: numbers S' of codes counted for each token.
+        select: arguments of `Enrichment.select`, such as `{"q": 0.05, "effect": 0.01}`.
+        method: test, as in `Unlearner.enrich`.
+        positions: tokens counted, as in `Unlearner.profile`.
+        tested: sets to evaluate on, in place of the topic's own.
+        words: words that topic recall looks for; found on the sets that are evaluated if not given.
+        reference_model: as in `evaluate`.
+        metrics: as in `evaluate`.
+        num_beams: as in `evaluate`.
+        max_new_tokens: as in `evaluate`.
+        batch_size: sentences a batch.
+        seed: of the random codes.
+        progress: show progress bars.
+
+    Raises:
+        ValueError: if no S' is given, one is out of range, or codes were deleted, so that there is no model before.
+    """
+    steps, tested = _checked_steps(top_s), tested or topic
+    if any(request.kind == "delete" for request in unlearner.ledger.requests):
+        raise ValueError("Codes of this model were deleted, so there is no model before. Sweep first, delete then.")
+    started = time.perf_counter()
+    with unlearner.without_masks():
+        profile = unlearner.profile(
+            topic, positions=positions, max_top_s=max(steps), batch_size=batch_size, progress=progress
+        )
+    profile_seconds = time.perf_counter() - started
+
+    evaluations, selections, seconds, first = {}, {}, {}, None
+    for step in steps:
+        started = time.perf_counter()
+        selections[step] = profile.enrich(step, method).select(**(select or {}))
+        seconds[step] = time.perf_counter() - started
+        evaluations[step] = evaluate(
+            unlearner,
+            tested,
+            selection=selections[step],
+            words=words,
+            reference_model=reference_model,
+            metrics=metrics,
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            seed=seed,
+            retain=profile.retain,
+            reuse=first,
+            progress=progress,
+        )
+        first = first or evaluations[step]
+        words = first.words
+    return Sweep(topic.name, tested.name, evaluations, selections, seconds, profile_seconds)
+
+
+def evaluation_from(state: Mapping[str, Any]) -> Evaluation:
+    """The evaluation whose fields `dataclasses.asdict` gave, read back from JSON."""
+    return Evaluation(**{**state, "words": tuple(state["words"])})
+
+
+def _checked_steps(top_s: Iterable[int]) -> list[int]:
+    steps = sorted(set(top_s))
+    if not steps or steps[0] < 1:
+        raise ValueError(f"top_s={steps}: expected numbers of codes per token, from 1 up, such as (8, 24).")
+    return steps
+
+
+def _with_control(evaluation: Evaluation, condition: str, dataset: str, metric: str, digits: int) -> str:
+    """A score, and in parentheses what random codes leave of it."""
+    text = f"{evaluation.scores[condition][dataset][metric]:.{digits}f}"
+    if condition == AFTER and RANDOM in evaluation.scores:
+        text += f" ({evaluation.scores[RANDOM][dataset][metric]:.{digits}f})"
+    return text

@@ -1,0 +1,53 @@
+"""Whether forgetting one word takes another with it: the paper's figure 5."""
+
+from dataclasses import replace
+from typing import Any
+
+from datasets import Dataset
+
+from excise.evaluation.sweep import Sweep, sweep
+from excise.topics import TopicSets
+from excise.topics.matching import Matcher, normalise
+from excise.unlearner import Unlearner
+
+
+def synonyms(unlearner: Unlearner, topic: TopicSets, other: TopicSets, **options: Any) -> Sweep:
+    """Removes one topic's codes and tests on another, such as *like* after *love*, at each S' (figure 5).
+
+    Sentences of the other topic that hold the removed one's word too, or that its codes were selected on, are left
+    out: they would show what was asked for and not what it takes with it.
+
+    Args:
+        unlearner: the model and its ledger.
+        topic: sets of the topic to remove.
+        other: sets of the topic to test on.
+        **options: the other arguments of `sweep`.
+
+    Raises:
+        ValueError: if no sentence of the other topic is without the removed one.
+    """
+    heldout, heldout_retain = (without(other, name, topic) for name in ("heldout", "heldout_retain"))
+    return sweep(unlearner, topic, tested=replace(other, heldout=heldout, heldout_retain=heldout_retain), **options)
+
+
+def without(other: TopicSets, name: str, topic: TopicSets) -> Dataset:
+    """One of a topic's sets, without the rows that hold another topic's word or that its codes were selected on.
+
+    Args:
+        other: sets of the topic.
+        name: which of them.
+        topic: sets of the other topic.
+
+    Raises:
+        ValueError: if no row is left.
+    """
+    matcher = Matcher(topic.inflections)
+    seen = {normalise(text) for chosen in (topic.target, topic.control, topic.retain) for text in chosen["text"]}
+    rows = getattr(other, name)
+    kept = [i for i, text in enumerate(rows["text"]) if not matcher.touches(text) and normalise(text) not in seen]
+    if not kept:
+        raise ValueError(
+            f"Each of the {len(rows)} sentences of {other.name!r} in {name!r} holds {topic.name!r} too, or is one that "
+            "the codes were selected on. Make the sets of both topics from the same data with the same `evaluation`."
+        )
+    return rows.select(kept)

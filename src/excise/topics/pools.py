@@ -1,0 +1,101 @@
+"""The words that may stand for a topic word in the control.
+
+Common words (by wordfreq) that the data uses, that can be the same parts of speech, that are no derivation and no
+synonym of the topic, and whose grammatical and topical surroundings in the data are most like the topic's. Names are
+replaced by names of the same kind.
+
+Source: CodeUnlearn, appendix B.1 (common non-synonyms of the same part of speech, by word frequency; names by names).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+
+from .frames import Corpus
+from .inflections import Paradigm, inflections, is_one_lemma, name_paradigm
+from .names import common_names, name_kind
+from .readings import main_readings, map_form
+from .synonyms import is_derived, wordnet_synonyms
+
+_POOL_SIZE, _MIN_POOL = 24, 12
+_MIN_COUNT, _MIN_NAME_COUNT = 8, 3
+# Zipf scale (log10 of uses in a billion words). Below 3.5 a word is not common; above 6.3 it is grammar.
+_ZIPF_RANGE = (3.5, 6.3)
+_MAX_CANDIDATES = 300
+# Names that stand beside another name more often than this are parts of longer ones (San, York).
+_MAX_COMPANY = 0.4
+
+
+def replacement_pool(
+    topic: Paradigm,
+    readings: frozenset[str],
+    corpus: Corpus,
+    refuses: Callable[[Sequence[str]], bool] | None = None,
+) -> list[Paradigm]:
+    """Up to 24 words that can stand where the topic stands, best first.
+
+    Args:
+        topic: the word to replace.
+        readings: the parts of speech that a replacement needs to have, all of them in use; ignored for names.
+        corpus: the data; a replacement occurs in it at least eight times, or at all if no such word qualifies.
+        refuses: says of a candidate's forms whether they mean the same as the topic.
+
+    Raises:
+        ValueError: no word qualifies; name one with `replacement=`.
+    """
+    if topic.is_name:
+        candidates = list(_names(topic, corpus))
+    else:
+        candidates = _words(topic, readings, corpus, _MIN_COUNT) or _words(topic, readings, corpus, 1)
+    forms = [form for form in dict.fromkeys(topic.forms.values()) if corpus.count.get(form)] or [topic.lemma]
+    mapped = [[map_form(topic, form, other, readings) for form in forms] for other in candidates]
+    frame = corpus.frame_similarity(forms, mapped)
+    likely = np.argsort(-frame, kind="stable")[:_MAX_CANDIDATES]
+    content = corpus.content_similarity(topic.spellings, [candidates[index].spellings for index in likely])
+    likely = likely[np.argsort(-(frame[likely] ** 2) * content, kind="stable")]
+    ranked = [candidates[index] for index in likely]
+    if topic.is_name and len(ranked) < _MIN_POOL:
+        # The data knows few names of this kind: any are better than the same two all over.
+        known = {topic.lemma, *(other.lemma for other in ranked)}
+        extra = [name for name in common_names(name_kind(topic.lemma, corpus)) if name not in known]
+        ranked += [name_paradigm(name) for name in extra if not is_derived(name, topic.lemma)][
+            : _MIN_POOL - len(ranked)
+        ]
+    synonyms = wordnet_synonyms(topic.lemma)
+    allowed = (
+        other
+        for other in ranked
+        if other.lemma.lower() not in synonyms and not (refuses is not None and refuses(other.spellings))
+    )
+    pool = list(islice(allowed, _POOL_SIZE))
+    if not pool:
+        raise ValueError(f"found nothing in the data to replace {topic.lemma!r} by; name a word with replacement=")
+    return pool
+
+
+def _names(topic: Paradigm, corpus: Corpus) -> Iterable[Paradigm]:
+    kind = name_kind(topic.lemma, corpus)
+    for form in sorted(corpus.proper):
+        if corpus.count[form] < _MIN_NAME_COUNT or not (form.isalpha() and form[1:].islower()):
+            continue
+        part_of_a_name = corpus.company_share(form) > _MAX_COMPANY
+        if not part_of_a_name and not is_derived(form, topic.lemma) and name_kind(form, corpus) == kind:
+            yield name_paradigm(form)
+
+
+def _words(topic: Paradigm, readings: frozenset[str], corpus: Corpus, min_count: int) -> list[Paradigm]:
+    from wordfreq import zipf_frequency
+
+    found = []
+    for form, count in corpus.count.items():
+        if count < min_count or form in corpus.proper or not form.isalpha() or is_derived(form, topic.lemma):
+            continue
+        if not _ZIPF_RANGE[0] <= zipf_frequency(form, "en") <= _ZIPF_RANGE[1] or not is_one_lemma(form):
+            continue
+        other = inflections(form)
+        if readings <= main_readings(other, corpus):
+            found.append(other)
+    return found

@@ -1,0 +1,74 @@
+"""Which part of speech a topic word has where it stands, as far as its neighbours and its form tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .frames import Corpus
+from .inflections import PART_OF_SPEECH, Paradigm
+
+_NOUN_BEFORE = frozenset("a an the my your his our their of in no some".split())
+_VERB_BEFORE = frozenset(
+    "I we they he she who n't 'd 'll to will would can could should just really always never".split()
+)
+_VERB_AFTER = frozenset("me him us them you her it the a an my your his this".split())
+# Below this share a reading is left aside (to *water*).
+_MINOR_SHARE = 0.05
+
+
+def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
+    """NOUN and VERB where the neighbours in the data show both in use (*love*), else the one; other words as they are."""
+    both = word.parts_of_speech & {"NOUN", "VERB"}
+    if len(both) < 2:
+        return both or word.parts_of_speech
+    nouns = corpus.neighbour_share(word.lemma, sorted(_NOUN_BEFORE))
+    verbs = corpus.neighbour_share(word.lemma, sorted(_VERB_BEFORE))
+    if nouns + verbs == 0 or min(nouns, verbs) >= _MINOR_SHARE * (nouns + verbs):
+        return both
+    return frozenset({"NOUN" if nouns > verbs else "VERB"})
+
+
+def reading(
+    word: Paradigm, form: str, left: Sequence[str], right: Sequence[str], main: frozenset[str]
+) -> frozenset[str]:
+    """The readings that an occurrence leaves open: one where form or neighbours decide, NOUN and VERB where they do not.
+
+    Args:
+        word: the topic.
+        form: as it stands in the text, in lower case.
+        left: the tokens before it.
+        right: the tokens after it.
+        main: the readings that the topic has in this data.
+
+    >>> from excise.topics.inflections import inflections
+    >>> love = inflections("love")
+    >>> sorted(reading(love, "love", ["I"], ["books"], love.parts_of_speech))
+    ['VERB']
+    >>> sorted(reading(love, "love", ["people"], ["books"], love.parts_of_speech))
+    ['NOUN', 'VERB']
+    """
+    possible = frozenset(PART_OF_SPEECH[tag] for tag in word.tags(form) if tag in PART_OF_SPEECH) or main
+    possible = possible & main or possible
+    if possible == {"NOUN", "VERB"}:
+        if left and left[-1].lower() in _NOUN_BEFORE:
+            return frozenset({"NOUN"})
+        if left and (left[-1] in _VERB_BEFORE or left[-1].lower() in _VERB_BEFORE):
+            return frozenset({"VERB"})
+        if right and right[0] in _VERB_AFTER:
+            return frozenset({"VERB"})
+    return possible
+
+
+def map_form(topic: Paradigm, form: str, other: Paradigm, readings: frozenset[str]) -> str | None:
+    """The form of another word for a form of the topic, or None where no single one serves all readings.
+
+    >>> from excise.topics.inflections import inflections
+    >>> map_form(inflections("love"), "loves", inflections("help"), frozenset({"NOUN", "VERB"}))
+    'helps'
+    """
+    if topic.is_name or other.is_name:
+        return other.lemma
+    tags = topic.tags(form) or topic.tags(topic.lemma)
+    tags = [tag for tag in tags if PART_OF_SPEECH.get(tag) in readings] or tags
+    choices = {other.forms.get(tag) for tag in tags}
+    return choices.pop() if len(choices) == 1 else None

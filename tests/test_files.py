@@ -1,0 +1,46 @@
+import pytest
+
+from excise.files import new_file, new_folder
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path):
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "a" / "out") as partial:
+        (partial / "half").write_text("x")
+        raise KeyboardInterrupt
+    assert list((tmp_path / "a").iterdir()) == []
+    with new_folder(tmp_path / "a" / "out") as partial:
+        (partial / "whole").write_text("x")
+        assert not (tmp_path / "a" / "out").exists()
+    assert [path.name for path in (tmp_path / "a" / "out").iterdir()] == ["whole"]
+
+
+@pytest.mark.parametrize("there", ["file", "full folder"])
+def test_what_is_there_is_not_written_over(tmp_path, there):
+    out = tmp_path / "out"
+    if there == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "mine").write_text("mine")
+    with pytest.raises(FileExistsError, match="not an empty folder"), new_folder(out):
+        pytest.fail("the context was entered")
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as partial:
+        (partial / "x").write_text("x")
+    assert (tmp_path / "out" / "x").exists()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(OSError, match="full"), new_file(path) as partial:
+        partial.write_text("ha")
+        raise OSError("full")
+    assert path.read_text() == "old"
+    with new_file(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]

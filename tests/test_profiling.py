@@ -1,0 +1,128 @@
+import dataclasses
+
+import pytest
+import torch
+from datasets import Dataset
+
+from excise.activations import bottleneck_inputs
+from excise.models.site import bottlenecks
+from excise.profile import Profile
+from excise.profiling import profile, profile_pairs, token_masks
+from excise.unlearner import Unlearner
+
+
+def counts(usages):
+    return {site: (usage.examples.tolist(), usage.tokens.tolist()) for site, usage in usages.items()}
+
+
+def test_counts_are_those_of_looking_up_every_token_alone(make_model, tokenizer, topic):
+    model = make_model()
+    usage = profile(model, tokenizer, topic.retain, max_top_s=6, progress=False)["encoder.block.1"]
+    bottleneck = bottlenecks(model)["encoder.block.1"]
+    expected = torch.zeros(32, dtype=torch.int64)
+    for text in topic.retain["text"]:
+        hidden = bottleneck_inputs(model, tokenizer(text, return_tensors="pt"))["encoder.block.1"]
+        expected[bottleneck.select(bottleneck.encode(hidden), 4).unique()] += 1
+    assert torch.equal(usage.example_counts(4), expected)
+    assert usage.num_examples == 12
+    assert usage.num_tokens == 12 * 7  # six words and the end of the sentence
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_counts_depend_on_neither_batch_size_nor_order_nor_padding(make_model, tokenizer, topic, batch_size, side):
+    texts = [*topic.target["text"], "the teacher", "teacher reads the book the cat likes ."]
+    spans = [*topic.target["spans"], [[4, 11]], [[0, 7]]]
+    dataset = Dataset.from_dict({"text": texts, "spans": spans})
+    expected = profile(make_model(), tokenizer, dataset, positions="topic", max_top_s=8, progress=False)
+    tokenizer.padding_side = side
+    try:
+        found = profile(
+            make_model(),
+            tokenizer,
+            dataset.shuffle(seed=1),
+            positions="topic",
+            max_top_s=8,
+            batch_size=batch_size,
+            progress=False,
+        )
+    finally:
+        tokenizer.padding_side = "right"
+    assert counts(found) == counts(expected)
+
+
+def test_topic_positions_are_the_tokens_of_the_topic_word(tokenizer):
+    _, masks = token_masks(tokenizer, ["the teacher reads a book .", "a cat"], [[[4, 11]], []])
+    assert masks == [[False, True, False, False, False, False, False], [False, False, False]]
+
+
+def test_every_site_is_counted_in_the_same_pass(make_model, tokenizer, topic):
+    model = make_model(layers=(0, 2))
+    pairs = profile_pairs(model, tokenizer, topic.target, topic.control, max_top_s=4, progress=False)
+    assert list(pairs) == ["encoder.block.0", "encoder.block.2"]
+    for usage in pairs.values():
+        assert usage.target.num_tokens == usage.control.num_tokens == 12
+
+
+def test_nothing_after_the_last_bottleneck_runs(make_model, tokenizer, topic):
+    model = make_model(layers=(1,))
+    ran = []
+    for name, module in (("next", model.encoder.block[2]), ("own", model.encoder.block[1].layer[1]), ("d", model.decoder)):
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    profile(model, tokenizer, topic.retain, max_top_s=4, progress=False)
+    assert ran == []
+
+
+def test_masked_codes_are_not_counted(make_model, tokenizer, topic):
+    model = make_model()
+    bottlenecks(model)["encoder.block.1"].live[:10] = False
+    usage = profile(model, tokenizer, topic.retain, max_top_s=22, progress=False)["encoder.block.1"]
+    assert usage.example_counts(22)[:10].sum() == 0
+
+
+def test_the_model_stays_in_the_mode_that_it_was_in(make_model, tokenizer, topic):
+    model = make_model().train()
+    profile(model, tokenizer, topic.retain, max_top_s=4, progress=False)
+    assert model.training
+    with pytest.raises(ValueError, match="live codes"):
+        profile(model, tokenizer, topic.retain, max_top_s=33, progress=False)
+    assert model.training
+
+
+def test_bad_input_is_refused(make_model, tokenizer, topic):
+    model = make_model()
+    with pytest.raises(ValueError, match="set is empty"):
+        profile(model, tokenizer, topic.retain.select([]), progress=False, max_top_s=4)
+    with pytest.raises(ValueError, match="come in pairs"):
+        profile_pairs(model, tokenizer, topic.target, topic.control.select([0]), max_top_s=4, progress=False)
+    with pytest.raises(ValueError, match="expected 'topic' or 'all'"):
+        profile(model, tokenizer, topic.retain, positions="own", max_top_s=4, progress=False)
+    with torch.no_grad():
+        model.shared.weight[3] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        profile(model, tokenizer, topic.retain, max_top_s=4, progress=False)
+
+
+def test_a_planted_code_is_found_by_the_test_and_nothing_in_a_null_control(make_model, tokenizer, topic):
+    model = make_model(seed=3)
+    unlearner = Unlearner(model, tokenizer)
+    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
+    own = profile(model, tokenizer, topic.target, positions="topic", max_top_s=2, progress=False)["encoder.block.1"]
+    selection = enrichment.select(q=0.05)
+    assert set(selection.codes["encoder.block.1"]) <= set(own.example_counts(2).nonzero().flatten().tolist())
+    assert len(selection) > 0
+    null = dataclasses.replace(topic, control=topic.target)
+    assert len(unlearner.enrich(null, top_s=2, progress=False).select(q=0.05)) == 0
+
+
+def test_a_profile_survives_a_folder_and_is_not_written_over_another(make_model, tokenizer, topic, tmp_path):
+    made = Unlearner(make_model(), tokenizer).profile(topic, max_top_s=8, progress=False)
+    made.save(tmp_path / "profile")
+    loaded = Profile.load(tmp_path / "profile")
+    assert loaded.max_top_s == 8
+    assert loaded.data == topic.digest()
+    assert loaded.enrich(4).to_pandas().equals(made.enrich(4).to_pandas())
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        made.save(tmp_path / "profile")
+    with pytest.raises(ValueError, match="holds no profile"):
+        Profile.load(tmp_path)

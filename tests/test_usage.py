@@ -1,0 +1,101 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from excise.usage import CodeUsage, PairedUsage, best_ranks
+
+NUM_CODES, MAX_TOP_S = 12, 5
+
+
+def ranked(tokens, generator):
+    """Random distinct codes for each token, most similar first."""
+    return torch.rand(tokens, NUM_CODES, generator=generator).argsort(1)[:, :MAX_TOP_S]
+
+
+def batch(seed, examples=4, tokens=9):
+    generator = torch.Generator().manual_seed(seed)
+    codes = ranked(tokens, generator)
+    rows = torch.randint(examples, (tokens,), generator=generator)
+    return codes, rows, examples
+
+
+def count(codes, rows, examples):
+    return CodeUsage.count(codes, best_ranks(codes, rows, examples, NUM_CODES))
+
+
+@pytest.mark.parametrize("top_s", range(1, MAX_TOP_S + 1))
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_for_every_top_s_are_those_of_counting_each_by_hand(seed, top_s):
+    codes, rows, examples = batch(seed)
+    usage = count(codes, rows, examples)
+    for code in range(NUM_CODES):
+        among = (codes[:, :top_s] == code).any(1)
+        assert usage.token_counts(top_s)[code] == among.sum()
+        assert usage.example_counts(top_s)[code] == len(set(rows[among].tolist()))
+
+
+@given(st.integers(0, 10_000), st.integers(0, 9))
+def test_counts_of_parts_add_up_to_the_whole_wherever_it_is_cut(seed, cut):
+    codes, rows, examples = batch(seed)
+    rows = rows.sort().values
+    whole = count(codes, rows, examples)
+    boundary = rows[cut] if cut < len(rows) else examples
+    first = rows < boundary
+    parts = [
+        count(codes[first], rows[first], int(boundary)),
+        count(codes[~first], rows[~first] - boundary, examples - int(boundary)),
+    ]
+    for total in (parts[0] + parts[1], parts[1] + parts[0]):
+        assert torch.equal(total.examples, whole.examples)
+        assert torch.equal(total.tokens, whole.tokens)
+        assert (total.num_examples, total.num_tokens) == (whole.num_examples, whole.num_tokens)
+
+
+@pytest.mark.parametrize("top_s", [1, 3, MAX_TOP_S])
+def test_discordant_pairs_are_those_of_comparing_each_pair_by_hand(top_s):
+    target, control = batch(1), batch(2)
+    ranks = [best_ranks(*b, NUM_CODES) for b in (target, control)]
+    table = PairedUsage.count(target[0], ranks[0], control[0], ranks[1]).table(top_s)
+    for code in range(NUM_CODES):
+        present = [
+            {int(row) for row, own in zip(rows, codes[:, :top_s], strict=True) if code in own}
+            for codes, rows, _ in (target, control)
+        ]
+        assert table.target_count[code] == len(present[0])
+        assert table.control_count[code] == len(present[1])
+        assert table.target_only[code] == len(present[0] - present[1])
+        assert table.control_only[code] == len(present[1] - present[0])
+
+
+def test_an_example_without_a_counted_token_is_an_example_all_the_same():
+    codes = ranked(1, torch.Generator().manual_seed(0))
+    assert count(codes, torch.tensor([2]), 3).num_examples == 3
+    assert count(codes[:0], torch.tensor([], dtype=torch.int64), 3).example_counts(1).sum() == 0
+
+
+def test_counts_of_other_codebooks_do_not_add_up():
+    with pytest.raises(ValueError, match="do not add up"):
+        CodeUsage.empty(8, 4) + CodeUsage.empty(9, 4)
+
+
+@pytest.mark.parametrize("top_s", [0, MAX_TOP_S + 1])
+def test_a_top_s_that_was_not_counted_is_refused(top_s):
+    with pytest.raises(ValueError, match=f"top_s={top_s}"):
+        CodeUsage.empty(NUM_CODES, MAX_TOP_S).example_counts(top_s)
+
+
+def test_counts_survive_a_file(tmp_path):
+    target, control = batch(3), batch(4)
+    ranks = [best_ranks(*b, NUM_CODES) for b in (target, control)]
+    usage = PairedUsage.count(target[0], ranks[0], control[0], ranks[1])
+    usage.save(tmp_path / "pairs.safetensors")
+    loaded = PairedUsage.load(tmp_path / "pairs.safetensors")
+    assert torch.equal(loaded.both, usage.both)
+    for name in ("target", "control"):
+        assert torch.equal(getattr(loaded, name).examples, getattr(usage, name).examples)
+        assert getattr(loaded, name).num_tokens == getattr(usage, name).num_tokens
+    usage.target.save(tmp_path / "one.safetensors")
+    assert torch.equal(CodeUsage.load(tmp_path / "one.safetensors").tokens, usage.target.tokens)
+    with pytest.raises(ValueError, match="holds no counts"):
+        PairedUsage.load(tmp_path / "one.safetensors")

@@ -1,0 +1,90 @@
+"""Models, tokenizers and data small enough that a test of them takes a blink. Nothing is random but by seed."""
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from excise import CodebookSAEConfig, CodebookT5Config, CodebookT5ForConditionalGeneration, Unlearner
+from excise.data.tokenizer import train_tokenizer
+from excise.selection import Selection
+
+VOCAB = 64
+SITE = "encoder.block.2"
+
+T5 = {
+    "vocab_size": VOCAB,
+    "d_model": 16,
+    "d_kv": 4,
+    "d_ff": 32,
+    "num_layers": 3,
+    "num_decoder_layers": 2,
+    "num_heads": 4,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 16,
+    "dropout_rate": 0.0,
+    "decoder_start_token_id": 0,
+}
+
+
+def base_t5(**settings) -> T5ForConditionalGeneration:
+    """A plain T5 with random weights, in eval mode."""
+    return T5ForConditionalGeneration(T5Config(**T5 | settings)).eval()
+
+
+def bottleneck_config(**settings) -> CodebookSAEConfig:
+    return CodebookSAEConfig(**{"num_codes": 40, "top_s": 3, "l1_weight": 1e-3} | settings)
+
+
+def codebook_t5(layers=(2,), t5=None, **bottleneck) -> CodebookT5ForConditionalGeneration:
+    """A T5 with bottlenecks, in eval mode, with buffers that are not at their defaults."""
+    config = CodebookT5Config(
+        **T5 | (t5 or {}), bottleneck=bottleneck_config(**bottleneck), bottleneck_layers=list(layers)
+    )
+    model = CodebookT5ForConditionalGeneration(config).eval()
+    for i in layers:
+        module = model.encoder.block[i].layer[0].bottleneck
+        module.mean.normal_(std=0.1)
+        module.scale.fill_(1.5)
+    return model
+
+
+def batch(lengths=(7, 4, 2), target_lengths=(5, 2, 3), seed=0) -> dict[str, torch.Tensor]:
+    """Padded input ids, attention mask and labels of random tokens; each row ends in `</s>`."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def rows(sizes, fill):
+        ids = torch.full((len(sizes), max(sizes)), fill)
+        for row, size in zip(ids, sizes, strict=True):
+            row[:size] = torch.randint(3, VOCAB, (size,), generator=generator)
+            row[size - 1] = 1
+        return ids
+
+    input_ids = rows(lengths, 0)
+    return {
+        "input_ids": input_ids,
+        "attention_mask": (input_ids != 0).long(),
+        "labels": rows(target_lengths, -100),
+    }
+
+
+def copying(rows: int, seed=0) -> Dataset:
+    """Rows of uneven length whose labels are their inputs."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, 9, (rows,), generator=generator).tolist()
+    ids = [[*torch.randint(3, 12, (n - 1,), generator=generator).tolist(), 1] for n in lengths]
+    return Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(i) for i in ids], "labels": ids})
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer whose ids the tiny models know."""
+    return train_tokenizer(["the cat sat on the mat", "the teacher ran", "a cat and a dog"], vocab_size=VOCAB)
+
+
+def mask_codes(model, codes=(0, 3, 5, 8), site=SITE) -> None:
+    """Masks codes as a user does, with an entry in the ledger."""
+    Unlearner(model, None).mask(Selection({site: list(codes)}, {"q": 0.05}), "tiny topic")
+
+
+def delete_codes(model, codes=(1, 2), site=SITE) -> None:
+    """Deletes codes as a user does."""
+    Unlearner(model, None).delete(Selection({site: list(codes)}), "tiny topic")
