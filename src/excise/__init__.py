@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["functional", "metrics"],
     submod_attrs={
         "bottlenecks": ["CodebookSAE", "CodebookSAEConfig", "CodebookSAEOutput"],
+        "budget": ["select_within_budget"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
         "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],

@@ -1,0 +1,111 @@
+"""The most forgetting that a budget allows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from excise.batches import padded_batches, to_device
+from excise.enrichment import Enrichment
+from excise.selection import Selection
+from excise.topics import TopicSets
+from excise.unlearner import Unlearner
+
+
+def select_within_budget(
+    unlearner: Unlearner,
+    enrichment: Enrichment,
+    topic: TopicSets,
+    *,
+    max_loss_rise: float = 0.01,
+    q: float = 0.05,
+    effect: float = 0.0,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> Selection:
+    """The longest list of enriched codes that costs the retain set no more than a budget.
+
+    Codes that pass `q` and `effect` are taken in order of their p-values. The number taken is found by bisection: each
+    trial masks that many and measures by how much the cross-entropy on `topic.retain` rises. The sets for evaluating
+    are not looked at.
+
+    Args:
+        unlearner: the model; it is left as it was.
+        enrichment: the codes to choose from.
+        topic: sets with references.
+        max_loss_rise: the budget, relative: 0.01 allows a loss on the retain set that is 1 % higher.
+        q: as in `Enrichment.select`.
+        effect: as in `Enrichment.select`.
+        batch_size: sentences a batch.
+        progress: show progress bars.
+
+    Returns:
+        The codes; the thresholds tell the budget and what was measured. Nothing, if one code is too many.
+
+    Raises:
+        ValueError: if the budget is negative, or the sets have no references.
+    """
+    if not max_loss_rise >= 0:
+        raise ValueError(f"max_loss_rise={max_loss_rise}: expected 0 or more, such as 0.01 for 1 %.")
+    if topic.reference is None:
+        raise ValueError("The topic sets have no references to measure a loss on. Give topic_sets a `reference` column.")
+
+    def loss() -> float:
+        return mean_loss(
+            unlearner.model,
+            unlearner.tokenizer,
+            topic.retain["text"],
+            topic.retain["reference"],
+            batch_size,
+            "retain loss" if progress else None,
+        )
+
+    def first(count: int) -> Selection:
+        return enrichment.select(q=q, effect=effect, count=count) if count else Selection({})
+
+    base = loss()
+
+    def rise(count: int) -> float:
+        with unlearner.trial(first(count)):
+            return loss() / base - 1
+
+    within, beyond = 0, len(enrichment.select(q=q, effect=effect)) + 1
+    # Codes that leave too few live ones are too many, too.
+    most = min(int(bottleneck.live.sum()) - bottleneck.config.top_s for bottleneck in unlearner.sites.values())
+    beyond = min(beyond, most + 1)
+    measured, count = {0: 0.0}, beyond - 1
+    while beyond - within > 1:
+        measured[count] = rise(count)
+        within, beyond = (count, beyond) if measured[count] <= max_loss_rise else (within, count)
+        count = (within + beyond) // 2
+    budget = {"max_loss_rise": max_loss_rise, "loss_rise": measured[within]}
+    selection = first(within)
+    return replace(selection, thresholds=selection.thresholds | budget)
+
+
+@torch.inference_mode()
+def mean_loss(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    references: Sequence[str],
+    batch_size: int = 64,
+    progress: str | None = None,
+) -> float:
+    """Cross-entropy of the references, a mean over their tokens, in nats; the model is run in eval mode."""
+    input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
+    label_ids = tokenizer(text_target=list(references), truncation=True)["input_ids"]
+    total = tokens = 0.0
+    training = model.training
+    model.eval()
+    try:
+        for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress):
+            target = tokenizer.pad({"input_ids": [label_ids[row] for row in rows]}, return_tensors="pt")
+            labels = target["input_ids"].masked_fill(target["attention_mask"] == 0, -100).to(model.device)
+            count = int((labels != -100).sum())
+            total += model(**to_device(batch, model.device), labels=labels).task_loss.item() * count
+            tokens += count
+    finally:
+        model.train(training)
+    return total / tokens

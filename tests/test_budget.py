@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+
+from excise import Unlearner
+from excise.budget import mean_loss, select_within_budget
+
+BUDGET = 0.02
+
+
+@pytest.fixture
+def unlearner(make_model, tokenizer):
+    return Unlearner(make_model(num_codes=64, seed=3), tokenizer)
+
+
+def rise(unlearner, topic, selection):
+    retain = topic.retain["text"], topic.retain["reference"]
+    base = mean_loss(unlearner.model, unlearner.tokenizer, *retain)
+    with unlearner.trial(selection):
+        return mean_loss(unlearner.model, unlearner.tokenizer, *retain) / base - 1
+
+
+def test_the_loss_is_the_mean_over_label_tokens_whatever_the_batch_size(unlearner, tokenizer, topic):
+    texts, references = topic.retain["text"][:3], ["le livre", "le professeur lit un livre .", "un"]
+    total = count = 0
+    for text, reference in zip(texts, references, strict=True):
+        labels = tokenizer(text_target=reference, return_tensors="pt").input_ids
+        with torch.no_grad():
+            total += unlearner.model(**tokenizer(text, return_tensors="pt"), labels=labels).task_loss * labels.numel()
+        count += labels.numel()
+    for batch_size in (1, 2, 3):
+        loss = mean_loss(unlearner.model, tokenizer, texts, references, batch_size)
+        assert loss == pytest.approx(float(total / count), rel=1e-5)
+
+
+def test_the_selection_keeps_to_its_budget_and_says_what_it_measured(unlearner, topic):
+    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
+    everything = enrichment.select(q=0.05)
+    selection = select_within_budget(unlearner, enrichment, topic, max_loss_rise=BUDGET, progress=False)
+    measured = rise(unlearner, topic, selection)
+    assert selection.thresholds["loss_rise"] == pytest.approx(measured, abs=1e-6)
+    assert measured <= BUDGET
+    if len(selection) < len(everything):
+        assert rise(unlearner, topic, enrichment.select(q=0.05, count=len(selection) + 1)) > BUDGET
+
+
+def test_without_a_limit_everything_that_is_significant_is_taken(unlearner, topic):
+    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
+    selection = select_within_budget(unlearner, enrichment, topic, max_loss_rise=math.inf, progress=False)
+    assert selection.codes == enrichment.select(q=0.05).codes
+    assert not unlearner.ledger.requests
+
+
+@pytest.mark.parametrize("budget", [-0.1, float("nan")])
+def test_a_budget_below_nothing_is_refused(unlearner, topic, budget):
+    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
+    with pytest.raises(ValueError, match="expected 0 or more"):
+        select_within_budget(unlearner, enrichment, topic, max_loss_rise=budget)
