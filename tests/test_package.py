@@ -88,7 +88,7 @@ print(json.dumps({
 """
     found = json.loads(run(fresh / "bin" / "python", "-I", "-c", code, cwd=fresh).splitlines()[-1])
     assert Path(found["file"]).is_relative_to(fresh)
-    assert found["rows"] == {"train": 28_553, "test": 2_272}
+    assert found["rows"] == {"train": 20_700, "test": 1_850}
     templates = (root / "src" / "excise" / "templates").glob("*")
     assert found["templates"] == {path.name: path.read_text(encoding="utf-8") for path in templates}
 

@@ -67,7 +67,8 @@ def test_every_site_is_counted_in_the_same_pass(make_model, tokenizer, topic):
 def test_nothing_after_the_last_bottleneck_runs(make_model, tokenizer, topic):
     model = make_model(layers=(1,))
     ran = []
-    for name, module in (("next", model.encoder.block[2]), ("own", model.encoder.block[1].layer[1]), ("d", model.decoder)):
+    later = {"feed-forward": model.encoder.block[1].layer[1], "block": model.encoder.block[2], "decoder": model.decoder}
+    for name, module in later.items():
         module.register_forward_hook(lambda *_, name=name: ran.append(name))
     profile(model, tokenizer, topic.retain, max_top_s=4, progress=False)
     assert ran == []

@@ -49,7 +49,7 @@ def select_within_budget(
     if not max_loss_rise >= 0:
         raise ValueError(f"max_loss_rise={max_loss_rise}: expected 0 or more, such as 0.01 for 1 %.")
     if topic.reference is None:
-        raise ValueError("The topic sets have no references to measure a loss on. Give topic_sets a `reference` column.")
+        raise ValueError("The topic sets have no references to measure a loss on; give topic_sets a `reference`.")
 
     def loss() -> float:
         return mean_loss(

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from torch import Tensor
 
 from excise.bottlenecks import CodebookSAE
@@ -126,7 +127,7 @@ class Ledger:
         if state is None:
             return cls()
         if state.get("version", 0) > VERSION:
-            raise ValueError(f"The ledger has version {state['version']}; this excise reads up to {VERSION}. Update it.")
+            raise ValueError(f"The ledger has version {state['version']}; this excise reads {VERSION}. Update it.")
         try:
             return cls(
                 tuple(
@@ -167,8 +168,9 @@ def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, CodebookSAE
                 f"and they differ at {int((mask != expected[site]).sum())}: the checkpoint was changed after it was "
                 "written, or its files are of two models. Load an unchanged copy."
             )
-        if torch.count_nonzero(sites[site].codebook[ledger.removed(site, kinds=("delete",))]):
-            raise MaskMismatchError(f"The ledger says that codes of {site} were deleted, but their rows are not zero.")
+        with align_module_device(sites[site]):  # brings back what a device map has put on disk
+            if torch.count_nonzero(sites[site].codebook[ledger.removed(site, kinds=("delete",))]):
+                raise MaskMismatchError(f"The ledger says that codes of {site} were deleted, but rows are not zero.")
     if state is not None and state.get("digest") != digest(actual):
         raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
 

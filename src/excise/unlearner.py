@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from safetensors import safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -44,7 +43,7 @@ class Unlearner:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
         self.whole = model
-        self.model = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.tokenizer = tokenizer
         sites = self.sites  # raises where there are none
         check_masks(self.model.config.unlearning, sites)
@@ -78,9 +77,7 @@ class Unlearner:
             progress: show progress bars.
         """
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        pairs = profile_pairs(
-            self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options
-        )
+        pairs = profile_pairs(self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options)
         retain = profile(self.model, self.tokenizer, topic.retain, **options)
         return Profile(topic.name, pairs, retain, positions, topic.digest())
 
@@ -196,7 +193,7 @@ class Unlearner:
     def _check_erased(self, folder: Path) -> None:
         for file in folder.glob("*.safetensors"):
             with safe_open(file, "pt") as weights:
-                for key in weights.keys():
+                for key in weights.keys():  # noqa: SIM118 (it is no dict)
                     site = next((s for s in self.sites if f"{s}." in key and key.endswith("codebook")), None)
                     rows = self.ledger.removed(site, kinds=("delete",)) if site else []
                     if rows and torch.count_nonzero(weights.get_tensor(key)[rows]):

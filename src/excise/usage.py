@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from excise.enrichment import CountTable
+from excise.counts import CountTable
 from excise.files import new_file
 
 
@@ -148,8 +148,10 @@ class PairedUsage:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
-        parts = {f"{name}.{key}": value for name in ("target", "control") for key, value in vars(getattr(self, name)).items()}
-        _save(path, parts | {"both": self.both})
+        parts = {"both": self.both}
+        for name in ("target", "control"):
+            parts |= {f"{name}.{key}": value for key, value in vars(getattr(self, name)).items()}
+        _save(path, parts)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "PairedUsage":
@@ -159,8 +161,11 @@ class PairedUsage:
             ValueError: if the file is of another kind.
         """
         parts = _load(path, ("both", "target.examples", "control.examples"))
-        usages = (CodeUsage(**{f.name: parts[f"{name}.{f.name}"] for f in fields(CodeUsage)}) for name in ("target", "control"))
-        return cls(*usages, parts["both"])
+        target, control = (
+            CodeUsage(**{field.name: parts[f"{name}.{field.name}"] for field in fields(CodeUsage)})
+            for name in ("target", "control")
+        )
+        return cls(target, control, parts["both"])
 
 
 def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:
@@ -173,9 +178,8 @@ def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:
 
 def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Tensor | int]:
     with safe_open(path, "pt") as file:
-        parts = {key: file.get_tensor(key) for key in file.keys()} | json.loads(
-            (file.metadata() or {}).get("excise.usage", "{}")
-        )
+        parts = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+        parts |= json.loads((file.metadata() or {}).get("excise.usage", "{}"))
     missing = [key for key in needed if key not in parts]
     if missing:
         raise ValueError(f"{os.fspath(path)!r} holds no counts of this kind: {missing} are missing.")

@@ -1,11 +1,121 @@
-import copy
 import dataclasses
 
 import pytest
 import torch
-from excise import Unlearner
+
 from excise.evaluation import Evaluation, evaluate, generate_texts
-from excise.evaluation import evaluate as _  # noqa: F401
+from excise.ledger import check_masks
+from excise.metrics import Meteor
 from excise.selection import Selection
 
 SITE = "encoder.block.1"
+TOPIC = Selection({SITE: (3, 4, 5)}, {"q": 0.05})
+
+
+def test_each_condition_is_generated_with_its_own_codes_removed(unlearner, topic, generation):
+    evaluation = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", progress=False)
+    before, after, random, reference = generation.calls[::2]
+    assert (before, after, reference) == ((), (3, 4, 5), "reference")
+    assert len(random) == 3
+    assert not set(random) & {3, 4, 5}
+    assert generation.calls[1::2] == [before, after, random, reference]  # both sets
+    recall = {condition: sets["heldout"]["recall"] for condition, sets in evaluation.scores.items()}
+    assert recall == {"before": 1.0, "after": 0.0, "random codes": 1.0, "reference model": 0.0}
+    assert evaluation.words == ("professeur",)
+    assert evaluation.scores["after"]["heldout_retain"]["bleu"] == pytest.approx(100)
+    assert evaluation.normalized_drop("bleu", "heldout_retain") == pytest.approx(0)
+
+
+def test_the_random_codes_of_a_masked_model_are_removed_without_its_mask(unlearner, topic, generation):
+    # With the mask still in force the control would forget the topic too, and every number beside it would be wrong.
+    unlearner.mask(TOPIC, topic)
+    evaluation = evaluate(unlearner, topic, progress=False)
+    before, after, random = generation.calls[::2]
+    assert (before, after) == ((), (3, 4, 5))
+    assert len(random) == 3
+    assert not set(random) & {3, 4, 5}
+    assert evaluation.scores["random codes"]["heldout"]["recall"] == 1.0
+
+
+@pytest.mark.parametrize("given", [None, Selection({SITE: (7, 8)})])
+def test_an_evaluation_leaves_masks_and_ledger_as_they_were(unlearner, topic, generation, given):
+    unlearner.mask(TOPIC, topic)
+    ledger, live = unlearner.ledger, unlearner.sites[SITE].live.clone()
+    evaluate(unlearner, topic, selection=given, progress=False)
+    assert unlearner.ledger == ledger
+    assert torch.equal(unlearner.sites[SITE].live, live)
+    check_masks(unlearner.model.config.unlearning, unlearner.sites)
+
+
+def test_a_trial_selection_is_removed_alone_and_not_on_top_of_the_ledger(unlearner, topic, generation):
+    unlearner.mask(TOPIC, topic)
+    evaluate(unlearner, topic, selection=Selection({SITE: (7, 8)}), progress=False)
+    assert generation.calls[2] == (7, 8)
+
+
+def test_deleted_codes_have_neither_a_before_nor_a_random_control(unlearner, topic, generation):
+    unlearner.delete(TOPIC, topic)
+    evaluation = evaluate(unlearner, topic, progress=False)
+    assert set(evaluation.scores) == {"after"}
+    assert generation.calls == [(3, 4, 5)] * 2
+
+
+def test_reused_conditions_are_not_generated_again_and_score_the_same(unlearner, topic, generation):
+    first = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", progress=False)
+    generation.calls.clear()
+    second = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", reuse=first, progress=False)
+    assert generation.calls[::2] == [(3, 4, 5), generation.calls[2]]
+    assert () not in generation.calls and "reference" not in generation.calls
+    assert second == first
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"num_beams": 2}, "num_beams"), ({"words": ["livre"]}, "words"), ({"metrics": [Meteor("french")]}, "metrics")],
+)
+def test_what_was_made_in_another_way_is_not_reused(unlearner, topic, generation, change, named):
+    first = evaluate(unlearner, topic, selection=TOPIC, progress=False)
+    with pytest.raises(ValueError, match=named):
+        evaluate(unlearner, topic, selection=TOPIC, reuse=first, progress=False, **change)
+
+
+def test_another_topic_s_evaluation_is_not_reused(unlearner, topic, generation):
+    first = evaluate(unlearner, topic, selection=TOPIC, progress=False)
+    other = dataclasses.replace(topic, heldout=topic.heldout.select([0, 1]))
+    with pytest.raises(ValueError, match="data"):
+        evaluate(unlearner, other, selection=TOPIC, reuse=first, progress=False)
+
+
+def test_sets_without_references_are_refused(unlearner, topic):
+    with pytest.raises(ValueError, match="references"):
+        evaluate(unlearner, dataclasses.replace(topic, reference=None))
+
+
+def test_an_evaluation_read_back_is_the_one_saved(unlearner, topic, generation, tmp_path):
+    evaluation = evaluate(unlearner, topic, selection=TOPIC, metrics=[Meteor("french")], progress=False)
+    evaluation.save(tmp_path / "evaluation.json")
+    assert Evaluation.load(tmp_path / "evaluation.json") == evaluation
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    with pytest.raises(ValueError, match="no evaluation"):
+        Evaluation.load(tmp_path / "other.json")
+
+
+def test_examples_are_the_sentences_whose_output_changed(unlearner, topic, generation):
+    evaluation = evaluate(unlearner, topic, selection=TOPIC, progress=False)
+    example = evaluation.examples(2)[0]
+    assert example["before"] == "le professeur lit un livre ."
+    assert example["after"] == "le docteur lit un livre ."
+    assert evaluation.examples(2, "heldout_retain") == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_texts_come_out_in_order_whatever_the_batch(make_model, tokenizer, batch_size):
+    model = make_model().train()
+    texts = ["the cat", "a teacher reads the book .", "the", "a dog sees the house and the cat"]
+    alone = [generate_texts(model, tokenizer, [text], max_new_tokens=4)[0] for text in texts]
+    assert len(set(alone)) > 1
+    assert generate_texts(model, tokenizer, texts, max_new_tokens=4, batch_size=batch_size) == alone
+    assert model.training

@@ -16,7 +16,8 @@ from excise.functional.straight_through import straight_through
 
 @dataclass
 class CodebookSAEOutput(ModelOutput):
-    """
+    """What a codebook passes on, and what it cost.
+
     Args:
         reconstruction (`torch.FloatTensor` of shape `(batch, seq, hidden_size)`): What is passed on, eq. 5.
         codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding.
@@ -43,6 +44,8 @@ class CodebookSAE(PreTrainedModel):
     config_class = CodebookSAEConfig
     base_model_prefix = "bottleneck"
     main_input_name = "hidden_states"
+    # It has no attention, so the model that holds it may use any kind.
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
 
     def __init__(self, config: CodebookSAEConfig):
         super().__init__(config)

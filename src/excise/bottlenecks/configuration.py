@@ -6,9 +6,9 @@ from transformers import PreTrainedConfig
 
 @strict
 class CodebookSAEConfig(PreTrainedConfig):
-    r"""
-    Settings of a [`CodebookSAE`]. The defaults are the paper's sizes (CodeUnlearn, section 4.1 and appendix A), with
-    the loss in units of variance.
+    r"""Settings of a [`CodebookSAE`].
+
+    The defaults are the paper's sizes (CodeUnlearn, section 4.1 and appendix A), with the loss in units of variance.
 
     Args:
         hidden_size (`int`, *optional*): Width of the activations. Filled in by the model that holds the bottleneck.

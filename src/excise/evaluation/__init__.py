@@ -1,7 +1,24 @@
 """What an unlearning did: scores and outputs before and after, beside the controls that tell whether to believe it."""
 
 from excise.evaluation.evaluate import evaluate
+from excise.evaluation.examples_table import examples_table
 from excise.evaluation.generation import generate_texts
 from excise.evaluation.result import Evaluation
+from excise.evaluation.runtime import Runtimes, runtimes
+from excise.evaluation.sweep import Sweep, sweep
+from excise.evaluation.synonyms import synonyms
+from excise.evaluation.topics_table import TopicsTable, topics_table
 
-__all__ = ["Evaluation", "evaluate", "generate_texts"]
+__all__ = [
+    "Evaluation",
+    "Runtimes",
+    "Sweep",
+    "TopicsTable",
+    "evaluate",
+    "examples_table",
+    "generate_texts",
+    "runtimes",
+    "sweep",
+    "synonyms",
+    "topics_table",
+]

@@ -119,7 +119,9 @@ def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...]
     made = {name: reuse.settings.get(name) for name in settings} | {"words": tuple(reuse.words)}
     other = [name for name, value in (settings | {"words": words}).items() if made[name] != value]
     if other:
-        raise ValueError(f"The evaluation to reuse differs in {', '.join(other)}. Give one made in the same way, or none.")
+        raise ValueError(
+            f"The evaluation to reuse differs in {', '.join(other)}. Give one made in the same way, or none."
+        )
     kept = [condition for condition in (BEFORE, *wanted) if condition in reuse.outputs]
     return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
 

@@ -16,7 +16,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         |----|-------|
         | 8  | 16    |
     """
-    cells = [[" ".join(str(cell).replace("|", r"\\|").split()) for cell in row] for row in (header, *rows)]
+    cells = [[" ".join(str(cell).replace("|", r"\|").split()) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells

@@ -83,10 +83,11 @@ class Evaluation:
     def __str__(self) -> str:
         sizes = {name: len(texts) for name, texts in self.texts.items()}
         lines = [
-            f"Topic {self.topic!r}: {self.removed} codes removed. {sizes['heldout']} held-out sentences with the topic, "
-            f"{sizes['heldout_retain']} without.",
+            f"Topic {self.topic!r}: {self.removed} codes removed. "
+            f"{sizes['heldout']} held-out sentences with the topic, {sizes['heldout_retain']} without.",
             f"{'':16} | {'with the topic':^52} | {'without':^13}",
-            f"{'':16} | {'BLEU':>6} {'chrF':>6} {'rest BLEU':>9}   {'topic recall (95 %)':<26} | {'BLEU':>6} {'chrF':>6}",
+            f"{'':16} | {'BLEU':>6} {'chrF':>6} {'rest BLEU':>9}   {'topic recall (95 %)':<26} | "
+            f"{'BLEU':>6} {'chrF':>6}",
         ]
         for condition, sets in self.scores.items():
             topic, retain = sets["heldout"], sets["heldout_retain"]
@@ -94,8 +95,8 @@ class Evaluation:
             if "recall" in topic:
                 recall = f"{topic['recall']:.3f} [{topic['low']:.3f}, {topic['high']:.3f}] of {topic['total']}"
             lines.append(
-                f"{condition:16} | {topic['bleu']:6.1f} {topic['chrf']:6.1f} {topic['rest_bleu']:9.1f}   {recall:<26} | "
-                f"{retain['bleu']:6.1f} {retain['chrf']:6.1f}"
+                f"{condition:16} | {topic['bleu']:6.1f} {topic['chrf']:6.1f} {topic['rest_bleu']:9.1f}   {recall:<26} "
+                f"| {retain['bleu']:6.1f} {retain['chrf']:6.1f}"
             )
         return "\n".join(lines)
 
@@ -119,4 +120,4 @@ class Evaluation:
             state = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(**state | {"words": tuple(state["words"])})
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is no evaluation that `Evaluation.save` wrote: {error!r}.") from error
+            raise ValueError(f"{os.fspath(path)!r} is no saved evaluation: {error!r}.") from error

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from excise.enrichment import Method, Positions
 from excise.evaluation.evaluate import evaluate
-from excise.evaluation.measures import change, drop, measures
+from excise.evaluation.measures import SET_LABELS, change, drop, measures
 from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
 from excise.files import new_file
 from excise.selection import Selection
@@ -57,28 +57,30 @@ class Sweep:
 
         rows = []
         for i, (top_s, evaluation) in enumerate(self.evaluations.items()):
-            for condition in evaluation.scores:
-                fixed = condition in (BEFORE, REFERENCE)
-                if fixed and i:
-                    continue
-                for dataset, texts in evaluation.texts.items():
-                    for metric in measures(evaluation, dataset):
-                        rows.append(
-                            {
-                                "topic": self.topic,
-                                "tested": self.tested,
-                                "top_s": 0 if fixed else top_s,
-                                "codes": 0 if fixed else evaluation.removed,
-                                "condition": condition,
-                                "set": dataset,
-                                "examples": len(texts),
-                                "metric": metric,
-                                "score": evaluation.scores[condition][dataset][metric],
-                                "change": change(evaluation, metric, dataset, condition),
-                                "drop": drop(evaluation, metric, dataset, condition),
-                            }
-                        )
+            conditions = [c for c in evaluation.scores if i == 0 or c not in (BEFORE, REFERENCE)]
+            rows += [
+                self._row(top_s, c, name, m)
+                for c in conditions
+                for name in SET_LABELS
+                for m in measures(evaluation, name)
+            ]
         return pandas.DataFrame(rows)
+
+    def _row(self, top_s: int, condition: str, dataset: str, metric: str) -> dict[str, Any]:
+        evaluation, fixed = self.evaluations[top_s], condition in (BEFORE, REFERENCE)
+        return {
+            "topic": self.topic,
+            "tested": self.tested,
+            "top_s": 0 if fixed else top_s,
+            "codes": 0 if fixed else evaluation.removed,
+            "condition": condition,
+            "set": dataset,
+            "examples": len(evaluation.texts[dataset]),
+            "metric": metric,
+            "score": evaluation.scores[condition][dataset][metric],
+            "change": change(evaluation, metric, dataset, condition),
+            "drop": drop(evaluation, metric, dataset, condition),
+        }
 
     def plot(self, path: str | os.PathLike, metrics: Sequence[str] | None = None) -> None:
         """Draws the percent change of each measure over S' (figures 3 to 5) into an SVG or PNG file.

@@ -226,7 +226,11 @@ def _control(
     else:
         topic_rows = np.array([matcher.touches(source) for source, _ in known])
         shared = SharedTranslation(corpus, [target for _, target in known], topic_rows)
-        pool = partial(replacement_pool, corpus=corpus, refuses=shared.refuses)
+
+        def refuses(forms: Sequence[str]) -> bool:
+            return any(matcher.touches(form) for form in forms) or shared.refuses(forms)
+
+        pool = partial(replacement_pool, corpus=corpus, refuses=refuses)
         replacer = Replacer(topics, pool, corpus, seed)
     rows = []
     for row in target:

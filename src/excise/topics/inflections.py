@@ -71,10 +71,11 @@ def inflections(word: str) -> Paradigm:
 
 
 def is_one_lemma(form: str) -> bool:
-    """Whether a form is a base form and of one word only: not *saws*, and not *saw*, which is *see* as well."""
-    from lemminflect import getAllLemmas
+    """Whether a form is a base form and of one known word only: not *saws*, and not *saw*, which is *see* as well."""
+    from lemminflect import getAllInflections, getAllLemmas
 
-    return {lemma for found in getAllLemmas(form).values() for lemma in found} == {form}
+    lemmas = {lemma for found in getAllLemmas(form).values() for lemma in found}
+    return lemmas == {form} and bool(getAllInflections(form))
 
 
 def _paradigm(lemma: str, found: Mapping[str, tuple[str, ...]]) -> Paradigm:

@@ -37,7 +37,7 @@ class Matcher:
         names: proper names, found as written or in capitals only.
 
     >>> Matcher(["car", "cars"]).spans("Cars! I don't care for a car's colour.")
-    [(0, 4), (23, 26)]
+    [(0, 4), (25, 28)]
     """
 
     def __init__(self, forms: Iterable[str] = (), names: Iterable[str] = ()) -> None:

@@ -22,8 +22,8 @@ from .synonyms import is_derived, wordnet_synonyms
 
 _POOL_SIZE, _MIN_POOL = 24, 12
 _MIN_COUNT, _MIN_NAME_COUNT = 8, 3
-# Zipf scale (log10 of uses in a billion words). Below 3.5 a word is not common; above 6.3 it is grammar.
-_ZIPF_RANGE = (3.5, 6.3)
+# Zipf scale (log10 of uses in a billion words). Below 3.5 a word is not common; above 6.2 it is grammar.
+_ZIPF_RANGE = (3.5, 6.2)
 _MAX_CANDIDATES = 300
 # Names that stand beside another name more often than this are parts of longer ones (San, York).
 _MAX_COMPANY = 0.4
@@ -96,6 +96,8 @@ def _words(topic: Paradigm, readings: frozenset[str], corpus: Corpus, min_count:
         if not _ZIPF_RANGE[0] <= zipf_frequency(form, "en") <= _ZIPF_RANGE[1] or not is_one_lemma(form):
             continue
         other = inflections(form)
+        if readings <= {"NOUN", "VERB"} and not other.parts_of_speech <= {"NOUN", "VERB"}:
+            continue  # *down* and *green* are nouns in the lexicon, but seldom in a text
         if readings <= main_readings(other, corpus):
             found.append(other)
     return found

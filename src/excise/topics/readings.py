@@ -8,21 +8,24 @@ from .frames import Corpus
 from .inflections import PART_OF_SPEECH, Paradigm
 
 _NOUN_BEFORE = frozenset("a an the my your his our their of in no some".split())
-_VERB_BEFORE = frozenset(
-    "I we they he she who n't 'd 'll to will would can could should just really always never".split()
-)
+_SUBJECTS = frozenset("I we they he she n't 'd 'll will would can could".split())
+# After *to* and adverbs a word of both kinds is a verb; how often it is one, they do not tell (to school).
+_VERB_BEFORE = _SUBJECTS | frozenset("who to should just really always never".split())
 _VERB_AFTER = frozenset("me him us them you her it the a an my your his this".split())
 # Below this share a reading is left aside (to *water*).
 _MINOR_SHARE = 0.05
 
 
 def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
-    """NOUN and VERB where the neighbours in the data show both in use (*love*), else the one; other words as they are."""
+    """NOUN and VERB where the neighbours in the data show both in use (*love*), else the one in use.
+
+    Words that can be neither keep the parts of speech that they have.
+    """
     both = word.parts_of_speech & {"NOUN", "VERB"}
     if len(both) < 2:
         return both or word.parts_of_speech
     nouns = corpus.neighbour_share(word.lemma, sorted(_NOUN_BEFORE))
-    verbs = corpus.neighbour_share(word.lemma, sorted(_VERB_BEFORE))
+    verbs = corpus.neighbour_share(word.lemma, sorted(_SUBJECTS))
     if nouns + verbs == 0 or min(nouns, verbs) >= _MINOR_SHARE * (nouns + verbs):
         return both
     return frozenset({"NOUN" if nouns > verbs else "VERB"})
@@ -31,7 +34,7 @@ def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
 def reading(
     word: Paradigm, form: str, left: Sequence[str], right: Sequence[str], main: frozenset[str]
 ) -> frozenset[str]:
-    """The readings that an occurrence leaves open: one where form or neighbours decide, NOUN and VERB where they do not.
+    """The readings that an occurrence leaves open: one where form or neighbours decide, else NOUN and VERB.
 
     Args:
         word: the topic.
@@ -72,3 +75,13 @@ def map_form(topic: Paradigm, form: str, other: Paradigm, readings: frozenset[st
     tags = [tag for tag in tags if PART_OF_SPEECH.get(tag) in readings] or tags
     choices = {other.forms.get(tag) for tag in tags}
     return choices.pop() if len(choices) == 1 else None
+
+
+def nearest_form(topic: Paradigm, form: str, other: Paradigm) -> str:
+    """A form of another word even where no single one serves: that of the form's first reading that the word has.
+
+    >>> from excise.topics.inflections import inflections
+    >>> nearest_form(inflections("love"), "loved", inflections("sing"))
+    'sang'
+    """
+    return next((other.forms[tag] for tag in topic.tags(form) if tag in other.forms), other.lemma)

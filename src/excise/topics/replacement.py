@@ -18,7 +18,7 @@ import numpy as np
 from .frames import Corpus, tokens
 from .inflections import Paradigm
 from .matching import Span
-from .readings import main_readings, map_form, reading
+from .readings import main_readings, map_form, nearest_form, reading
 
 Pool = Callable[[Paradigm, frozenset[str]], Sequence[Paradigm]]
 
@@ -78,7 +78,7 @@ class Replacer:
         self._used[best.lemma] += 1
         result = {}
         for (start, stop), form, open_ in zip(spans, forms, readings, strict=True):
-            new = map_form(topic, form, best, open_) or best.lemma
+            new = map_form(topic, form, best, open_) or nearest_form(topic, form, best)
             result[start, stop] = _with_case(new, text[start:stop], best.is_name)
         return result
 

@@ -10,8 +10,7 @@ from excise.bottlenecks.configuration import CodebookSAEConfig
 
 @strict
 class CodebookT5Config(T5Config):
-    r"""
-    A [`~transformers.T5Config`] with bottlenecks. All other arguments are T5's.
+    r"""A [`~transformers.T5Config`] with bottlenecks. All other arguments are T5's.
 
     Args:
         bottleneck (`CodebookSAEConfig` or `dict`, *optional*): Settings of every bottleneck; the paper's if not given.

@@ -20,8 +20,7 @@ from excise.trace import checkpoint_contexts, trace
 
 @dataclass
 class CodebookSeq2SeqLMOutput(Seq2SeqLMOutput):
-    """
-    T5's output, and what the bottlenecks add to it. The added fields are `None` where the encoder did not run.
+    """T5's output, and what the bottlenecks add to it. The added fields are `None` where the encoder did not run.
 
     Args:
         loss (`torch.FloatTensor` of shape `()`, with `labels`): Joint loss, eq. 8: the three below, weighted.

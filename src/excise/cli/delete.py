@@ -1,0 +1,51 @@
+"""Erase codes for good, and save the model into a new folder. What is saved there cannot be undone.
+
+Either the codes of a mask (--request), or those found for a TOPIC as `excise unlearn` finds them. The model in MODEL
+stays as it is: remove it yourself where the topic must be gone.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from excise.cli.forgetting import add_forgetting, forget, request_data, request_line
+from excise.cli.loading import load_unlearner
+from excise.cli.options import add_topic, refuse_used
+from excise.cli.report import Report
+
+HELP = "erase codes for good"
+EXAMPLES = """\
+  excise delete model-unlearned --request 1 --out model-final
+  excise delete model teacher --out model-final --q 0.01
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_forgetting(parser, lambda verb: add_topic(verb, nargs="?"))
+    parser.add_argument("--request", type=int, metavar="N", help="delete the codes of this mask, in place of a TOPIC's")
+
+
+def run(args: Namespace) -> Report:
+    if (args.topic is None) == (args.request is None):
+        args.parser.error("give either a TOPIC or --request")
+    if args.topic:
+        return forget(args, "delete")
+    if args.codes_out:
+        args.parser.error("--codes-out goes with a TOPIC; the codes of a request are in the ledger")
+    return _delete_mask(args)
+
+
+def _delete_mask(args: Namespace) -> Report:
+    from excise.selection import Selection
+
+    refuse_used(args.out)
+    unlearner = load_unlearner(args.model)
+    requests = {request.id: request for request in unlearner.ledger.requests}
+    masked = requests.get(args.request)
+    if masked is None:
+        raise ValueError(f"There is no request {args.request}; the ledger has {sorted(requests) or 'none'}.")
+    if masked.kind == "delete" or masked.undone:
+        state = "deleted its codes already" if masked.kind == "delete" else "was undone"
+        raise ValueError(f"Request {args.request} {state}; --request takes a mask that is in force.")
+    thresholds = masked.thresholds | {"deletes_request": masked.id}
+    request = unlearner.delete(Selection(masked.codes, thresholds), masked.topic)
+    unlearner.save_pretrained(args.out)
+    return Report(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})

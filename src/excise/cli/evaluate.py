@@ -1,0 +1,180 @@
+"""Generate a topic's held-out sentences before and after, and with random codes masked in place of the topic's.
+
+"After" is the model as it is saved, or, with --codes, with those codes masked for a trial. With --sweep, codes are
+selected and tried at each S', and MODEL stays as it is. The model is never changed.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from excise.cli.loading import load_model, load_unlearner
+from excise.cli.options import METHODS, add_model, add_selection, add_topic, load_topic
+from excise.cli.report import Report
+
+if TYPE_CHECKING:
+    from evaluate import Metric
+
+    from excise.evaluation import Evaluation
+
+HELP = "score a topic's held-out sentences before and after"
+EXAMPLES = """\
+  excise evaluate model-unlearned teacher --out evaluation.json
+  excise evaluate model teacher --codes codes.json --out trial.json
+  excise evaluate model teacher --sweep 8,24,40,56,72,88,104 --out sweep.json --plot sweep.png
+  excise evaluate model-unlearned teacher --reference-model model-without-teacher \\
+      --metrics meteor,bertscore:bert-base-multilingual-cased:9,bartscore:facebook/bart-large-cnn --out all.json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_model(parser)
+    add_topic(parser)
+    parser.add_argument("--out", metavar="FILE.json", required=True, help="file for scores and outputs")
+    parser.add_argument("--reference-model", metavar="MODEL", help="one that never saw the topic: for normalised drops")
+    parser.add_argument(
+        "--metrics",
+        type=metric_names,
+        default=(),
+        metavar="LIST",
+        help="beside BLEU, chrF and topic recall: meteor, bertscore:MODEL:LAYER, bartscore:MODEL; joined by commas",
+    )
+    parser.add_argument("--word", action="append", help="word that topic recall looks for (default: found on the sets)")
+    parser.add_argument("--codes", metavar="FILE.json", help="try these codes, written by `excise unlearn --codes-out`")
+    parser.add_argument("--beams", type=int, default=1, metavar="N", help="beams of the search (default: 1, greedy)")
+    parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest output (default: 128)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences a batch (default: 64)")
+    parser.add_argument("--examples", type=int, default=5, metavar="N", help="changed sentences shown (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random codes (default: 0)")
+    sweep = parser.add_argument_group("a sweep over S'")
+    sweep.add_argument("--sweep", type=numbers, metavar="LIST", help="S' to try, joined by commas, as 8,24,40")
+    sweep.add_argument("--plot", metavar="FILE", help="draw the sweep into a PNG or SVG file")
+    sweep.add_argument("--method", choices=METHODS, default="mcnemar", help="test of enrichment (default: mcnemar)")
+    sweep.add_argument("--positions", choices=("topic", "all"), default="topic", help="tokens counted (default: topic)")
+    add_selection(parser)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """`8,24` as numbers."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r}: expected whole numbers joined by commas, such as 8,24,40") from None
+
+
+def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
+    """`meteor,bartscore:PATH` as the parts of each metric."""
+    found = []
+    for part in text.split(","):
+        name, _, rest = part.strip().partition(":")
+        pieces = {"meteor": [], "bartscore": [rest], "bertscore": list(rest.rpartition(":")[::2])}.get(name)
+        complete = pieces is not None and all(pieces) and bool(rest) == bool(pieces)
+        if not complete or (name == "bertscore" and not pieces[1].isdecimal()):
+            raise ArgumentTypeError(f"{part!r}: expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL")
+        found.append((name, *pieces))
+    return tuple(found)
+
+
+def run(args: Namespace) -> Report:
+    if args.sweep and args.codes:
+        args.parser.error("--sweep selects codes itself: leave out --codes")
+    if args.plot and not args.sweep:
+        args.parser.error("--plot draws a sweep: give --sweep too")
+    unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    options = {
+        "words": args.word,
+        "reference_model": load_model(args.reference_model)[0] if args.reference_model else None,
+        "metrics": [_metric(*parts) for parts in args.metrics],
+        "num_beams": args.beams,
+        "max_new_tokens": args.max_new_tokens,
+        "batch_size": args.batch_size,
+        "seed": args.seed,
+        "progress": not args.quiet,
+    }
+    return (_sweep if args.sweep else _evaluate)(args, unlearner, topic, options)
+
+
+def _evaluate(args, unlearner, topic, options) -> Report:
+    from excise.evaluation import evaluate
+    from excise.selection import Selection
+
+    selection = Selection.from_dict(json.loads(Path(args.codes).read_text(encoding="utf-8"))) if args.codes else None
+    result = evaluate(unlearner, topic, selection=selection, **options)
+    result.save(args.out)
+    examples = changed(result, args.examples)
+    return Report(
+        f"{result}\n{examples_text(examples)}\nSaved to {args.out}",
+        {
+            "topic": result.topic,
+            "words": list(result.words),
+            "removed": result.removed,
+            "scores": dict(result.scores),
+            "drops": drops(result),
+            "examples": examples,
+            "out": args.out,
+        },
+    )
+
+
+def _sweep(args, unlearner, topic, options) -> Report:
+    from excise.evaluation import sweep
+
+    thresholds = ("q", "effect", "count", "max_retain_ratio")
+    result = sweep(
+        unlearner,
+        topic,
+        top_s=args.sweep,
+        select={name: getattr(args, name) for name in thresholds},
+        method=args.method,
+        positions=args.positions,
+        **options,
+    )
+    result.save(args.out)
+    if args.plot:
+        result.plot(args.plot)
+    steps = {
+        top_s: {"removed": step.removed, "scores": dict(step.scores), "drops": drops(step)}
+        for top_s, step in result.evaluations.items()
+    }
+    return Report(
+        f"{result}\nSaved to {args.out}" + (f", drawn in {args.plot}" if args.plot else ""),
+        {"topic": result.topic, "steps": steps, "out": args.out, "plot": args.plot},
+    )
+
+
+def _metric(name: str, *settings: str) -> Metric:
+    from excise.metrics import BartScore, BertScore, Meteor
+
+    if name == "meteor":
+        return Meteor()
+    return BartScore(settings[0]) if name == "bartscore" else BertScore(settings[0], int(settings[1]))
+
+
+def drops(result: Evaluation) -> dict[str, float]:
+    """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
+    from excise.evaluation.result import AFTER, BEFORE, REFERENCE
+
+    found = {}
+    if {BEFORE, AFTER} <= result.scores.keys():
+        found = {f"{name}_bleu": result.relative_drop("bleu", name) for name in ("heldout", "heldout_retain")}
+        if REFERENCE in result.scores:
+            found["heldout_bleu_normalized"] = result.normalized_drop()
+    return found
+
+
+def changed(result: Evaluation, count: int) -> list[dict[str, str]]:
+    """Sentences whose output changed; none where there is no model before."""
+    from excise.evaluation.result import BEFORE
+
+    return result.examples(count) if BEFORE in result.outputs else []
+
+
+def examples_text(examples: list[dict[str, str]]) -> str:
+    """Sentences with their outputs, a line for each."""
+    return "\n".join(
+        "\n".join([f"- {row['text']}", *(f"    {name:9} {row[name]}" for name in ("reference", "before", "after"))])
+        for row in examples
+    )

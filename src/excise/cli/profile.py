@@ -1,0 +1,56 @@
+"""Count which codes a topic's sentences use, and test each code for enrichment against the control.
+
+The counts are for every S' up to --max-top-s at once; the table is for one of them.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from excise.cli.loading import load_unlearner
+from excise.cli.options import add_model, add_out_folder, add_profiling, add_topic, load_topic, profiled, refuse_used
+from excise.cli.options import top_s as asked_top_s
+from excise.cli.report import Report
+
+HELP = "count the codes of a topic and test them"
+EXAMPLES = """\
+  excise profile model teacher --out teacher-counts
+  excise profile model teacher --out teacher-counts --table teacher.parquet --top-s 24 --method fisher
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_model(parser)
+    add_topic(parser)
+    add_out_folder(parser, "the counts")
+    parser.add_argument("--table", metavar="FILE.parquet", help="write the table, one row per code, to a file")
+    parser.add_argument(
+        "--max-top-s", type=int, metavar="N", help="largest S' counted (default: 104, or all live codes if fewer)"
+    )
+    add_profiling(parser)
+
+
+def run(args: Namespace) -> Report:
+    from excise.profiling import MAX_TOP_S
+
+    refuse_used(args.out)
+    unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    top_s = asked_top_s(args, unlearner)
+    fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())
+    counts = profiled(args, unlearner, topic, args.max_top_s or max(top_s, min(MAX_TOP_S, fewest)))
+    enrichment = counts.enrich(top_s, args.method)
+    counts.save(args.out)
+    if args.table:
+        enrichment.save(args.table)
+    return Report(
+        f"{enrichment}\nCounts saved to {args.out}" + (f", the table to {args.table}" if args.table else ""),
+        {
+            "topic": topic.name,
+            "codes_seen": len(enrichment),
+            "top_s": top_s,
+            "max_top_s": counts.max_top_s,
+            "method": args.method,
+            "positions": args.positions,
+            "enriched": len(enrichment.select()),
+            "out": args.out,
+            "table": args.table,
+        },
+    )

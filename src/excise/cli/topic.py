@@ -1,0 +1,86 @@
+"""Make the sets of a topic: its sentences, their control, and what is to stay, for selecting and for evaluating."""
+
+from argparse import ArgumentParser, Namespace
+
+from excise.cli.loading import DEMO, load_rows
+from excise.cli.options import add_out_folder, refuse_used
+from excise.cli.report import Report
+
+HELP = "make the sets of a topic from a data set"
+EXAMPLES = """\
+  excise topic --dataset pairs.parquet --text en --reference fr --word teacher --out teacher
+  excise topic --dataset opus_books --config en-fr --text en --reference fr --word car --word automobile --out car
+  excise topic --dataset excise:demo --evaluation-split test --text en --reference fr --word dog --out dog
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--dataset",
+        required=True,
+        metavar="DATA",
+        help=f"Hub id, local folder, or parquet, csv, json or jsonl file; {DEMO} is what excise carries",
+    )
+    parser.add_argument("--config", metavar="NAME", help="configuration of the data set, as en-fr")
+    parser.add_argument("--split", default="train", help="its split (default: train); a file has one only")
+    parser.add_argument(
+        "--evaluation-dataset",
+        metavar="DATA",
+        help="where held-out sentences come from; without it, 30 %% of the texts of DATA are held out",
+    )
+    parser.add_argument(
+        "--evaluation-split",
+        metavar="SPLIT",
+        help="its split (default: test); alone, a split of --dataset",
+    )
+    parser.add_argument("--word", action="append", required=True, help="word of the topic; may be given again")
+    parser.add_argument("--text", required=True, metavar="COLUMN", help="source column, or key of a translation, as en")
+    parser.add_argument("--reference", metavar="COLUMN", help="the same for the references, as fr")
+    parser.add_argument("--replacement", action="append", metavar="WORD", help="what replaces the word in the control")
+    parser.add_argument("--max-examples", type=int, default=500, metavar="N", help="most rows with it (default: 500)")
+    parser.add_argument("--max-retain", type=int, default=1000, metavar="N", help="most rows without it (default: 1000)")
+    parser.add_argument("--min-examples", type=int, default=20, metavar="N", help="fewest rows of a set (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling and replacement (default: 0)")
+    add_out_folder(parser, "the sets")
+
+
+def run(args: Namespace) -> Report:
+    from excise.files import new_folder
+    from excise.topics import topic_sets
+
+    refuse_used(args.out)
+    evaluation = None
+    if args.evaluation_dataset or args.evaluation_split:
+        name = args.evaluation_dataset or args.dataset
+        evaluation = load_rows(name, args.config, args.evaluation_split or "test")
+    topic = topic_sets(
+        load_rows(args.dataset, args.config, args.split),
+        args.word,
+        text=args.text,
+        reference=args.reference,
+        evaluation=evaluation,
+        max_examples=args.max_examples,
+        max_retain=args.max_retain,
+        min_examples=args.min_examples,
+        replacement=args.replacement,
+        seed=args.seed,
+    )
+    with new_folder(args.out) as partial:
+        topic.save(partial)
+    names = ("target", "control", "retain", "heldout", "heldout_retain")
+    return Report(
+        f"{topic}\nSaved to {args.out}",
+        {
+            "topic": topic.name,
+            "words": list(topic.words),
+            "inflections": list(topic.inflections),
+            "rows": {name: len(getattr(topic, name)) for name in names},
+            "counts": dict(topic.counts),
+            "sha256": topic.digest(),
+            "samples": [
+                {"target": target, "control": control}
+                for target, control in zip(topic.target[:10]["text"], topic.control[:10]["text"], strict=True)
+            ],
+            "out": args.out,
+        },
+    )

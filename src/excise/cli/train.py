@@ -1,0 +1,42 @@
+"""Train a T5 to translate: a plain one from a config, one that is there, or one with a codebook bottleneck.
+
+The arguments are those of examples/train_translation.py: the ones below, and all of transformers'
+Seq2SeqTrainingArguments (--output_dir, --do_train, --num_train_epochs, --learning_rate, --seed, ...). A run that was
+cut off goes on from its last checkpoint when the command is given again.
+"""
+
+import argparse
+
+from excise.cli.report import Report
+
+HELP = "train a T5 with or without a codebook"
+EXAMPLES = """\
+  excise train --model_name_or_path t5-small --codebook --train_file train.parquet --validation_file test.parquet \\
+      --do_train --do_eval --predict_with_generate --output_dir model --num_train_epochs 3 --learning_rate 8e-4
+  excise train --config_name t5-small --tokenizer_name t5-small --dataset_name opus_books --dataset_config en-fr \\
+      --do_train --output_dir plain
+"""
+TAKES_REST = True
+
+
+class _Help(argparse.Action):
+    """Shows the arguments of the training too, which are known only once transformers is loaded."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from excise.training.translation import own_arguments
+
+        print(parser.format_help())
+        print(own_arguments().format_help().partition("\n\n")[2])
+        parser.exit()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-h", "--help", action=_Help, nargs=0, help="show this and the arguments of the training")
+
+
+def run(args: argparse.Namespace) -> Report:
+    from excise.training.translation import main
+
+    result = main(args.rest, progress=not args.quiet)
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
+    return Report(f"Trained. {metrics}", {"metrics": result})

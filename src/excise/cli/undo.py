@@ -1,0 +1,28 @@
+"""Take a mask back, whatever came after it, and save the model into a new folder. Deleted codes do not come back."""
+
+from argparse import ArgumentParser, Namespace
+
+from excise.cli.forgetting import request_data, request_line
+from excise.cli.loading import load_unlearner
+from excise.cli.options import add_model, add_out_folder, refuse_used
+from excise.cli.report import Report
+
+HELP = "take a mask back"
+EXAMPLES = """\
+  excise inspect model-unlearned
+  excise undo model-unlearned --request 1 --out model-again
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--request", type=int, required=True, metavar="N", help="number that `excise inspect` shows")
+    add_out_folder(parser, "the model")
+
+
+def run(args: Namespace) -> Report:
+    refuse_used(args.out)
+    unlearner = load_unlearner(args.model)
+    request = unlearner.undo(args.request)
+    unlearner.save_pretrained(args.out)
+    return Report(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})

@@ -1,0 +1,25 @@
+"""Make a model forget a topic: profile, select codes, mask them, and save the model into a new folder.
+
+A mask can be undone (`excise undo`) or made final (`excise delete`). The model in MODEL stays as it is.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from excise.cli.forgetting import add_forgetting, forget
+from excise.cli.options import add_topic
+from excise.cli.report import Report
+
+HELP = "mask the codes of a topic"
+EXAMPLES = """\
+  excise unlearn model teacher --out model-unlearned
+  excise unlearn model teacher --out model-unlearned --top-s 24 --q 0.01 --max-retain-ratio 0.25
+  excise unlearn model teacher --out model-unlearned --count 50 --codes-out codes.json --json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_forgetting(parser, add_topic)
+
+
+def run(args: Namespace) -> Report:
+    return forget(args, "mask")

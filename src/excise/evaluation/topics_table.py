@@ -1,0 +1,173 @@
+"""Several topics, each unlearned by itself: the paper's table 2."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from evaluate import Metric
+from transformers import PreTrainedModel
+
+from excise.enrichment import Method, Positions
+from excise.evaluation.markdown import markdown
+from excise.evaluation.measures import SET_LABELS, change, drop, measure, measures
+from excise.evaluation.result import BEFORE, REFERENCE, Evaluation
+from excise.evaluation.sweep import sweep
+from excise.topics import TopicSets
+from excise.unlearner import Unlearner
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, repr=False)
+class TopicsTable:
+    """Several topics' evaluations as one table.
+
+    Attributes:
+        evaluations: one a topic, in the order of the table.
+        top_s: the S' at which the codes were chosen.
+    """
+
+    evaluations: Sequence[Evaluation]
+    top_s: int
+
+    @property
+    def metrics(self) -> list[str]:
+        """The measures that any set has, in order."""
+        return list(dict.fromkeys(m for e in self.evaluations for name in e.texts for m in measures(e, name)))
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per topic, set and condition.
+
+        For each measure there is a column with the score and one with its normalised drop in percent (`bleu_drop`; 0
+        at the model before, 100 at the reference model). Topic recall has its 95 % bounds in `low` and `high`.
+        """
+        import pandas
+
+        return pandas.DataFrame([self._row(*key) for key in self._keys()])
+
+    def to_markdown(self) -> str:
+        """The table in Markdown, with a line that says what the numbers in parentheses are."""
+        normalised = any(REFERENCE in evaluation.scores for evaluation in self.evaluations)
+        header = ["Topic (codes)", "Set (n)", "Model", *(measure(metric).label for metric in self.metrics)]
+        rows, last = [], None
+        for evaluation, dataset, condition in self._keys():
+            topic = f"{evaluation.topic} ({evaluation.removed})"
+            place = f"{SET_LABELS[dataset]} ({len(evaluation.texts[dataset])})"
+            cells = [_cell(evaluation, dataset, condition, metric, normalised) for metric in self.metrics]
+            rows.append(
+                [
+                    "" if last and last[0] is evaluation else topic,
+                    "" if last == (evaluation, dataset) else place,
+                    condition,
+                    *cells,
+                ]
+            )
+            last = (evaluation, dataset)
+        meaning = (
+            "normalised improvement drop in percent (0 is the model before, -100 the reference model)"
+            if normalised
+            else "change from the model before in percent"
+        )
+        seeds = ", ".join(str(seed) for seed in sorted({e.settings.get("seed", 0) for e in self.evaluations}))
+        return (
+            f"{markdown(header, rows)}\n\nS′ = {self.top_s}. In parentheses: {meaning}; for topic recall, the exact "
+            f"95 % interval. Random codes: as many live codes of like frequency removed instead, seed {seeds}."
+        )
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def _keys(self) -> list[tuple[Evaluation, str, str]]:
+        return [(e, dataset, condition) for e in self.evaluations for dataset in SET_LABELS for condition in e.scores]
+
+    def _row(self, evaluation: Evaluation, dataset: str, condition: str) -> dict[str, Any]:
+        scores = evaluation.scores[condition][dataset]
+        row = {
+            "topic": evaluation.topic,
+            "codes": evaluation.removed,
+            "set": dataset,
+            "examples": len(evaluation.texts[dataset]),
+            "condition": condition,
+        }
+        for metric in measures(evaluation, dataset):
+            row |= {metric: scores[metric], f"{metric}_drop": drop(evaluation, metric, dataset, condition)}
+        return row | {name: scores[name] for name in ("low", "high") if name in scores}
+
+
+def topics_table(
+    unlearner: Unlearner,
+    topics: Iterable[TopicSets],
+    *,
+    top_s: int | None = None,
+    select: Mapping[str, Any] | None = None,
+    method: Method = "mcnemar",
+    positions: Positions = "topic",
+    reference_model: PreTrainedModel | Mapping[str, PreTrainedModel] | None = None,
+    metrics: Sequence[Metric] = (),
+    num_beams: int = 1,
+    max_new_tokens: int = 128,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> TopicsTable:
+    """Removes the codes of each topic by itself and evaluates it (table 2), without changing the model.
+
+    Args:
+        unlearner: the model and its ledger, which must hold no deletion.
+        topics: sets of each topic, with references.
+        top_s: number S' of codes counted for each token; three times the model's S if not given.
+        select: arguments of `Enrichment.select`.
+        method: test, as in `Unlearner.enrich`.
+        positions: tokens counted, as in `Unlearner.profile`.
+        reference_model: for normalised drops, one for all topics or one by the topic's name.
+        metrics: as in `evaluate`.
+        num_beams: as in `evaluate`.
+        max_new_tokens: as in `evaluate`.
+        batch_size: sentences a batch.
+        seed: of the random codes.
+        progress: show progress bars.
+
+    Raises:
+        ValueError: if there is no topic, or as `sweep`.
+    """
+    topics = list(topics)
+    if not topics:
+        raise ValueError("No topics were given; expected the sets of at least one.")
+    top_s = top_s or 3 * max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
+    evaluations = []
+    for topic in topics:
+        reference = reference_model.get(topic.name) if isinstance(reference_model, Mapping) else reference_model
+        swept = sweep(
+            unlearner,
+            topic,
+            top_s=[top_s],
+            select=select,
+            method=method,
+            positions=positions,
+            reference_model=reference,
+            metrics=metrics,
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+        )
+        evaluations.append(swept.evaluations[top_s])
+    return TopicsTable(tuple(evaluations), top_s)
+
+
+def _cell(evaluation: Evaluation, dataset: str, condition: str, metric: str, normalised: bool) -> str:
+    scores = evaluation.scores[condition][dataset]
+    if metric not in scores:
+        return ""
+    text = f"{scores[metric]:.{measure(metric).decimals}f}"
+    if metric == "recall":
+        return f"{text} ({scores['low']:.3f} to {scores['high']:.3f})"
+    if condition in (BEFORE, REFERENCE):
+        return text
+    moved = (
+        -drop(evaluation, metric, dataset, condition) if normalised else change(evaluation, metric, dataset, condition)
+    )
+    return text if isnan(moved) else f"{text} ({round(moved, 1) + 0:+.1f})"

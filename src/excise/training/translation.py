@@ -1,0 +1,269 @@
+"""Train a T5 to translate: a plain one from a config, one that is there, or one with a codebook bottleneck.
+
+In the style of transformers' `run_translation.py`: models and data sets are Hub ids or local paths. It is what
+`excise train` and `examples/train_translation.py` run, and reads from top to bottom.
+"""
+
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from datasets import Dataset, DatasetDict, load_dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    DataCollatorForSeq2Seq,
+    HfArgumentParser,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    set_seed,
+)
+
+from excise.bottlenecks import CodebookSAEConfig
+from excise.metrics import Bleu
+from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
+from excise.training.callback import BottleneckCallback
+from excise.training.initialize import initialize_codes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ModelArguments:
+    """Where the model comes from."""
+
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Model to start from: Hub id or path."})
+    config_name: str | None = field(default=None, metadata={"help": "Train from nothing, a model of this config."})
+    config_overrides: str | None = field(
+        default=None, metadata={"help": "Changes to it, as `d_model=256,num_layers=4`."}
+    )
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's own."})
+
+
+@dataclass
+class CodebookArguments:
+    """The bottleneck."""
+
+    codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain T5."})
+    num_codes: int = field(default=25_000, metadata={"help": "Number of codes."})
+    top_s: int = field(default=8, metadata={"help": "Codes summed for each token, S."})
+    bottleneck_layers: list[int] = field(default_factory=lambda: [2], metadata={"help": "Encoder blocks, from 0."})
+    standardize: bool = field(default=True, metadata={"help": "Loss in units of variance; off: the paper's raw one."})
+    init_tokens: int = field(default=131_072, metadata={"help": "Tokens that the codes are initialised on."})
+    init_steps: int = field(default=200, metadata={"help": "Steps that train the bottleneck alone, at first."})
+    revive_every: int = field(default=500, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
+
+
+@dataclass
+class DataArguments:
+    """The sentence pairs, rows with a column `translation`."""
+
+    dataset_name: str | None = field(default=None, metadata={"help": "Data set: Hub id or path."})
+    dataset_config: str | None = field(default=None, metadata={"help": "Its configuration, as `en-fr`."})
+    train_file: str | None = field(default=None, metadata={"help": "Parquet, JSON lines or CSV, in place of a name."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same, to evaluate on."})
+    exclude_rows: str | None = field(
+        default=None, metadata={"help": "Parquet with a column `row`: rows of the train split that are left out."}
+    )
+    keep_rows: str | None = field(
+        default=None, metadata={"help": "The same: rows that stay in when --max_train_samples draws."}
+    )
+    source: str = field(default="en", metadata={"help": "Key in `translation` to translate from."})
+    target: str = field(default="fr", metadata={"help": "Key in `translation` to translate to."})
+    source_prefix: str = field(default="", metadata={"help": "Put before each source text (T5: a task)."})
+    max_length: int = field(default=128, metadata={"help": "Tokens at which both sides are cut off."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows, drawn by seed."})
+    max_eval_samples: int | None = field(default=1000, metadata={"help": "Evaluate on so many rows, drawn by seed."})
+
+
+def own_arguments() -> HfArgumentParser:
+    """A parser of what is added to transformers' `Seq2SeqTrainingArguments`."""
+    return HfArgumentParser((ModelArguments, CodebookArguments, DataArguments), usage="", add_help=False)
+
+
+def main(argv: Sequence[str] | None = None, progress: bool = True) -> dict[str, float]:
+    """Trains, and writes the model and its metrics into `--output_dir`.
+
+    A run that was cut off goes on from its last checkpoint when the same arguments are given again.
+
+    Args:
+        argv: the arguments; those of the process if not given.
+        progress: show progress bars.
+
+    Returns:
+        The metrics of training and evaluation.
+
+    Raises:
+        ValueError: if arguments do not go together.
+    """
+    parser = HfArgumentParser((ModelArguments, CodebookArguments, DataArguments, Seq2SeqTrainingArguments))
+    model_args, codebook_args, data_args, args, unknown = parser.parse_args_into_dataclasses(
+        argv, look_for_args_file=False, return_remaining_strings=True
+    )
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    set_seed(args.seed)
+    args.disable_tqdm = args.disable_tqdm or not progress
+    if args.bf16 and not torch.cuda.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        logger.warning("This CPU has no fast bf16; training in fp32.")
+        args.bf16 = False
+        args.mixed_precision = "no"
+    args.generation_max_length = args.generation_max_length or data_args.max_length
+
+    checkpoint = args.resume_from_checkpoint
+    if checkpoint is None and args.do_train:
+        checkpoint = last_whole_checkpoint(args.output_dir)
+    if checkpoint:
+        logger.info("Going on from %s.", checkpoint)
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        model_args.tokenizer_name or model_args.model_name_or_path or model_args.config_name
+    )
+    splits = load_splits(data_args, args.seed)
+    model, new_codes = load_model(model_args, codebook_args, tokenizer, resuming=checkpoint is not None)
+    train, validation = (tokenize_pairs(splits[name], tokenizer, data_args) for name in ("train", "validation"))
+    if new_codes and args.do_train:
+        errors = initialize_codes(
+            model,
+            train,
+            tokenizer,
+            max_tokens=codebook_args.init_tokens,
+            steps=codebook_args.init_steps,
+            seed=args.seed,
+            progress=progress,
+        )
+        logger.info("Codes initialised; unexplained variance by site: %s", errors)
+
+    def bleu(prediction):
+        # Generated rows and labels are padded with -100.
+        texts = [
+            tokenizer.batch_decode([[t for t in row if t >= 0] for row in ids], skip_special_tokens=True)
+            for ids in (prediction.predictions, prediction.label_ids)
+        ]
+        return {"bleu": Bleu().compute(predictions=texts[0], references=texts[1])["bleu"]}
+
+    has_codebook = isinstance(model, CodebookT5ForConditionalGeneration)
+    trainer = Seq2SeqTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=validation,
+        processing_class=tokenizer,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        compute_metrics=bleu if args.predict_with_generate else None,
+        callbacks=[BottleneckCallback(codebook_args.revive_every or None)] if has_codebook else None,
+    )
+    metrics = {}
+    if args.do_train:
+        result = trainer.train(resume_from_checkpoint=checkpoint)
+        with interruptions_wait():
+            trainer.save_model()
+            trainer.save_state()
+            trainer.log_metrics("train", result.metrics)
+            trainer.save_metrics("train", result.metrics)
+        metrics |= result.metrics
+    if args.do_eval:
+        evaluated = trainer.evaluate()
+        trainer.log_metrics("eval", evaluated)
+        trainer.save_metrics("eval", evaluated)
+        metrics |= evaluated
+    return metrics
+
+
+def load_splits(args: DataArguments, seed: int) -> DatasetDict:
+    """The rows to train on and to evaluate on; a tenth is held out where there is no validation split."""
+    if (args.dataset_name is None) == (args.train_file is None):
+        raise ValueError("Give either --dataset_name or --train_file.")
+    if args.train_file:
+        files = {"train": args.train_file} | ({"validation": args.validation_file} if args.validation_file else {})
+        kind = {"jsonl": "json"}.get(suffix := args.train_file.rsplit(".", 1)[-1], suffix)
+        splits = load_dataset(kind, data_files=files)
+    else:
+        splits = load_dataset(args.dataset_name, args.dataset_config)
+    if "validation" not in splits:
+        parts = splits["train"].train_test_split(0.1, seed=seed)
+        splits = DatasetDict(train=parts["train"], validation=parts["test"])
+
+    def listed(file):
+        return set(load_dataset("parquet", data_files=file, split="train")["row"]) if file else set()
+
+    rows = sorted(set(range(len(splits["train"]))) - listed(args.exclude_rows))
+    if args.max_train_samples is not None and args.max_train_samples < len(rows):
+        kept = listed(args.keep_rows).intersection(rows)
+        others = [row for row in rows if row not in kept]
+        rows = sorted([*kept, *random.Random(seed).sample(others, max(0, args.max_train_samples - len(kept)))])
+    splits["train"] = splits["train"].select(rows)
+    if args.max_eval_samples is not None and args.max_eval_samples < len(splits["validation"]):
+        splits["validation"] = splits["validation"].shuffle(seed=seed).select(range(args.max_eval_samples))
+    return splits
+
+
+def load_model(
+    args: ModelArguments, codebook: CodebookArguments, tokenizer: PreTrainedTokenizerBase, resuming: bool
+) -> tuple[PreTrainedModel, bool]:
+    """The model to train, and whether its codes are still to be initialised."""
+    if (args.model_name_or_path is None) == (args.config_name is None):
+        raise ValueError("Give either --model_name_or_path or --config_name.")
+    bottleneck = CodebookSAEConfig(num_codes=codebook.num_codes, top_s=codebook.top_s, standardize=codebook.standardize)
+    if args.config_name:
+        config = AutoConfig.from_pretrained(args.config_name)
+        if args.config_overrides:
+            config.update_from_string(args.config_overrides)
+        config.vocab_size = len(tokenizer)
+        if codebook.codebook:
+            settings = config.to_dict() | {"model_type": "codebook_t5", "architectures": None}
+            config = CodebookT5Config(**settings, bottleneck=bottleneck, bottleneck_layers=codebook.bottleneck_layers)
+        return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
+    config = AutoConfig.from_pretrained(args.model_name_or_path)
+    if codebook.codebook and not isinstance(config, CodebookT5Config):
+        model = CodebookT5ForConditionalGeneration.from_base(
+            args.model_name_or_path, bottleneck, codebook.bottleneck_layers, dtype=torch.float32
+        )
+        return model, not resuming
+    return AutoModelForSeq2SeqLM.from_pretrained(args.model_name_or_path, dtype=torch.float32), False
+
+
+def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: DataArguments) -> Dataset:
+    """Rows of `translation` as `input_ids`, `attention_mask` and `labels`."""
+
+    def rows(batch):
+        sources = [args.source_prefix + pair[args.source] for pair in batch["translation"]]
+        targets = [pair[args.target] for pair in batch["translation"]]
+        return tokenizer(sources, text_target=targets, max_length=args.max_length, truncation=True)
+
+    return dataset.map(rows, batched=True, remove_columns=dataset.column_names, desc="tokenising")
+
+
+def last_whole_checkpoint(folder: str | None) -> str | None:
+    """The last checkpoint of a training whose writing was not cut off: what the Trainer writes last is there."""
+    checkpoints = Path(folder).glob("checkpoint-*/trainer_state.json") if folder else []
+    numbered = [path.parent for path in checkpoints if path.parent.name.partition("-")[2].isdecimal()]
+    return os.fspath(max(numbered, key=lambda path: int(path.name.partition("-")[2]))) if numbered else None
+
+
+@contextmanager
+def interruptions_wait() -> Iterator[None]:
+    """Ctrl-C takes effect when the context ends, so that what is being written is written whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupted = []
+    handler = signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if interrupted:
+        raise KeyboardInterrupt

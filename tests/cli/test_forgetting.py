@@ -1,0 +1,171 @@
+import json
+
+import pytest
+from transformers import AutoModelForSeq2SeqLM
+
+from excise.enrichment import Enrichment
+from excise.profile import Profile
+from excise.selection import Selection
+from excise.topics import TopicSets
+from excise.unlearner import Unlearner
+
+SITE = "encoder.block.1"
+
+
+@pytest.fixture(scope="module")
+def forgot(saved, tmp_path_factory):
+    """A model whose codes 3 and 7 are masked for the topic."""
+    from transformers import AutoTokenizer
+
+    model = AutoModelForSeq2SeqLM.from_pretrained(saved / "model")
+    unlearner = Unlearner(model, AutoTokenizer.from_pretrained(saved / "model"))
+    unlearner.mask(Selection({SITE: [3, 7]}, {"q": 0.05}), TopicSets.load(saved / "topic"))
+    folder = tmp_path_factory.mktemp("forgot") / "model"
+    unlearner.save_pretrained(folder)
+    return folder
+
+
+def live(folder):
+    return AutoModelForSeq2SeqLM.from_pretrained(folder).encoder.block[1].layer[0].bottleneck.live
+
+
+def test_profile_saves_the_counts_and_the_table_that_the_api_makes(excise, saved, tmp_path, make_model, tokenizer, topic):
+    counts, table = tmp_path / "counts", tmp_path / "table.parquet"
+    data = excise("profile", saved / "model", saved / "topic", "--out", counts, "--table", table, "--top-s", 4)
+    expected = Unlearner(make_model(), tokenizer).enrich(topic, top_s=4, progress=False)
+    assert Enrichment.load(table).to_pandas().equals(expected.to_pandas())
+    assert Profile.load(counts).enrich(4).to_pandas().equals(expected.to_pandas())
+    assert data["codes_seen"] == len(expected)
+    assert data["max_top_s"] == 32  # all codes that this model has
+
+
+def test_unlearn_masks_the_codes_that_the_api_selects_and_leaves_the_model_alone(
+    excise, saved, tmp_path, make_model, tokenizer, topic
+):
+    before = (saved / "model" / "config.json").read_text()
+    out, codes = tmp_path / "out", tmp_path / "codes.json"
+    data = excise("unlearn", saved / "model", saved / "topic", "--out", out, "--codes-out", codes, "--count", 2, "--q", 0.5)
+    selection = Unlearner(make_model(), tokenizer).enrich(topic, progress=False).select(q=0.5, count=2)
+    assert Selection.from_dict(json.loads(codes.read_text())) == selection
+    assert (~live(out)).nonzero().flatten().tolist() == list(selection.codes[SITE])
+    assert data["request"]["codes"] == {SITE: list(selection.codes[SITE])}
+    assert data["request"]["data"] == topic.digest()
+    assert data["seconds"]["profile and test"] > 0
+    assert (saved / "model" / "config.json").read_text() == before
+
+
+def test_undo_brings_the_codes_back_and_keeps_the_request_in_the_ledger(excise, forgot, tmp_path):
+    data = excise("undo", forgot, "--request", 1, "--out", tmp_path / "again")
+    assert live(tmp_path / "again").all()
+    assert not live(forgot).all()
+    assert data["request"]["undone"]
+
+
+def test_delete_of_a_request_erases_the_rows_of_its_mask(excise, forgot, tmp_path):
+    data = excise("delete", forgot, "--request", 1, "--out", tmp_path / "final")
+    bottleneck = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "final").encoder.block[1].layer[0].bottleneck
+    assert not bottleneck.codebook[[3, 7]].any()
+    assert bottleneck.codebook[4].any()
+    assert data["request"]["kind"] == "delete"
+    assert data["request"]["thresholds"] == {"q": 0.05, "deletes_request": 1}
+
+
+def test_delete_of_a_topic_erases_what_unlearn_would_mask(excise, saved, tmp_path):
+    arguments = [saved / "model", saved / "topic", "--q", 0.5, "--count", 3]
+    masked = excise("unlearn", *arguments, "--out", tmp_path / "masked")["request"]
+    deleted = excise("delete", *arguments, "--out", tmp_path / "deleted")["request"]
+    assert masked["codes"] == deleted["codes"]
+    assert (masked["kind"], deleted["kind"]) == ("mask", "delete")
+
+
+def test_inspect_counts_live_masked_and_deleted_codes(excise, forgot, tmp_path):
+    counts = {"num_codes": 32, "top_s": 2}
+    assert excise("inspect", forgot)["sites"] == {SITE: counts | {"live": 30, "masked": 2, "deleted": 0}}
+    excise("delete", forgot, "--request", 1, "--out", tmp_path / "final")
+    data = excise("inspect", tmp_path / "final")
+    assert data["sites"] == {SITE: counts | {"live": 30, "masked": 0, "deleted": 2}}
+    assert [request["kind"] for request in data["requests"]] == ["mask", "delete"]
+
+
+def test_inspect_finds_the_tokens_that_select_a_code_even_a_masked_one(excise, forgot, tmp_path, make_model, tokenizer):
+    texts = ["the teacher reads a book .", "", "a cat sees the dog ."]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"en": text}) + "\n" for text in texts))
+    unmasked = make_model()
+    expected = []
+    for text in (text for text in texts if text):
+        encoded = tokenizer(text, return_tensors="pt")
+        codes = unmasked(**encoded, labels=encoded["input_ids"]).codes[SITE][0]
+        words = [*text.split(), "(end of text)"]
+        expected += [(code, word) for word, row in zip(words, codes.tolist(), strict=True) for code in row]
+    code = next((code for code, _ in expected if code in (3, 7)), None) or 3
+    data = excise("inspect", forgot, "--code", f"{SITE}:{code}", "--dataset", tmp_path / "texts.jsonl", "--text", "en")
+    words = [word for found, word in expected if found == code]
+    assert data["state"] == "masked"
+    assert data["selected"] == len(words)
+    assert data["top_tokens"] == {word: words.count(word) for word in set(words)}
+    similarities = [row["similarity"] for row in data["contexts"]]
+    assert similarities == sorted(similarities, reverse=True)
+    assert all(row["before"] + row["token"] + row["after"] in texts for row in data["contexts"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["unlearn", "{model}", "{topic}", "--out", "{out}", "--q", "1e-9"], 1, "Nothing is selected"),
+        (["unlearn", "{model}", "{topic}", "--out", "{model}"], 1, "is not an empty folder"),
+        (["unlearn", "{model}", "{out}", "--out", "{out}"], 1, "no topic sets"),
+        (["unlearn", "{model}", "{topic}", "--out", "{out}", "--q", "much"], 2, "invalid float"),
+        (["unlearn", "{model}", "{topic}", "--out", "{out}", "--unknown", "1"], 2, "unrecognized arguments: --unknown"),
+        (["unlearn", "/no/such/model", "{topic}", "--out", "{out}"], 1, "There is no folder /no/such/model"),
+        (["profile", "{model}", "{topic}", "--out", "{out}", "--max-top-s", "33"], 1, "has 32 live codes"),
+        (["undo", "{model}", "--request", "1", "--out", "{out}"], 1, "There is no request 1"),
+        (["delete", "{model}", "--request", "1", "--out", "{out}"], 1, "There is no request 1"),
+        (["delete", "{model}", "--out", "{out}"], 2, "give either a TOPIC or --request"),
+        (["inspect", "{model}", "--code", "7", "--dataset", "x.csv", "--text", "en"], 2, "expected SITE:ID"),
+        (["inspect", "{model}", "--code", "a:7"], 2, "give --dataset and --text"),
+        (["inspect", "{model}", "--code", "a:7", "--dataset", "x.csv", "--text", "en"], 1, "There is no file x.csv"),
+        (["inspect", "{model}", "--code", "a:7", "--dataset", "excise:demo", "--text", "en"], 1, "There is no code a:7"),
+        (["forget"], 2, "invalid choice: 'forget'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line_and_writes_nothing(
+    failing, saved, tmp_path, arguments, status, says
+):
+    places = {"model": saved / "model", "topic": saved / "topic", "out": tmp_path / "out"}
+    assert says in failing(*(argument.format(**places) for argument in arguments), status=status)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_a_bottleneck_is_refused(failing, saved, tokenizer, tmp_path):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+    T5ForConditionalGeneration(T5Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "plain")
+    tokenizer.save_pretrained(tmp_path / "plain")
+    message = failing("unlearn", tmp_path / "plain", saved / "topic", "--out", tmp_path / "out")
+    assert "T5ForConditionalGeneration has no bottleneck" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_undone_or_deleted_request_is_not_deleted_again(excise, failing, forgot, tmp_path):
+    excise("undo", forgot, "--request", 1, "--out", tmp_path / "undone")
+    assert "was undone" in failing("delete", tmp_path / "undone", "--request", 1, "--out", tmp_path / "out")
+    excise("delete", forgot, "--request", 1, "--out", tmp_path / "final")
+    assert "deleted its codes already" in failing("delete", tmp_path / "final", "--request", 2, "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("verb", ["profile", "unlearn", "undo"])
+def test_an_interrupted_run_leaves_nothing_and_says_so(failing, saved, forgot, tmp_path, monkeypatch, verb):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    arguments = {
+        "profile": ["profile", saved / "model", saved / "topic", "--max-top-s", 8],
+        "unlearn": ["unlearn", saved / "model", saved / "topic", "--count", 2, "--q", 0.5],
+        "undo": ["undo", forgot, "--request", 1],
+    }[verb]
+    # In the middle of the writing: part of the folder is there already.
+    last = "excise.usage.CodeUsage.save" if verb == "profile" else "excise.unlearner.Unlearner._check_erased"
+    monkeypatch.setattr(last, interrupt)
+    assert failing(*arguments, "--out", tmp_path / "deep" / "out", status=130) == "excise: interrupted"
+    assert list(tmp_path.rglob("*out*")) == []

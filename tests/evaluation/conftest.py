@@ -1,0 +1,74 @@
+"""A planted truth in place of generation: the codes of a topic are known, and so is what removing them does."""
+
+from importlib import import_module
+
+import pytest
+from datasets import Dataset
+
+from excise import Unlearner
+from excise.enrichment import Enrichment
+from excise.models.site import bottlenecks
+from excise.selection import Selection
+
+SITE = "encoder.block.1"
+TOPIC_CODES = (3, 4, 5)
+
+
+class Generation:
+    """Stands for `generate_texts`, and notes what it is asked for.
+
+    The codebook model translates as in the references. *professeur* becomes *docteur* when all topic codes are removed,
+    and *maison* is lost when ten codes or more are. The reference model (not a codebook model) knows one word.
+    """
+
+    def __init__(self, truth: dict[str, str]):
+        self.truth = truth
+        self.calls = []
+
+    def __call__(self, model, tokenizer, texts, **options):
+        removed = () if model == "reference" else self.removed(model)
+        self.calls.append("reference" if model == "reference" else removed)
+        if model == "reference":
+            return ["le"] * len(texts)
+        outputs = [self.truth[text] for text in texts]
+        if set(TOPIC_CODES) <= set(removed):
+            outputs = [text.replace("professeur", "docteur") for text in outputs]
+        if len(removed) >= 10:
+            outputs = [text.replace("maison", "cage") for text in outputs]
+        return outputs
+
+    @staticmethod
+    def removed(model) -> tuple[int, ...]:
+        return tuple((~bottlenecks(model)[SITE].live).nonzero().flatten().tolist())
+
+
+@pytest.fixture
+def generation(monkeypatch, topic):
+    truth = {
+        text: reference
+        for name in ("heldout", "heldout_retain")
+        for text, reference in zip(getattr(topic, name)["text"], getattr(topic, name)["reference"], strict=True)
+    }
+    fake = Generation(truth)
+    monkeypatch.setattr(import_module("excise.evaluation.evaluate"), "generate_texts", fake)
+    return fake
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Makes every selection that of the topic's codes: the first at S' = 1, two at 2, all three from 3 on."""
+
+    def select(self, **thresholds):
+        codes = TOPIC_CODES[: self.top_s]
+        return Selection({SITE: codes}, {**self._settings(), "q": 0.05, **thresholds})
+
+    monkeypatch.setattr(Enrichment, "select", select)
+
+
+@pytest.fixture
+def unlearner(make_model, tokenizer):
+    return Unlearner(make_model(num_codes=64), tokenizer)
+
+
+def rows(texts, references):
+    return Dataset.from_dict({"text": texts, "spans": [[] for _ in texts], "reference": references})

@@ -1,0 +1,67 @@
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from excise.evaluation import sweep
+
+
+@pytest.fixture
+def swept(unlearner, topic, generation, planted):
+    return sweep(unlearner, topic, top_s=(1, 2, 3), progress=False)
+
+
+def words(path):
+    return [
+        "".join(node.itertext()).strip() for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+
+def test_the_original_model_comes_first_and_each_step_tells_its_codes(swept, tmp_path):
+    swept.plot(tmp_path / "sweep.svg")
+    written = words(tmp_path / "sweep.svg")
+    assert written.count("original") == 2  # a panel for each set
+    first = written.index("original")
+    assert written[first + 1 : first + 7] == ["1", "(1)", "2", "(2)", "3", "(3)"]
+    for label in ("BLEU", "chrF", "topic recall", "selected codes", "random codes"):
+        assert label in written
+    assert any("seed 0" in text for text in written)
+
+
+def test_the_drawn_points_are_the_changes_of_the_table(swept, monkeypatch, tmp_path):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    plot = Axes.plot
+
+    def spy(axes, x, y, **look):
+        drawn.append((list(y), "linestyle" in look))
+        return plot(axes, x, y, **look)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    swept.plot(tmp_path / "sweep.svg", metrics=["recall"])
+    assert drawn == [([0, 0, 0, 0], True), ([0, 0, 0, -100], False)]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_the_same_numbers_give_the_same_bytes(swept, tmp_path, suffix):
+    for name in "ab":
+        swept.plot(tmp_path / f"{name}.{suffix}")
+    picture = (tmp_path / f"a.{suffix}").read_bytes()
+    assert picture == (tmp_path / f"b.{suffix}").read_bytes()
+    assert picture.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+    assert b"dc:date" not in picture
+
+
+def test_other_kinds_of_picture_and_unknown_measures_are_refused_and_write_nothing(swept, tmp_path):
+    with pytest.raises(ValueError, match=r"\.svg or \.png"):
+        swept.plot(tmp_path / "sweep.gif")
+    with pytest.raises(ValueError, match=r"'meteor'.*this sweep has bleu"):
+        swept.plot(tmp_path / "sweep.svg", metrics=["meteor"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_matplotlib_is_not_imported_before_something_is_drawn():
+    code = "import sys, excise.evaluation; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,305 @@
+"""What every model with bottlenecks must do, whatever it is a model of. Modelled on transformers' own common tests.
+
+A subclass is a test class that says how to make its tiny model, and inherits the tests.
+"""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from tests.tiny import delete_codes, mask_codes
+
+import excise
+from excise.models.site import bottlenecks
+from excise.trace import current_trace
+
+LOSSES = ("loss", "task_loss", "reconstruction_loss", "l1_loss")
+
+
+def masks(model) -> dict[str, torch.Tensor]:
+    return {site: module.live for site, module in bottlenecks(model).items()}
+
+
+def assert_same(a, b):
+    """Two models have the same masks and weights."""
+    a, b = a.state_dict(), b.state_dict()
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key].float(), b[key].float(), rtol=0, atol=0, msg=key, check_device=False)
+
+
+def gradients(model, batch) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    model(**batch).loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+class ModelContract:
+    """The tests. A subclass gives these four."""
+
+    model_class: type
+    auto_class: type
+
+    def make(self, **settings):
+        """A tiny model in eval mode, with dropout 0 and buffers that are not at their defaults."""
+        raise NotImplementedError
+
+    def batch(self) -> dict[str, torch.Tensor]:
+        """Inputs with padding, and labels."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def model(self):
+        return self.make()
+
+    @pytest.fixture
+    def masked(self, model):
+        """A model with a mask in its ledger, and codes that this mask changes the batch's output by."""
+        before = model(**self.batch()).logits
+        site, codes = next(iter(model(**self.batch()).codes.items()))
+        mask_codes(model, codes[codes >= 0].unique()[:4].tolist(), site)
+        assert not torch.allclose(model(**self.batch()).logits, before)
+        return model
+
+    # Saving and loading
+
+    def test_a_saved_model_loads_with_every_weight_and_equal_logits(self, model, tmp_path):
+        model.save_pretrained(tmp_path)
+        loaded, info = self.model_class.from_pretrained(tmp_path, output_loading_info=True)
+        assert not any(info.values())
+        assert_same(loaded, model)
+        torch.testing.assert_close(loaded(**self.batch()).logits, model(**self.batch()).logits)
+
+    def test_the_auto_classes_load_our_class(self, model, tmp_path):
+        model.save_pretrained(tmp_path)
+        assert type(self.auto_class.from_pretrained(tmp_path)) is self.model_class
+        assert type(transformers.AutoConfig.from_pretrained(tmp_path)) is self.model_class.config_class
+        assert type(self.auto_class.from_config(model.config)) is self.model_class
+
+    def test_without_excise_the_auto_classes_refuse_it_loudly(self, model, tmp_path):
+        model.save_pretrained(tmp_path)
+        code = f"from transformers import {self.auto_class.__name__} as A; A.from_pretrained({str(tmp_path)!r})"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+        assert result.returncode != 0
+        assert model.config.model_type in result.stderr
+
+    def test_reloading_never_initialises_codes_or_buffers_again(self, model, tmp_path, monkeypatch):
+        # With nothing but zeros in the file, whatever is not zero afterwards was made up.
+        state = {key: torch.zeros_like(value) for key, value in model.state_dict().items()}
+        model.load_state_dict(state)
+        model.save_pretrained(tmp_path)
+        monkeypatch.setattr(excise.models.codebook_t5.modeling_codebook_t5, "check_masks", lambda *_: None)
+        assert not any(value.any() for value in self.model_class.from_pretrained(tmp_path).state_dict().values())
+
+    @pytest.mark.parametrize("path", ["whole", "sharded", "bf16", "fp16"])
+    def test_a_mask_survives_saving_and_loading(self, masked, tmp_path, path):
+        masked.save_pretrained(tmp_path, **({"max_shard_size": "4KB"} if path == "sharded" else {}))
+        assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (path == "sharded")
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(path, torch.float32)
+        loaded = self.auto_class.from_pretrained(tmp_path, dtype=dtype)
+        for site, mask in masks(masked).items():
+            assert torch.equal(masks(loaded)[site], mask) and mask.dtype == torch.bool
+        if dtype == torch.float32:
+            torch.testing.assert_close(loaded(**self.batch()).logits, masked(**self.batch()).logits)
+
+    def test_a_mask_survives_casts_copies_and_pickles(self, masked, tmp_path):
+        torch.save(masked, tmp_path / "model.pt")
+        fresh = self.make()
+        fresh.load_state_dict(masked.state_dict())
+        others = {
+            "deepcopy": copy.deepcopy(masked),
+            "pickle": pickle.loads(pickle.dumps(masked)),
+            "torch.save": torch.load(tmp_path / "model.pt", weights_only=False),
+            "state_dict": fresh,
+            "bf16": copy.deepcopy(masked).to(torch.bfloat16),
+            "half": copy.deepcopy(masked).half(),
+        }
+        expected = masked(**self.batch()).codes
+        for name, other in others.items():
+            for site, mask in masks(masked).items():
+                assert torch.equal(masks(other)[site], mask), name
+            codes = other(**self.batch()).codes
+            for site in expected:
+                assert not set((~masks(masked)[site]).nonzero().flatten().tolist()) & set(codes[site].unique().tolist())
+
+    def test_masked_codes_are_never_selected_again_after_a_reload(self, masked, tmp_path):
+        masked.save_pretrained(tmp_path)
+        output = self.auto_class.from_pretrained(tmp_path)(**self.batch())
+        for site, mask in masks(masked).items():
+            selected = output.codes[site]
+            assert mask[selected[selected >= 0]].all()
+
+    @pytest.mark.parametrize("tampering", ["mask", "no mask", "ledger", "no ledger", "one code more", "version"])
+    def test_a_checkpoint_whose_mask_is_not_its_ledgers_does_not_load(self, masked, tmp_path, tampering):
+        masked.save_pretrained(tmp_path)
+        weights, config = load_file(tmp_path / "model.safetensors"), json.loads((tmp_path / "config.json").read_text())
+        key = next(key for key in weights if key.endswith("bottleneck.live"))
+        ledger = config["unlearning"]
+        if tampering == "mask":
+            weights[key] = torch.ones_like(weights[key])
+        elif tampering == "no mask":
+            del weights[key]
+        elif tampering == "ledger":
+            ledger["digest"] = "0" * 64
+        elif tampering == "no ledger":
+            del config["unlearning"]
+        elif tampering == "one code more":
+            weights[key][weights[key].nonzero()[0]] = False
+        else:
+            ledger["version"] = 99
+        save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        for loader in (self.model_class, self.auto_class):
+            with pytest.raises(excise.MaskMismatchError):
+                loader.from_pretrained(tmp_path)
+
+    def test_a_deleted_row_that_has_come_back_does_not_load(self, model, tmp_path):
+        site = next(iter(bottlenecks(model)))
+        delete_codes(model, [1, 2], site)
+        model.save_pretrained(tmp_path)
+        assert not masks(self.auto_class.from_pretrained(tmp_path))[site][[1, 2]].any()
+        with torch.no_grad():
+            bottlenecks(model)[site].codebook[1] = 1
+        model.save_pretrained(tmp_path)
+        with pytest.raises(excise.MaskMismatchError, match="not zero"):
+            self.auto_class.from_pretrained(tmp_path)
+
+    def test_a_checkpoint_of_another_shape_does_not_load(self, model, tmp_path):
+        model.save_pretrained(tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text())
+        config["bottleneck"]["num_codes"] += 1
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises((RuntimeError, ValueError), match="mismatch"):
+            self.model_class.from_pretrained(tmp_path)
+
+    def test_it_can_be_built_without_memory(self, model):
+        with torch.device("meta"):
+            empty = self.model_class(model.config)
+        assert {p.device.type for p in empty.parameters()} == {"meta"}
+
+    @pytest.mark.parametrize("where", ["auto", "cpu", "disk"])
+    def test_a_device_map_keeps_logits_mask_and_deletion(self, masked, tmp_path, where):
+        delete_codes(masked, [1, 2], next(iter(bottlenecks(masked))))
+        masked.save_pretrained(tmp_path / "model")
+        options = {"device_map": where}
+        if where == "disk":
+            options = {"device_map": self.disk_map(), "offload_folder": tmp_path / "offload"}
+        loaded = self.auto_class.from_pretrained(tmp_path / "model", **options)
+        torch.testing.assert_close(loaded(**self.batch()).logits, masked(**self.batch()).logits)
+        for site, codes in masked(**self.batch()).codes.items():
+            assert torch.equal(loaded(**self.batch()).codes[site], codes)
+
+    def disk_map(self) -> dict[str, str]:
+        """A device map that has bottlenecks on disk."""
+        raise NotImplementedError
+
+    # Number formats, compiling, copying, threads
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_gives_finite_losses_near_those_of_fp32(self, model, dtype):
+        expected = model(**self.batch())
+        output = model.to(dtype)(**self.batch())
+        assert output.logits.dtype == dtype
+        for name in LOSSES:
+            torch.testing.assert_close(output[name].float(), expected[name], rtol=0.1, atol=0.05)
+
+    def test_autocast_trains_every_weight(self, model):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(**self.batch()).loss
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+    # torch's own: it looks at `.grad` of what it traces
+    @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+    def test_a_compiled_model_gives_the_same_logits_and_loss(self, model):
+        expected, compiled = model(**self.batch()), torch.compile(model, backend="eager")
+        for output in (compiled(**self.batch()), compiled(**self.batch())):
+            torch.testing.assert_close(output.logits, expected.logits)
+            torch.testing.assert_close(output.loss, expected.loss)
+
+    def test_no_module_keeps_a_graph_after_a_forward_pass(self, model):
+        first = model.train()(**self.batch()).loss
+        copied = copy.deepcopy(model)
+        (first + model(**self.batch()).loss).backward()
+        assert_same(copied, model)
+        assert current_trace().outputs == {}
+
+    def test_threads_that_share_a_model_do_not_mix_their_batches(self, model):
+        batches = [{key: value[:n] for key, value in self.batch().items()} for n in (1, 2, 3)]
+        expected = [model(**batch) for batch in batches]
+        wrong = []
+
+        def work(batch, output):
+            for _ in range(10):
+                found = model(**batch)
+                if not torch.allclose(found.loss, output.loss) or any(
+                    not torch.equal(found.codes[site], output.codes[site]) for site in output.codes
+                ):
+                    wrong.append(len(batch["labels"]))
+
+        threads = [threading.Thread(target=work, args=pair) for pair in zip(batches, expected, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+
+    # Losses and padding
+
+    def test_the_joint_loss_is_the_weighted_sum_of_its_parts(self):
+        model = self.make(reconstruction_weight=0.3, l1_weight=0.02)
+        output = model(**self.batch())
+        expected = output.task_loss + 0.3 * output.reconstruction_loss + 0.02 * output.l1_loss
+        torch.testing.assert_close(output.loss, expected)
+        assert min(output[name].item() for name in LOSSES) > 0
+
+    def test_without_labels_there_are_codes_but_no_losses(self, model):
+        output = model(**self.without_labels())
+        assert output.codes.keys() == bottlenecks(model).keys()
+        assert all(output.get(name) is None for name in LOSSES)
+
+    def without_labels(self) -> dict[str, torch.Tensor]:
+        """Inputs that the model runs on without labels."""
+        return {key: value for key, value in self.batch().items() if key != "labels"}
+
+    def test_outputs_as_a_tuple_are_the_same(self, model):
+        output, plain = model(**self.batch()), model(**self.batch(), return_dict=False)
+        assert isinstance(plain, tuple)
+        torch.testing.assert_close(plain[0], output.loss)
+        torch.testing.assert_close(plain[1], output.logits)
+
+    @pytest.mark.parametrize("preserve", [True, False])
+    def test_activation_checkpointing_gives_the_same_gradients(self, model, preserve):
+        expected = gradients(model.train(), self.batch())
+        model.activation_checkpointing_enable({"preserve_rng_state": preserve})
+        assert model.is_activation_checkpointing
+        for name, gradient in gradients(model, self.batch()).items():
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-4, msg=name)
+
+    def test_activation_checkpointing_lets_one_go_backward_twice(self, model):
+        model.train().activation_checkpointing_enable()
+        loss = model(**self.batch()).loss
+        loss.backward(retain_graph=True)
+        once = bottlenecks(model)[next(iter(bottlenecks(model)))].codebook.grad.clone()
+        loss.backward()
+        twice = bottlenecks(model)[next(iter(bottlenecks(model)))].codebook.grad
+        torch.testing.assert_close(twice, 2 * once)
+
+    def test_reentrant_checkpointing_is_refused(self, model):
+        with pytest.raises(ValueError, match="use_reentrant"):
+            model.activation_checkpointing_enable({"use_reentrant": True})
+        assert not model.is_activation_checkpointing
+
+    def test_any_kind_of_attention_can_be_set(self, model):
+        expected = model(**self.batch()).logits
+        for kind in ("eager", "sdpa"):
+            model.set_attn_implementation(kind)
+            torch.testing.assert_close(model(**self.batch()).logits, expected, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,28 @@
+"""The T5 with bottlenecks passes the contract."""
+
+import torch
+from tests import tiny
+from tests.models.contract import ModelContract
+from transformers import AutoModelForSeq2SeqLM
+
+from excise import CodebookT5ForConditionalGeneration
+
+
+class TestCodebookT5(ModelContract):
+    model_class = CodebookT5ForConditionalGeneration
+    auto_class = AutoModelForSeq2SeqLM
+
+    def make(self, **settings):
+        return tiny.codebook_t5(layers=(1, 2), **settings)
+
+    def batch(self):
+        return tiny.batch()
+
+    def without_labels(self):
+        batch = tiny.batch()
+        return {**batch, "labels": None, "decoder_input_ids": torch.zeros((3, 1), dtype=torch.long)}
+
+    def disk_map(self):
+        names = ("shared", "encoder.embed_tokens", "encoder.final_layer_norm", "decoder", "lm_head")
+        blocks = {f"encoder.block.{i}": "disk" if i else "cpu" for i in range(3)}
+        return dict.fromkeys(names, "cpu") | blocks
