@@ -144,6 +144,13 @@ def test_a_trial_and_a_look_behind_the_masks_leave_the_model_as_it_was_even_when
     start = state(model)
     with unlearner.without_masks():
         assert torch.equal(logits(model, tokenizer), whole)
+        with unlearner.trial(select(7)):
+            assert (~bottlenecks(model)[SITE].live).nonzero().flatten().tolist() == [7]
+        assert bottlenecks(model)[SITE].live.all()
+    with unlearner.trial(Selection({})):
+        assert same(start, state(model))
+    with pytest.raises(ValueError, match="fewer than the 2"):
+        unlearner.trial(Selection({SITE: range(31)}))
     with pytest.raises(RuntimeError), unlearner.trial(select(30, 31)):
         assert (~bottlenecks(model)[SITE].live)[30:].all()
         raise RuntimeError

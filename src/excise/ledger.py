@@ -98,16 +98,12 @@ class Ledger:
             )
         masks = {}
         for site, bottleneck in sites.items():
-            removed, (num_codes, top_s) = self.removed(site), (bottleneck.config.num_codes, bottleneck.config.top_s)
+            removed, num_codes = self.removed(site), bottleneck.config.num_codes
             if removed and not 0 <= removed[0] <= removed[-1] < num_codes:
                 raise ValueError(f"{site} has codes 0 to {num_codes - 1}; {removed[0]} to {removed[-1]} are named.")
-            if num_codes - len(removed) < top_s:
-                raise ValueError(
-                    f"{num_codes - len(removed)} of {num_codes} codes would stay live at {site}, fewer than the "
-                    f"{top_s} that each token needs. Select fewer codes, or undo an earlier request."
-                )
             masks[site] = torch.ones(num_codes, dtype=torch.bool)
             masks[site][removed] = False
+        check_enough_live(masks, sites)
         return masks
 
     def to_dict(self, sites: Mapping[str, CodebookSAE]) -> dict[str, Any] | None:
@@ -137,6 +133,17 @@ class Ledger:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"The model's config holds no readable ledger under `unlearning`: {error!r}.") from error
+
+
+def check_enough_live(masks: Mapping[str, Tensor], sites: Mapping[str, CodebookSAE]) -> None:
+    """Refuses masks that leave a site fewer live codes than it selects for a token."""
+    for site, mask in masks.items():
+        live, top_s = int(mask.sum()), sites[site].config.top_s
+        if live < top_s:
+            raise ValueError(
+                f"{live} of {len(mask)} codes would stay live at {site}, fewer than the {top_s} that each token needs. "
+                "Select fewer codes, or undo an earlier request."
+            )
 
 
 def digest(live: Mapping[str, Tensor]) -> str:

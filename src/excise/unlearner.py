@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.bottlenecks import CodebookSAE
 from excise.enrichment import Enrichment, Method, Positions
 from excise.files import new_folder
-from excise.ledger import Ledger, Request, check_masks
+from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.site import bottleneck_copies
 from excise.profile import Profile
 from excise.profiling import MAX_TOP_S, profile, profile_pairs
@@ -152,25 +152,23 @@ class Unlearner:
         self._enforce(ledger := self.ledger.undo(number))
         return ledger.requests[number - 1]
 
-    @contextmanager
-    def without_masks(self) -> Iterator[None]:
-        """The model as it was before its masks; deleted codes stay deleted."""
-        ledger = self.ledger
-        self._write(Ledger(tuple(r for r in ledger.requests if r.kind == "delete")).live(self.sites))
-        try:
-            yield
-        finally:
-            self._write(ledger.live(self.sites))
+    def without_masks(self) -> AbstractContextManager[None]:
+        """A context in which the model is as it was before its masks; deleted codes stay deleted."""
+        deletions = tuple(request for request in self.ledger.requests if request.kind == "delete")
+        return self._for_a_while(Ledger(deletions).live(self.sites))
 
-    @contextmanager
-    def trial(self, selection: Selection) -> Iterator[None]:
-        """Masks more codes for a while, without an entry in the ledger."""
-        ledger = self.ledger
-        self._write(ledger.add("mask", "trial", selection.codes).live(self.sites))
-        try:
-            yield
-        finally:
-            self._write(ledger.live(self.sites))
+    def trial(self, selection: Selection) -> AbstractContextManager[None]:
+        """A context in which more codes are masked, without an entry in the ledger.
+
+        Within `without_masks` they are the only ones.
+
+        Raises:
+            ValueError: as `mask`, but that nothing may be selected.
+        """
+        masks = Ledger().add("mask", "trial", selection.codes).live(self.sites)
+        masks = {site: mask & self.sites[site].live.cpu() for site, mask in masks.items()}
+        check_enough_live(masks, self.sites)
+        return self._for_a_while(masks)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Saves model and tokenizer into a new or empty folder, and reads back that deleted rows are erased.
@@ -212,6 +210,15 @@ class Unlearner:
         masks, state = ledger.live(self.sites), ledger.to_dict(self.sites)
         self._write(masks)
         self.model.config.unlearning = state
+
+    @contextmanager
+    def _for_a_while(self, masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
+        before = {site: bottleneck.live.clone() for site, bottleneck in self.sites.items()}
+        self._write(masks)
+        try:
+            yield
+        finally:
+            self._write(before)
 
     def _write(self, masks: Mapping[str, torch.Tensor]) -> None:
         for site, copies in bottleneck_copies(self.model).items():

@@ -43,7 +43,6 @@ def test_an_evaluation_split_or_data_set_is_where_the_held_out_rows_come_from(ex
     DatasetDict(train=Dataset.from_list(pairs(range(30))), test=Dataset.from_list(pairs(range(50, 90)))).save_to_disk(
         tmp_path / "data"
     )
-    Dataset.from_list(pairs(range(50, 75))).to_csv(tmp_path / "other.csv")
     options = ["topic", "--dataset", tmp_path / "data", "--word", "teacher", "--text", "en", "--replacement", "doctor"]
     data = excise(*options, "--evaluation-split", "test", "--out", tmp_path / "a")
     assert (data["rows"]["target"], data["rows"]["heldout"]) == (30, 40)
@@ -66,7 +65,7 @@ def test_the_sentences_that_excise_carries_have_a_name(excise, tmp_path):
         (["--dataset", "nothing.parquet", "--text", "en"], "There is no file nothing.parquet"),
         (["--dataset", "excise:demo", "--split", "dev", "--text", "en"], "no split 'dev'; it has train, test"),
         (["--dataset", "excise:demo", "--text", "de"], "there is no text column 'de'"),
-        (["--dataset", "excise:demo", "--text", "en", "--word", "xylophone"], "xylophone"),
+        (["--dataset", "excise:demo", "--text", "en", "--min-examples", "1000"], "too few examples of teacher"),
     ],
 )
 def test_a_data_set_that_cannot_be_used_is_refused_in_one_line(failing, tmp_path, arguments, says):

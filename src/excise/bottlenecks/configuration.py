@@ -38,6 +38,10 @@ class CodebookSAEConfig(PreTrainedConfig):
     detach_target: bool = False
     layer_norm_eps: float = 1e-5
 
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self.validate_sizes()  # here too: what `strict` raises is no ValueError
+
     def validate_sizes(self):
         """Refuse sizes and weights that cannot work."""
         for name in ("hidden_size", "num_codes", "code_dim", "top_s"):

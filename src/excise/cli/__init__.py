@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.rest, debug = rest, args.debug
         # Whatever libraries print while they work is a message, and no part of the result.
         with redirect_stdout(sys.stderr):
+            if args.quiet:
+                _hide_progress()
             report = args.run(args)
         print(json.dumps(report.json_data(), indent=2, ensure_ascii=False) if args.json else report.text, flush=True)
     except SystemExit as stop:  # argparse, after --help or wrong usage
@@ -81,6 +83,15 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
         verb.set_defaults(run=module.run, parser=verb, takes_rest=getattr(module, "TAKES_REST", False))
     return parser
+
+
+def _hide_progress() -> None:
+    """Hides the bars that libraries show by themselves; excise's own are not made at all."""
+    from datasets import disable_progress_bars
+    from transformers.utils import logging
+
+    disable_progress_bars()
+    logging.disable_progress_bar()
 
 
 def _in_one_line(error: Exception) -> str:

@@ -9,8 +9,8 @@ from excise.cli.report import Report
 
 HELP = "take a mask back"
 EXAMPLES = """\
-  excise inspect model-unlearned
   excise undo model-unlearned --request 1 --out model-again
+  excise inspect model-unlearned   (shows the requests and their numbers)
 """
 
 

@@ -1,7 +1,7 @@
 """Figures of an evaluation, the same to the byte for the same numbers."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,17 +48,16 @@ def plot_sweep(sweep: "Sweep", path: str | os.PathLike, metrics: Sequence[str] |
     metrics = list(metrics) if metrics is not None else known
     if not metrics or set(metrics) - set(known):
         raise ValueError(f"metrics={metrics}: this sweep has {', '.join(known)}.")
+    looks = {metric: known.index(metric) for metric in metrics}  # the same in every selection of measures
     with rc_context(STYLE):
         figure = Figure(figsize=(9, 4.4), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
         titles = {"heldout": f"With {sweep.tested}: $D'_T$", "heldout_retain": "Without: $D_R$"}
         for axes, (dataset, title) in zip(panels, titles.items(), strict=True):
-            _draw(axes, sweep, dataset, metrics)
+            _draw(axes, sweep, dataset, looks)
             axes.set_title(f"{title}, n = {len(first.texts[dataset])}")
         panels[0].set_ylabel("change from the original model (%)")
-        figure.legend(
-            handles=_legend(metrics), loc="outside lower center", ncols=min(5, len(metrics) + 2), frameon=False
-        )
+        figure.legend(handles=_legend(looks), loc="outside lower center", ncols=min(5, len(metrics) + 2), frameon=False)
         figure.suptitle(_caption(sweep), fontsize=8, x=0.01, ha="left", color="0.35")
         with new_file(path) as partial:
             figure.savefig(partial, format=kind, dpi=150, metadata=NO_METADATA[kind])
@@ -76,12 +75,12 @@ def image_kind(path: str | os.PathLike) -> str:
     return kind
 
 
-def _draw(axes, sweep: "Sweep", dataset: str, metrics: Sequence[str]) -> None:
+def _draw(axes, sweep: "Sweep", dataset: str, looks: Mapping[str, int]) -> None:
     frame = sweep.to_pandas()
     frame = frame[frame["set"] == dataset]
     steps = [0, *sweep.evaluations]
     axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
-    for i, metric in enumerate(metrics):
+    for metric, i in looks.items():
         for condition in (RANDOM, AFTER):
             rows = frame[(frame["metric"] == metric) & (frame["condition"] == condition)]
             if rows.empty:
@@ -108,12 +107,12 @@ def _line(i: int, random: bool) -> dict:
     return look
 
 
-def _legend(metrics: Sequence[str]) -> list:
+def _legend(looks: Mapping[str, int]) -> list:
     from matplotlib.lines import Line2D
 
     kinds = {"selected codes": {"linewidth": 1.6}, "random codes": {"linewidth": 1.0, "linestyle": (0, (4, 2))}}
     return [
-        *(Line2D([], [], **_line(i, random=False), label=measure(metric).label) for i, metric in enumerate(metrics)),
+        *(Line2D([], [], **_line(i, random=False), label=measure(metric).label) for metric, i in looks.items()),
         *(Line2D([], [], color="0.3", label=label, **look) for label, look in kinds.items()),
     ]
 
@@ -121,7 +120,7 @@ def _legend(metrics: Sequence[str]) -> list:
 def _caption(sweep: "Sweep") -> str:
     thresholds = next(iter(sweep.selections.values())).thresholds
     settings = next(iter(sweep.evaluations.values())).settings
-    chosen = ", ".join(f"{name} {thresholds[name]}" for name in ("method", "positions", "q"))
+    chosen = "{method}, {positions} positions, q ≤ {q}".format_map(thresholds)
     return (
         f"Codes of {sweep.topic!r} chosen by {chosen}. Random codes: as many, of like frequency, one draw "
         f"(seed {settings['seed']}). Beams: {settings['num_beams']}."

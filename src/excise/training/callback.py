@@ -7,6 +7,7 @@ from transformers import TrainerCallback
 
 from excise.activations import bottleneck_inputs
 from excise.bottlenecks import CodebookSAE
+from excise.ledger import check_masks
 from excise.models.site import bottlenecks
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
@@ -37,7 +38,7 @@ class BottleneckCallback(TrainerCallback):
             raise ValueError(f"`revive_every` is {revive_every}; it must be at least 1, or None for no revival.")
         self.revive_every = revive_every
         self.revive_until = revive_until
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
         self.hook = None
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
@@ -49,10 +50,13 @@ class BottleneckCallback(TrainerCallback):
         if self.hook is not None:  # of a training that was interrupted
             self.hook.remove()
         self.sites = bottlenecks(model)
+        # A resumption has just loaded a checkpoint's masks, which may be older than the ledger in memory.
+        check_masks(model.config.unlearning, self.sites)
         # With the default, the losses of each process are its share of those of the whole batch.
         self.over_processes = "sum" if args.average_tokens_across_devices else "mean"
         self._forget_parts()
-        self.since_revival = {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
+        self.since_revival = self._no_use()
+        self.window_start = state.global_step
         self.hook = model.register_forward_hook(self._observe, with_kwargs=True)
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -62,14 +66,18 @@ class BottleneckCallback(TrainerCallback):
         self.steps += 1
         if not self.revive_every or state.global_step % self.revive_every:
             return
-        if state.global_step <= self.revive_until * state.max_steps:
+        # A window that a resumption cut short has seen too little to call a code dead.
+        whole = state.global_step - self.window_start >= self.revive_every
+        if whole and state.global_step <= self.revive_until * state.max_steps:
+            # Seeded by the step, so that a resumed training draws what an uninterrupted one does.
+            generator = torch.Generator().manual_seed(self.seed + state.global_step)
             for site, module in self.sites.items():
                 used = reduce(self.since_revival[site], reduction="sum")
                 dead = ((used == 0) & module.live).nonzero().flatten()
                 if len(dead):
-                    revive(module, dead, self._features(model, site), optimizer, self.generator)
-        for used in self.since_revival.values():
-            used.zero_()
+                    revive(module, dead, self._features(model, site), optimizer, generator)
+        self.since_revival = self._no_use()
+        self.window_start = state.global_step
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if logs is None or "loss" not in logs or not self.steps:
@@ -100,9 +108,12 @@ class BottleneckCallback(TrainerCallback):
 
     def _forget_parts(self) -> None:
         self.steps = 0
-        self.since_log = {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
+        self.since_log = self._no_use()
         device = next(iter(self.since_log.values())).device
         self.parts = {name: torch.zeros((), device=device) for name in PARTS}
+
+    def _no_use(self) -> dict[str, Tensor]:
+        return {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
 
     def _features(self, model: nn.Module, site: str) -> Tensor:
         hidden_states = bottleneck_inputs(model, self.batch, until=site)[site]

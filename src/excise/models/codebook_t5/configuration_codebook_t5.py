@@ -1,5 +1,6 @@
 """The configuration of a T5 with codebook bottlenecks."""
 
+import copy
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -28,12 +29,15 @@ class CodebookT5Config(T5Config):
     unlearning: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
-        if not isinstance(self.bottleneck, CodebookSAEConfig):
+        if isinstance(self.bottleneck, CodebookSAEConfig):
+            self.bottleneck = copy.deepcopy(self.bottleneck)  # the caller's own may go into another model
+        else:
             self.bottleneck = CodebookSAEConfig(**(self.bottleneck or {}))
         if self.bottleneck.hidden_size is None:
             self.bottleneck.hidden_size = self.d_model
         self.bottleneck_layers = sorted(self.bottleneck_layers)
         super().__post_init__(**kwargs)
+        self.validate_bottleneck()  # here too: what `strict` raises is no ValueError
 
     def validate_bottleneck(self):
         """Refuse sites that the model does not have and activations of another width."""

@@ -110,6 +110,15 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
             raise ValueError(f"{base} lacks weights of a T5: {sorted(lost)[:5]} ({len(lost)} in all).")
         return model
 
+    def resize_token_embeddings(self, *args, **kwargs):
+        """As in transformers. A head of its own, as Flan-T5 has, is resized and not tied to the embeddings."""
+        declared = self.config.tie_word_embeddings
+        self.config.tie_word_embeddings = self.lm_head.weight is self.shared.weight
+        try:
+            return super().resize_token_embeddings(*args, **kwargs)
+        finally:
+            self.config.tie_word_embeddings = declared  # T5 always says True, and loading ties what has no own weight
+
     def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, **kwargs):
         # Every way to switch checkpointing on, old or new, ends here.
         if enable:

@@ -1,0 +1,84 @@
+import json
+
+import pytest
+
+from excise.cli.evaluate import metric_names
+from excise.evaluation import Evaluation, Sweep
+
+
+@pytest.fixture
+def evaluate(excise, saved, tmp_path):
+    def run(*options):
+        words = ["--word", "professeur", "--max-new-tokens", 4]
+        return excise("evaluate", saved / "model", saved / "topic", *words, *options, "--out", tmp_path / "out.json")
+
+    return run
+
+
+def test_evaluate_writes_what_it_shows(evaluate, tmp_path):
+    data = evaluate()
+    result = Evaluation.load(tmp_path / "out.json")
+    assert data["scores"] == json.loads(json.dumps(result.scores))
+    assert set(data["scores"]) == {"before", "after"}  # nothing is removed, so there is no random control
+    assert data["words"] == ["professeur"]
+    assert data["examples"] == []
+
+
+def test_codes_of_a_file_are_tried_beside_random_ones(evaluate, excise, saved, tmp_path):
+    unlearn = ["unlearn", saved / "model", saved / "topic", "--count", 2, "--q", 0.5, "--out", tmp_path / "model"]
+    excise(*unlearn, "--codes-out", tmp_path / "codes.json")
+    data = evaluate("--codes", tmp_path / "codes.json", "--metrics", "meteor")
+    assert data["removed"] == 2
+    assert set(data["scores"]) == {"before", "after", "random codes"}
+    assert "meteor" in data["scores"]["after"]["heldout"]
+
+
+def test_a_reference_model_gives_a_normalised_drop(evaluate, saved):
+    assert "heldout_bleu_normalized" in evaluate("--reference-model", saved / "model")["drops"]
+
+
+def test_a_sweep_evaluates_each_number_of_codes_and_draws_them(evaluate, tmp_path):
+    data = evaluate("--sweep", "2,4", "--q", 0.5, "--count", 2, "--plot", tmp_path / "sweep.png")
+    sweep = Sweep.load(tmp_path / "out.json")
+    assert list(data["steps"]) == ["2", "4"]
+    assert {str(top_s): step.removed for top_s, step in sweep.evaluations.items()} == {
+        top_s: step["removed"] for top_s, step in data["steps"].items()
+    }
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_metrics_are_read_with_their_models():
+    names = metric_names("meteor,bertscore:bert-base-cased:9,bartscore:C:/bart")
+    assert names == (("meteor",), ("bertscore", "bert-base-cased", "9"), ("bartscore", "C:/bart"))
+
+
+@pytest.mark.parametrize("name", ["rouge", "meteor:x", "bartscore", "bertscore:bert", "bertscore:bert:last", ""])
+def test_a_metric_that_is_not_known_or_lacks_its_model_is_wrong_usage(failing, saved, name):
+    options = ["evaluate", saved / "model", saved / "topic", "--out", "x.json", "--metrics", name]
+    assert "expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL" in failing(*options, status=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        (["--sweep", "8,x"], 2, "expected whole numbers"),
+        (["--sweep", "8", "--codes", "c.json"], 2, "leave out --codes"),
+        (["--plot", "x.png"], 2, "give --sweep too"),
+        (["--word", "zzz"], 1, "none of the"),
+        (["--codes", "nothing.json"], 1, "nothing.json"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_and_writes_nothing(failing, saved, tmp_path, options, status, says):
+    arguments = ["evaluate", saved / "model", saved / "topic", "--out", tmp_path / "out.json", "--max-new-tokens", 2]
+    assert says in failing(*arguments, *options, status=status)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_evaluation_leaves_nothing(failing, saved, tmp_path, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("excise.evaluation.evaluate.generate_texts", interrupt)
+    arguments = ["evaluate", saved / "model", saved / "topic", "--word", "professeur", "--out", tmp_path / "out.json"]
+    assert failing(*arguments, status=130) == "excise: interrupted"
+    assert list(tmp_path.iterdir()) == []
