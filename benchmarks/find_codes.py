@@ -1,7 +1,7 @@
 """How long it takes to find a topic's codes, for every S' from 8 to 104 in one pass. Reach: 10 seconds on two cores.
 
-A T5 of T5-small's shape with random weights and 25,000 codes reads 500 prompts of a topic and 500 controls. A prompt has
-33 tokens on average, as 25 words of the Opus Books corpus have. What is timed is everything from texts to selections:
+A T5 of T5-small's shape with random weights and 25,000 codes reads 500 prompts of a topic and 500 controls. A prompt
+has 33 tokens on average, as 25 words of Opus Books have. What is timed is everything from texts to selections:
 tokens, activations, look-up, counts, tests. Reading 1,000 prompts without the topic, which `Unlearner.profile` does
 besides, is timed on its own.
 
@@ -86,7 +86,7 @@ def main():
         counted = Profile("benchmark", pairs, nothing, positions, {})
         return [len(counted.enrich(top_s).select(q=0.05)) for top_s in TOP_S]
 
-    nothing = {site: usage for site, usage in profile(model, tokenizer, retain.select([0]), **options).items()}
+    nothing = profile(model, tokenizer, retain.select([0]), **options)
     for positions in args.positions:
         seconds, codes = timed(lambda positions=positions: find(positions), args.repeats)
         report(args, f"find codes, {positions} positions", seconds, {"codes": codes, "reach": 10.0})

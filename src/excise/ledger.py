@@ -122,9 +122,9 @@ class Ledger:
         """
         if state is None:
             return cls()
-        if state.get("version", 0) > VERSION:
-            raise ValueError(f"The ledger has version {state['version']}; this excise reads {VERSION}. Update it.")
         try:
+            if state.get("version", 0) > VERSION:
+                raise ValueError(f"The ledger has version {state['version']}; this excise reads {VERSION}. Update it.")
             return cls(
                 tuple(
                     Request(**r | {"codes": {site: tuple(ids) for site, ids in r["codes"].items()}})

@@ -60,7 +60,7 @@ def profile_pairs(
             batch = tokenizer.pad({"input_ids": [control_ids[i] for i in rows]}, return_tensors="pt")
             replaced = counter.codes(batch, [control_masks[i] for i in rows])
             for site in totals:
-                totals[site] = totals[site] + PairedUsage.count(*found[site], *replaced[site])
+                totals[site] = totals[site].add_batch_(*found[site], *replaced[site])
     return totals
 
 
@@ -81,7 +81,7 @@ def profile(
     with _eval_mode(model):
         for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress="profiling" if progress else None):
             for site, counted in counter.codes(batch, [masks[i] for i in rows]).items():
-                totals[site] = totals[site] + CodeUsage.count(*counted)
+                totals[site] = totals[site].add_batch_(*counted)
     return totals
 
 

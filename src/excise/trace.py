@@ -50,7 +50,7 @@ def current_trace() -> Trace:
 
 
 class _Again(ExitStack):
-    """A trace that nobody reads, for a layer's second run; unlike `trace(...)` it can be entered any number of times."""
+    """A trace that nobody reads, for a layer's second run. Unlike `trace(...)` it can be entered again and again."""
 
     def __init__(self, attention_mask: Tensor | None):
         super().__init__()

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Int64
@@ -46,14 +46,19 @@ class CodeUsage:
             codes: the codes of each token, most similar first.
             ranks: the best rank of each code in each example, of the same tokens (`best_ranks`).
         """
-        max_top_s, num_codes = codes.shape[1], ranks.shape[1]
-        order = torch.arange(max_top_s, device=codes.device).expand_as(codes)
-        return cls(
-            _histogram(ranks, max_top_s),
-            _table(order.flatten(), codes.flatten(), (max_top_s, num_codes)),
-            len(ranks),
-            len(codes),
-        )
+        return cls.empty(ranks.shape[1], codes.shape[1]).add_batch_(codes, ranks)
+
+    def add_batch_(
+        self, codes: Int64[Tensor, "tokens max_top_s"], ranks: Int64[Tensor, "examples num_codes"]
+    ) -> "CodeUsage":
+        """These counts and those of one more batch, which are written into these tables: go on with what is returned.
+
+        A batch touches few of a table's millions of cells; adding tables would take longer than looking up the codes.
+        """
+        order = torch.arange(self.max_top_s, device=codes.device).expand_as(codes)
+        _count_(self.tokens, order.flatten(), codes.flatten())
+        _count_ranks_(self.examples, ranks)
+        return replace(self, num_examples=self.num_examples + len(ranks), num_tokens=self.num_tokens + len(codes))
 
     def __add__(self, other: "CodeUsage") -> "CodeUsage":
         """The counts of both: of batches, files or processes.
@@ -117,15 +122,22 @@ class PairedUsage:
     @classmethod
     def empty(cls, num_codes: int, max_top_s: int) -> "PairedUsage":
         """Counts of nothing, to add to."""
-        usage = CodeUsage.empty(num_codes, max_top_s)
-        return cls(usage, usage, torch.zeros_like(usage.examples))
+        target, control = (CodeUsage.empty(num_codes, max_top_s) for _ in range(2))
+        return cls(target, control, torch.zeros_like(target.examples))
 
     @classmethod
     def count(cls, target_codes: Tensor, target_ranks: Tensor, control_codes: Tensor, control_ranks: Tensor):
         """The counts of one batch of pairs; see `CodeUsage.count`."""
-        target = CodeUsage.count(target_codes, target_ranks)
-        both = _histogram(torch.maximum(target_ranks, control_ranks), target.max_top_s)
-        return cls(target, CodeUsage.count(control_codes, control_ranks), both)
+        empty = cls.empty(target_ranks.shape[1], target_codes.shape[1])
+        return empty.add_batch_(target_codes, target_ranks, control_codes, control_ranks)
+
+    def add_batch_(
+        self, target_codes: Tensor, target_ranks: Tensor, control_codes: Tensor, control_ranks: Tensor
+    ) -> "PairedUsage":
+        """These counts and those of one more batch of pairs, as `CodeUsage.add_batch_`."""
+        _count_ranks_(self.both, torch.maximum(target_ranks, control_ranks))
+        target = self.target.add_batch_(target_codes, target_ranks)
+        return replace(self, target=target, control=self.control.add_batch_(control_codes, control_ranks))
 
     def __add__(self, other: "PairedUsage") -> "PairedUsage":
         """The counts of both."""
@@ -208,14 +220,16 @@ def best_ranks(
     return ranks.view(num_examples, num_codes)
 
 
-def _histogram(ranks: Tensor, max_top_s: int) -> Tensor:
-    """How often each code has each rank, `(max_top_s, num_codes)`."""
-    seen = ranks < max_top_s
-    return _table(ranks[seen], seen.nonzero()[:, 1], (max_top_s, ranks.shape[1]))
+def _count_ranks_(table: Tensor, ranks: Tensor) -> None:
+    """Adds to a table, `(max_top_s, num_codes)`, how often each code has each rank."""
+    rows, codes = (ranks < len(table)).nonzero(as_tuple=True)
+    _count_(table, ranks[rows, codes], codes)
 
 
-def _table(ranks: Tensor, codes: Tensor, shape: tuple[int, int]) -> Tensor:
-    return torch.bincount(ranks * shape[1] + codes, minlength=shape[0] * shape[1]).view(shape).cpu()
+def _count_(table: Tensor, ranks: Tensor, codes: Tensor) -> None:
+    """Adds 1 to a table's cell for every pair of rank and code."""
+    cells = (ranks * table.shape[1] + codes).to(table.device)
+    table.view(-1).index_add_(0, cells, torch.ones_like(cells))
 
 
 def _running_sum(histogram: Tensor, top_s: int) -> Tensor:

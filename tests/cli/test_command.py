@@ -34,14 +34,17 @@ def test_without_a_verb_the_usage_is_shown(capsys):
 
 
 def test_explaining_itself_takes_no_heavy_import():
-    code = "import sys; from excise.cli import main; main(['--help']); print(sorted({'torch', 'datasets'} & set(sys.modules)))"
+    code = (
+        "import sys; from excise.cli import main; main(['--help']); "
+        "print(sorted({'torch', 'datasets'} & set(sys.modules)))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_what_a_library_prints_goes_to_stderr_and_only_the_result_to_stdout(capsys, monkeypatch):
     def run(args):
-        print("a library's chatter")
+        sys.stdout.write("a library's chatter\n")
         return Report("the result", {"value": float("nan")})
 
     monkeypatch.setattr("excise.cli.inspect.run", run)

@@ -33,8 +33,10 @@ def test_codes_of_a_file_are_tried_beside_random_ones(evaluate, excise, saved, t
     assert "meteor" in data["scores"]["after"]["heldout"]
 
 
-def test_a_reference_model_gives_a_normalised_drop(evaluate, saved):
-    assert "heldout_bleu_normalized" in evaluate("--reference-model", saved / "model")["drops"]
+def test_the_model_itself_as_reference_has_scores_but_no_scale_for_a_normalised_drop(evaluate, saved):
+    data = evaluate("--reference-model", saved / "model")
+    assert data["scores"]["reference model"] == data["scores"]["before"]
+    assert data["drops"]["heldout_bleu_normalized"] is None
 
 
 def test_a_sweep_evaluates_each_number_of_codes_and_draws_them(evaluate, tmp_path):
@@ -78,7 +80,7 @@ def test_an_interrupted_evaluation_leaves_nothing(failing, saved, tmp_path, monk
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("excise.evaluation.evaluate.generate_texts", interrupt)
+    monkeypatch.setattr("excise.evaluation.result.Evaluation.to_dict", interrupt)
     arguments = ["evaluate", saved / "model", saved / "topic", "--word", "professeur", "--out", tmp_path / "out.json"]
     assert failing(*arguments, status=130) == "excise: interrupted"
     assert list(tmp_path.iterdir()) == []

@@ -29,7 +29,9 @@ def live(folder):
     return AutoModelForSeq2SeqLM.from_pretrained(folder).encoder.block[1].layer[0].bottleneck.live
 
 
-def test_profile_saves_the_counts_and_the_table_that_the_api_makes(excise, saved, tmp_path, make_model, tokenizer, topic):
+def test_profile_saves_the_counts_and_the_table_that_the_api_makes(
+    excise, saved, tmp_path, make_model, tokenizer, topic
+):
     counts, table = tmp_path / "counts", tmp_path / "table.parquet"
     data = excise("profile", saved / "model", saved / "topic", "--out", counts, "--table", table, "--top-s", 4)
     expected = Unlearner(make_model(), tokenizer).enrich(topic, top_s=4, progress=False)
@@ -44,7 +46,9 @@ def test_unlearn_masks_the_codes_that_the_api_selects_and_leaves_the_model_alone
 ):
     before = (saved / "model" / "config.json").read_text()
     out, codes = tmp_path / "out", tmp_path / "codes.json"
-    data = excise("unlearn", saved / "model", saved / "topic", "--out", out, "--codes-out", codes, "--count", 2, "--q", 0.5)
+    data = excise(
+        "unlearn", saved / "model", saved / "topic", "--out", out, "--codes-out", codes, "--count", 2, "--q", 0.5
+    )
     selection = Unlearner(make_model(), tokenizer).enrich(topic, progress=False).select(q=0.5, count=2)
     assert Selection.from_dict(json.loads(codes.read_text())) == selection
     assert (~live(out)).nonzero().flatten().tolist() == list(selection.codes[SITE])
@@ -52,6 +56,14 @@ def test_unlearn_masks_the_codes_that_the_api_selects_and_leaves_the_model_alone
     assert data["request"]["data"] == topic.digest()
     assert data["seconds"]["profile and test"] > 0
     assert (saved / "model" / "config.json").read_text() == before
+
+
+def test_unlearn_within_a_budget_keeps_to_it(excise, saved, tmp_path):
+    arguments = ["unlearn", saved / "model", saved / "topic", "--q", 0.5]
+    every = excise(*arguments, "--out", tmp_path / "every")["request"]
+    some = excise(*arguments, "--max-loss-rise", 1e-4, "--out", tmp_path / "some")["request"]
+    assert some["thresholds"]["loss_rise"] <= some["thresholds"]["max_loss_rise"] == 1e-4
+    assert 0 < some["num_codes"] < every["num_codes"]
 
 
 def test_undo_brings_the_codes_back_and_keeps_the_request_in_the_ledger(excise, forgot, tmp_path):
@@ -116,6 +128,7 @@ def test_inspect_finds_the_tokens_that_select_a_code_even_a_masked_one(excise, f
         (["unlearn", "{model}", "{out}", "--out", "{out}"], 1, "no topic sets"),
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--q", "much"], 2, "invalid float"),
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--unknown", "1"], 2, "unrecognized arguments: --unknown"),
+        (["unlearn", "{model}", "{topic}", "--out", "{out}", "--count", "1", "--max-loss-rise", "1"], 2, "leave out"),
         (["unlearn", "/no/such/model", "{topic}", "--out", "{out}"], 1, "There is no folder /no/such/model"),
         (["profile", "{model}", "{topic}", "--out", "{out}", "--max-top-s", "33"], 1, "has 32 live codes"),
         (["undo", "{model}", "--request", "1", "--out", "{out}"], 1, "There is no request 1"),
@@ -124,7 +137,11 @@ def test_inspect_finds_the_tokens_that_select_a_code_even_a_masked_one(excise, f
         (["inspect", "{model}", "--code", "7", "--dataset", "x.csv", "--text", "en"], 2, "expected SITE:ID"),
         (["inspect", "{model}", "--code", "a:7"], 2, "give --dataset and --text"),
         (["inspect", "{model}", "--code", "a:7", "--dataset", "x.csv", "--text", "en"], 1, "There is no file x.csv"),
-        (["inspect", "{model}", "--code", "a:7", "--dataset", "excise:demo", "--text", "en"], 1, "There is no code a:7"),
+        (
+            ["inspect", "{model}", "--code", "a:7", "--dataset", "excise:demo", "--text", "en"],
+            1,
+            "There is no code a:7",
+        ),
         (["forget"], 2, "invalid choice: 'forget'"),
     ],
 )
@@ -149,9 +166,12 @@ def test_a_model_without_a_bottleneck_is_refused(failing, saved, tokenizer, tmp_
 
 def test_an_undone_or_deleted_request_is_not_deleted_again(excise, failing, forgot, tmp_path):
     excise("undo", forgot, "--request", 1, "--out", tmp_path / "undone")
-    assert "was undone" in failing("delete", tmp_path / "undone", "--request", 1, "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    assert "was undone" in failing("delete", tmp_path / "undone", "--request", 1, "--out", out)
     excise("delete", forgot, "--request", 1, "--out", tmp_path / "final")
-    assert "deleted its codes already" in failing("delete", tmp_path / "final", "--request", 2, "--out", tmp_path / "out")
+    assert "deleted its codes already" in failing(
+        "delete", tmp_path / "final", "--request", 2, "--out", tmp_path / "out"
+    )
 
 
 @pytest.mark.parametrize("verb", ["profile", "unlearn", "undo"])

@@ -6,11 +6,13 @@ from datasets import Dataset, DatasetDict
 from excise.cli.loading import load_rows
 from excise.topics import TopicSets
 
-ANIMALS = ("teacher", "uncle", "doctor")
+PEOPLE = ("teacher", "uncle", "doctor")
 
 
 def pairs(numbers):
-    return [{"translation": {"en": f"My {word} has {n} hats.", "fr": f"{word} {n}."}} for word in ANIMALS for n in numbers]
+    return [
+        {"translation": {"en": f"My {word} has {n} hats.", "fr": f"{word} {n}."}} for word in PEOPLE for n in numbers
+    ]
 
 
 @pytest.fixture(params=["parquet", "json", "jsonl", "saved", "split"])

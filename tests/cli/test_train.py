@@ -24,7 +24,12 @@ def arguments(tmp_path, tokenizer, saved):
         "max_length": 8,
         "report_to": "none",
     }
-    return ["train", "--do_train", "--use_cpu", *(word for key, value in options.items() for word in (f"--{key}", value))]
+    return [
+        "train",
+        "--do_train",
+        "--use_cpu",
+        *(word for key, value in options.items() for word in (f"--{key}", value)),
+    ]
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """A tiny `Seq2SeqTrainer`."""
 
 import pytest
-from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
-
 from tests.tiny import copying, tokenizer
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 
 @pytest.fixture

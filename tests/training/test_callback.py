@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
+from tests.tiny import SITE, codebook_t5, delete_codes, mask_codes
 
 from excise import BottleneckCallback
 from excise.models.site import bottlenecks
 from excise.training.callback import perplexity, revive
-from tests.tiny import SITE, codebook_t5, delete_codes, mask_codes
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 
@@ -46,8 +46,9 @@ def test_logs_hold_the_parts_of_the_loss_and_the_use_of_codes(trainer):
 
 def test_logged_parts_are_means_over_the_steps_since_the_last_log(trainer):
     model = codebook_t5()
-    every, pairs = trainer(copy.deepcopy(model), [BottleneckCallback()]), trainer(
-        model, [BottleneckCallback()], logging_steps=2
+    every, pairs = (
+        trainer(copy.deepcopy(model), [BottleneckCallback()]),
+        trainer(model, [BottleneckCallback()], logging_steps=2),
     )
     every.train()
     pairs.train()

@@ -119,7 +119,7 @@ class CodebookSAE(PreTrainedModel):
 
         tokens = error.numel()
         if attention_mask is not None:
-            padding = ~attention_mask.bool()
+            padding = ~attention_mask.to(codes.device).bool()  # a device map may have it elsewhere
             codes = codes.masked_fill(padding[..., None], -1)
             error = error.masked_fill(padding, 0)
             l1 = l1.masked_fill(padding, 0)

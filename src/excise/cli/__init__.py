@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.metadata import version
 
+from excise.cli.progress import hide_library_bars
+
 VERBS = ("topic", "train", "profile", "unlearn", "evaluate", "undo", "delete", "inspect", "demo")
 
 EPILOG = """\
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whatever libraries print while they work is a message, and no part of the result.
         with redirect_stdout(sys.stderr):
             if args.quiet:
-                _hide_progress()
+                hide_library_bars()
             report = args.run(args)
         print(json.dumps(report.json_data(), indent=2, ensure_ascii=False) if args.json else report.text, flush=True)
     except SystemExit as stop:  # argparse, after --help or wrong usage
@@ -83,15 +85,6 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
         verb.set_defaults(run=module.run, parser=verb, takes_rest=getattr(module, "TAKES_REST", False))
     return parser
-
-
-def _hide_progress() -> None:
-    """Hides the bars that libraries show by themselves; excise's own are not made at all."""
-    from datasets import disable_progress_bars
-    from transformers.utils import logging
-
-    disable_progress_bars()
-    logging.disable_progress_bar()
 
 
 def _in_one_line(error: Exception) -> str:

@@ -58,7 +58,9 @@ def code_tokens(
             similarity = F.cosine_similarity(features[chosen].float(), bottleneck.codebook[code].float(), dim=-1)
             # Tokens of a row are counted from its first one, on whichever side the padding is.
             places = batch["attention_mask"].cumsum(1)[chosen] - 1
-            for row, place, value in zip(chosen.nonzero()[:, 0].tolist(), places.tolist(), similarity.tolist(), strict=True):
+            for row, place, value in zip(
+                chosen.nonzero()[:, 0].tolist(), places.tolist(), similarity.tolist(), strict=True
+            ):
                 found.append((value, rows[row], place))
     found.sort(key=lambda hit: (-hit[0], *hit[1:]))
     hits = [(value, texts[row], encoded["offset_mapping"][row][place]) for value, row, place in found]

@@ -19,11 +19,13 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     add_forgetting(parser, lambda verb: add_topic(verb, nargs="?"))
     parser.add_argument("--request", type=int, metavar="N", help="delete the codes of this mask, in place of a TOPIC's")
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
     if (args.topic is None) == (args.request is None):
         args.parser.error("give either a TOPIC or --request")
     if args.topic:

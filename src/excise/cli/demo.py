@@ -3,9 +3,11 @@
 Takes about two minutes on two cores and needs no network. Fails if the topic is not gone or the rest did not stay.
 """
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from excise.cli.options import refuse_used
+from excise.cli.progress import hide_library_bars
 from excise.cli.report import Report
 
 HELP = "train, forget and show it, in two minutes"
@@ -16,12 +18,20 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--out", metavar="FOLDER", default="excise-demo", help="new or empty folder (default: excise-demo)")
+    """Declares the arguments of the verb."""
+    parser.add_argument("--out", metavar="FOLDER", default="excise-demo", help="new or empty (default: excise-demo)")
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
+    from transformers.utils import logging
+
     from excise.demo import run_demo
 
+    # Small things, loaded and saved at once: bars of these and notes on them would hide what the demo says.
+    hide_library_bars()
+    logging.set_verbosity_error()
+
     refuse_used(args.out)
-    result = run_demo(args.out, progress=not args.quiet)
+    result = run_demo(args.out, progress=not args.quiet, say=lambda line: print(line, file=sys.stderr))
     return Report(result.text, result.data, result.problems)

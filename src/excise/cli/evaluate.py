@@ -31,6 +31,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     add_model(parser)
     add_topic(parser)
     parser.add_argument("--out", metavar="FILE.json", required=True, help="file for scores and outputs")
@@ -79,6 +80,7 @@ def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
     if args.sweep and args.codes:
         args.parser.error("--sweep selects codes itself: leave out --codes")
     if args.plot and not args.sweep:
@@ -157,11 +159,12 @@ def drops(result: Evaluation) -> dict[str, float]:
     """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
     from excise.evaluation.result import AFTER, BEFORE, REFERENCE
 
-    found = {}
-    if {BEFORE, AFTER} <= result.scores.keys():
-        found = {f"{name}_bleu": result.relative_drop("bleu", name) for name in ("heldout", "heldout_retain")}
-        if REFERENCE in result.scores:
-            found["heldout_bleu_normalized"] = result.normalized_drop()
+    if not {BEFORE, AFTER} <= result.scores.keys():
+        return {}
+    found = {f"{name}_bleu": result.relative_drop("bleu", name) for name in ("heldout", "heldout_retain")}
+    if REFERENCE in result.scores:
+        span = {result.scores[condition]["heldout"]["bleu"] for condition in (BEFORE, REFERENCE)}
+        found["heldout_bleu_normalized"] = result.normalized_drop() if len(span) == 2 else float("nan")
     return found
 
 

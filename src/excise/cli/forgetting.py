@@ -24,15 +24,26 @@ from excise.cli.options import (
 from excise.cli.report import Report
 
 if TYPE_CHECKING:
+    from excise.enrichment import Enrichment
     from excise.ledger import Request
+    from excise.selection import Selection
+    from excise.topics import TopicSets
+    from excise.unlearner import Unlearner
 
 
 def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser], None]) -> None:
+    """Declares what `forget` reads."""
     add_model(parser)
     add_topic(parser)
     add_out_folder(parser, "the model")
     parser.add_argument("--codes-out", metavar="FILE.json", help="write the selected codes and thresholds to a file")
     add_selection(parser)
+    parser.add_argument(
+        "--max-loss-rise",
+        type=float,
+        metavar="SHARE",
+        help="as many codes as the retain set's loss allows: 0.01 lets it rise by 1 %%; needs references",
+    )
     add_profiling(parser)
 
 
@@ -45,6 +56,8 @@ def forget(args: Namespace, kind: str) -> Report:
     """
     from excise.files import new_file
 
+    if args.max_loss_rise is not None and (args.count is not None or args.max_retain_ratio is not None):
+        args.parser.error("--max-loss-rise decides how many codes: leave out --count and --max-retain-ratio")
     refuse_used(args.out)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     seconds = {}
@@ -54,7 +67,7 @@ def forget(args: Namespace, kind: str) -> Report:
     seconds["profile and test"] = time.perf_counter() - start
 
     start = time.perf_counter()
-    selection = selected(args, enrichment)
+    selection = _selected(args, unlearner, enrichment, topic)
     request = (unlearner.mask if kind == "mask" else unlearner.delete)(selection, topic)
     seconds[f"select and {kind}"] = time.perf_counter() - start
 
@@ -71,11 +84,29 @@ def forget(args: Namespace, kind: str) -> Report:
     )
 
 
+def _selected(args: Namespace, unlearner: Unlearner, enrichment: Enrichment, topic: TopicSets) -> Selection:
+    if args.max_loss_rise is None:
+        return selected(args, enrichment)
+    from excise.budget import select_within_budget
+
+    return select_within_budget(
+        unlearner,
+        enrichment,
+        topic,
+        max_loss_rise=args.max_loss_rise,
+        q=args.q,
+        effect=args.effect,
+        batch_size=args.batch_size,
+        progress=not args.quiet,
+    )
+
+
 def request_line(request: Request) -> str:
     """A request as one line of a ledger."""
     state = f"undone {request.undone}" if request.undone else "in force"
     codes = ", ".join(f"{site}: {len(ids)}" for site, ids in request.codes.items())
-    return f"Request {request.id}: {request.kind} {request.topic!r}, {request.num_codes} codes ({codes}), {request.created}, {state}"
+    what = f"{request.kind} {request.topic!r}, {request.num_codes} codes ({codes})"
+    return f"Request {request.id}: {what}, {request.created}, {state}"
 
 
 def request_data(request: Request) -> dict[str, Any]:

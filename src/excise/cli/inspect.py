@@ -19,6 +19,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     add_model(parser)
     parser.add_argument("--code", metavar="SITE:ID", help="show what selects this code")
     parser.add_argument("--dataset", metavar="DATA", help=f"texts to look in: as in `excise topic`, {DEMO} included")
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
     if args.code is None:
         return _inspect_model(args)
     if not (args.dataset and args.text):

@@ -17,18 +17,22 @@ METHODS = ("mcnemar", "fisher", "chi2", "paper")
 
 
 def add_model(parser: ArgumentParser) -> None:
+    """MODEL."""
     parser.add_argument("model", metavar="MODEL", help="model with bottlenecks: folder or Hub id")
 
 
 def add_topic(parser: ArgumentParser, **options) -> None:
+    """TOPIC."""
     parser.add_argument("topic", metavar="TOPIC", help="folder that `excise topic` wrote", **options)
 
 
 def add_out_folder(parser: ArgumentParser, what: str) -> None:
+    """--out, a folder."""
     parser.add_argument("--out", metavar="FOLDER", required=True, help=f"new or empty folder for {what}")
 
 
 def add_profiling(parser: ArgumentParser) -> None:
+    """What `profiled` and `top_s` read."""
     group = parser.add_argument_group("how codes are counted and tested")
     group.add_argument("--top-s", type=int, metavar="N", help="codes counted for each token, S' (default: 3 x S)")
     group.add_argument("--method", choices=METHODS, default="mcnemar", help="test of enrichment (default: mcnemar)")
@@ -42,6 +46,7 @@ def add_profiling(parser: ArgumentParser) -> None:
 
 
 def add_selection(parser: ArgumentParser) -> None:
+    """What `selected` reads."""
     group = parser.add_argument_group("which codes are selected")
     group.add_argument("--q", type=float, default=0.05, metavar="RATE", help="false discovery rate (default: 0.05)")
     group.add_argument(
@@ -57,6 +62,7 @@ def add_selection(parser: ArgumentParser) -> None:
 
 
 def load_topic(folder: str) -> TopicSets:
+    """TOPIC as sets."""
     from excise.topics import TopicSets
 
     return TopicSets.load(folder)
@@ -68,6 +74,7 @@ def top_s(args: Namespace, unlearner: Unlearner) -> int:
 
 
 def profiled(args: Namespace, unlearner: Unlearner, topic: TopicSets, max_top_s: int) -> Profile:
+    """The counts of a topic, for S' up to `max_top_s`."""
     return unlearner.profile(
         topic,
         positions=args.positions,
@@ -78,9 +85,8 @@ def profiled(args: Namespace, unlearner: Unlearner, topic: TopicSets, max_top_s:
 
 
 def selected(args: Namespace, enrichment: Enrichment) -> Selection:
-    return enrichment.select(
-        q=args.q, effect=args.effect, count=args.count, max_retain_ratio=args.max_retain_ratio
-    )
+    """The codes that pass the thresholds."""
+    return enrichment.select(q=args.q, effect=args.effect, count=args.count, max_retain_ratio=args.max_retain_ratio)
 
 
 def refuse_used(folder: str) -> None:

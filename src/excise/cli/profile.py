@@ -18,6 +18,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     add_model(parser)
     add_topic(parser)
     add_out_folder(parser, "the counts")
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
     from excise.profiling import MAX_TOP_S
 
     refuse_used(args.out)

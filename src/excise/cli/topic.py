@@ -15,6 +15,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     parser.add_argument(
         "--dataset",
         required=True,
@@ -38,13 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--reference", metavar="COLUMN", help="the same for the references, as fr")
     parser.add_argument("--replacement", action="append", metavar="WORD", help="what replaces the word in the control")
     parser.add_argument("--max-examples", type=int, default=500, metavar="N", help="most rows with it (default: 500)")
-    parser.add_argument("--max-retain", type=int, default=1000, metavar="N", help="most rows without it (default: 1000)")
+    parser.add_argument("--max-retain", type=int, default=1000, metavar="N", help="most rows without (default: 1000)")
     parser.add_argument("--min-examples", type=int, default=20, metavar="N", help="fewest rows of a set (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling and replacement (default: 0)")
     add_out_folder(parser, "the sets")
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
     from excise.files import new_folder
     from excise.topics import topic_sets
 

@@ -31,12 +31,14 @@ class _Help(argparse.Action):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     parser.add_argument("-h", "--help", action=_Help, nargs=0, help="show this and the arguments of the training")
 
 
 def run(args: argparse.Namespace) -> Report:
+    """Runs the verb."""
     from excise.training.translation import main
 
-    result = main(args.rest, progress=not args.quiet)
+    result = main(args.rest, progress=not args.quiet, prog=args.parser.prog)
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
     return Report(f"Trained. {metrics}", {"metrics": result})

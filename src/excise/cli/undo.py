@@ -15,12 +15,14 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     add_model(parser)
     parser.add_argument("--request", type=int, required=True, metavar="N", help="number that `excise inspect` shows")
     add_out_folder(parser, "the model")
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
     refuse_used(args.out)
     unlearner = load_unlearner(args.model)
     request = unlearner.undo(args.request)

@@ -13,13 +13,16 @@ HELP = "mask the codes of a topic"
 EXAMPLES = """\
   excise unlearn model teacher --out model-unlearned
   excise unlearn model teacher --out model-unlearned --top-s 24 --q 0.01 --max-retain-ratio 0.25
+  excise unlearn model teacher --out model-unlearned --max-loss-rise 0.01
   excise unlearn model teacher --out model-unlearned --count 50 --codes-out codes.json --json
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
     add_forgetting(parser, add_topic)
 
 
 def run(args: Namespace) -> Report:
+    """Runs the verb."""
     return forget(args, "mask")

@@ -39,10 +39,13 @@ def top_codes(
         # The query's own norm does not change the order. A live code of norm zero has similarity 0.
         weight = torch.linalg.vector_norm(codebook, dim=1).clamp_min(torch.finfo(torch.float32).tiny).reciprocal()
         rows = max(1, max_similarities // len(codebook))
+        # One matrix for all chunks: a new one would be made while the last one is still there.
+        similarities = codebook.new_empty((min(rows, len(queries)), len(codebook)))
         selected = []
         for chunk in queries.float().split(rows):
-            similarities = (chunk @ codebook.T).mul_(weight).masked_fill_(~live, float("-inf"))
-            selected.append(similarities.topk(top_s, dim=1).indices)
+            found = similarities[: len(chunk)].addmm_(chunk, codebook.T, beta=0)
+            found.mul_(weight).masked_fill_(~live, float("-inf"))
+            selected.append(found.topk(top_s, dim=1).indices)
     return torch.cat(selected) if selected else queries.new_empty((0, top_s), dtype=torch.int64)
 
 

@@ -44,8 +44,8 @@ class BottleneckCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if args.label_smoothing_factor:
             raise ValueError(
-                f"`label_smoothing_factor` is {args.label_smoothing_factor}: the Trainer then computes the loss without "
-                "the model, and the codebook loss would be lost. Set it to 0."
+                f"`label_smoothing_factor` is {args.label_smoothing_factor}: the Trainer then computes the loss "
+                "without the model, and the codebook loss would be lost. Set it to 0."
             )
         if self.hook is not None:  # of a training that was interrupted
             self.hook.remove()
@@ -82,13 +82,19 @@ class BottleneckCallback(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         if logs is None or "loss" not in logs or not self.steps:
             return
-        parts = {name: (reduce(total, reduction=self.over_processes) / self.steps).item() for name, total in self.parts.items()}
+        parts = {
+            name: (reduce(total, reduction=self.over_processes) / self.steps).item()
+            for name, total in self.parts.items()
+        }
         shares, perplexities = [], []
         for site, module in self.sites.items():
             used = reduce(self.since_log[site], reduction="sum")
             shares.append((used > 0).sum().item() / module.live.sum().item())
             perplexities.append(perplexity(used))
-        parts |= {"live_code_share": sum(shares) / len(shares), "code_perplexity": sum(perplexities) / len(perplexities)}
+        parts |= {
+            "live_code_share": sum(shares) / len(shares),
+            "code_perplexity": sum(perplexities) / len(perplexities),
+        }
         logs |= parts
         state.log_history[-1] |= parts  # written before callbacks are called
         self._forget_parts()

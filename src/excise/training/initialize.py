@@ -34,7 +34,7 @@ def initialize_codes(
     those activations (eq. 7), the rest of the model untouched. Sites are done in the order in which they run.
 
     Args:
-        model: a model with bottlenecks. It is changed only after all is computed.
+        model: a model with bottlenecks. Whatever fails leaves it as it was.
         dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column.
         tokenizer: the model's.
         text: the text column, used where there are no `input_ids`.
@@ -57,15 +57,21 @@ def initialize_codes(
     shuffled = dataset.shuffle(seed=seed)
     # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
     input_ids = tokenize(shuffled.select(range(min(len(shuffled), max_tokens))), tokenizer, text)
-    errors = {}
-    for site, bottleneck in bottlenecks(model).items():
-        activations = _collect(model, site, input_ids, tokenizer, max_tokens, seed, progress)
-        generator = torch.Generator().manual_seed(seed)
-        trial = copy.deepcopy(bottleneck)
-        _start_from_data(trial, activations, generator)
-        if steps:
-            errors[site] = _train_alone(trial, activations, steps, learning_rate, batch_tokens, generator, progress)
-        bottleneck.load_state_dict(trial.state_dict())
+    errors, sites = {}, bottlenecks(model)
+    before = {site: copy.deepcopy(bottleneck.state_dict()) for site, bottleneck in sites.items()}
+    try:
+        for site, bottleneck in sites.items():
+            activations = _collect(model, site, input_ids, tokenizer, max_tokens, seed, progress)
+            generator = torch.Generator().manual_seed(seed)
+            trial = copy.deepcopy(bottleneck).float()  # steps of Adam are lost in half precision
+            _start_from_data(trial, activations, generator)
+            if steps:
+                errors[site] = _train_alone(trial, activations, steps, learning_rate, batch_tokens, generator, progress)
+            bottleneck.load_state_dict(trial.state_dict())  # what reaches the next site depends on this one
+    except BaseException:  # Ctrl-C too
+        for site, bottleneck in sites.items():
+            bottleneck.load_state_dict(before[site])
+        raise
     return errors
 
 

@@ -35,6 +35,7 @@ from excise.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
+from excise.training.optimizer import adamw
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ class ModelArguments:
         default=None, metadata={"help": "Changes to it, as `d_model=256,num_layers=4`."}
     )
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's own."})
+    embedding_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the embeddings, if another; new words need about 6 times."}
+    )
 
 
 @dataclass
@@ -92,7 +96,7 @@ def own_arguments() -> HfArgumentParser:
     return HfArgumentParser((ModelArguments, CodebookArguments, DataArguments), usage="", add_help=False)
 
 
-def main(argv: Sequence[str] | None = None, progress: bool = True) -> dict[str, float]:
+def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | None = None) -> dict[str, float]:
     """Trains, and writes the model and its metrics into `--output_dir`.
 
     A run that was cut off goes on from its last checkpoint when the same arguments are given again.
@@ -100,6 +104,7 @@ def main(argv: Sequence[str] | None = None, progress: bool = True) -> dict[str, 
     Args:
         argv: the arguments; those of the process if not given.
         progress: show progress bars.
+        prog: what the program is called in messages about its arguments.
 
     Returns:
         The metrics of training and evaluation.
@@ -107,7 +112,12 @@ def main(argv: Sequence[str] | None = None, progress: bool = True) -> dict[str, 
     Raises:
         ValueError: if arguments do not go together.
     """
-    parser = HfArgumentParser((ModelArguments, CodebookArguments, DataArguments, Seq2SeqTrainingArguments))
+    # The usage of a hundred and fifty arguments would hide what is wrong with one of them.
+    parser = HfArgumentParser(
+        (ModelArguments, CodebookArguments, DataArguments, Seq2SeqTrainingArguments),
+        prog=prog,
+        usage="%(prog)s [arguments]",
+    )
     model_args, codebook_args, data_args, args, unknown = parser.parse_args_into_dataclasses(
         argv, look_for_args_file=False, return_remaining_strings=True
     )
@@ -164,6 +174,7 @@ def main(argv: Sequence[str] | None = None, progress: bool = True) -> dict[str, 
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         compute_metrics=bleu if args.predict_with_generate else None,
         callbacks=[BottleneckCallback(codebook_args.revive_every or None)] if has_codebook else None,
+        optimizers=(adamw(model, args, rate) if (rate := model_args.embedding_learning_rate) else None, None),
     )
     metrics = {}
     if args.do_train:

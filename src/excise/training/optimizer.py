@@ -1,0 +1,28 @@
+"""An optimizer that moves T5's embeddings as fast as the rest."""
+
+import torch
+from transformers import PreTrainedModel, TrainingArguments
+
+
+def adamw(model: PreTrainedModel, args: TrainingArguments, embedding_learning_rate: float) -> torch.optim.AdamW:
+    """AdamW with a learning rate of its own for the embeddings; pass it as `Trainer(optimizers=(optimizer, None))`.
+
+    T5 starts its embeddings at a standard deviation of 1, some 20 times that of its other weights, and was trained by
+    an optimizer whose steps are in proportion (Adafactor). Adam's are not: at the rate that suits the rest, a word that
+    is new to the model hardly moves in a short training.
+
+    Args:
+        model: the model to train.
+        args: its learning rate, betas, epsilon and weight decay are used, the latter for matrices only.
+        embedding_learning_rate: peak rate of the input embeddings, and of the head where it is tied to them.
+    """
+    embeddings = model.get_input_embeddings().weight
+    others = [p for p in model.parameters() if p.requires_grad and p is not embeddings]
+    groups = [
+        {"params": [embeddings], "lr": embedding_learning_rate, "weight_decay": 0.0},
+        {"params": [p for p in others if p.dim() > 1], "weight_decay": args.weight_decay},
+        {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=args.learning_rate, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon
+    )

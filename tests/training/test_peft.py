@@ -1,0 +1,96 @@
+"""LoRA on the attention beside a bottleneck that is trained in full."""
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tests.tiny import SITE, batch, codebook_t5, mask_codes
+
+from excise import (
+    BottleneckCallback,
+    CodebookT5Config,
+    CodebookT5ForConditionalGeneration,
+    MaskMismatchError,
+    Unlearner,
+)
+from excise.models.site import bottleneck_copies, bottlenecks
+
+# peft asks under a name that transformers has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A folder with a base that has a bottleneck."""
+    codebook_t5().save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def load(folder) -> CodebookT5ForConditionalGeneration:
+    return CodebookT5ForConditionalGeneration.from_pretrained(folder)
+
+
+def with_lora(folder) -> PeftModel:
+    config = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q", "v"], modules_to_save=["bottleneck"])
+    return get_peft_model(load(folder), config).eval()
+
+
+def test_the_trainer_trains_adapters_and_bottleneck_and_nothing_else(base, trainer):
+    model = with_lora(base)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    run = trainer(model, [BottleneckCallback(revive_every=2)], max_steps=4)
+    run.train()
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    trained = {name for name in before if "lora_" in name or "bottleneck.modules_to_save" in name}
+    assert changed == trained
+    assert any(name.endswith("codebook") for name in trained)
+    assert "code_perplexity" in run.state.log_history[0]
+
+
+def test_a_saved_adapter_keeps_bottleneck_and_mask(base, trainer, tmp_path):
+    model = with_lora(base)
+    trainer(model, max_steps=2).train()
+    model.eval()
+    mask_codes(model, model(**batch()).codes[SITE][0, 0].tolist())
+    expected = model(**batch())
+    Unlearner(model, Words()).save_pretrained(tmp_path / "adapter")
+    loaded = PeftModel.from_pretrained(load(base), tmp_path / "adapter").eval()
+    torch.testing.assert_close(loaded(**batch()).logits, expected.logits)
+    assert torch.equal(bottlenecks(loaded)[SITE].live, bottlenecks(model)[SITE].live)
+    assert not bottlenecks(loaded)[SITE].live.all()
+    # An adapter has no model config: without the ledger that was saved beside it the mask belongs to no request.
+    with pytest.raises(MaskMismatchError):
+        Unlearner(loaded, None)
+    loaded.get_base_model().config.unlearning = CodebookT5Config.from_pretrained(tmp_path / "adapter").unlearning
+    Unlearner(loaded, None).undo(1)
+    assert all(copy.live.all() for copy in bottleneck_copies(loaded)[SITE])
+
+
+def test_merging_keeps_bottleneck_mask_and_ledger(base, trainer, tmp_path):
+    model = with_lora(base)
+    trainer(model, max_steps=2).train()
+    model.eval()
+    mask_codes(model)
+    expected = model(**batch()).logits
+    merged = model.merge_and_unload()
+    torch.testing.assert_close(merged(**batch()).logits, expected, rtol=1e-4, atol=1e-4)
+    merged.save_pretrained(tmp_path / "merged")
+    loaded = load(tmp_path / "merged")
+    torch.testing.assert_close(loaded(**batch()).logits, merged(**batch()).logits)
+    assert Unlearner(loaded, None).ledger.removed(SITE) == [0, 3, 5, 8]
+
+
+def test_switching_the_adapter_off_does_not_switch_the_mask_off(base):
+    model = with_lora(base)
+    codes = model(**batch()).codes[SITE].unique()[1:5]
+    mask_codes(model, codes.tolist())
+    with model.disable_adapter():
+        assert not torch.isin(model(**batch()).codes[SITE], codes).any()
+    assert len(bottleneck_copies(model)[SITE]) == 2
+    assert all(not copy.live[codes].any() for copy in bottleneck_copies(model)[SITE])
+
+
+class Words:
+    """A tokenizer with nothing to save."""
+
+    def save_pretrained(self, folder) -> None:
+        pass
