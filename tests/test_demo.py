@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import pytest
-
 from transformers import AutoModelForSeq2SeqLM
 
 from excise.cli import main

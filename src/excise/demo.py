@@ -64,8 +64,8 @@ class Recipe:
     max_words: int = 5
     min_count: int = 40
     dim: int = 128
-    plain_steps: int = 400
-    codebook_steps: int = 200
+    plain_steps: int = 500
+    codebook_steps: int = 300
     init_steps: int = 60
     num_codes: int = 1024
     batch_size: int = 64

@@ -1,14 +1,12 @@
 """Generate and score a topic's held-out sets before and after, and under the controls."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 from evaluate import Metric
 from transformers import PreTrainedModel
 
 from excise.evaluation.generation import generate_texts
 from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
-from excise.ledger import Ledger
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
 from excise.profiling import profile
 from excise.selection import Selection, random_like
@@ -89,7 +87,7 @@ def evaluate(
     deleted = any(request.kind == "delete" for request in ledger.requests)
     if selection is None:
         selection = Selection({site: ledger.removed(site) for site in unlearner.sites})
-    with _masks_lifted(unlearner):
+    with unlearner.without_masks():
         if not deleted and BEFORE not in generated:
             generated[BEFORE] = outputs(unlearner.model, BEFORE)
         with unlearner.trial(selection):
@@ -124,20 +122,6 @@ def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...]
         )
     kept = [condition for condition in (BEFORE, *wanted) if condition in reuse.outputs]
     return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
-
-
-@contextmanager
-def _masks_lifted(unlearner: Unlearner) -> Iterator[None]:
-    """The model and its ledger without masks, so that a trial inside masks its own codes and no others."""
-    config, ledger = unlearner.model.config, unlearner.ledger
-    state = config.unlearning
-    deletions = Ledger(tuple(request for request in ledger.requests if request.kind == "delete"))
-    with unlearner.without_masks():
-        config.unlearning = deletions.to_dict(unlearner.sites)
-        try:
-            yield
-        finally:
-            config.unlearning = state
 
 
 def _random_codes(unlearner, topic, selection, seed, retain, progress) -> Selection:
