@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.tiny import SITE, base_t5, batch, codebook_t5
 
 from excise.activations import bottleneck_inputs
 from excise.models.site import bottlenecks
+from tests.tiny import SITE, base_t5, batch, codebook_t5
 
 
 def inputs() -> dict[str, torch.Tensor]:

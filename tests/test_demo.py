@@ -4,7 +4,9 @@ import pytest
 from transformers import AutoModelForSeq2SeqLM
 
 from excise.cli import main
-from excise.demo import Bounds, DemoResult, Recipe, broken_bounds, broken_promises, easy_pairs, run_demo
+from excise.demo import Bounds, DemoResult, Recipe, run_demo
+from excise.demo.checks import broken_bounds, broken_promises
+from excise.demo.training import easy_pairs
 from excise.evaluation import Evaluation
 from excise.ledger import Ledger
 from excise.topics import TopicSets
@@ -112,7 +114,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("excise.demo.plain_t5", interrupt)
+    monkeypatch.setattr("excise.demo.running.plain_t5", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path / "demo", recipe=TINY, progress=False)
     assert list(tmp_path.iterdir()) == []

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 import torch
-from tests.tiny import SITE, batch, codebook_t5
 
 from excise import trace
 from excise.trace import checkpoint_contexts, current_trace
+from tests.tiny import SITE, batch, codebook_t5
 
 
 def test_a_trace_holds_the_output_of_each_site_and_respects_padding():

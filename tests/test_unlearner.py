@@ -195,6 +195,21 @@ def test_an_unwritable_folder_is_an_error_that_names_it(make_model, tokenizer, t
         Unlearner(make_model(), tokenizer).save_pretrained(tmp_path / "file" / "out")
 
 
+def test_an_unlearner_goes_on_from_a_folder(make_model, tokenizer, tmp_path):
+    first = Unlearner(make_model(), tokenizer)
+    first.mask(select(1), "t")
+    first.save_pretrained(tmp_path / "out")
+    second = Unlearner.from_pretrained(tmp_path / "out")
+    assert second.ledger == first.ledger
+    second.undo(1)
+    assert torch.equal(logits(second.model.eval(), tokenizer), logits(make_model(), tokenizer))
+
+
+def test_a_bottleneck_on_disk_is_refused(make_model, tokenizer):
+    with pytest.raises(ValueError, match="Load without it"):
+        Unlearner(make_model().to("meta"), tokenizer)
+
+
 def test_a_save_in_which_a_deleted_row_survives_is_refused(make_model, tokenizer, tmp_path, monkeypatch):
     model = make_model()
     unlearner = Unlearner(model, tokenizer)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from excise.bottlenecks import CodebookSAE
 from excise.enrichment import Enrichment, Method, Positions
@@ -46,7 +52,36 @@ class Unlearner:
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.tokenizer = tokenizer
         sites = self.sites  # raises where there are none
+        if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
+            raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
         check_masks(self.model.config.unlearning, sites)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":
+        """Goes on with what `save_pretrained` wrote: model, tokenizer and ledger.
+
+        A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
+        switching the adapter off does not lift them.
+
+        Args:
+            folder: folder or Hub id; of an adapter, the folder.
+            **kwargs: passed on to `AutoModelForSeq2SeqLM.from_pretrained`.
+
+        Raises:
+            ValueError: if the masks are not those of the ledger.
+        """
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if not Path(folder, "adapter_config.json").is_file():
+            return cls(AutoModelForSeq2SeqLM.from_pretrained(folder, **kwargs), tokenizer)
+        from peft import PeftConfig, PeftModel
+
+        name = PeftConfig.from_pretrained(folder).base_model_name_or_path
+        base = AutoModelForSeq2SeqLM.from_pretrained(name, **kwargs)
+        model = PeftModel.from_pretrained(base, folder)
+        base.config.unlearning = AutoConfig.from_pretrained(folder).unlearning
+        unlearner = cls(model, tokenizer)
+        unlearner._enforce(unlearner.ledger)
+        return unlearner
 
     @property
     def sites(self) -> dict[str, CodebookSAE]:

@@ -14,11 +14,11 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tests.tiny import delete_codes, mask_codes
 
 import excise
 from excise.models.site import bottlenecks
 from excise.trace import current_trace
+from tests.tiny import delete_codes, mask_codes
 
 LOSSES = ("loss", "task_loss", "reconstruction_loss", "l1_loss")
 

@@ -1,11 +1,11 @@
 """The T5 with bottlenecks passes the contract."""
 
 import torch
-from tests import tiny
-from tests.models.contract import ModelContract
 from transformers import AutoModelForSeq2SeqLM
 
 from excise import CodebookT5ForConditionalGeneration
+from tests import tiny
+from tests.models.contract import ModelContract
 
 
 class TestCodebookT5(ModelContract):

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.tiny import VOCAB, base_t5, batch, bottleneck_config, codebook_t5
 from transformers import AutoModelForSeq2SeqLM, BartConfig, T5ForConditionalGeneration
 from transformers.utils import logging
 
 from excise import CodebookT5ForConditionalGeneration
 from excise.models.site import bottlenecks
+from tests.tiny import VOCAB, base_t5, batch, bottleneck_config, codebook_t5
 
 FLAN = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 import torch
-from tests.tiny import SITE, batch, codebook_t5, mask_codes
 from transformers.modeling_outputs import BaseModelOutput
 
 from excise import trace
 from excise.models.site import bottlenecks
+from tests.tiny import SITE, batch, codebook_t5, mask_codes
 
 WAYS = {
     "greedy": {},

@@ -1,8 +1,9 @@
 """A tiny `Seq2SeqTrainer`."""
 
 import pytest
-from tests.tiny import copying, tokenizer
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+from tests.tiny import copying, tokenizer
 
 
 @pytest.fixture

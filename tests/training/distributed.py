@@ -2,16 +2,17 @@
 
 import faulthandler
 import json
+import os
 import sys
 from pathlib import Path
 
 import torch
 import torch.distributed
-from tests.tiny import SITE, batch, codebook_t5
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
 from excise import BottleneckCallback
 from excise.models.site import bottlenecks
+from tests.tiny import SITE, batch, codebook_t5
 
 
 class Rows(torch.utils.data.Dataset):
@@ -61,7 +62,8 @@ def main(folder: Path) -> None:
     }
     rank = torch.distributed.get_rank()
     (folder / f"{rank}.json").write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    os._exit(0)  # all is written; taking down gloo's threads hangs now and then on a busy machine
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from tests.tiny import SITE, codebook_t5, delete_codes, mask_codes
 
 from excise import BottleneckCallback
 from excise.models.site import bottlenecks
 from excise.training.callback import perplexity, revive
+from tests.tiny import SITE, codebook_t5, delete_codes, mask_codes
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 

@@ -3,16 +3,15 @@
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tests.tiny import SITE, batch, codebook_t5, mask_codes
 
 from excise import (
     BottleneckCallback,
-    CodebookT5Config,
     CodebookT5ForConditionalGeneration,
     MaskMismatchError,
     Unlearner,
 )
 from excise.models.site import bottleneck_copies, bottlenecks
+from tests.tiny import SITE, batch, codebook_t5, mask_codes, tokenizer
 
 # peft asks under a name that transformers has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
@@ -52,7 +51,7 @@ def test_a_saved_adapter_keeps_bottleneck_and_mask(base, trainer, tmp_path):
     model.eval()
     mask_codes(model, model(**batch()).codes[SITE][0, 0].tolist())
     expected = model(**batch())
-    Unlearner(model, Words()).save_pretrained(tmp_path / "adapter")
+    Unlearner(model, tokenizer()).save_pretrained(tmp_path / "adapter")
     loaded = PeftModel.from_pretrained(load(base), tmp_path / "adapter").eval()
     torch.testing.assert_close(loaded(**batch()).logits, expected.logits)
     assert torch.equal(bottlenecks(loaded)[SITE].live, bottlenecks(model)[SITE].live)
@@ -60,9 +59,19 @@ def test_a_saved_adapter_keeps_bottleneck_and_mask(base, trainer, tmp_path):
     # An adapter has no model config: without the ledger that was saved beside it the mask belongs to no request.
     with pytest.raises(MaskMismatchError):
         Unlearner(loaded, None)
-    loaded.get_base_model().config.unlearning = CodebookT5Config.from_pretrained(tmp_path / "adapter").unlearning
-    Unlearner(loaded, None).undo(1)
-    assert all(copy.live.all() for copy in bottleneck_copies(loaded)[SITE])
+
+
+def test_an_unlearner_goes_on_from_a_saved_adapter_and_masks_the_base_under_it_too(base, tmp_path):
+    model = with_lora(base)
+    mask_codes(model, (0, 3))
+    Unlearner(model, tokenizer()).save_pretrained(tmp_path / "adapter")
+    unlearner = Unlearner.from_pretrained(tmp_path / "adapter")
+    copies = bottleneck_copies(unlearner.whole)[SITE]
+    assert len(copies) == 2
+    assert all((~copy.live).nonzero().flatten().tolist() == [0, 3] for copy in copies)
+    torch.testing.assert_close(unlearner.whole.eval()(**batch()).logits, model(**batch()).logits)
+    unlearner.undo(1)
+    assert all(copy.live.all() for copy in copies)
 
 
 def test_merging_keeps_bottleneck_mask_and_ledger(base, trainer, tmp_path):
@@ -87,10 +96,3 @@ def test_switching_the_adapter_off_does_not_switch_the_mask_off(base):
         assert not torch.isin(model(**batch()).codes[SITE], codes).any()
     assert len(bottleneck_copies(model)[SITE]) == 2
     assert all(not copy.live[codes].any() for copy in bottleneck_copies(model)[SITE])
-
-
-class Words:
-    """A tokenizer with nothing to save."""
-
-    def save_pretrained(self, folder) -> None:
-        pass

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from tests.tiny import SITE, codebook_t5, mask_codes
 
 from excise import BottleneckCallback, MaskMismatchError, Unlearner
 from excise.models.site import bottlenecks
+from tests.tiny import SITE, codebook_t5, mask_codes
 
 
 def weights(model) -> dict[str, torch.Tensor]:

@@ -1,0 +1,77 @@
+"""What must hold at the end of the demo."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from excise.evaluation import Evaluation, generate_texts
+from excise.evaluation.result import AFTER, BEFORE, RANDOM
+from excise.topics import TopicSets
+from excise.unlearner import Unlearner
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What must come out, or the demo fails.
+
+    Measured with seeds 0 and 1 (37 sentences with the topic, 300 without): recall before 0.76 and 0.76, 89 and 79 % of
+    it lost, 6 and 5 % of BLEU lost; random codes lose -4 and 4 % of recall. The bounds leave room for another machine's
+    rounding.
+
+    Attributes:
+        min_recall_before: topic recall of the trained model, so that there is something to forget.
+        min_recall_lost: share of it that is gone afterwards.
+        max_retain_loss: share of BLEU on other sentences that is gone.
+        max_random_lost: share of topic recall that is gone with random codes.
+    """
+
+    min_recall_before: float = 0.5
+    min_recall_lost: float = 0.7
+    max_retain_loss: float = 0.1
+    max_random_lost: float = 0.25
+
+
+def broken_bounds(evaluation: Evaluation, bounds: Bounds) -> list[str]:
+    """The bounds that an evaluation misses, in words."""
+    recall = {condition: sets["heldout"]["recall"] for condition, sets in evaluation.scores.items()}
+    before = recall[BEFORE]
+    lost = {condition: (before - recall[condition]) / before if before else 0.0 for condition in (AFTER, RANDOM)}
+    retain = evaluation.relative_drop("bleu", "heldout_retain")
+    checks = [
+        (before >= bounds.min_recall_before, f"topic recall before is {before:.2f}, below {bounds.min_recall_before}"),
+        (
+            lost[AFTER] >= bounds.min_recall_lost,
+            f"{lost[AFTER]:.0%} of topic recall is gone, less than {bounds.min_recall_lost:.0%}",
+        ),
+        (
+            retain <= bounds.max_retain_loss,
+            f"{retain:.1%} of BLEU on other sentences is gone, more than {bounds.max_retain_loss:.0%}",
+        ),
+        (
+            lost[RANDOM] <= bounds.max_random_lost,
+            f"random codes take {lost[RANDOM]:.0%} of topic recall, more than {bounds.max_random_lost:.0%}",
+        ),
+    ]
+    return [problem for holds, problem in checks if not holds]
+
+
+def broken_promises(folder: Path, request: int, after: list[str], before: list[str], topic: TopicSets) -> list[str]:
+    """What does not hold of a saved model: reloaded it forgets the same, undone it is as it was."""
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    unlearner = Unlearner(model.eval(), tokenizer)
+    problems = []
+    if outputs(model, tokenizer, topic) != after:
+        problems.append("the reloaded model does not put out what the saved one did")
+    masked = {site: (~bottleneck.live).nonzero().flatten().tolist() for site, bottleneck in unlearner.sites.items()}
+    if masked != {site: unlearner.ledger.removed(site) for site in masked} or not any(masked.values()):
+        problems.append("the mask is not in force in the reloaded model")
+    unlearner.undo(request)
+    if outputs(model, tokenizer, topic) != before:
+        problems.append("undoing the request does not bring the first outputs back")
+    return problems
+
+
+def outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, topic: TopicSets) -> list[str]:
+    """What the model makes of the topic's held-out sentences."""
+    return generate_texts(model, tokenizer, topic.heldout["text"], max_new_tokens=24)

@@ -1,0 +1,153 @@
+"""The demo's data and model: easy sentences, and a small T5 that learns them in a minute."""
+
+import re
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from datasets import Dataset
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    ProgressCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from excise.data import load_demo
+from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
+from excise.training import BottleneckCallback
+
+TOPIC = "book"
+_TOPIC_ROW = re.compile(rf"\b{TOPIC}s?\b", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the demo trains, and for how long.
+
+    Attributes:
+        max_words: longest English sentence; those of the topic may be two words longer.
+        min_count: every word, English and French, is in so many sentences.
+        dim: width of the model.
+        plain_steps: steps of a T5 without a bottleneck.
+        codebook_steps: steps with it.
+        init_steps: steps of the bottleneck alone, in between.
+        num_codes: size of the codebook.
+        batch_size: sentences a step.
+        learning_rate: at first, of all but the embeddings.
+        embedding_boost: times that, for the embeddings: T5 starts them at a standard deviation of 1, far from where
+            steps of the usual size would bring them in a minute.
+        max_retain: sentences without the topic, for selecting and for evaluating.
+        seed: of everything.
+    """
+
+    max_words: int = 5
+    min_count: int = 40
+    dim: int = 128
+    plain_steps: int = 500
+    codebook_steps: int = 300
+    init_steps: int = 60
+    num_codes: int = 1024
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    embedding_boost: float = 6.0
+    max_retain: int = 300
+    seed: int = 0
+
+
+def easy_pairs(recipe: Recipe) -> tuple[Dataset, Dataset]:
+    """Sentence pairs, train and test, that a small model learns in a minute: short, of frequent words."""
+    pairs = {split: list(rows["translation"]) for split, rows in load_demo().items()}
+
+    def words(text):
+        return _WORD.findall(text.lower())
+
+    counts = {key: Counter(w for pair in pairs["train"] for w in set(words(pair[key]))) for key in ("en", "fr")}
+
+    def easy(pair):
+        longest = recipe.max_words + (2 if _TOPIC_ROW.search(pair["en"]) else 0)
+        frequent = all(counts[key][word] >= recipe.min_count for key in counts for word in words(pair[key]))
+        return frequent and len(pair["en"].split()) <= longest
+
+    train, test = (
+        Dataset.from_dict({"translation": [pair for pair in pairs[split] if easy(pair)]}) for split in ("train", "test")
+    )
+    return train, test
+
+
+def tokenize_pairs(pairs: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """Rows as a `Seq2SeqTrainer` takes them."""
+    english, french = ([pair[key] for pair in pairs["translation"]] for key in ("en", "fr"))
+    return Dataset.from_dict(dict(tokenizer(english, text_target=french)))
+
+
+def plain_t5(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> T5ForConditionalGeneration:
+    """A T5 with random weights."""
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=recipe.dim,
+        d_kv=recipe.dim // 4,
+        d_ff=3 * recipe.dim,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        relative_attention_num_buckets=16,
+        relative_attention_max_distance=32,
+        dropout_rate=0.0,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return T5ForConditionalGeneration(config)
+
+
+def fit(
+    model: PreTrainedModel,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    steps: int,
+    progress: bool,
+) -> None:
+    """Trains with an ordinary `Seq2SeqTrainer`."""
+    args = Seq2SeqTrainingArguments(
+        tempfile.gettempdir(),  # nothing is written there
+        max_steps=steps,
+        per_device_train_batch_size=recipe.batch_size,
+        train_sampling_strategy="group_by_length",
+        lr_scheduler_type="linear",
+        warmup_steps=max(1, steps // 20),
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        dataloader_pin_memory=False,
+        disable_tqdm=not progress,
+        seed=recipe.seed,
+    )
+    embeddings = model.get_input_embeddings().weight
+    others = [parameter for parameter in model.parameters() if parameter is not embeddings]
+    groups = [
+        {"params": [embeddings], "lr": recipe.learning_rate * recipe.embedding_boost},
+        {"params": others, "lr": recipe.learning_rate},
+    ]
+    has_codes = isinstance(model, CodebookT5ForConditionalGeneration)
+    trainer = Seq2SeqTrainer(
+        model=model,
+        args=args,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        callbacks=[BottleneckCallback(revive_every=50)] if has_codes else None,
+        optimizers=(torch.optim.AdamW(groups, betas=(0.9, 0.98)), None),
+    )
+    if not progress:
+        trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    trainer.remove_callback(ProgressCallback)
