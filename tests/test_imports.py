@@ -17,7 +17,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"functional", "data", "files"},
     {"bottlenecks", "counts", "selection", "metrics", "topics"},
-    {"enrichment", "ledger", "trace", "usage"},
+    {"enrichment", "ledger", "tracing", "usage"},
     {"models"},
     {"activations", "batches", "profile"},
     {"profiling", "training"},
@@ -91,16 +91,16 @@ def test_heavy_packages_are_imported_inside_functions(path):
 
 
 def test_the_reader_of_imports_sees_relative_nested_and_plain_ones():
-    source = "import excise.trace\nfrom ..functional import x\ndef f():\n    from . import y\n    import nltk\n"
+    source = "import excise.tracing\nfrom ..functional import x\ndef f():\n    from . import y\n    import nltk\n"
     tree = ast.parse(source)
     path = SOURCE / "topics" / "sets.py"
     assert sorted(imported_names(path, ast.walk(tree))) == [
         "excise.functional",
         "excise.topics",
-        "excise.trace",
+        "excise.tracing",
         "nltk",
     ]
-    assert imported_names(path, outside_functions(tree)) == ["excise.trace", "excise.functional"]
+    assert imported_names(path, outside_functions(tree)) == ["excise.tracing", "excise.functional"]
 
 
 def modules_after(statement: str) -> set[str]:

@@ -8,6 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def check_free(folder: str | os.PathLike) -> None:
+    """Makes sure that a folder can be filled: before the work rather than after it.
+
+    Raises:
+        FileExistsError: if something is there that is no empty folder.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not an empty folder. Give a new one, or remove what is there.")
+
+
 @contextmanager
 def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """A folder to fill, which takes its name only when the context ends without an error.
@@ -16,11 +27,10 @@ def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
         folder: a path where there is nothing, or an empty folder.
 
     Raises:
-        FileExistsError: if something is there: what an older save left behind could hold what a newer one deleted.
+        FileExistsError: if something is there, as an older save could hold what a newer one deleted.
     """
+    check_free(folder)
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder. Give a new one, or remove what is there.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:

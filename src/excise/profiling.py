@@ -27,7 +27,7 @@ def profile_pairs(
     *,
     positions: Positions = "topic",
     max_top_s: int = MAX_TOP_S,
-    batch_size: int = 64,
+    batch_size: int = 32,
     progress: bool = True,
 ) -> dict[str, PairedUsage]:
     """Which codes targets and their controls use, at each site, for every S' up to `max_top_s`.
@@ -71,7 +71,7 @@ def profile(
     *,
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
-    batch_size: int = 64,
+    batch_size: int = 32,
     progress: bool = True,
 ) -> dict[str, CodeUsage]:
     """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `profile_pairs`."""

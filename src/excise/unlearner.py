@@ -99,7 +99,7 @@ class Unlearner:
         *,
         positions: Positions = "topic",
         max_top_s: int = MAX_TOP_S,
-        batch_size: int = 64,
+        batch_size: int = 32,
         progress: bool = True,
     ) -> Profile:
         """Counts the codes of a topic's target, control and retain sets, for every S' up to `max_top_s` at once.

@@ -76,11 +76,13 @@ def test_a_data_set_that_cannot_be_used_is_refused_in_one_line(failing, tmp_path
 
 
 def test_an_interrupted_topic_leaves_nothing(failing, tmp_path, monkeypatch):
+    save = Dataset.save_to_disk
+
     def interrupt(self, folder):
-        (folder / "target").mkdir()
+        save(self, folder)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TopicSets, "save", interrupt)
+    monkeypatch.setattr(Dataset, "save_to_disk", interrupt)
     options = ["--dataset", "excise:demo", "--text", "en", "--word", "teacher", "--out", tmp_path / "out"]
     assert failing("topic", *options, status=130) == "excise: interrupted"
     assert list(tmp_path.iterdir()) == []

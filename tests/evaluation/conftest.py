@@ -3,7 +3,6 @@
 from importlib import import_module
 
 import pytest
-from datasets import Dataset
 
 from excise import Unlearner
 from excise.enrichment import Enrichment
@@ -68,7 +67,3 @@ def planted(monkeypatch):
 @pytest.fixture
 def unlearner(make_model, tokenizer):
     return Unlearner(make_model(num_codes=64), tokenizer)
-
-
-def rows(texts, references):
-    return Dataset.from_dict({"text": texts, "spans": [[] for _ in texts], "reference": references})

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import excise
 from excise.models.site import bottlenecks
-from excise.trace import current_trace
+from excise.tracing import current_trace
 from tests.tiny import delete_codes, mask_codes
 
 LOSSES = ("loss", "task_loss", "reconstruction_loss", "l1_loss")

@@ -129,7 +129,7 @@ def test_saving_and_loading_gives_the_same_topic(topic, tmp_path):
         topic.seed,
         topic.counts,
     )
-    with pytest.raises(ValueError, match="not an empty folder"):
+    with pytest.raises(FileExistsError, match="not an empty folder"):
         topic.save(tmp_path / "topic")
 
 

@@ -8,8 +8,9 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.forgetting import add_forgetting, forget, request_data, request_line
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_topic, refuse_used
+from excise.cli.options import add_topic
 from excise.cli.report import Report
+from excise.files import check_free
 
 HELP = "erase codes for good"
 EXAMPLES = """\
@@ -38,7 +39,7 @@ def run(args: Namespace) -> Report:
 def _delete_mask(args: Namespace) -> Report:
     from excise.selection import Selection
 
-    refuse_used(args.out)
+    check_free(args.out)
     unlearner = load_unlearner(args.model)
     requests = {request.id: request for request in unlearner.ledger.requests}
     masked = requests.get(args.request)

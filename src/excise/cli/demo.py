@@ -3,13 +3,16 @@
 Takes about two minutes on two cores and needs no network. Fails if the topic is not gone or the rest did not stay.
 """
 
+import itertools
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
 
-from excise.cli.options import refuse_used
 from excise.cli.progress import hide_library_bars
 from excise.cli.report import Report
+from excise.files import check_free
 
 HELP = "train, forget and show it, in two minutes"
 EXAMPLES = """\
@@ -20,7 +23,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of the verb."""
-    parser.add_argument("--out", metavar="FOLDER", default="excise-demo", help="new or empty (default: excise-demo)")
+    parser.add_argument("--out", metavar="FOLDER", help="new or empty (default: excise-demo, or -2, -3 and so on)")
 
 
 def run(args: Namespace) -> Report:
@@ -36,6 +39,12 @@ def run(args: Namespace) -> Report:
     hide_library_bars()
     logging.set_verbosity_error()
 
-    refuse_used(args.out)
-    result = run_demo(args.out, progress=not args.quiet, say=lambda line: print(line, file=sys.stderr))
+    out = args.out or next(name for name in _names() if not Path(name).exists())
+    check_free(out)
+    result = run_demo(out, progress=not args.quiet, say=lambda line: print(line, file=sys.stderr))
     return Report(result.text, result.data, result.problems)
+
+
+def _names() -> Iterator[str]:
+    yield "excise-demo"
+    yield from (f"excise-demo-{i}" for i in itertools.count(2))

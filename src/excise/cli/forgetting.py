@@ -17,11 +17,11 @@ from excise.cli.options import (
     add_selection,
     load_topic,
     profiled,
-    refuse_used,
     selected,
     top_s,
 )
 from excise.cli.report import Report
+from excise.files import check_free
 
 if TYPE_CHECKING:
     from excise.enrichment import Enrichment
@@ -58,7 +58,7 @@ def forget(args: Namespace, kind: str) -> Report:
 
     if args.max_loss_rise is not None and (args.count is not None or args.max_retain_ratio is not None):
         args.parser.error("--max-loss-rise decides how many codes: leave out --count and --max-retain-ratio")
-    refuse_used(args.out)
+    check_free(args.out)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     seconds = {}
     start = time.perf_counter()

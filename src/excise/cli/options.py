@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def add_profiling(parser: ArgumentParser) -> None:
         default="topic",
         help="count at the topic word's own tokens or at all tokens (default: topic)",
     )
-    group.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences a batch (default: 64)")
+    group.add_argument("--batch-size", type=int, default=32, metavar="N", help="sentences a batch (default: 32)")
 
 
 def add_selection(parser: ArgumentParser) -> None:
@@ -87,14 +86,3 @@ def profiled(args: Namespace, unlearner: Unlearner, topic: TopicSets, max_top_s:
 def selected(args: Namespace, enrichment: Enrichment) -> Selection:
     """The codes that pass the thresholds."""
     return enrichment.select(q=args.q, effect=args.effect, count=args.count, max_retain_ratio=args.max_retain_ratio)
-
-
-def refuse_used(folder: str) -> None:
-    """Fails before the work rather than after it.
-
-    Raises:
-        FileExistsError: if the folder holds something.
-    """
-    path = Path(folder)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder. Give a new one, or remove what is there.")

@@ -6,9 +6,10 @@ The counts are for every S' up to --max-top-s at once; the table is for one of t
 from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_model, add_out_folder, add_profiling, add_topic, load_topic, profiled, refuse_used
+from excise.cli.options import add_model, add_out_folder, add_profiling, add_topic, load_topic, profiled
 from excise.cli.options import top_s as asked_top_s
 from excise.cli.report import Report
+from excise.files import check_free
 
 HELP = "count the codes of a topic and test them"
 EXAMPLES = """\
@@ -33,7 +34,7 @@ def run(args: Namespace) -> Report:
     """Runs the verb."""
     from excise.profiling import MAX_TOP_S
 
-    refuse_used(args.out)
+    check_free(args.out)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     top_s = asked_top_s(args, unlearner)
     fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())

@@ -3,8 +3,9 @@
 from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import DEMO, load_rows
-from excise.cli.options import add_out_folder, refuse_used
+from excise.cli.options import add_out_folder
 from excise.cli.report import Report
+from excise.files import check_free
 
 HELP = "make the sets of a topic from a data set"
 EXAMPLES = """\
@@ -47,10 +48,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Report:
     """Runs the verb."""
-    from excise.files import new_folder
     from excise.topics import topic_sets
 
-    refuse_used(args.out)
+    check_free(args.out)
     evaluation = None
     if args.evaluation_dataset or args.evaluation_split:
         name = args.evaluation_dataset or args.dataset
@@ -67,8 +67,7 @@ def run(args: Namespace) -> Report:
         replacement=args.replacement,
         seed=args.seed,
     )
-    with new_folder(args.out) as partial:
-        topic.save(partial)
+    topic.save(args.out)
     names = ("target", "control", "retain", "heldout", "heldout_retain")
     return Report(
         f"{topic}\nSaved to {args.out}",

@@ -4,8 +4,9 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_model, add_out_folder, refuse_used
+from excise.cli.options import add_model, add_out_folder
 from excise.cli.report import Report
+from excise.files import check_free
 
 HELP = "take a mask back"
 EXAMPLES = """\
@@ -23,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Report:
     """Runs the verb."""
-    refuse_used(args.out)
+    check_free(args.out)
     unlearner = load_unlearner(args.model)
     request = unlearner.undo(args.request)
     unlearner.save_pretrained(args.out)

@@ -43,9 +43,9 @@ class Evaluation:
     settings: Mapping[str, Any]
 
     def relative_drop(self, metric: str = "bleu", dataset: str = "heldout_retain", condition: str = AFTER) -> float:
-        """The share of a score before that is gone: (before - after) / before."""
+        """The share of a score before that is gone: (before - after) / |before|."""
         before, after = (self._score(c, dataset, metric) for c in (BEFORE, condition))
-        return (before - after) / before if before else float("nan")
+        return (before - after) / abs(before) if before else float("nan")
 
     def normalized_drop(self, metric: str = "bleu", dataset: str = "heldout", condition: str = AFTER) -> float:
         """A drop in units of what the model knows and the reference model does not (CodeUnlearn, section 3.7).

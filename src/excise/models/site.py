@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from excise.bottlenecks import CodebookSAE, CodebookSAEConfig
-from excise.trace import current_trace
+from excise.tracing import current_trace
 
 
 class BottleneckSite:

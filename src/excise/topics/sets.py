@@ -10,6 +10,8 @@ from pathlib import Path
 
 from datasets import Dataset, load_from_disk
 
+from excise.files import new_folder
+
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")
 _RECORD = "topic.json"
 _FORMAT_VERSION = 1
@@ -71,17 +73,11 @@ class TopicSets:
         return {name: _digest(getattr(self, name)) for name in SET_NAMES}
 
     def save(self, folder: str | Path) -> Path:
-        """Write the sets into a new or empty folder.
+        """Write the sets into a new or empty folder, which is there whole or not at all.
 
         Raises:
-            ValueError: the folder holds something already.
+            FileExistsError: the folder holds something already.
         """
-        folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"{folder} is not an empty folder; give a new one")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in SET_NAMES:
-            getattr(self, name).save_to_disk(str(folder / name))
         record = {
             "version": _FORMAT_VERSION,
             "words": self.words,
@@ -92,8 +88,11 @@ class TopicSets:
             "counts": dict(self.counts),
             "sha256": self.digest(),
         }
-        (folder / _RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return folder
+        with new_folder(folder) as partial:
+            for name in SET_NAMES:
+                getattr(self, name).save_to_disk(str(partial / name))
+            (partial / _RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> TopicSets:

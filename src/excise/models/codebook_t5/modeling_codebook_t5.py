@@ -15,7 +15,7 @@ from excise.bottlenecks import CodebookSAEConfig
 from excise.ledger import check_masks
 from excise.models.codebook_t5.configuration_codebook_t5 import CodebookT5Config
 from excise.models.site import BottleneckSite, bottlenecks
-from excise.trace import checkpoint_contexts, trace
+from excise.tracing import checkpoint_contexts, trace
 
 
 @dataclass
