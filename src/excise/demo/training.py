@@ -5,7 +5,6 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 
-import torch
 from datasets import Dataset
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -22,6 +21,7 @@ from transformers import (
 from excise.data import load_demo
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.training import BottleneckCallback
+from excise.training.optimizer import adamw
 
 TOPIC = "book"
 _TOPIC_ROW = re.compile(rf"\b{TOPIC}s?\b", re.IGNORECASE)
@@ -122,6 +122,9 @@ def fit(
         max_steps=steps,
         per_device_train_batch_size=recipe.batch_size,
         train_sampling_strategy="group_by_length",
+        learning_rate=recipe.learning_rate,
+        adam_beta2=0.98,
+        weight_decay=0.01,
         lr_scheduler_type="linear",
         warmup_steps=max(1, steps // 20),
         logging_strategy="no",
@@ -131,12 +134,6 @@ def fit(
         disable_tqdm=not progress,
         seed=recipe.seed,
     )
-    embeddings = model.get_input_embeddings().weight
-    others = [parameter for parameter in model.parameters() if parameter is not embeddings]
-    groups = [
-        {"params": [embeddings], "lr": recipe.learning_rate * recipe.embedding_boost},
-        {"params": others, "lr": recipe.learning_rate},
-    ]
     has_codes = isinstance(model, CodebookT5ForConditionalGeneration)
     trainer = Seq2SeqTrainer(
         model=model,
@@ -145,7 +142,7 @@ def fit(
         processing_class=tokenizer,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         callbacks=[BottleneckCallback(revive_every=50)] if has_codes else None,
-        optimizers=(torch.optim.AdamW(groups, betas=(0.9, 0.98)), None),
+        optimizers=(adamw(model, args, recipe.learning_rate * recipe.embedding_boost), None),
     )
     if not progress:
         trainer.remove_callback(PrinterCallback)

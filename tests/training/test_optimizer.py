@@ -1,0 +1,24 @@
+import torch
+from transformers import Seq2SeqTrainingArguments
+
+from excise.training.optimizer import adamw
+from tests.tiny import batch, codebook_t5
+
+
+def test_embeddings_have_their_own_rate_and_every_parameter_is_trained_once(tmp_path):
+    model = codebook_t5()
+    args = Seq2SeqTrainingArguments(str(tmp_path), learning_rate=1e-3, weight_decay=0.1, adam_beta2=0.9, use_cpu=True)
+    optimizer = adamw(model, args, embedding_learning_rate=0.5)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    assert {id(p) for p in trained} == {id(p) for p in model.parameters()}
+    assert len(trained) == len({id(p) for p in trained})
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates.pop(id(model.shared.weight)) == 0.5
+    assert set(rates.values()) == {1e-3}
+    assert all(group["betas"] == (0.9, 0.9) for group in optimizer.param_groups)
+    assert all(p.dim() > 1 for group in optimizer.param_groups if group["weight_decay"] for p in group["params"])
+    before = model.shared.weight.clone()
+    model(**batch()).loss.backward()
+    optimizer.step()
+    assert (model.shared.weight - before).abs().max() > 0.4  # a first step of Adam is as long as its rate
+    assert torch.isfinite(model(**batch()).loss)
