@@ -1,6 +1,6 @@
 import pytest
 
-from excise.files import new_file, new_folder
+from excise.files import check_free, new_file, new_folder
 
 
 def test_a_folder_appears_only_when_it_is_whole(tmp_path):
@@ -44,3 +44,21 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         partial.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_replaced_or_made_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(FileExistsError, match="Give a new folder inside it"):
+        check_free(".")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PermissionError, match="no folder that can be written to"):
+        check_free(tmp_path / "file" / "deep" / "out")
+
+
+def test_an_empty_folder_behind_a_link_may_be_filled(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with new_folder(tmp_path / "link") as partial:
+        (partial / "x").write_text("x")
+    assert (tmp_path / "real" / "x").exists()

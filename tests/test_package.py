@@ -79,18 +79,16 @@ from excise.data import load_demo
 
 for name in excise.__all__:
     getattr(excise, name)
-templates = files("excise").joinpath("templates")
 print(json.dumps({
     "file": excise.__file__,
     "rows": {split: rows.num_rows for split, rows in load_demo().items()},
-    "templates": {file.name: file.read_text() for file in templates.iterdir()} if templates.is_dir() else {},
+    "attribution": files("excise.data").joinpath("ATTRIBUTION.md").read_text(encoding="utf-8"),
 }))
 """
     found = json.loads(run(fresh / "bin" / "python", "-I", "-c", code, cwd=fresh).splitlines()[-1])
     assert Path(found["file"]).is_relative_to(fresh)
     assert found["rows"] == {"train": 20_700, "test": 1_850}
-    templates = (root / "src" / "excise" / "templates").glob("*")
-    assert found["templates"] == {path.name: path.read_text(encoding="utf-8") for path in templates}
+    assert found["attribution"] == (root / "src/excise/data/ATTRIBUTION.md").read_text(encoding="utf-8")
 
 
 def test_the_installed_command_explains_itself(fresh):

@@ -127,3 +127,11 @@ def test_a_profile_survives_a_folder_and_is_not_written_over_another(make_model,
         made.save(tmp_path / "profile")
     with pytest.raises(ValueError, match="holds no profile"):
         Profile.load(tmp_path)
+
+
+def test_one_example_is_counted_and_proves_nothing(make_model, tokenizer, topic):
+    one = dataclasses.replace(topic, target=topic.target.select([0]), control=topic.control.select([0]))
+    enrichment = Unlearner(make_model(), tokenizer).enrich(one, top_s=2, progress=False)
+    assert enrichment.num_target == 1
+    assert enrichment.pvalue.min() == 1.0
+    assert len(enrichment.select(q=0.05)) == 0

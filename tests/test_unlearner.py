@@ -234,3 +234,36 @@ def test_a_model_without_a_bottleneck_or_with_another_mask_is_refused(make_model
     bottlenecks(model)[SITE].live[3] = False
     with pytest.raises(MaskMismatchError, match="1 removed codes, its ledger tells of 0"):
         Unlearner(model, tokenizer)
+
+
+def test_deleting_what_a_request_masked_keeps_its_topic_thresholds_and_data(make_model, tokenizer, topic):
+    model = make_model()
+    unlearner = Unlearner(model, tokenizer)
+    masked = unlearner.mask(select(3, 4), topic)
+    deleted = unlearner.delete_request(masked)
+    assert (deleted.kind, deleted.topic, deleted.codes, deleted.data) == (
+        "delete",
+        "teacher",
+        masked.codes,
+        masked.data,
+    )
+    assert deleted.thresholds == {"q": 0.05, "deletes_request": 1}
+    assert not bottlenecks(model)[SITE].codebook[[3, 4]].any()
+    with pytest.raises(ValueError, match="cannot be undone"):
+        unlearner.delete_request(deleted)
+
+
+def test_an_optimizer_that_cannot_be_cleared_is_refused_before_anything_changes(make_model, tokenizer):
+    model, other = make_model(layers=(0, 1)), make_model(layers=(0, 1))
+    unlearner = Unlearner(model, tokenizer)
+    start = state(model)
+    with pytest.raises(ValueError, match="does not train this model's codebook"):
+        unlearner.delete(select(3), "t", torch.optim.AdamW(other.parameters()))
+    optimizer = torch.optim.AdamW(model.parameters())
+    codebook = bottlenecks(model)[SITE].codebook
+    optimizer.state[codebook]["state1"] = torch.zeros_like(codebook, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="rows cannot be erased"):
+        unlearner.delete(select(3), "t", optimizer)
+    with pytest.raises(ValueError, match="saved as JSON"):
+        unlearner.mask(Selection({SITE: (1,)}, {"count": torch.tensor(3)}), "t")
+    assert same(start, state(model))

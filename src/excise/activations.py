@@ -45,6 +45,8 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
     finally:
         for handle in handles:
             handle.remove()
+    if until not in inputs:
+        raise ValueError(f"The bottleneck at {until} did not run. Sites of this model: {list(sites)}.")
     for site, hidden_states in inputs.items():
         tokens = hidden_states[batch["attention_mask"].bool().to(hidden_states.device)]
         if not tokens.isfinite().all():

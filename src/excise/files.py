@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +13,16 @@ def check_free(folder: str | os.PathLike) -> None:
 
     Raises:
         FileExistsError: if something is there that is no empty folder.
+        PermissionError: if it cannot be made there.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    path = Path(folder).resolve()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder. Give a new one, or remove what is there.")
+    if path.is_mount() or path == Path.cwd():
+        raise FileExistsError(f"{folder} is in use as it is and cannot be replaced. Give a new folder inside it.")
+    parent = next(parent for parent in path.parents if parent.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise PermissionError(f"{folder} cannot be made: {parent} is no folder that can be written to.")
 
 
 @contextmanager
@@ -30,12 +36,11 @@ def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
         FileExistsError: if something is there, as an older save could hold what a newer one deleted.
     """
     check_free(folder)
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    folder = Path(folder).resolve()
+    partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    partial.mkdir(parents=True)
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp's folders are private
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -68,6 +68,16 @@ class Ledger:
         Raises:
             ValueError: if there is no such request, it is a deletion, or it is undone already.
         """
+        request = self.mask_in_force(request_id)
+        undone = replace(request, undone=_now())
+        return Ledger(tuple(undone if other is request else other for other in self.requests))
+
+    def mask_in_force(self, request_id: int) -> Request:
+        """The request of that id.
+
+        Raises:
+            ValueError: if there is no such request, it is a deletion, or it was undone already.
+        """
         known = {request.id: request for request in self.requests}
         if request_id not in known:
             raise ValueError(f"There is no request {request_id}; the ledger has {sorted(known) or 'none'}.")
@@ -76,8 +86,7 @@ class Ledger:
             raise ValueError(f"Request {request_id} ({request.topic}) deleted its codes; a deletion cannot be undone.")
         if request.undone:
             raise ValueError(f"Request {request_id} ({request.topic}) was undone already, at {request.undone}.")
-        known[request_id] = replace(request, undone=_now())
-        return Ledger(tuple(known.values()))
+        return request
 
     def removed(self, site: str, kinds: tuple[str, ...] = ("mask", "delete")) -> list[int]:
         """The codes of a site that requests in force have removed."""
@@ -111,7 +120,12 @@ class Ledger:
         if not self.requests:
             return None
         requests = [asdict(r) | {"codes": {site: list(ids) for site, ids in r.codes.items()}} for r in self.requests]
-        return {"version": VERSION, "requests": requests, "digest": digest(self.live(sites))}
+        state = {"version": VERSION, "requests": requests, "digest": digest(self.live(sites))}
+        try:
+            json.dumps(state)
+        except TypeError as error:
+            raise ValueError(f"The ledger is saved as JSON, and cannot hold these thresholds: {error}.") from error
+        return state
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any] | None) -> "Ledger":

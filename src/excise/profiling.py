@@ -1,7 +1,6 @@
 """One pass over texts that counts which codes they use, and runs no further than the last bottleneck."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from datasets import Dataset
@@ -10,13 +9,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.activations import bottleneck_inputs
 from excise.batches import padded_batches, to_device
+from excise.enrichment import Positions
 from excise.models.site import bottlenecks
 from excise.usage import CodeUsage, PairedUsage, best_ranks
 
 # The paper's largest S' (section 4.2): 13 times its S.
 MAX_TOP_S = 104
-
-Positions = Literal["topic", "all"]
 
 
 def profile_pairs(

@@ -19,12 +19,12 @@ from excise.bottlenecks import CodebookSAE
 from excise.enrichment import Enrichment, Method, Positions
 from excise.files import new_folder
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
-from excise.models.site import bottleneck_copies
+from excise.models.site import bottleneck_copies, bottlenecks
 from excise.profile import Profile
 from excise.profiling import MAX_TOP_S, profile, profile_pairs
 from excise.selection import Selection
 from excise.topics import TopicSets
-from excise.training.callback import clear_optimizer_rows
+from excise.training.revival import check_clearable, clear_optimizer_rows
 
 
 class Unlearner:
@@ -86,7 +86,7 @@ class Unlearner:
     @property
     def sites(self) -> dict[str, CodebookSAE]:
         """The bottlenecks in use, by site."""
-        return {site: copies[-1] for site, copies in bottleneck_copies(self.model).items()}
+        return bottlenecks(self.model)
 
     @property
     def ledger(self) -> Ledger:
@@ -147,7 +147,8 @@ class Unlearner:
         Raises:
             ValueError: if nothing is selected, a site or code does not exist, or fewer live codes than S would stay.
         """
-        return self._request("mask", selection, topic)
+        name, data = _described(topic)
+        return self._request("mask", selection.codes, name, selection.thresholds, data)
 
     def delete(
         self, selection: Selection, topic: TopicSets | str, optimizer: torch.optim.Optimizer | None = None
@@ -157,21 +158,38 @@ class Unlearner:
         Args:
             selection: the codes, from `Enrichment.select`.
             topic: what is forgotten: the sets that the codes were chosen on, or words for the ledger.
-            optimizer: one that trains the model; what it remembers of the rows is erased too.
+            optimizer: one that goes on training the model. What it remembers of the rows is erased too; it would bring
+                them back at its next step.
 
         Raises:
-            ValueError: as `mask`.
+            ValueError: as `mask`, or if the optimizer is another model's or keeps its memory in a form that cannot be
+                erased by rows.
         """
-        request = self._request("delete", selection, topic)
-        with torch.no_grad():
-            for site, copies in bottleneck_copies(self.model).items():
-                rows = torch.tensor(request.codes.get(site, ()), dtype=torch.int64)
-                for bottleneck in copies:
-                    bottleneck.codebook[rows] = 0
-                    if bottleneck.codebook.grad is not None:
-                        bottleneck.codebook.grad[rows] = 0
-                    if optimizer is not None:
-                        clear_optimizer_rows(optimizer, bottleneck.codebook, rows)
+        name, data = _described(topic)
+        return self._delete(selection.codes, name, selection.thresholds, data, optimizer)
+
+    def delete_request(self, request: Request | int, optimizer: torch.optim.Optimizer | None = None) -> Request:
+        """Deletes for good the codes that a request has masked, with its topic, thresholds and data digests.
+
+        Args:
+            request: the request or its id.
+            optimizer: as in `delete`.
+
+        Raises:
+            ValueError: if there is no such request, it is a deletion, or it was undone.
+        """
+        masked = self.ledger.mask_in_force(request.id if isinstance(request, Request) else request)
+        thresholds = masked.thresholds | {"deletes_request": masked.id}
+        return self._delete(masked.codes, masked.topic, thresholds, masked.data, optimizer)
+
+    def _delete(self, codes, topic, thresholds, data, optimizer) -> Request:
+        if optimizer is not None:
+            for bottleneck in self.sites.values():
+                check_clearable(optimizer, bottleneck.codebook)
+        request = self._request("delete", codes, topic, thresholds, data)
+        if optimizer is not None:
+            for site, bottleneck in self.sites.items():
+                clear_optimizer_rows(optimizer, bottleneck.codebook, torch.tensor(request.codes.get(site, ())).long())
         return request
 
     def undo(self, request: Request | int) -> Request:
@@ -213,7 +231,7 @@ class Unlearner:
 
         Raises:
             FileExistsError: if the folder holds something.
-            ValueError: if a deleted code is found in what was written.
+            ValueError: if a deleted code is found in what was written, or a mask is not.
         """
         check_masks(self.model.config.unlearning, self.sites)
         with new_folder(folder) as partial:
@@ -221,29 +239,45 @@ class Unlearner:
             if self.whole is not self.model:
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.tokenizer.save_pretrained(partial)
-            self._check_erased(partial)
+            self._check_saved(partial)
 
-    def _check_erased(self, folder: Path) -> None:
+    def _check_saved(self, folder: Path) -> None:
+        """Reads back that the masks were written and that deleted rows were not."""
+        unmasked = {site for site in self.sites if self.ledger.removed(site)}
         for file in folder.glob("*.safetensors"):
             with safe_open(file, "pt") as weights:
                 for key in weights.keys():  # noqa: SIM118 (it is no dict)
-                    site = next((s for s in self.sites if f"{s}." in key and key.endswith("codebook")), None)
-                    rows = self.ledger.removed(site, kinds=("delete",)) if site else []
+                    site = next((site for site in self.sites if f"{site}." in key), None)
+                    if site is None:
+                        continue
+                    if key.endswith(".live") and torch.equal(weights.get_tensor(key), self.sites[site].live.cpu()):
+                        unmasked.discard(site)
+                    rows = self.ledger.removed(site, kinds=("delete",)) if key.endswith(".codebook") else []
                     if rows and torch.count_nonzero(weights.get_tensor(key)[rows]):
                         raise ValueError(f"{file.name} still holds deleted codes of {site} under {key}.")
+        if unmasked:
+            raise ValueError(
+                f"The masks of {sorted(unmasked)} would not be saved. A LoRA adapter saves the bottleneck only with "
+                '`LoraConfig(..., modules_to_save=["bottleneck"])`; or merge the adapter first.'
+            )
 
-    def _request(self, kind: str, selection: Selection, topic: TopicSets | str) -> Request:
-        if not len(selection):
-            raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {selection.thresholds}.")
-        name, data = (topic, {}) if isinstance(topic, str) else (topic.name, topic.digest())
-        ledger = self.ledger.add(kind, name, selection.codes, thresholds=dict(selection.thresholds), data=data)
-        self._enforce(ledger)
+    def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
+        if not any(codes.values()):
+            raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
+        self._enforce(ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
         return ledger.requests[-1]
 
     def _enforce(self, ledger: Ledger) -> None:
         """Makes a ledger the model's. All is worked out, and may fail, before anything is written."""
         masks, state = ledger.live(self.sites), ledger.to_dict(self.sites)
         self._write(masks)
+        with torch.no_grad():
+            for site, copies in bottleneck_copies(self.model).items():
+                rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
+                for codebook in (bottleneck.codebook for bottleneck in copies):
+                    codebook[rows] = 0
+                    if codebook.grad is not None:
+                        codebook.grad[rows] = 0
         self.model.config.unlearning = state
 
     @contextmanager
@@ -259,3 +293,8 @@ class Unlearner:
         for site, copies in bottleneck_copies(self.model).items():
             for bottleneck in copies:
                 bottleneck.live.copy_(masks[site])
+
+
+def _described(topic: TopicSets | str) -> tuple[str, dict[str, str]]:
+    """What the ledger says of a topic: its name, and digests of the sets if there are any."""
+    return (topic, {}) if isinstance(topic, str) else (topic.name, topic.digest())

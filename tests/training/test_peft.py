@@ -11,7 +11,7 @@ from excise import (
     Unlearner,
 )
 from excise.models.site import bottleneck_copies, bottlenecks
-from tests.tiny import SITE, batch, codebook_t5, mask_codes, tokenizer
+from tests.tiny import SITE, batch, codebook_t5, delete_codes, mask_codes, tokenizer
 
 # peft asks under a name that transformers has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
@@ -96,3 +96,33 @@ def test_switching_the_adapter_off_does_not_switch_the_mask_off(base):
         assert not torch.isin(model(**batch()).codes[SITE], codes).any()
     assert len(bottleneck_copies(model)[SITE]) == 2
     assert all(not copy.live[codes].any() for copy in bottleneck_copies(model)[SITE])
+
+
+def test_an_adapter_that_would_lose_the_mask_is_not_saved(base, tmp_path):
+    config = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q", "v"])
+    model = get_peft_model(load(base), config).eval()
+    mask_codes(model)
+    with pytest.raises(ValueError, match="modules_to_save"):
+        Unlearner(model, tokenizer()).save_pretrained(tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_what_was_deleted_is_erased_in_the_base_under_a_reloaded_adapter_too(base, tmp_path):
+    model = with_lora(base)
+    delete_codes(model, (5,))
+    Unlearner(model, tokenizer()).save_pretrained(tmp_path / "adapter")
+    copies = bottleneck_copies(Unlearner.from_pretrained(tmp_path / "adapter").whole)[SITE]
+    assert len(copies) == 2
+    assert not any(copy.codebook[5].any() for copy in copies)
+
+
+def test_the_bottleneck_in_use_is_that_of_the_active_adapter(base):
+    model = with_lora(base)
+    second = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q", "v"], modules_to_save=["bottleneck"])
+    model.add_adapter("second", second)
+    wrapper = model.get_base_model().encoder.block[2].layer[0].bottleneck
+    assert bottlenecks(model)[SITE] is wrapper.modules_to_save["default"]
+    model.set_adapter("second")
+    assert bottlenecks(model)[SITE] is wrapper.modules_to_save["second"]
+    with model.disable_adapter():
+        assert bottlenecks(model)[SITE] is wrapper.original_module

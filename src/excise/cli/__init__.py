@@ -21,7 +21,8 @@ from a data set to a model that forgot:
   excise undo model-unlearned --request 1 --out model-again
 
 Results go to stdout (with --json as one JSON object), progress and messages to stderr.
-Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A command that does not end with 0 writes no result.
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. What fails or is interrupted leaves no half-written file
+or folder, but for the checkpoints of `excise train`. A demo that misses its bounds ends with 1 and keeps its folder.
 """
 
 

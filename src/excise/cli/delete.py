@@ -10,7 +10,7 @@ from excise.cli.forgetting import add_forgetting, forget, request_data, request_
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_topic
 from excise.cli.report import Report
-from excise.files import check_free
+from excise.cli.targets import check_folder
 
 HELP = "erase codes for good"
 EXAMPLES = """\
@@ -37,18 +37,8 @@ def run(args: Namespace) -> Report:
 
 
 def _delete_mask(args: Namespace) -> Report:
-    from excise.selection import Selection
-
-    check_free(args.out)
+    check_folder(args.out)
     unlearner = load_unlearner(args.model)
-    requests = {request.id: request for request in unlearner.ledger.requests}
-    masked = requests.get(args.request)
-    if masked is None:
-        raise ValueError(f"There is no request {args.request}; the ledger has {sorted(requests) or 'none'}.")
-    if masked.kind == "delete" or masked.undone:
-        state = "deleted its codes already" if masked.kind == "delete" else "was undone"
-        raise ValueError(f"Request {args.request} {state}; --request takes a mask that is in force.")
-    thresholds = masked.thresholds | {"deletes_request": masked.id}
-    request = unlearner.delete(Selection(masked.codes, thresholds), masked.topic)
+    request = unlearner.delete_request(args.request)
     unlearner.save_pretrained(args.out)
     return Report(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from excise.cli.loading import load_model, load_unlearner
 from excise.cli.options import METHODS, add_model, add_selection, add_topic, load_topic
 from excise.cli.report import Report
+from excise.cli.targets import check_file
 
 if TYPE_CHECKING:
     from evaluate import Metric
@@ -85,10 +86,18 @@ def run(args: Namespace) -> Report:
         args.parser.error("--sweep selects codes itself: leave out --codes")
     if args.plot and not args.sweep:
         args.parser.error("--plot draws a sweep: give --sweep too")
+    check_file(args.out)
+    if args.plot:
+        from excise.evaluation.plots import image_kind
+
+        image_kind(args.plot)
+        check_file(args.plot)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    reference, reference_tokenizer = load_model(args.reference_model) if args.reference_model else (None, None)
     options = {
         "words": args.word,
-        "reference_model": load_model(args.reference_model)[0] if args.reference_model else None,
+        "reference_model": reference,
+        "reference_tokenizer": reference_tokenizer,
         "metrics": [_metric(*parts) for parts in args.metrics],
         "num_beams": args.beams,
         "max_new_tokens": args.max_new_tokens,

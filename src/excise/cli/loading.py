@@ -18,27 +18,36 @@ FILES = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"
 
 def load_model(name: str):
     """Any sequence-to-sequence model, on a GPU where there is one, and its tokenizer."""
-    import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    if name.startswith((".", os.sep)) and not Path(name).is_dir():
-        raise ValueError(f"There is no folder {name}. Give the folder of a saved model, or its id on the Hub.")
+    _check_there(name)
     model = AutoModelForSeq2SeqLM.from_pretrained(name).eval()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), AutoTokenizer.from_pretrained(name)
+    return model.to(_device()), AutoTokenizer.from_pretrained(name)
 
 
 def load_unlearner(name: str) -> Unlearner:
-    """A model with bottlenecks, and its ledger.
+    """A model with bottlenecks or an adapter of one, on a GPU where there is one, and its ledger.
 
     Raises:
         ValueError: if the model has no bottleneck, or its masks are not those of its ledger.
     """
-    from excise.models.site import bottlenecks
     from excise.unlearner import Unlearner
 
-    model, tokenizer = load_model(name)
-    bottlenecks(model)
-    return Unlearner(model, tokenizer)
+    _check_there(name)
+    unlearner = Unlearner.from_pretrained(name)
+    unlearner.whole.eval().to(_device())
+    return unlearner
+
+
+def _check_there(name: str) -> None:
+    if name.startswith((".", os.sep)) and not Path(name).is_dir():
+        raise ValueError(f"There is no folder {name}. Give the folder of a saved model, or its id on the Hub.")
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_rows(name: str, config: str | None = None, split: str = "train") -> Dataset:

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.loading import DEMO, load_rows
 from excise.cli.options import add_out_folder
 from excise.cli.report import Report
-from excise.files import check_free
+from excise.cli.targets import check_folder
 
 HELP = "make the sets of a topic from a data set"
 EXAMPLES = """\
@@ -39,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--text", required=True, metavar="COLUMN", help="source column, or key of a translation, as en")
     parser.add_argument("--reference", metavar="COLUMN", help="the same for the references, as fr")
     parser.add_argument("--replacement", action="append", metavar="WORD", help="what replaces the word in the control")
+    parser.add_argument("--prefix", default="", metavar="TEXT", help="what the model expects before each source text")
     parser.add_argument("--max-examples", type=int, default=500, metavar="N", help="most rows with it (default: 500)")
     parser.add_argument("--max-retain", type=int, default=1000, metavar="N", help="most rows without (default: 1000)")
     parser.add_argument("--min-examples", type=int, default=20, metavar="N", help="fewest rows of a set (default: 20)")
@@ -50,7 +51,7 @@ def run(args: Namespace) -> Report:
     """Runs the verb."""
     from excise.topics import topic_sets
 
-    check_free(args.out)
+    check_folder(args.out)
     evaluation = None
     if args.evaluation_dataset or args.evaluation_split:
         name = args.evaluation_dataset or args.dataset
@@ -65,6 +66,7 @@ def run(args: Namespace) -> Report:
         max_retain=args.max_retain,
         min_examples=args.min_examples,
         replacement=args.replacement,
+        prefix=args.prefix,
         seed=args.seed,
     )
     topic.save(args.out)
@@ -77,6 +79,7 @@ def run(args: Namespace) -> Report:
             "inflections": list(topic.inflections),
             "rows": {name: len(getattr(topic, name)) for name in names},
             "counts": dict(topic.counts),
+            "prefix": topic.prefix,
             "sha256": topic.digest(),
             "samples": [
                 {"target": target, "control": control}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from evaluate import Metric
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.evaluation.generation import generate_texts
 from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
@@ -25,6 +25,7 @@ def evaluate(
     selection: Selection | None = None,
     words: Iterable[str] | None = None,
     reference_model: PreTrainedModel | None = None,
+    reference_tokenizer: PreTrainedTokenizerBase | None = None,
     metrics: Sequence[Metric] = (),
     num_beams: int = 1,
     max_new_tokens: int = 128,
@@ -46,6 +47,7 @@ def evaluate(
         selection: codes to try; those in the ledger if not given.
         words: the topic's words in the language of the references; found on target and retain if not given.
         reference_model: one that never saw the topic, or the paper's zero-shot model; for normalised drops.
+        reference_tokenizer: its own; the unlearner's if not given.
         metrics: more metrics, such as `Meteor()`; their numbers are added to the scores.
         num_beams: 1 is greedy.
         max_new_tokens: length at which an output is cut off.
@@ -67,11 +69,11 @@ def evaluate(
         raise ValueError(f"No word of the references goes with {topic.name!r} for sure. Give `words` by hand.")
     scorer = _Scorer(topic, words, metrics)
 
-    def outputs(model, condition):
+    def outputs(model, condition, tokenizer=unlearner.tokenizer):
         options = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
         return {
             name: generate_texts(
-                model, unlearner.tokenizer, scorer.texts[name], **options, progress=condition if progress else None
+                model, tokenizer, scorer.texts[name], **options, progress=condition if progress else None
             )
             for name in SETS
         }
@@ -96,7 +98,7 @@ def evaluate(
             with unlearner.trial(_random_codes(unlearner, topic, selection, seed, retain, progress)):
                 generated[RANDOM] = outputs(unlearner.model, RANDOM)
     if reference_model is not None and REFERENCE not in generated:
-        generated[REFERENCE] = outputs(reference_model, REFERENCE)
+        generated[REFERENCE] = outputs(reference_model, REFERENCE, reference_tokenizer or unlearner.tokenizer)
     generated = {condition: generated[condition] for condition in CONDITIONS if condition in generated}
     return Evaluation(
         topic=topic.name,
@@ -142,6 +144,8 @@ class _Scorer:
         self.references = {name: list(getattr(topic, name)["reference"]) for name in SETS}
         self.words = words
         self.metrics = [Bleu(), Chrf(), *metrics]
+        # Raises where no reference holds a word: before hours of generating rather than after them.
+        TopicRecall(words).compute(predictions=self.references["heldout"], references=self.references["heldout"])
 
     def scores(self, outputs: dict[str, list[str]]) -> dict[str, dict]:
         scores = {name: self._all_metrics(outputs[name], self.references[name]) for name in SETS}

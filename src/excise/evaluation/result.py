@@ -61,7 +61,16 @@ class Evaluation:
         )
 
     def examples(self, count: int = 5, dataset: str = "heldout") -> list[dict[str, str]]:
-        """Sentences whose output changed, in the order of the set: text, reference, before and after."""
+        """Sentences whose output changed, in the order of the set: text, reference, before and after.
+
+        Raises:
+            ValueError: if there is no model before to compare with, as codes were deleted.
+        """
+        if BEFORE not in self.outputs:
+            raise ValueError(
+                f"Codes were deleted, so there is nothing {BEFORE!r} to compare with; `outputs` has "
+                f"{list(self.outputs)}. For examples, evaluate while the codes are masked."
+            )
         rows = zip(
             self.texts[dataset],
             self.references[dataset],

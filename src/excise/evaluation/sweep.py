@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluate import Metric
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.enrichment import Method, Positions
 from excise.evaluation.evaluate import evaluate
@@ -170,6 +170,7 @@ def sweep(
     tested: TopicSets | None = None,
     words: Iterable[str] | None = None,
     reference_model: PreTrainedModel | None = None,
+    reference_tokenizer: PreTrainedTokenizerBase | None = None,
     metrics: Sequence[Metric] = (),
     num_beams: int = 1,
     max_new_tokens: int = 128,
@@ -192,6 +193,7 @@ def sweep(
         tested: sets to evaluate on, in place of the topic's own.
         words: words that topic recall looks for; found on the sets that are evaluated if not given.
         reference_model: as in `evaluate`.
+        reference_tokenizer: as in `evaluate`.
         metrics: as in `evaluate`.
         num_beams: as in `evaluate`.
         max_new_tokens: as in `evaluate`.
@@ -223,6 +225,7 @@ def sweep(
             selection=selections[step],
             words=words,
             reference_model=reference_model,
+            reference_tokenizer=reference_tokenizer,
             metrics=metrics,
             num_beams=num_beams,
             max_new_tokens=max_new_tokens,

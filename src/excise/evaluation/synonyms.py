@@ -42,9 +42,11 @@ def without(other: TopicSets, name: str, topic: TopicSets) -> Dataset:
         ValueError: if no row is left.
     """
     matcher = Matcher(topic.inflections)
-    seen = {normalise(text) for chosen in (topic.target, topic.control, topic.retain) for text in chosen["text"]}
+    chosen = (topic.target, topic.control, topic.retain)
+    seen = {normalise(text.removeprefix(topic.prefix)) for rows in chosen for text in rows["text"]}
     rows = getattr(other, name)
-    kept = [i for i, text in enumerate(rows["text"]) if not matcher.touches(text) and normalise(text) not in seen]
+    texts = [text.removeprefix(other.prefix) for text in rows["text"]]
+    kept = [i for i, text in enumerate(texts) if not matcher.touches(text) and normalise(text) not in seen]
     if not kept:
         raise ValueError(
             f"Each of the {len(rows)} sentences of {other.name!r} in {name!r} holds {topic.name!r} too, or is one that "

@@ -6,7 +6,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from evaluate import Metric
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.enrichment import Method, Positions
 from excise.evaluation.markdown import markdown
@@ -105,6 +105,7 @@ def topics_table(
     method: Method = "mcnemar",
     positions: Positions = "topic",
     reference_model: PreTrainedModel | Mapping[str, PreTrainedModel] | None = None,
+    reference_tokenizer: PreTrainedTokenizerBase | None = None,
     metrics: Sequence[Metric] = (),
     num_beams: int = 1,
     max_new_tokens: int = 128,
@@ -122,6 +123,7 @@ def topics_table(
         method: test, as in `Unlearner.enrich`.
         positions: tokens counted, as in `Unlearner.profile`.
         reference_model: for normalised drops, one for all topics or one by the topic's name.
+        reference_tokenizer: as in `evaluate`; one for all of them.
         metrics: as in `evaluate`.
         num_beams: as in `evaluate`.
         max_new_tokens: as in `evaluate`.
@@ -147,6 +149,7 @@ def topics_table(
             method=method,
             positions=positions,
             reference_model=reference,
+            reference_tokenizer=reference_tokenizer,
             metrics=metrics,
             num_beams=num_beams,
             max_new_tokens=max_new_tokens,

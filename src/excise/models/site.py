@@ -28,25 +28,41 @@ class BottleneckSite:
 def bottleneck_copies(model: nn.Module) -> dict[str, list[CodebookSAE]]:
     """Every bottleneck of a model by site, in the order in which they run.
 
-    There is one at each site, but for peft's `modules_to_save`, which keeps the original beside the trained copy; the
-    one in use comes last.
+    There is one at each site, but for peft's `modules_to_save`, which keeps the original beside the trained copies.
 
     Raises:
         ValueError: if the model has none.
     """
-    copies = {
+    return {
         layer.site: [module for module in layer.bottleneck.modules() if isinstance(module, CodebookSAE)]
-        for layer in model.modules()
-        if isinstance(layer, BottleneckSite)
+        for layer in _sites(model)
     }
-    if not copies:
+
+
+def bottlenecks(model: nn.Module) -> dict[str, CodebookSAE]:
+    """The bottleneck in use at each site, in the order in which they run.
+
+    Raises:
+        ValueError: if the model has none.
+    """
+    return {layer.site: _in_use(layer.bottleneck) for layer in _sites(model)}
+
+
+def _sites(model: nn.Module) -> list[BottleneckSite]:
+    sites = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
+    if not sites:
         raise ValueError(
             f"{type(model).__name__} has no bottleneck. Make a model that has with "
             "`CodebookT5ForConditionalGeneration.from_base(...)`, or load one that was saved."
         )
-    return copies
+    return sites
 
 
-def bottlenecks(model: nn.Module) -> dict[str, CodebookSAE]:
-    """The bottleneck in use at each site, in the order in which they run."""
-    return {site: modules[-1] for site, modules in bottleneck_copies(model).items()}
+def _in_use(bottleneck: nn.Module) -> CodebookSAE:
+    if isinstance(bottleneck, CodebookSAE):
+        return bottleneck
+    # peft's wrapper of a module to save: the original, and a copy for each adapter
+    active = [name for name in bottleneck.active_adapters if name in bottleneck.modules_to_save]
+    if bottleneck.disable_adapters or not active:
+        return bottleneck.original_module
+    return bottleneck.modules_to_save[active[0]]

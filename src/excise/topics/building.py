@@ -53,6 +53,7 @@ def topic_sets(
     max_retain: int = 1000,
     min_examples: int = 20,
     replacement: str | Sequence[str] | None = None,
+    prefix: str = "",
     seed: int = 0,
 ) -> TopicSets:
     """Target, control and retain sets for selecting, and others for evaluating, disjoint by source text.
@@ -60,6 +61,7 @@ def topic_sets(
     A row belongs to the topic if a word of its source text is one of the words or an inflection of one. Words that are
     capitalised inside sentences in nine of ten cases are names: found with their capital only, and never inflected.
     Rows with the word inside a compound only (*car-free*) are in no set. Of rows with one source text the first counts.
+    The sets hold what the model is given: with a T5 that was trained on a task's prefix, each text starts with it.
 
     Args:
         dataset: where the sets for selecting come from.
@@ -72,6 +74,7 @@ def topic_sets(
         max_retain: the most rows in `retain` and in `heldout_retain`.
         min_examples: the fewest rows that each set may have.
         replacement: what stands for the topic in the control, one word or several; found by itself if not given.
+        prefix: put before each text of all sets (``"translate English to French: "``); no word is looked for in it.
         seed: of sampling and replacement.
 
     Returns:
@@ -129,7 +132,7 @@ def topic_sets(
             "Give more data or a more frequent word, or lower min_examples"
         )
     chosen["control"] = _control(chosen["target"], topics, profile_pairs, matcher, replacement, seed)
-    build = partial(_dataset, with_reference=reference is not None)
+    build = partial(_dataset, with_reference=reference is not None, prefix=prefix)
     return TopicSets(
         words=words,
         inflections=_forms(topics),
@@ -137,6 +140,7 @@ def topic_sets(
         reference=reference,
         seed=seed,
         counts=counts,
+        prefix=prefix,
         **{name: build(rows) for name, rows in chosen.items()},
     )
 
@@ -252,8 +256,11 @@ def _given_pool(replacement: str | Sequence[str], topics: Sequence[Paradigm], ma
     return pool
 
 
-def _dataset(rows: Sequence[_Row], with_reference: bool) -> Dataset:
-    columns = {"text": [row.text for row in rows], "spans": [[list(span) for span in row.spans] for row in rows]}
+def _dataset(rows: Sequence[_Row], with_reference: bool, prefix: str) -> Dataset:
+    columns = {
+        "text": [prefix + row.text for row in rows],
+        "spans": [[[len(prefix) + place for place in span] for span in row.spans] for row in rows],
+    }
     features = {"text": Value("string"), "spans": List(List(Value("int64")))}
     if with_reference:
         columns["reference"] = [row.reference for row in rows]

@@ -36,6 +36,7 @@ class TopicSets:
         heldout: D'_T for evaluating; no source text of the first three is in it.
         heldout_retain: D_R for evaluating.
         counts: how many rows were found, skipped and dropped on the way.
+        prefix: what each text starts with, before the source text.
     """
 
     words: tuple[str, ...]
@@ -49,6 +50,7 @@ class TopicSets:
     heldout: Dataset
     heldout_retain: Dataset
     counts: Mapping[str, int] = field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def name(self) -> str:
@@ -86,6 +88,7 @@ class TopicSets:
             "reference": self.reference,
             "seed": self.seed,
             "counts": dict(self.counts),
+            "prefix": self.prefix,
             "sha256": self.digest(),
         }
         with new_folder(folder) as partial:
@@ -115,6 +118,7 @@ class TopicSets:
             reference=record["reference"],
             seed=record["seed"],
             counts=record["counts"],
+            prefix=record.get("prefix", ""),
             **sets,
         )
         changed = [name for name, digest in topic.digest().items() if digest != record["sha256"][name]]

@@ -1,14 +1,14 @@
 """What a `Trainer` does for bottlenecks beside stepping: log the parts of the loss and revive dead codes."""
 
 import torch
-from accelerate.utils import broadcast, reduce
+from accelerate.utils import reduce
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from excise.activations import bottleneck_inputs
-from excise.bottlenecks import CodebookSAE
 from excise.ledger import check_masks
 from excise.models.site import bottlenecks
+from excise.training.revival import revive
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 
@@ -18,7 +18,8 @@ class BottleneckCallback(TrainerCallback):
 
     Each log gains `task_loss`, `reconstruction_loss` and `l1_loss` (means over steps, like the Trainer's `loss`),
     `live_code_share` (codes selected since the last log, as a share of those neither masked nor deleted) and
-    `code_perplexity` (the exponential of the entropy of their use), the last two averaged over sites.
+    `code_perplexity` (the exponential of the entropy of their use), the last two averaged over sites. They are in the
+    console and in `state.log_history`; what `report_to` sets up is told before any callback, and without them.
 
     A code that no token has selected for `revive_every` steps is dead. It is put where a random token of the last
     batch is, with its optimizer state cleared. Masked and deleted codes are left alone. All is counted from the
@@ -105,6 +106,8 @@ class BottleneckCallback(TrainerCallback):
             return
         input_ids, mask = kwargs["input_ids"], kwargs.get("attention_mask")
         self.batch = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids) if mask is None else mask}
+        if output.get("task_loss") is None:
+            raise ValueError("The model got no labels: with `compute_loss_func` the codebook loss would be lost.")
         for name in PARTS:
             self.parts[name] = self.parts[name] + output[name].detach().float()
         for site, codes in output["codes"].items():
@@ -136,35 +139,3 @@ def perplexity(counts: Tensor) -> float:
     """
     shares = counts[counts > 0] / counts.sum()
     return torch.exp(-(shares * shares.log()).sum()).item()
-
-
-@torch.no_grad()
-def revive(
-    bottleneck: CodebookSAE,
-    dead: Tensor,
-    features: Tensor,
-    optimizer: torch.optim.Optimizer | None = None,
-    generator: torch.Generator | None = None,
-) -> None:
-    """Puts dead codes where tokens are, and clears what the optimizer remembers of them.
-
-    Args:
-        bottleneck: it is changed in place.
-        dead: ids of the codes, `(dead,)`.
-        features: encoded activations to draw from, `(tokens, code_dim)`.
-        optimizer: AdamW and the like: rows of every state tensor that is shaped as the codebook are set to zero.
-        generator: of the draw.
-    """
-    drawn = torch.randint(len(features), (len(dead),), generator=generator).to(features.device)
-    rows = features[drawn].to(bottleneck.codebook) / bottleneck.config.top_s
-    bottleneck.codebook[dead] = broadcast(rows)  # every process draws from its own batch: take the first one's
-    if optimizer is not None:
-        clear_optimizer_rows(optimizer, bottleneck.codebook, dead)
-
-
-@torch.no_grad()
-def clear_optimizer_rows(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor) -> None:
-    """Sets an optimizer's memory of some rows of a parameter to zero."""
-    for value in optimizer.state.get(parameter, {}).values():
-        if isinstance(value, Tensor) and value.shape == parameter.shape:
-            value[rows] = 0

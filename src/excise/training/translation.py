@@ -78,7 +78,8 @@ class DataArguments:
     train_file: str | None = field(default=None, metadata={"help": "Parquet, JSON lines or CSV, in place of a name."})
     validation_file: str | None = field(default=None, metadata={"help": "The same, to evaluate on."})
     exclude_rows: str | None = field(
-        default=None, metadata={"help": "Parquet with a column `row`: rows of the train split that are left out."}
+        default=None,
+        metadata={"help": "Parquet with a column `row`: rows of the train split, as loaded, to leave out."},
     )
     keep_rows: str | None = field(
         default=None, metadata={"help": "The same: rows that stay in when --max_train_samples draws."}
@@ -194,7 +195,7 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
 
 
 def load_splits(args: DataArguments, seed: int) -> DatasetDict:
-    """The rows to train on and to evaluate on; a tenth is held out where there is no validation split."""
+    """The rows to train on and to evaluate on; a tenth of those not excluded is held out where no split is for it."""
     if (args.dataset_name is None) == (args.train_file is None):
         raise ValueError("Give either --dataset_name or --train_file.")
     if args.train_file:
@@ -203,19 +204,22 @@ def load_splits(args: DataArguments, seed: int) -> DatasetDict:
         splits = load_dataset(kind, data_files=files)
     else:
         splits = load_dataset(args.dataset_name, args.dataset_config)
-    if "validation" not in splits:
-        parts = splits["train"].train_test_split(0.1, seed=seed)
-        splits = DatasetDict(train=parts["train"], validation=parts["test"])
+    train = splits["train"]
 
     def listed(file):
         return set(load_dataset("parquet", data_files=file, split="train")["row"]) if file else set()
 
-    rows = sorted(set(range(len(splits["train"]))) - listed(args.exclude_rows))
+    # Row numbers are split and drawn rather than rows: the lists name rows of the split as it was loaded.
+    rows = sorted(set(range(len(train))) - listed(args.exclude_rows))
+    if "validation" not in splits:
+        parts = Dataset.from_dict({"row": rows}).train_test_split(0.1, seed=seed)
+        rows = sorted(parts["train"]["row"])
+        splits["validation"] = train.select(parts["test"]["row"])
     if args.max_train_samples is not None and args.max_train_samples < len(rows):
         kept = listed(args.keep_rows).intersection(rows)
         others = [row for row in rows if row not in kept]
         rows = sorted([*kept, *random.Random(seed).sample(others, max(0, args.max_train_samples - len(kept)))])
-    splits["train"] = splits["train"].select(rows)
+    splits["train"] = train.select(rows)
     if args.max_eval_samples is not None and args.max_eval_samples < len(splits["validation"]):
         splits["validation"] = splits["validation"].shuffle(seed=seed).select(range(args.max_eval_samples))
     return splits

@@ -1,0 +1,52 @@
+"""Codes that nothing selects are put where tokens are; what an optimizer remembers of a code is erased."""
+
+import torch
+from accelerate.utils import broadcast
+from torch import Tensor, nn
+
+from excise.bottlenecks import CodebookSAE
+
+
+@torch.no_grad()
+def revive(
+    bottleneck: CodebookSAE,
+    dead: Tensor,
+    features: Tensor,
+    optimizer: torch.optim.Optimizer | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Puts dead codes where tokens are, and clears what the optimizer remembers of them.
+
+    Args:
+        bottleneck: it is changed in place.
+        dead: ids of the codes, `(dead,)`.
+        features: encoded activations to draw from, `(tokens, code_dim)`.
+        optimizer: AdamW and the like: rows of every state tensor that is shaped as the codebook are set to zero.
+        generator: of the draw.
+    """
+    drawn = torch.randint(len(features), (len(dead),), generator=generator).to(features.device)
+    rows = features[drawn].to(bottleneck.codebook) / bottleneck.config.top_s
+    bottleneck.codebook[dead] = broadcast(rows)  # every process draws from its own batch: take the first one's
+    if optimizer is not None:
+        clear_optimizer_rows(optimizer, bottleneck.codebook, dead)
+
+
+@torch.no_grad()
+def clear_optimizer_rows(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor) -> None:
+    """Sets an optimizer's memory of some rows of a parameter to zero."""
+    for value in optimizer.state.get(parameter, {}).values():
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            value[rows] = 0
+
+
+def check_clearable(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> None:
+    """Makes sure that `clear_optimizer_rows` will do what it says.
+
+    Raises:
+        ValueError: if the optimizer does not train the parameter, or what it remembers is quantised.
+    """
+    if not any(parameter is known for group in optimizer.param_groups for known in group["params"]):
+        raise ValueError("The optimizer does not train this model's codebook. Give the one that does, or none.")
+    for name, value in optimizer.state.get(parameter, {}).items():
+        if isinstance(value, Tensor) and value.shape == parameter.shape and not value.is_floating_point():
+            raise ValueError(f"The optimizer keeps {name!r} as {value.dtype}, in which rows cannot be erased.")
