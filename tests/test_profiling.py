@@ -116,13 +116,15 @@ def test_a_planted_code_is_found_by_the_test_and_nothing_in_a_null_control(make_
     assert len(unlearner.enrich(null, top_s=2, progress=False).select(q=0.05)) == 0
 
 
-def test_a_profile_survives_a_folder_and_is_not_written_over_another(make_model, tokenizer, topic, tmp_path):
-    made = Unlearner(make_model(), tokenizer).profile(topic, max_top_s=8, progress=False)
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_profile_survives_a_folder_and_is_not_written_over_another(make_model, tokenizer, topic, tmp_path, retain):
+    made = Unlearner(make_model(), tokenizer).profile(topic, retain=retain, max_top_s=8, progress=False)
     made.save(tmp_path / "profile")
     loaded = Profile.load(tmp_path / "profile")
     assert loaded.max_top_s == 8
     assert loaded.data == topic.digest()
     assert loaded.enrich(4).to_pandas().equals(made.enrich(4).to_pandas())
+    assert (loaded.enrich(4).retain_frequency is not None) == retain
     with pytest.raises(FileExistsError, match="not an empty folder"):
         made.save(tmp_path / "profile")
     with pytest.raises(ValueError, match="holds no profile"):

@@ -18,7 +18,7 @@ class Profile:
     Attributes:
         topic: what it is a profile of, in words.
         pairs: by site, counts over targets and their controls.
-        retain: by site, counts over the retain set.
+        retain: by site, counts over the retain set; empty where it was not counted.
         positions: `"topic"` or `"all"`, the tokens counted in targets and controls.
         data: digests of the sets counted.
     """
@@ -36,10 +36,7 @@ class Profile:
 
     def enrich(self, top_s: int, method: Method = "mcnemar") -> Enrichment:
         """One row per code: frequencies, ratio, p and q, at one S'."""
-        tables = {
-            site: pairs.table(top_s, self.retain[site] if self.retain[site].num_examples else None)
-            for site, pairs in self.pairs.items()
-        }
+        tables = {site: pairs.table(top_s, self.retain.get(site)) for site, pairs in self.pairs.items()}
         return enrich_counts(tables, method, top_s=top_s, positions=self.positions)
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -53,7 +50,8 @@ class Profile:
         with new_folder(folder) as partial:
             for i, site in enumerate(sites):
                 self.pairs[site].save(partial / f"pairs-{i}.safetensors")
-                self.retain[site].save(partial / f"retain-{i}.safetensors")
+                if site in self.retain:
+                    self.retain[site].save(partial / f"retain-{i}.safetensors")
             (partial / "profile.json").write_text(json.dumps(about, indent=2))
 
     @classmethod
@@ -70,6 +68,10 @@ class Profile:
         sites = list(enumerate(about.pop("sites")))
         return cls(
             pairs={site: PairedUsage.load(folder / f"pairs-{i}.safetensors") for i, site in sites},
-            retain={site: CodeUsage.load(folder / f"retain-{i}.safetensors") for i, site in sites},
+            retain={
+                site: CodeUsage.load(path)
+                for i, site in sites
+                if (path := folder / f"retain-{i}.safetensors").is_file()
+            },
             **about,
         )

@@ -98,23 +98,26 @@ class Unlearner:
         topic: TopicSets,
         *,
         positions: Positions = "topic",
+        retain: bool = False,
         max_top_s: int = MAX_TOP_S,
         batch_size: int = 32,
         progress: bool = True,
     ) -> Profile:
-        """Counts the codes of a topic's target, control and retain sets, for every S' up to `max_top_s` at once.
+        """Counts the codes of a topic's target and control, for every S' up to `max_top_s` at once.
 
         Args:
             topic: sets as `topic_sets` makes them; `heldout` and `heldout_retain` are not looked at.
             positions: count targets and controls at the topic word's own tokens or at all tokens.
+            retain: count the retain set too, at all tokens, which takes several times as long. Needed to select by
+                `max_retain_ratio`.
             max_top_s: the largest S'.
             batch_size: pairs a batch; it changes nothing but time and memory.
             progress: show progress bars.
         """
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         pairs = profile_pairs(self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options)
-        retain = profile(self.model, self.tokenizer, topic.retain, **options)
-        return Profile(topic.name, pairs, retain, positions, topic.digest())
+        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
+        return Profile(topic.name, pairs, counted, positions, topic.digest())
 
     def enrich(
         self,
@@ -123,6 +126,7 @@ class Unlearner:
         top_s: int | None = None,
         method: Method = "mcnemar",
         positions: Positions = "topic",
+        retain: bool = False,
         progress: bool = True,
     ) -> Enrichment:
         """Profiles a topic and tests each code for enrichment at one S'.
@@ -132,10 +136,12 @@ class Unlearner:
             top_s: S'; three times the model's S if not given.
             method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`.
             positions: as in `profile`.
+            retain: as in `profile`.
             progress: show progress bars.
         """
         top_s = top_s or 3 * max(bottleneck.config.top_s for bottleneck in self.sites.values())
-        return self.profile(topic, positions=positions, max_top_s=top_s, progress=progress).enrich(top_s, method)
+        options = {"positions": positions, "retain": retain, "max_top_s": top_s, "progress": progress}
+        return self.profile(topic, **options).enrich(top_s, method)
 
     def mask(self, selection: Selection, topic: TopicSets | str) -> Request:
         """Stops the selected codes from being used, until the request is undone.

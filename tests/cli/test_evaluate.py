@@ -1,4 +1,6 @@
 import json
+import shutil
+from importlib import import_module
 
 import pytest
 
@@ -39,6 +41,18 @@ def test_the_model_itself_as_reference_has_scores_but_no_scale_for_a_normalised_
     assert data["drops"]["heldout_bleu_normalized"] is None
 
 
+def test_a_reference_model_goes_with_its_own_tokenizer(evaluate, saved, tmp_path, monkeypatch):
+    def generate(model, tokenizer, texts, **options):
+        return [f"{model.name_or_path} {tokenizer.name_or_path}"] * len(texts)
+
+    monkeypatch.setattr(import_module("excise.evaluation.evaluate"), "generate_texts", generate)
+    other = shutil.copytree(saved / "model", tmp_path / "other")
+    evaluate("--reference-model", other)
+    outputs = Evaluation.load(tmp_path / "out.json").outputs
+    assert outputs["reference model"]["heldout"][0] == f"{other} {other}"
+    assert outputs["before"]["heldout"][0] == f"{saved / 'model'} {saved / 'model'}"
+
+
 def test_a_sweep_evaluates_each_number_of_codes_and_draws_them(evaluate, tmp_path):
     data = evaluate("--sweep", "2,4", "--q", 0.5, "--count", 2, "--plot", tmp_path / "sweep.png")
     sweep = Sweep.load(tmp_path / "out.json")
@@ -68,12 +82,36 @@ def test_a_metric_that_is_not_known_or_lacks_its_model_is_wrong_usage(failing, s
         (["--plot", "x.png"], 2, "give --sweep too"),
         (["--word", "zzz"], 1, "none of the"),
         (["--codes", "nothing.json"], 1, "nothing.json"),
+        (["--sweep", "8", "--plot", "x.gif"], 1, "written as .svg or .png"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_and_writes_nothing(failing, saved, tmp_path, options, status, says):
     arguments = ["evaluate", saved / "model", saved / "topic", "--out", tmp_path / "out.json", "--max-new-tokens", 2]
     assert says in failing(*arguments, *options, status=status)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--out", "{model}"], "model is a folder"),
+        (["--out", "{model}/config.json/out.json"], "config.json is no folder"),
+        (["--out", "{out}", "--sweep", "8", "--plot", "{model}.png/x.png"], "model.png is no folder"),
+    ],
+)
+def test_where_results_cannot_go_is_said_before_a_model_is_loaded(failing, saved, tmp_path, monkeypatch, options, says):
+    monkeypatch.setattr("excise.cli.evaluate.load_unlearner", None)
+    (tmp_path / "model").mkdir()
+    for name in ("model/config.json", "model.png"):
+        (tmp_path / name).touch()
+    options = [option.format(model=tmp_path / "model", out=tmp_path / "out.json") for option in options]
+    assert says in failing("evaluate", saved / "model", saved / "topic", *options)
+
+
+def test_a_folder_that_takes_no_files_is_no_place_for_results(failing, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    message = failing("evaluate", saved / "model", saved / "topic", "--out", tmp_path / "new" / "out.json")
+    assert f"{tmp_path} is no folder that can be written to" in message
 
 
 def test_an_interrupted_evaluation_leaves_nothing(failing, saved, tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def test_profile_saves_the_counts_and_the_table_that_the_api_makes(
 ):
     counts, table = tmp_path / "counts", tmp_path / "table.parquet"
     data = excise("profile", saved / "model", saved / "topic", "--out", counts, "--table", table, "--top-s", 4)
-    expected = Unlearner(make_model(), tokenizer).enrich(topic, top_s=4, progress=False)
+    expected = Unlearner(make_model(), tokenizer).enrich(topic, top_s=4, retain=True, progress=False)
     assert Enrichment.load(table).to_pandas().equals(expected.to_pandas())
     assert Profile.load(counts).enrich(4).to_pandas().equals(expected.to_pandas())
     assert data["codes_seen"] == len(expected)
@@ -73,8 +73,9 @@ def test_undo_brings_the_codes_back_and_keeps_the_request_in_the_ledger(excise, 
     assert data["request"]["undone"]
 
 
-def test_delete_of_a_request_erases_the_rows_of_its_mask(excise, forgot, tmp_path):
+def test_delete_of_a_request_erases_the_rows_of_its_mask_and_tells_of_the_same_data(excise, saved, forgot, tmp_path):
     data = excise("delete", forgot, "--request", 1, "--out", tmp_path / "final")
+    assert data["request"]["data"] == TopicSets.load(saved / "topic").digest()
     bottleneck = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "final").encoder.block[1].layer[0].bottleneck
     assert not bottleneck.codebook[[3, 7]].any()
     assert bottleneck.codebook[4].any()
@@ -142,6 +143,12 @@ def test_inspect_finds_the_tokens_that_select_a_code_even_a_masked_one(excise, f
             1,
             "There is no code a:7",
         ),
+        (["unlearn", "{model}", "{topic}", "--out", "{out}", "--codes-out", "{model}"], 1, "model is a folder"),
+        (
+            ["profile", "{model}", "{topic}", "--out", "{out}", "--table", "{file}/t.parquet"],
+            1,
+            "config.json is no folder",
+        ),
         (["forget"], 2, "invalid choice: 'forget'"),
     ],
 )
@@ -149,6 +156,7 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_writes_nothing(
     failing, saved, tmp_path, arguments, status, says
 ):
     places = {"model": saved / "model", "topic": saved / "topic", "out": tmp_path / "out"}
+    places["file"] = saved / "model" / "config.json"
     assert says in failing(*(argument.format(**places) for argument in arguments), status=status)
     assert list(tmp_path.iterdir()) == []
 
@@ -164,14 +172,26 @@ def test_a_model_without_a_bottleneck_is_refused(failing, saved, tokenizer, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_an_adapter_is_unlearned_as_a_model_is(excise, saved, tokenizer, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q", "v"], modules_to_save=["bottleneck"])
+    base = AutoModelForSeq2SeqLM.from_pretrained(saved / "model")
+    Unlearner(get_peft_model(base, lora), tokenizer).save_pretrained(tmp_path / "adapter")
+    options = ["--q", 0.5, "--count", 2, "--out", tmp_path / "out"]
+    request = excise("unlearn", tmp_path / "adapter", saved / "topic", *options)["request"]
+    assert (tmp_path / "out" / "adapter_config.json").is_file()
+    unlearner = Unlearner.from_pretrained(tmp_path / "out")
+    assert unlearner.ledger.removed(SITE) == request["codes"][SITE]
+
+
 def test_an_undone_or_deleted_request_is_not_deleted_again(excise, failing, forgot, tmp_path):
     excise("undo", forgot, "--request", 1, "--out", tmp_path / "undone")
     out = tmp_path / "out"
     assert "was undone" in failing("delete", tmp_path / "undone", "--request", 1, "--out", out)
     excise("delete", forgot, "--request", 1, "--out", tmp_path / "final")
-    assert "deleted its codes already" in failing(
-        "delete", tmp_path / "final", "--request", 2, "--out", tmp_path / "out"
-    )
+    assert "deleted its codes" in failing("delete", tmp_path / "final", "--request", 2, "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize("verb", ["profile", "unlearn", "undo"])
@@ -185,7 +205,7 @@ def test_an_interrupted_run_leaves_nothing_and_says_so(failing, saved, forgot, t
         "undo": ["undo", forgot, "--request", 1],
     }[verb]
     # In the middle of the writing: part of the folder is there already.
-    last = "excise.usage.CodeUsage.save" if verb == "profile" else "excise.unlearner.Unlearner._check_erased"
+    last = "excise.usage.CodeUsage.save" if verb == "profile" else "excise.unlearner.Unlearner._check_saved"
     monkeypatch.setattr(last, interrupt)
     assert failing(*arguments, "--out", tmp_path / "deep" / "out", status=130) == "excise: interrupted"
     assert list(tmp_path.rglob("*out*")) == []

@@ -53,6 +53,14 @@ def test_an_evaluation_split_or_data_set_is_where_the_held_out_rows_come_from(ex
     assert (data["rows"]["target"], data["rows"]["heldout"]) == (30, 25)
 
 
+def test_a_prefix_is_put_before_each_text(excise, tmp_path):
+    Dataset.from_list(pairs(range(90))).to_parquet(tmp_path / "rows.parquet")
+    options = ["--word", "teacher", "--text", "en", "--prefix", "to French: ", "--replacement", "doctor"]
+    data = excise("topic", "--dataset", tmp_path / "rows.parquet", *options, "--out", tmp_path / "out")
+    assert data["prefix"] == "to French: "
+    assert all(text.startswith("to French: My ") for text in TopicSets.load(tmp_path / "out").heldout["text"])
+
+
 def test_the_sentences_that_excise_carries_have_a_name(excise, tmp_path):
     data = excise(
         *["topic", "--dataset", "excise:demo", "--evaluation-split", "test", "--word", "teacher"],

@@ -1,9 +1,10 @@
 import dataclasses
+from importlib import import_module
 
 import pytest
 import torch
 
-from excise.evaluation import Evaluation, evaluate, generate_texts
+from excise.evaluation import Evaluation, evaluate, generate_texts, sweep
 from excise.ledger import check_masks
 from excise.metrics import Meteor
 from excise.selection import Selection
@@ -86,6 +87,29 @@ def test_another_topic_s_evaluation_is_not_reused(unlearner, topic, generation):
         evaluate(unlearner, other, selection=TOPIC, reuse=first, progress=False)
 
 
+def test_words_that_no_reference_holds_are_refused_before_anything_is_generated(unlearner, topic, generation):
+    with pytest.raises(ValueError, match="none of the 4 references"):
+        evaluate(unlearner, topic, words=["instituteur"], progress=False)
+    assert generation.calls == []
+
+
+def test_a_reference_model_gets_its_own_tokenizer(unlearner, topic, generation, monkeypatch):
+    used = set()
+
+    def generate(model, tokenizer, texts, **options):
+        used.add(("reference" if model == "reference" else "own", tokenizer))
+        return generation(model, tokenizer, texts, **options)
+
+    monkeypatch.setattr(import_module("excise.evaluation.evaluate"), "generate_texts", generate)
+    options = {"reference_model": "reference", "progress": False}
+    evaluate(unlearner, topic, **options)
+    assert used == {("own", unlearner.tokenizer), ("reference", unlearner.tokenizer)}
+    used.clear()
+    evaluate(unlearner, topic, reference_tokenizer="another", **options)
+    sweep(unlearner, topic, top_s=[2], reference_tokenizer="another", **options)
+    assert used == {("own", unlearner.tokenizer), ("reference", "another")}
+
+
 def test_sets_without_references_are_refused(unlearner, topic):
     with pytest.raises(ValueError, match="references"):
         evaluate(unlearner, dataclasses.replace(topic, reference=None))
@@ -109,6 +133,12 @@ def test_examples_are_the_sentences_whose_output_changed(unlearner, topic, gener
     assert example["before"] == "le professeur lit un livre ."
     assert example["after"] == "le docteur lit un livre ."
     assert evaluation.examples(2, "heldout_retain") == []
+
+
+def test_there_are_no_examples_of_what_deleted_codes_changed(unlearner, topic, generation):
+    unlearner.delete(TOPIC, topic)
+    with pytest.raises(ValueError, match="Codes were deleted"):
+        evaluate(unlearner, topic, progress=False).examples()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])

@@ -106,6 +106,16 @@ def test_a_synonym_is_tested_without_the_sentences_that_hold_the_removed_word_or
     assert without(other, "heldout", topic)["text"] == ["the dog likes a cat .", "the dog likes the house ."]
 
 
+def test_a_prefix_that_names_the_removed_word_hides_no_synonym(other, topic):
+    def prefixed(sets, prefix):
+        rows = {name: getattr(sets, name) for name in ("target", "control", "retain", "heldout", "heldout_retain")}
+        rows = {name: data.map(lambda row: {"text": prefix + row["text"]}) for name, data in rows.items()}
+        return dataclasses.replace(sets, prefix=prefix, **rows)
+
+    found = without(prefixed(other, "for the teacher: "), "heldout", prefixed(topic, "translate: "))
+    assert found["text"] == ["for the teacher: " + text for text in without(other, "heldout", topic)["text"]]
+
+
 def test_codes_of_one_topic_are_tested_on_another(unlearner, topic, other, generation, planted):
     generation.truth.update(zip(other.heldout["text"], other.heldout["reference"], strict=True))
     result = synonyms(unlearner, topic, other, top_s=[1, 3], words=["professeur"], progress=False)

@@ -110,6 +110,27 @@ def test_the_given_replacement_is_used_and_inflected():
     assert {row["text"][slice(*row["spans"][0])] for row in topic.control} == {"baker"}
 
 
+@pytest.mark.parametrize("evaluation", [None, corpus(20, 80)])
+def test_a_prefix_stands_before_each_text_and_changes_nothing_else(evaluation):
+    prefix = "translate for a Teacher:  "
+    plain, prefixed = (make(evaluation=evaluation, prefix=p) for p in ("", prefix))
+    assert (plain.counts, plain.inflections) == (prefixed.counts, prefixed.inflections)
+    for name in ("target", "control", "retain", "heldout", "heldout_retain"):
+        old, new = getattr(plain, name), getattr(prefixed, name)
+        assert new["text"] == [prefix + text for text in old["text"]]
+        shifted = [[[start + len(prefix), end + len(prefix)] for start, end in spans] for spans in old["spans"]]
+        assert new["spans"] == shifted
+        assert new["reference"] == old["reference"]
+
+
+def test_a_prefix_is_saved_and_older_records_have_none(tmp_path):
+    folder = make(prefix="to French: ").save(tmp_path / "prefixed")
+    assert TopicSets.load(folder).prefix == "to French: "
+    record = folder / "topic.json"
+    record.write_text(record.read_text().replace('"prefix": "to French: ",', ""))
+    assert TopicSets.load(folder).prefix == ""
+
+
 def test_rows_without_usable_text_are_skipped():
     rows = [
         *corpus()["translation"],

@@ -10,7 +10,7 @@ from excise.cli.forgetting import add_forgetting, forget, request_data, request_
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_topic
 from excise.cli.report import Report
-from excise.cli.targets import check_folder
+from excise.files import check_free
 
 HELP = "erase codes for good"
 EXAMPLES = """\
@@ -37,7 +37,7 @@ def run(args: Namespace) -> Report:
 
 
 def _delete_mask(args: Namespace) -> Report:
-    check_folder(args.out)
+    check_free(args.out)
     unlearner = load_unlearner(args.model)
     request = unlearner.delete_request(args.request)
     unlearner.save_pretrained(args.out)

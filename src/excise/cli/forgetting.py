@@ -21,7 +21,8 @@ from excise.cli.options import (
     top_s,
 )
 from excise.cli.report import Report
-from excise.cli.targets import check_file, check_folder
+from excise.cli.targets import check_file
+from excise.files import check_free
 
 if TYPE_CHECKING:
     from excise.enrichment import Enrichment
@@ -58,7 +59,7 @@ def forget(args: Namespace, kind: str) -> Report:
 
     if args.max_loss_rise is not None and (args.count is not None or args.max_retain_ratio is not None):
         args.parser.error("--max-loss-rise decides how many codes: leave out --count and --max-retain-ratio")
-    check_folder(args.out)
+    check_free(args.out)
     check_file(args.codes_out)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     seconds = {}

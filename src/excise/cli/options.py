@@ -77,6 +77,7 @@ def profiled(args: Namespace, unlearner: Unlearner, topic: TopicSets, max_top_s:
     return unlearner.profile(
         topic,
         positions=args.positions,
+        retain=getattr(args, "max_retain_ratio", 0) is not None,  # `profile` keeps its counts: it has them all
         max_top_s=max_top_s,
         batch_size=args.batch_size,
         progress=not args.quiet,

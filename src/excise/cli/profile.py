@@ -9,7 +9,8 @@ from excise.cli.loading import load_unlearner
 from excise.cli.options import add_model, add_out_folder, add_profiling, add_topic, load_topic, profiled
 from excise.cli.options import top_s as asked_top_s
 from excise.cli.report import Report
-from excise.cli.targets import check_file, check_folder
+from excise.cli.targets import check_file
+from excise.files import check_free
 
 HELP = "count the codes of a topic and test them"
 EXAMPLES = """\
@@ -34,7 +35,7 @@ def run(args: Namespace) -> Report:
     """Runs the verb."""
     from excise.profiling import MAX_TOP_S
 
-    check_folder(args.out)
+    check_free(args.out)
     check_file(args.table)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     top_s = asked_top_s(args, unlearner)

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.loading import DEMO, load_rows
 from excise.cli.options import add_out_folder
 from excise.cli.report import Report
-from excise.cli.targets import check_folder
+from excise.files import check_free
 
 HELP = "make the sets of a topic from a data set"
 EXAMPLES = """\
@@ -51,7 +51,7 @@ def run(args: Namespace) -> Report:
     """Runs the verb."""
     from excise.topics import topic_sets
 
-    check_folder(args.out)
+    check_free(args.out)
     evaluation = None
     if args.evaluation_dataset or args.evaluation_split:
         name = args.evaluation_dataset or args.dataset

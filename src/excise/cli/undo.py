@@ -6,7 +6,7 @@ from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_model, add_out_folder
 from excise.cli.report import Report
-from excise.cli.targets import check_folder
+from excise.files import check_free
 
 HELP = "take a mask back"
 EXAMPLES = """\
@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Report:
     """Runs the verb."""
-    check_folder(args.out)
+    check_free(args.out)
     unlearner = load_unlearner(args.model)
     request = unlearner.undo(args.request)
     unlearner.save_pretrained(args.out)

@@ -77,7 +77,7 @@ def runtimes(
 
     Args:
         unlearner: the model and its ledger.
-        topic: sets as `topic_sets` makes them; target, control and retain are counted.
+        topic: sets as `topic_sets` makes them; target and control are counted.
         top_s: numbers S' of codes counted for each token.
         repeats: how often each is measured; an unmeasured run comes first.
         select: arguments of `Enrichment.select`.
@@ -104,7 +104,6 @@ def runtimes(
     measured(steps[:1])
     settings = {
         "pairs": len(topic.target),
-        "retain": len(topic.retain),
         "positions": positions,
         "method": method,
         "device": str(unlearner.model.device),

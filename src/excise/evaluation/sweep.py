@@ -210,7 +210,7 @@ def sweep(
     started = time.perf_counter()
     with unlearner.without_masks():
         profile = unlearner.profile(
-            topic, positions=positions, max_top_s=max(steps), batch_size=batch_size, progress=progress
+            topic, positions=positions, retain=True, max_top_s=max(steps), batch_size=batch_size, progress=progress
         )
     profile_seconds = time.perf_counter() - started
 

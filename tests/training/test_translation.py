@@ -1,0 +1,53 @@
+import pytest
+from datasets import Dataset
+
+from excise.training.translation import DataArguments, load_splits
+
+ROWS = 40
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Loads the splits of 40 rows that are called by their numbers, and gives what is in each."""
+
+    def load(*, excluded=(), kept=(), validation=False, **options):
+        files = {"train_file": range(ROWS)} | ({"validation_file": range(100, 110)} if validation else {})
+        for name, numbers in files.items():
+            files[name] = str(tmp_path / f"{name}.parquet")
+            Dataset.from_dict({"translation": [{"en": str(n), "fr": str(n)} for n in numbers]}).to_parquet(files[name])
+        for name, rows in {"exclude_rows": excluded, "keep_rows": kept}.items():
+            if rows:
+                files[name] = str(tmp_path / f"{name}.parquet")
+                Dataset.from_dict({"row": list(rows)}).to_parquet(files[name])
+        splits = load_splits(DataArguments(**files, **options), seed=0)
+        return tuple([int(pair["en"]) for pair in splits[name]["translation"]] for name in ("train", "validation"))
+
+    return load
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_excluded_rows_are_those_of_the_split_as_loaded_and_nowhere(split, validation):
+    train, heldout = split(excluded=range(20), validation=validation)
+    assert not set(range(20)) & {*train, *heldout}
+    assert train == sorted(train)
+    assert set(range(20, ROWS)) <= {*train, *heldout}
+
+
+def test_a_tenth_of_what_is_not_excluded_is_held_out(split):
+    train, heldout = split(excluded=range(20))
+    assert (len(train), len(heldout)) == (18, 2)
+    assert not set(train) & set(heldout)
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_kept_rows_are_those_of_the_split_as_loaded(split, validation):
+    train, heldout = split(kept=range(5), max_train_samples=8, validation=validation)
+    assert len(train) == 8
+    assert set(range(5)) <= {*train, *heldout}
+    assert not set(train) & set(heldout)
+
+
+def test_an_excluded_row_is_not_kept(split):
+    train, _ = split(excluded=[3], kept=[3, 4], max_train_samples=2, validation=True)
+    assert 3 not in train
+    assert 4 in train
