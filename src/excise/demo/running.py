@@ -107,7 +107,8 @@ def run_demo(
         unlearner = Unlearner(model.eval(), tokenizer)
         unlearner.save_pretrained(partial / "model")
         original = outputs(model, tokenizer, topic)
-        enrichment = unlearner.enrich(topic, progress=progress)
+        # A small codebook shares its codes more: the next most similar ones carry the topic too.
+        enrichment = unlearner.enrich(topic, top_s=8 * bottleneck.top_s, progress=progress)
         request = unlearner.mask(enrichment.select(q=0.05), topic)
 
         clock.start("Evaluating before, after, and with random codes masked")

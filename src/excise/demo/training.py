@@ -51,8 +51,8 @@ class Recipe:
     max_words: int = 5
     min_count: int = 40
     dim: int = 128
-    plain_steps: int = 500
-    codebook_steps: int = 300
+    plain_steps: int = 450
+    codebook_steps: int = 260
     init_steps: int = 60
     num_codes: int = 1024
     batch_size: int = 64
