@@ -19,7 +19,7 @@ LAYERS = [
     {"bottlenecks", "counts", "selection", "metrics", "topics"},
     {"enrichment", "ledger", "tracing", "usage"},
     {"models"},
-    {"activations", "batches", "profile"},
+    {"activations", "batches", "profile", "readback"},
     {"profiling", "training"},
     {"unlearner"},
     {"budget", "evaluation"},

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
@@ -22,6 +21,7 @@ from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.site import bottleneck_copies, bottlenecks
 from excise.profile import Profile
 from excise.profiling import MAX_TOP_S, profile, profile_pairs
+from excise.readback import check_written
 from excise.selection import Selection
 from excise.topics import TopicSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
@@ -245,27 +245,7 @@ class Unlearner:
             if self.whole is not self.model:
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.tokenizer.save_pretrained(partial)
-            self._check_saved(partial)
-
-    def _check_saved(self, folder: Path) -> None:
-        """Reads back that the masks were written and that deleted rows were not."""
-        unmasked = {site for site in self.sites if self.ledger.removed(site)}
-        for file in folder.glob("*.safetensors"):
-            with safe_open(file, "pt") as weights:
-                for key in weights.keys():  # noqa: SIM118 (it is no dict)
-                    site = next((site for site in self.sites if f"{site}." in key), None)
-                    if site is None:
-                        continue
-                    if key.endswith(".live") and torch.equal(weights.get_tensor(key), self.sites[site].live.cpu()):
-                        unmasked.discard(site)
-                    rows = self.ledger.removed(site, kinds=("delete",)) if key.endswith(".codebook") else []
-                    if rows and torch.count_nonzero(weights.get_tensor(key)[rows]):
-                        raise ValueError(f"{file.name} still holds deleted codes of {site} under {key}.")
-        if unmasked:
-            raise ValueError(
-                f"The masks of {sorted(unmasked)} would not be saved. A LoRA adapter saves the bottleneck only with "
-                '`LoraConfig(..., modules_to_save=["bottleneck"])`; or merge the adapter first.'
-            )
+            check_written(partial, self.ledger, self.sites)
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):
