@@ -205,7 +205,7 @@ def test_an_interrupted_run_leaves_nothing_and_says_so(failing, saved, forgot, t
         "undo": ["undo", forgot, "--request", 1],
     }[verb]
     # In the middle of the writing: part of the folder is there already.
-    last = "excise.usage.CodeUsage.save" if verb == "profile" else "excise.unlearner.Unlearner._check_saved"
+    last = "excise.usage.CodeUsage.save" if verb == "profile" else "excise.unlearner.check_written"
     monkeypatch.setattr(last, interrupt)
     assert failing(*arguments, "--out", tmp_path / "deep" / "out", status=130) == "excise: interrupted"
     assert list(tmp_path.rglob("*out*")) == []
