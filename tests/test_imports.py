@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"functional", "data", "files"},
+    {"functional", "data", "files", "modes"},
     {"bottlenecks", "counts", "selection", "metrics", "topics"},
     {"enrichment", "ledger", "tracing", "usage"},
     {"models"},

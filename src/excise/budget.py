@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.batches import padded_batches, to_device
 from excise.enrichment import Enrichment
+from excise.modes import eval_mode
 from excise.selection import Selection
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
@@ -97,15 +98,11 @@ def mean_loss(
     input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
     label_ids = tokenizer(text_target=list(references), truncation=True)["input_ids"]
     total = tokens = 0.0
-    training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress):
             target = tokenizer.pad({"input_ids": [label_ids[row] for row in rows]}, return_tensors="pt")
             labels = target["input_ids"].masked_fill(target["attention_mask"] == 0, -100).to(model.device)
             count = int((labels != -100).sum())
             total += model(**to_device(batch, model.device), labels=labels).task_loss.item() * count
             tokens += count
-    finally:
-        model.train(training)
     return total / tokens

@@ -11,6 +11,7 @@ from excise.activations import bottleneck_inputs
 from excise.batches import padded_batches, to_device
 from excise.enrichment import Positions
 from excise.models.site import bottlenecks
+from excise.modes import eval_mode
 from excise.usage import CodeUsage, PairedUsage, best_ranks
 
 # The paper's largest S' (section 4.2): 13 times its S.
@@ -51,7 +52,7 @@ def profile_pairs(
     target_ids, target_masks = counter.prepare(target)
     control_ids, control_masks = counter.prepare(control)
     totals = {site: PairedUsage.empty(m.config.num_codes, max_top_s) for site, m in counter.sites.items()}
-    with _eval_mode(model):
+    with eval_mode(model):
         label = "profiling pairs" if progress else None
         for rows, batch in padded_batches(target_ids, tokenizer, batch_size, progress=label):
             found = counter.codes(batch, [target_masks[i] for i in rows])
@@ -76,7 +77,7 @@ def profile(
     counter = _Counter(model, tokenizer, max_top_s, positions)
     input_ids, masks = counter.prepare(dataset)
     totals = {site: CodeUsage.empty(m.config.num_codes, max_top_s) for site, m in counter.sites.items()}
-    with _eval_mode(model):
+    with eval_mode(model):
         for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress="profiling" if progress else None):
             for site, counted in counter.codes(batch, [masks[i] for i in rows]).items():
                 totals[site] = totals[site].add_batch_(*counted)
@@ -141,17 +142,3 @@ class _Counter:
             ranks = best_ranks(codes, rows.to(codes.device), len(counted), bottleneck.config.num_codes)
             found[site] = codes, ranks
         return found
-
-
-class _eval_mode:  # noqa: N801 (reads as the context that it is)
-    """Puts a model in eval mode, and back as it was."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def __enter__(self):
-        self.training = self.model.training
-        self.model.eval()
-
-    def __exit__(self, *error):
-        self.model.train(self.training)

@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.batches import padded_batches, to_device
+from excise.modes import eval_mode
 
 
 @torch.inference_mode()
@@ -32,15 +33,11 @@ def generate_texts(
     """
     input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
     outputs = [""] * len(texts)
-    training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress):
             generated = model.generate(
                 **to_device(batch, model.device), num_beams=num_beams, do_sample=False, max_new_tokens=max_new_tokens
             )
             for row, text in zip(rows, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True):
                 outputs[row] = text
-    finally:
-        model.train(training)
     return outputs

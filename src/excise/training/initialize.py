@@ -12,6 +12,7 @@ from excise.activations import bottleneck_inputs
 from excise.batches import padded_batches, to_device, tokenize
 from excise.bottlenecks import CodebookSAE
 from excise.models.site import bottlenecks
+from excise.modes import eval_mode
 
 
 def initialize_codes(
@@ -81,17 +82,13 @@ def _collect(model, site, input_ids, tokenizer, max_tokens, seed, progress) -> T
     while rows < len(input_ids) and total < max_tokens:
         total += len(input_ids[rows])
         rows += 1
-    training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         found = []
         label = f"activations at {site}" if progress else None
         for _, batch in padded_batches(input_ids[:rows], tokenizer, progress=label):
             batch = to_device(batch, model.device)
             hidden_states = bottleneck_inputs(model, batch, until=site)[site]
             found.append(hidden_states[batch["attention_mask"].bool()].float())
-    finally:
-        model.train(training)
     return torch.cat(found)[:max_tokens]
 
 
