@@ -38,6 +38,12 @@ def test_the_random_codes_of_a_masked_model_are_removed_without_its_mask(unlearn
     assert evaluation.scores["random codes"]["heldout"]["recall"] == 1.0
 
 
+def test_without_random_codes_nothing_is_generated_for_them(unlearner, topic, generation):
+    found = evaluate(unlearner, topic, selection=Selection({SITE: (7,)}), random_codes=False, progress=False)
+    assert list(found.scores) == ["before", "after"]
+    assert generation.calls == [(), (), (7,), (7,)]
+
+
 @pytest.mark.parametrize("given", [None, Selection({SITE: (7, 8)})])
 def test_an_evaluation_leaves_masks_and_ledger_as_they_were(unlearner, topic, generation, given):
     unlearner.mask(TOPIC, topic)

@@ -15,14 +15,23 @@ def test_a_planted_share_of_the_words_is_found_with_its_exact_interval():
     predictions = ["Le professeur de chant parle."] * 12 + ["Il parle de musique."] * 9 + ["Il parle."] * 19
     result = recall(["professeur", "musique"], predictions, references)
     interval = binomtest(21, 60).proportion_ci(method="exact")
-    assert result == {"recall": 21 / 60, "hits": 21, "total": 60, "low": interval.low, "high": interval.high}
+    assert result == {
+        "recall": 21 / 60,
+        "hits": 21,
+        "total": 60,
+        "low": interval.low,
+        "high": interval.high,
+        "mentions": 21 / 40,
+    }
 
 
 def test_a_word_counts_once_per_sentence_and_must_come_out_in_the_same_sentence():
     result = recall(["chat"], ["le chat", "rien"], ["un chat, un autre chat", "le chat dort"])
     assert (result["hits"], result["total"]) == (1, 2)
+    assert result["mentions"] == 0.5
     swapped = recall(["chat"], ["rien", "le chat"], ["le chat", "rien"])
     assert (swapped["hits"], swapped["total"]) == (0, 1)
+    assert swapped["mentions"] == 0.5  # which is why it is looked at, too
 
 
 def test_a_word_in_the_prediction_alone_is_no_case():

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from transformers import Seq2SeqTrainingArguments
 
@@ -22,3 +23,9 @@ def test_embeddings_have_their_own_rate_and_every_parameter_is_trained_once(tmp_
     optimizer.step()
     assert (model.shared.weight - before).abs().max() > 0.4  # a first step of Adam is as long as its rate
     assert torch.isfinite(model(**batch()).loss)
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused"])
+def test_it_is_fused_where_the_arguments_say_so(tmp_path, optim):
+    args = Seq2SeqTrainingArguments(str(tmp_path), optim=optim, use_cpu=True)
+    assert adamw(codebook_t5(), args, 0.5).defaults["fused"] == (optim == "adamw_torch_fused")

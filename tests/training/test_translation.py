@@ -1,7 +1,15 @@
 import pytest
 from datasets import Dataset
 
-from excise.training.translation import DataArguments, load_splits
+from excise.training.translation import (
+    CodebookArguments,
+    DataArguments,
+    ModelArguments,
+    load_model,
+    load_splits,
+    tokenize_pairs,
+)
+from tests.tiny import base_t5
 
 ROWS = 40
 
@@ -51,3 +59,21 @@ def test_an_excluded_row_is_not_kept(split):
     train, _ = split(excluded=[3], kept=[3, 4], max_train_samples=2, validation=True)
     assert 3 not in train
     assert 4 in train
+
+
+def test_pairs_have_the_length_of_their_longer_side(tokenizer):
+    pairs = [{"en": "le chat", "fr": "chat"}, {"en": "chat", "fr": "le chat dort ici"}]
+    rows = tokenize_pairs(Dataset.from_dict({"translation": pairs}), tokenizer, DataArguments())
+    assert rows["length"] == [len(rows[0]["input_ids"]), len(rows[1]["labels"])]
+
+
+def test_settings_of_the_codebook_reach_its_config(tmp_path, tokenizer):
+    base_t5().save_pretrained(tmp_path)
+    settings = {"num_codes": 60, "top_s": 3, "code_dim": 12, "l1_weight": 0.5, "reconstruction_weight": 2.0}
+    arguments = CodebookArguments(codebook=True, detach_target=True, bottleneck_layers=[0], **settings)
+    model, new = load_model(ModelArguments(str(tmp_path)), arguments, tokenizer, resuming=False)
+    found = model.config.bottleneck.to_dict()
+    assert new
+    assert {name: found[name] for name in settings} == settings
+    assert (found["detach_target"], found["standardize"]) == (True, True)
+    assert model.config.bottleneck_layers == [0]

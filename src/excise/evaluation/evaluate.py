@@ -31,6 +31,7 @@ def evaluate(
     max_new_tokens: int = 128,
     batch_size: int = 64,
     seed: int = 0,
+    random_codes: bool = True,
     retain: Mapping[str, CodeUsage] | None = None,
     reuse: Evaluation | None = None,
     progress: bool = True,
@@ -53,6 +54,7 @@ def evaluate(
         max_new_tokens: length at which an output is cut off.
         batch_size: sentences a batch.
         seed: of the random codes.
+        random_codes: also evaluate with as many random live codes masked instead, a control that takes as long again.
         retain: counts over the retain set (`Profile.retain`), on which random codes are matched; made if not given.
         reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, and of the
             reference model, are taken over; a sweep would make them anew at each step otherwise.
@@ -94,7 +96,7 @@ def evaluate(
             generated[BEFORE] = outputs(unlearner.model, BEFORE)
         with unlearner.trial(selection):
             generated[AFTER] = outputs(unlearner.model, AFTER)
-        if not deleted and len(selection):
+        if random_codes and not deleted and len(selection):
             with unlearner.trial(_random_codes(unlearner, topic, selection, seed, retain, progress)):
                 generated[RANDOM] = outputs(unlearner.model, RANDOM)
     if reference_model is not None and REFERENCE not in generated:

@@ -26,6 +26,7 @@ KNOWN = {
     "chrf": Measure("chrF", 1),
     "rest_bleu": Measure("rest BLEU", 1),
     "recall": Measure("topic recall", 3),
+    "mentions": Measure("mentions", 3),
     "meteor": Measure("METEOR", 3),
     "bert_score_precision": Measure("BERTScore P", 3),
     "bert_score_recall": Measure("BERTScore R", 3),

@@ -17,7 +17,8 @@ class TopicRecall(TextMetric):
     it is listed, and then as a word of its own.
 
     `compute` gives `recall` (`hits / total`), `hits`, `total`, and the bounds `low` and `high` of the exact
-    (Clopper-Pearson) interval, which takes the cases as independent.
+    (Clopper-Pearson) interval, which takes the cases as independent. `mentions` is stricter: the share of predictions
+    that hold any of the words, be it the reference's or not.
 
     Args:
         words: the topic's words in the language of the references, for example *professeur* and *professeurs*.
@@ -43,10 +44,12 @@ class TopicRecall(TextMetric):
         self.confidence = confidence
 
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
-        hits = total = 0
+        hits = total = mentions = 0
         for prediction, group in zip(predictions, references, strict=True):
             wanted = set().union(*(spans(reference, self.topic) for reference in group))
-            hits += len(wanted & spans(prediction, self.topic).keys())
+            said = spans(prediction, self.topic).keys()
+            hits += len(wanted & said)
+            mentions += bool(said)
             total += len(wanted)
         if total == 0:
             raise ValueError(
@@ -54,4 +57,5 @@ class TopicRecall(TextMetric):
                 "recall is undefined. Give the words in the language and the forms of the references."
             )
         low, high = clopper_pearson(hits, total, self.confidence)
-        return {"recall": hits / total, "hits": hits, "total": total, "low": low, "high": high}
+        scores = {"recall": hits / total, "hits": hits, "total": total, "low": low, "high": high}
+        return scores | {"mentions": mentions / len(predictions)}

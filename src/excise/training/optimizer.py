@@ -2,6 +2,7 @@
 
 import torch
 from transformers import PreTrainedModel, TrainingArguments
+from transformers.training_args import OptimizerNames
 
 
 def adamw(model: PreTrainedModel, args: TrainingArguments, embedding_learning_rate: float) -> torch.optim.AdamW:
@@ -13,7 +14,8 @@ def adamw(model: PreTrainedModel, args: TrainingArguments, embedding_learning_ra
 
     Args:
         model: the model to train.
-        args: its learning rate, betas, epsilon and weight decay are used, the latter for matrices only.
+        args: its learning rate, betas, epsilon and weight decay are used, the latter for matrices only, and whether
+            `optim` is the fused AdamW.
         embedding_learning_rate: peak rate of the input embeddings, and of the head where it is tied to them.
     """
     embeddings = model.get_input_embeddings().weight
@@ -23,6 +25,5 @@ def adamw(model: PreTrainedModel, args: TrainingArguments, embedding_learning_ra
         {"params": [p for p in others if p.dim() > 1], "weight_decay": args.weight_decay},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        groups, lr=args.learning_rate, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon
-    )
+    betas, fused = (args.adam_beta1, args.adam_beta2), args.optim == OptimizerNames.ADAMW_TORCH_FUSED
+    return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=fused)

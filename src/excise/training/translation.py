@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -62,6 +62,12 @@ class CodebookArguments:
     codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain T5."})
     num_codes: int = field(default=25_000, metadata={"help": "Number of codes."})
     top_s: int = field(default=8, metadata={"help": "Codes summed for each token, S."})
+    code_dim: int | None = field(default=None, metadata={"help": "Width of the codes, if not the model's own."})
+    l1_weight: float = field(default=1e-6, metadata={"help": "Weight of the L1 norm of the selected codes."})
+    reconstruction_weight: float = field(default=1.0, metadata={"help": "Weight of the reconstruction loss."})
+    detach_target: bool = field(
+        default=False, metadata={"help": "The reconstruction loss does not pull activations to the codes."}
+    )
     bottleneck_layers: list[int] = field(default_factory=lambda: [2], metadata={"help": "Encoder blocks, from 0."})
     standardize: bool = field(default=True, metadata={"help": "Loss in units of variance; off: the paper's raw one."})
     init_tokens: int = field(default=131_072, metadata={"help": "Tokens that the codes are initialised on."})
@@ -231,15 +237,16 @@ def load_model(
     """The model to train, and whether its codes are still to be initialised."""
     if (args.model_name_or_path is None) == (args.config_name is None):
         raise ValueError("Give either --model_name_or_path or --config_name.")
-    bottleneck = CodebookSAEConfig(num_codes=codebook.num_codes, top_s=codebook.top_s, standardize=codebook.standardize)
+    settings = {name: value for name, value in asdict(codebook).items() if hasattr(CodebookSAEConfig, name)}
+    bottleneck = CodebookSAEConfig(**settings)
     if args.config_name:
         config = AutoConfig.from_pretrained(args.config_name)
         if args.config_overrides:
             config.update_from_string(args.config_overrides)
         config.vocab_size = len(tokenizer)
         if codebook.codebook:
-            settings = config.to_dict() | {"model_type": "codebook_t5", "architectures": None}
-            config = CodebookT5Config(**settings, bottleneck=bottleneck, bottleneck_layers=codebook.bottleneck_layers)
+            base = config.to_dict() | {"model_type": "codebook_t5", "architectures": None}
+            config = CodebookT5Config(**base, bottleneck=bottleneck, bottleneck_layers=codebook.bottleneck_layers)
         return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
     config = AutoConfig.from_pretrained(args.model_name_or_path)
     if codebook.codebook and not isinstance(config, CodebookT5Config):
@@ -251,12 +258,18 @@ def load_model(
 
 
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: DataArguments) -> Dataset:
-    """Rows of `translation` as `input_ids`, `attention_mask` and `labels`."""
+    """Rows of `translation` as `input_ids`, `attention_mask` and `labels`, and the longer side's `length`.
+
+    Batches that are grouped by it (`--train_sampling_strategy group_by_length`) have a fifth less padding than by the
+    source's alone.
+    """
 
     def rows(batch):
         sources = [args.source_prefix + pair[args.source] for pair in batch["translation"]]
         targets = [pair[args.target] for pair in batch["translation"]]
-        return tokenizer(sources, text_target=targets, max_length=args.max_length, truncation=True)
+        encoded = tokenizer(sources, text_target=targets, max_length=args.max_length, truncation=True)
+        sides = zip(encoded["input_ids"], encoded["labels"], strict=True)
+        return {**encoded, "length": [max(len(source), len(target)) for source, target in sides]}
 
     return dataset.map(rows, batched=True, remove_columns=dataset.column_names, desc="tokenising")
 

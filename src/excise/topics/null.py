@@ -1,0 +1,38 @@
+"""A topic that is none, to see what a test finds where there is nothing to find."""
+
+import random
+import re
+from dataclasses import replace
+
+from datasets import Dataset
+
+from .sets import TopicSets
+
+
+def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:
+    """The null control of a topic: one half of its retain set as target, the other as control.
+
+    Each text's span is a word of it, drawn at random. Whatever code a rule finds enriched is found by chance.
+
+    Args:
+        topic: sets with at least two retain rows.
+        seed: of the halves and the words.
+
+    Raises:
+        ValueError: if there are fewer than two retain rows.
+    """
+    half = len(topic.retain) // 2
+    if not half:
+        raise ValueError(f"The retain set has {len(topic.retain)} rows; two halves need at least two.")
+    rng = random.Random(seed)
+    rows = rng.sample(range(len(topic.retain)), 2 * half)
+    target, control = (_with_a_word(topic.retain.select(part), rng) for part in (rows[:half], rows[half:]))
+    return replace(topic, words=("nothing",), inflections=("nothing",), target=target, control=control, counts={})
+
+
+def _with_a_word(rows: Dataset, rng: random.Random) -> Dataset:
+    spans = []
+    for text in rows["text"]:
+        words = [list(match.span()) for match in re.finditer(r"\w+", text)]
+        spans.append([rng.choice(words)] if words else [])
+    return rows.remove_columns("spans").add_column("spans", spans)
