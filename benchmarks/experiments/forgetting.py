@@ -3,7 +3,7 @@
 The rule is one or more passes. Each profiles every topic under the masks of the passes before it and adds codes, so
 two equal passes are iterated selection, and passes at the topic's own positions and at all positions are a union.
 
-    python benchmarks/forgetting.py MODEL --base BASE --topics TOPICS/*/ --results docs/experiments.jsonl \
+    python benchmarks/experiments/forgetting.py MODEL --base BASE --topics TOPICS/*/ --results docs/experiments.jsonl \
         --pass positions=topic,top_s=24 --pass positions=all,top_s=24,max_retain_ratio=0.1
 
 TOPICS are folders that `excise topic` wrote. A line that is there already (same name, model and passes) is not made
@@ -67,8 +67,8 @@ def main():
         "mean": {name: round(fmean(topic[name] for topic in topics.values()), 4) for name in names},
         "topics": topics,
         "seconds": round(time.time() - started),
-        "commit": subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip(),
-        "command": " ".join(["python benchmarks/forgetting.py", *map(public, sys.argv[1:])]),
+        "commit": subprocess.check_output(["git", "describe", "--always"], text=True).strip(),
+        "command": " ".join(["python benchmarks/experiments/forgetting.py", *map(public, sys.argv[1:])]),
     }
     with results.open("a") as file:
         file.write(json.dumps(line) + "\n")
