@@ -5,6 +5,7 @@ import torch
 
 from excise import Unlearner
 from excise.budget import mean_loss, select_within_budget
+from excise.presets import Search
 
 BUDGET = 0.02
 
@@ -35,25 +36,25 @@ def test_the_loss_is_the_mean_over_label_tokens_whatever_the_batch_size(unlearne
 
 
 def test_the_selection_keeps_to_its_budget_and_says_what_it_measured(unlearner, topic):
-    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
-    everything = enrichment.select(q=0.05)
-    selection = select_within_budget(unlearner, enrichment, topic, max_loss_rise=BUDGET, progress=False)
+    counts = unlearner.count(topic, Search(multiple=1), progress=False)
+    everything = counts.select()
+    selection = select_within_budget(unlearner, counts, topic, max_loss_rise=BUDGET, progress=False)
     measured = rise(unlearner, topic, selection)
     assert selection.thresholds["loss_rise"] == pytest.approx(measured, abs=1e-6)
     assert measured <= BUDGET
     if len(selection) < len(everything):
-        assert rise(unlearner, topic, enrichment.select(q=0.05, count=len(selection) + 1)) > BUDGET
+        assert rise(unlearner, topic, counts.select(count=len(selection) + 1)) > BUDGET
 
 
 def test_without_a_limit_everything_that_is_significant_is_taken(unlearner, topic):
-    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
-    selection = select_within_budget(unlearner, enrichment, topic, max_loss_rise=math.inf, progress=False)
-    assert selection.codes == enrichment.select(q=0.05).codes
+    counts = unlearner.count(topic, Search(multiple=1), progress=False)
+    selection = select_within_budget(unlearner, counts, topic, max_loss_rise=math.inf, progress=False)
+    assert selection.codes == counts.select().codes
     assert not unlearner.ledger.requests
 
 
 @pytest.mark.parametrize("budget", [-0.1, float("nan")])
 def test_a_budget_below_nothing_is_refused(unlearner, topic, budget):
-    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
+    counts = unlearner.count(topic, Search(multiple=1), progress=False)
     with pytest.raises(ValueError, match="expected 0 or more"):
-        select_within_budget(unlearner, enrichment, topic, max_loss_rise=budget)
+        select_within_budget(unlearner, counts, topic, max_loss_rise=budget)

@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
         "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],
+        "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
         "topics": ["TopicSets", "topic_sets"],
         "tracing": ["trace"],

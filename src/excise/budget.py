@@ -7,8 +7,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.batches import padded_batches, to_device
-from excise.enrichment import Enrichment
 from excise.modes import eval_mode
+from excise.presets import TopicCounts
 from excise.selection import Selection
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
@@ -16,28 +16,26 @@ from excise.unlearner import Unlearner
 
 def select_within_budget(
     unlearner: Unlearner,
-    enrichment: Enrichment,
+    counts: TopicCounts,
     topic: TopicSets,
     *,
+    top_s: int | None = None,
     max_loss_rise: float = 0.01,
-    q: float = 0.05,
-    effect: float = 0.0,
     batch_size: int = 64,
     progress: bool = True,
 ) -> Selection:
-    """The longest list of enriched codes that costs the retain set no more than a budget.
+    """The longest list of a topic's codes that costs the retain set no more than a budget.
 
-    Codes that pass `q` and `effect` are taken in order of their p-values. The number taken is found by bisection: each
+    The codes that the searches find are taken in order of their p-values. The number taken is found by bisection: each
     trial masks that many and measures by how much the cross-entropy on `topic.retain` rises. The sets for evaluating
     are not looked at.
 
     Args:
         unlearner: the model; it is left as it was.
-        enrichment: the codes to choose from.
+        counts: the codes to choose from, from `Unlearner.count`.
         topic: sets with references.
+        top_s: S' of all searches; each one's own if not given.
         max_loss_rise: the budget, relative: 0.01 allows a loss on the retain set that is 1 % higher.
-        q: as in `Enrichment.select`.
-        effect: as in `Enrichment.select`.
         batch_size: sentences a batch.
         progress: show progress bars.
 
@@ -63,7 +61,7 @@ def select_within_budget(
         )
 
     def first(count: int) -> Selection:
-        return enrichment.select(q=q, effect=effect, count=count) if count else Selection({})
+        return counts.select(top_s, count) if count else Selection({})
 
     base = loss()
 
@@ -71,7 +69,7 @@ def select_within_budget(
         with unlearner.trial(first(count)):
             return loss() / base - 1
 
-    within, beyond = 0, len(enrichment.select(q=q, effect=effect)) + 1
+    within, beyond = 0, len(counts.select(top_s)) + 1
     # Codes that leave too few live ones are too many, too.
     most = min(int(bottleneck.live.sum()) - bottleneck.config.top_s for bottleneck in unlearner.sites.values())
     beyond = min(beyond, most + 1)

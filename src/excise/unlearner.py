@@ -1,9 +1,10 @@
-"""Forget a topic: profile, select, mask or delete, undo, evaluate, save."""
+"""Forget a topic: find its codes, mask or delete them, undo, save."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -14,20 +15,18 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from excise.bottlenecks import CodebookSAE
-from excise.enrichment import Enrichment, Method, Positions
 from excise.files import new_folder
+from excise.finder import CodeFinder
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
-from excise.models.site import bottleneck_copies, bottlenecks
-from excise.profile import Profile
-from excise.profiling import MAX_TOP_S, profile, profile_pairs
+from excise.models.site import bottleneck_copies
+from excise.presets import Search
 from excise.readback import check_written
 from excise.selection import Selection
 from excise.topics import TopicSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
 
 
-class Unlearner:
+class Unlearner(CodeFinder):
     """Makes a model with bottlenecks forget, and keeps the ledger of it in the model's config.
 
     A *mask* stops codes from being selected and can be undone; a *deletion* also erases them and cannot. Whatever
@@ -42,15 +41,13 @@ class Unlearner:
 
     Example:
         unlearner = Unlearner(model, tokenizer)
-        enrichment = unlearner.enrich(topic)
-        request = unlearner.mask(enrichment.select(q=0.05), topic)
+        request = unlearner.forget(topic)
         unlearner.undo(request)
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
         self.whole = model
-        self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.tokenizer = tokenizer
+        super().__init__(model.get_base_model() if hasattr(model, "get_base_model") else model, tokenizer)
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
@@ -84,64 +81,13 @@ class Unlearner:
         return unlearner
 
     @property
-    def sites(self) -> dict[str, CodebookSAE]:
-        """The bottlenecks in use, by site."""
-        return bottlenecks(self.model)
-
-    @property
     def ledger(self) -> Ledger:
         """All requests so far."""
         return Ledger.from_dict(self.model.config.unlearning)
 
-    def profile(
-        self,
-        topic: TopicSets,
-        *,
-        positions: Positions = "topic",
-        retain: bool = False,
-        max_top_s: int = MAX_TOP_S,
-        batch_size: int = 32,
-        progress: bool = True,
-    ) -> Profile:
-        """Counts the codes of a topic's target and control, for every S' up to `max_top_s` at once.
-
-        Args:
-            topic: sets as `topic_sets` makes them; `heldout` and `heldout_retain` are not looked at.
-            positions: count targets and controls at the topic word's own tokens or at all tokens.
-            retain: count the retain set too, at all tokens, which takes several times as long. Needed to select by
-                `max_retain_ratio`.
-            max_top_s: the largest S'.
-            batch_size: pairs a batch; it changes nothing but time and memory.
-            progress: show progress bars.
-        """
-        options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        pairs = profile_pairs(self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options)
-        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
-        return Profile(topic.name, pairs, counted, positions, topic.digest())
-
-    def enrich(
-        self,
-        topic: TopicSets,
-        *,
-        top_s: int | None = None,
-        method: Method = "mcnemar",
-        positions: Positions = "topic",
-        retain: bool = False,
-        progress: bool = True,
-    ) -> Enrichment:
-        """Profiles a topic and tests each code for enrichment at one S'.
-
-        Args:
-            topic: sets as `topic_sets` makes them.
-            top_s: S'; three times the model's S if not given.
-            method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`.
-            positions: as in `profile`.
-            retain: as in `profile`.
-            progress: show progress bars.
-        """
-        top_s = top_s or 3 * max(bottleneck.config.top_s for bottleneck in self.sites.values())
-        options = {"positions": positions, "retain": retain, "max_top_s": top_s, "progress": progress}
-        return self.profile(topic, **options).enrich(top_s, method)
+    def forget(self, topic: TopicSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
+        """Chooses a topic's codes and masks them; arguments as in `choose`, errors as in `mask`."""
+        return self.mask(self.choose(topic, preset, **options), topic)
 
     def mask(self, selection: Selection, topic: TopicSets | str) -> Request:
         """Stops the selected codes from being used, until the request is undone.

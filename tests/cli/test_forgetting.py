@@ -50,11 +50,11 @@ def test_unlearn_masks_the_codes_that_the_api_selects_and_leaves_the_model_alone
         "unlearn", saved / "model", saved / "topic", "--out", out, "--codes-out", codes, "--count", 2, "--q", 0.5
     )
     selection = Unlearner(make_model(), tokenizer).enrich(topic, progress=False).select(q=0.5, count=2)
-    assert Selection.from_dict(json.loads(codes.read_text())) == selection
+    assert Selection.from_dict(json.loads(codes.read_text())).codes == selection.codes
     assert (~live(out)).nonzero().flatten().tolist() == list(selection.codes[SITE])
     assert data["request"]["codes"] == {SITE: list(selection.codes[SITE])}
     assert data["request"]["data"] == topic.digest()
-    assert data["seconds"]["profile and test"] > 0
+    assert data["seconds"]["count"] > 0
     assert (saved / "model" / "config.json").read_text() == before
 
 

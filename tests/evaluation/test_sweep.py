@@ -6,6 +6,7 @@ from datasets import Dataset
 
 from excise.evaluation import Sweep, evaluate, sweep, synonyms
 from excise.evaluation.synonyms import without
+from excise.presets import Search
 
 SITE = "encoder.block.1"
 
@@ -67,11 +68,17 @@ def test_a_sweep_prints_a_line_for_the_original_and_each_step(swept):
 
 def test_nothing_selected_changes_nothing_and_has_no_random_control(unlearner, topic, generation):
     # The tiny model is random: no code passes so small a q.
-    result = sweep(unlearner, topic, top_s=[2], select={"q": 1e-12}, progress=False)
+    result = sweep(unlearner, topic, top_s=[2], preset=Search(q=1e-12), progress=False)
     assert result.evaluations[2].removed == 0
     assert result.evaluations[2].outputs["after"] == result.evaluations[2].outputs["before"]
     assert "random codes" not in result.evaluations[2].scores
     assert " 1.000 " in str(result).splitlines()[-1]
+
+
+def test_without_random_codes_a_sweep_has_none(unlearner, topic, generation, planted):
+    result = sweep(unlearner, topic, top_s=[1, 3], random_codes=False, progress=False)
+    assert all("random codes" not in evaluation.scores for evaluation in result.evaluations.values())
+    assert "(" not in str(result).splitlines()[-1]
 
 
 def test_a_masked_model_is_swept_without_its_mask_and_keeps_it(unlearner, topic, generation, planted, swept):

@@ -105,7 +105,7 @@ def test_run_times_are_measured_for_each_s_and_for_all_in_one_pass(unlearner, to
     assert list(frame.top_s) == ["2", "4", "all together"]
     assert (frame["mean"] > 0).all() and (frame["repeats"] == 2).all()
     assert frame["mean"].iloc[0] == pytest.approx(sum(result.seconds[2]) / 2)
-    assert result.settings["pairs"] == 12 and result.settings["positions"] == "topic"
+    assert result.settings["pairs"] == 12 and result.settings["searches"] == "mcnemar at topic positions"
     assert len(result.to_markdown().splitlines()) == 2 + 3 + 2
 
 

@@ -105,11 +105,11 @@ def test_dead_codes_are_revived_where_tokens_are_and_masked_or_deleted_ones_are_
     for name in ("exp_avg", "exp_avg_sq"):
         assert not state[name][6:10].any()
         assert state[name][10:].any()
-    # A revived code stands at a real token: a layer norm's output divided by S has a norm far below 100 * sqrt(dim).
-    assert (after[6:10].norm(dim=1) < 20).all()
+    live = after[10:].norm(dim=1).median()
+    assert torch.allclose(after[6:10].norm(dim=1), live.expand(4), rtol=0.05)
 
 
-def test_no_code_is_revived_late_in_training_nor_by_default_every_step(trainer):
+def test_no_code_is_revived_late_in_training_nor_by_default(trainer):
     for settings in ({"revive_every": 2, "revive_until": 0.5}, {"revive_every": None}, {}):
         model, module = dead_codebook()
         trainer(model, [BottleneckCallback(**settings)], max_steps=3, learning_rate=1e-6).train()
@@ -127,8 +127,8 @@ def test_reviving_clears_the_optimizers_memory_of_those_rows_only():
     state = optimizer.state[module.codebook]
     for name in ("exp_avg", "exp_avg_sq"):
         assert (state[name] == 0).all(1).nonzero().flatten().tolist() == [4, 6]
-    rows = module.codebook.detach()[[4, 6]] * module.config.top_s
-    assert all((row - features).abs().amax(1).min() < 1e-5 for row in rows)
+    rows = module.codebook.detach()[[4, 6]]
+    assert all(torch.cosine_similarity(row, features).max() > 1 - 1e-5 for row in rows)
 
 
 def test_after_an_interruption_training_again_observes_once(trainer):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from excise.cli.loading import load_model, load_unlearner
-from excise.cli.options import METHODS, add_model, add_selection, add_topic, load_topic
+from excise.cli.options import add_model, add_search, add_topic, load_topic, preset
 from excise.cli.report import Report
 from excise.cli.targets import check_file
 
@@ -48,15 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--codes", metavar="FILE.json", help="try these codes, written by `excise unlearn --codes-out`")
     parser.add_argument("--beams", type=int, default=1, metavar="N", help="beams of the search (default: 1, greedy)")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest output (default: 128)")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences a batch (default: 64)")
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="changed sentences shown (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the random codes (default: 0)")
     sweep = parser.add_argument_group("a sweep over S'")
     sweep.add_argument("--sweep", type=numbers, metavar="LIST", help="S' to try, joined by commas, as 8,24,40")
     sweep.add_argument("--plot", metavar="FILE", help="draw the sweep into a PNG or SVG file")
-    sweep.add_argument("--method", choices=METHODS, default="mcnemar", help="test of enrichment (default: mcnemar)")
-    sweep.add_argument("--positions", choices=("topic", "all"), default="topic", help="tokens counted (default: topic)")
-    add_selection(parser)
+    add_search(parser, "how a sweep finds codes")
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -133,16 +130,7 @@ def _evaluate(args, unlearner, topic, options) -> Report:
 def _sweep(args, unlearner, topic, options) -> Report:
     from excise.evaluation import sweep
 
-    thresholds = ("q", "effect", "count", "max_retain_ratio")
-    result = sweep(
-        unlearner,
-        topic,
-        top_s=args.sweep,
-        select={name: getattr(args, name) for name in thresholds},
-        method=args.method,
-        positions=args.positions,
-        **options,
-    )
+    result = sweep(unlearner, topic, top_s=args.sweep, preset=preset(args), **options)
     result.save(args.out)
     if args.plot:
         result.plot(args.plot)

@@ -10,26 +10,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import (
-    add_model,
-    add_out_folder,
-    add_profiling,
-    add_selection,
-    load_topic,
-    profiled,
-    selected,
-    top_s,
-)
+from excise.cli.options import add_model, add_out_folder, add_search, load_topic, preset
 from excise.cli.report import Report
 from excise.cli.targets import check_file
 from excise.files import check_free
 
 if TYPE_CHECKING:
-    from excise.enrichment import Enrichment
     from excise.ledger import Request
-    from excise.selection import Selection
-    from excise.topics import TopicSets
-    from excise.unlearner import Unlearner
 
 
 def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser], None]) -> None:
@@ -38,14 +25,16 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
     add_topic(parser)
     add_out_folder(parser, "the model")
     parser.add_argument("--codes-out", metavar="FILE.json", help="write the selected codes and thresholds to a file")
-    add_selection(parser)
+    add_search(parser)
+    parser.add_argument(
+        "--top-s", type=int, metavar="N", help="codes counted for each token, S' (default: the preset's)"
+    )
     parser.add_argument(
         "--max-loss-rise",
         type=float,
         metavar="SHARE",
         help="as many codes as the retain set's loss allows: 0.01 lets it rise by 1 %%; needs references",
     )
-    add_profiling(parser)
 
 
 def forget(args: Namespace, kind: str) -> Report:
@@ -55,23 +44,29 @@ def forget(args: Namespace, kind: str) -> Report:
         args: of `add_forgetting`.
         kind: `"mask"` or `"delete"`.
     """
+    from excise.budget import select_within_budget
     from excise.files import new_file
 
-    if args.max_loss_rise is not None and (args.count is not None or args.max_retain_ratio is not None):
-        args.parser.error("--max-loss-rise decides how many codes: leave out --count and --max-retain-ratio")
+    if args.max_loss_rise is not None and args.count is not None:
+        args.parser.error("--max-loss-rise decides how many codes: leave out --count")
     check_free(args.out)
     check_file(args.codes_out)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     seconds = {}
     start = time.perf_counter()
-    at = top_s(args, unlearner)
-    enrichment = profiled(args, unlearner, topic, at).enrich(at, args.method)
-    seconds["profile and test"] = time.perf_counter() - start
+    options = {"batch_size": args.batch_size, "progress": not args.quiet}
+    counts = unlearner.count(topic, preset(args), max_top_s=args.top_s, **options)
+    seconds["count"] = time.perf_counter() - start
 
     start = time.perf_counter()
-    selection = _selected(args, unlearner, enrichment, topic)
+    if args.max_loss_rise is None:
+        selection = counts.select(args.top_s)
+    else:
+        selection = select_within_budget(
+            unlearner, counts, topic, top_s=args.top_s, max_loss_rise=args.max_loss_rise, **options
+        )
     request = (unlearner.mask if kind == "mask" else unlearner.delete)(selection, topic)
-    seconds[f"select and {kind}"] = time.perf_counter() - start
+    seconds[f"test and {kind}"] = time.perf_counter() - start
 
     start = time.perf_counter()
     unlearner.save_pretrained(args.out)
@@ -83,23 +78,6 @@ def forget(args: Namespace, kind: str) -> Report:
     return Report(
         f"{selection!r}\n{request_line(request)}\nTook: {took}\nSaved to {args.out}",
         {"request": request_data(request), "seconds": seconds, "out": args.out, "codes_out": args.codes_out},
-    )
-
-
-def _selected(args: Namespace, unlearner: Unlearner, enrichment: Enrichment, topic: TopicSets) -> Selection:
-    if args.max_loss_rise is None:
-        return selected(args, enrichment)
-    from excise.budget import select_within_budget
-
-    return select_within_budget(
-        unlearner,
-        enrichment,
-        topic,
-        max_loss_rise=args.max_loss_rise,
-        q=args.q,
-        effect=args.effect,
-        batch_size=args.batch_size,
-        progress=not args.quiet,
     )
 
 

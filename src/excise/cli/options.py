@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from excise.enrichment import Enrichment
-    from excise.profile import Profile
-    from excise.selection import Selection
+    from excise.presets import Search
     from excise.topics import TopicSets
-    from excise.unlearner import Unlearner
 
 METHODS = ("mcnemar", "fisher", "chi2", "paper")
 
@@ -30,27 +28,18 @@ def add_out_folder(parser: ArgumentParser, what: str) -> None:
     parser.add_argument("--out", metavar="FOLDER", required=True, help=f"new or empty folder for {what}")
 
 
-def add_profiling(parser: ArgumentParser) -> None:
-    """What `profiled` and `top_s` read."""
-    group = parser.add_argument_group("how codes are counted and tested")
-    group.add_argument("--top-s", type=int, metavar="N", help="codes counted for each token, S' (default: 3 x S)")
-    group.add_argument("--method", choices=METHODS, default="mcnemar", help="test of enrichment (default: mcnemar)")
-    group.add_argument(
-        "--positions",
-        choices=("topic", "all"),
-        default="topic",
-        help="count at the topic word's own tokens or at all tokens (default: topic)",
+def add_search(parser: ArgumentParser, title: str = "how codes are found") -> None:
+    """What `preset` reads, and --batch-size."""
+    group = parser.add_argument_group(
+        title, "A preset, and what is to be otherwise in each of its searches (excise.presets lists them)."
     )
-    group.add_argument("--batch-size", type=int, default=32, metavar="N", help="sentences a batch (default: 32)")
-
-
-def add_selection(parser: ArgumentParser) -> None:
-    """What `selected` reads."""
-    group = parser.add_argument_group("which codes are selected")
-    group.add_argument("--q", type=float, default=0.05, metavar="RATE", help="false discovery rate (default: 0.05)")
+    group.add_argument("--preset", choices=("default", "paper"), default="default", help="(default: default)")
+    group.add_argument("--method", choices=METHODS, help="test of enrichment")
     group.add_argument(
-        "--effect", type=float, default=0.0, metavar="SHARE", help="least difference in frequency (default: 0)"
+        "--positions", choices=("topic", "all"), help="count at the topic word's own tokens or at all tokens"
     )
+    group.add_argument("--q", type=float, metavar="RATE", help="false discovery rate")
+    group.add_argument("--effect", type=float, metavar="SHARE", help="least difference in frequency")
     group.add_argument("--count", type=int, metavar="N", help="at most so many codes, the surest first")
     group.add_argument(
         "--max-retain-ratio",
@@ -58,6 +47,16 @@ def add_selection(parser: ArgumentParser) -> None:
         metavar="RATIO",
         help="highest frequency in the retain set, as a multiple of that in the target",
     )
+    group.add_argument("--batch-size", type=int, default=32, metavar="N", help="sentences a batch (default: 32)")
+
+
+def preset(args: Namespace) -> str | tuple[Search, ...]:
+    """The preset that was asked for, or its searches with what was given besides."""
+    from excise.presets import searches_of
+
+    names = ("method", "positions", "q", "effect", "count", "max_retain_ratio")
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return tuple(replace(search, **given) for search in searches_of(args.preset)) if given else args.preset
 
 
 def load_topic(folder: str) -> TopicSets:
@@ -65,25 +64,3 @@ def load_topic(folder: str) -> TopicSets:
     from excise.topics import TopicSets
 
     return TopicSets.load(folder)
-
-
-def top_s(args: Namespace, unlearner: Unlearner) -> int:
-    """S': as asked for, or three times the model's S."""
-    return args.top_s or 3 * max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
-
-
-def profiled(args: Namespace, unlearner: Unlearner, topic: TopicSets, max_top_s: int) -> Profile:
-    """The counts of a topic, for S' up to `max_top_s`."""
-    return unlearner.profile(
-        topic,
-        positions=args.positions,
-        retain=getattr(args, "max_retain_ratio", 0) is not None,  # `profile` keeps its counts: it has them all
-        max_top_s=max_top_s,
-        batch_size=args.batch_size,
-        progress=not args.quiet,
-    )
-
-
-def selected(args: Namespace, enrichment: Enrichment) -> Selection:
-    """The codes that pass the thresholds."""
-    return enrichment.select(q=args.q, effect=args.effect, count=args.count, max_retain_ratio=args.max_retain_ratio)

@@ -6,8 +6,7 @@ The counts are for every S' up to --max-top-s at once; the table is for one of t
 from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_model, add_out_folder, add_profiling, add_topic, load_topic, profiled
-from excise.cli.options import top_s as asked_top_s
+from excise.cli.options import METHODS, add_model, add_out_folder, add_topic, load_topic
 from excise.cli.report import Report
 from excise.cli.targets import check_file
 from excise.files import check_free
@@ -28,7 +27,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max-top-s", type=int, metavar="N", help="largest S' counted (default: 104, or all live codes if fewer)"
     )
-    add_profiling(parser)
+    parser.add_argument("--top-s", type=int, metavar="N", help="S' of the table (default: 3 x S)")
+    parser.add_argument("--method", choices=METHODS, default="mcnemar", help="test of enrichment (default: mcnemar)")
+    parser.add_argument(
+        "--positions",
+        choices=("topic", "all"),
+        default="topic",
+        help="count at the topic word's own tokens or at all tokens (default: topic)",
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="sentences a batch (default: 32)")
 
 
 def run(args: Namespace) -> Report:
@@ -38,9 +45,16 @@ def run(args: Namespace) -> Report:
     check_free(args.out)
     check_file(args.table)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
-    top_s = asked_top_s(args, unlearner)
+    top_s = args.top_s or 3 * max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
     fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())
-    counts = profiled(args, unlearner, topic, args.max_top_s or max(top_s, min(MAX_TOP_S, fewest)))
+    counts = unlearner.profile(
+        topic,
+        positions=args.positions,
+        retain=True,  # what is kept is kept whole
+        max_top_s=args.max_top_s or max(top_s, min(MAX_TOP_S, fewest)),
+        batch_size=args.batch_size,
+        progress=not args.quiet,
+    )
     enrichment = counts.enrich(top_s, args.method)
     counts.save(args.out)
     if args.table:

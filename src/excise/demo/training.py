@@ -141,7 +141,7 @@ def fit(
         train_dataset=rows,
         processing_class=tokenizer,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
-        callbacks=[BottleneckCallback(revive_every=50)] if has_codes else None,
+        callbacks=[BottleneckCallback()] if has_codes else None,
         optimizers=(adamw(model, args, recipe.learning_rate * recipe.embedding_boost), None),
     )
     if not progress:

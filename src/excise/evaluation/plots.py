@@ -120,7 +120,8 @@ def _legend(looks: Mapping[str, int]) -> list:
 def _caption(sweep: "Sweep") -> str:
     thresholds = next(iter(sweep.selections.values())).thresholds
     settings = next(iter(sweep.evaluations.values())).settings
-    chosen = "{method}, {positions} positions, q ≤ {q}".format_map(thresholds)
+    searches = thresholds.get("searches", [thresholds])
+    chosen = " and ".join("{method}, {positions} positions, q ≤ {q}".format_map(search) for search in searches)
     return (
         f"Codes of {sweep.topic!r} chosen by {chosen}. Random codes: as many, of like frequency, one draw "
         f"(seed {settings['seed']}). Beams: {settings['num_beams']}."

@@ -2,16 +2,16 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from excise.enrichment import Method, Positions
 from excise.evaluation.markdown import markdown
 from excise.evaluation.sweep import TOP_S
+from excise.presets import Search, searches_of
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 
@@ -68,9 +68,7 @@ def runtimes(
     *,
     top_s: Iterable[int] = TOP_S,
     repeats: int = 3,
-    select: Mapping[str, Any] | None = None,
-    method: Method = "mcnemar",
-    positions: Positions = "topic",
+    preset: str | Search | Sequence[Search] = "default",
     batch_size: int = 64,
 ) -> Runtimes:
     """Measures how long it takes to find a topic's codes, for each S' alone and for all in one pass (table 3).
@@ -80,9 +78,7 @@ def runtimes(
         topic: sets as `topic_sets` makes them; target and control are counted.
         top_s: numbers S' of codes counted for each token.
         repeats: how often each is measured; an unmeasured run comes first.
-        select: arguments of `Enrichment.select`.
-        method: test, as in `Unlearner.enrich`.
-        positions: tokens counted, as in `Unlearner.profile`.
+        preset: how codes are found, as in `Unlearner.count`.
         batch_size: pairs a batch.
 
     Raises:
@@ -94,18 +90,15 @@ def runtimes(
 
     def measured(wanted: list[int]) -> float:
         started = time.perf_counter()
-        profile = unlearner.profile(
-            topic, positions=positions, max_top_s=max(wanted), batch_size=batch_size, progress=False
-        )
+        counts = unlearner.count(topic, preset, max_top_s=max(wanted), batch_size=batch_size, progress=False)
         for step in wanted:
-            profile.enrich(step, method).select(**(select or {}))
+            counts.select(step)
         return time.perf_counter() - started
 
     measured(steps[:1])
     settings = {
         "pairs": len(topic.target),
-        "positions": positions,
-        "method": method,
+        "searches": "; ".join(f"{search.method} at {search.positions} positions" for search in searches_of(preset)),
         "device": str(unlearner.model.device),
         "threads": torch.get_num_threads(),
     }

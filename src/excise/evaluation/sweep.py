@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluate import Metric
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from excise.enrichment import Method, Positions
 from excise.evaluation.evaluate import evaluate
 from excise.evaluation.measures import SET_LABELS, change, drop, measures
 from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
 from excise.files import new_file
+from excise.presets import Search
+from excise.profiling import profile
 from excise.selection import Selection
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
@@ -164,19 +162,12 @@ def sweep(
     topic: TopicSets,
     *,
     top_s: Iterable[int] = TOP_S,
-    select: Mapping[str, Any] | None = None,
-    method: Method = "mcnemar",
-    positions: Positions = "topic",
+    preset: str | Search | Sequence[Search] = "default",
     tested: TopicSets | None = None,
-    words: Iterable[str] | None = None,
-    reference_model: PreTrainedModel | None = None,
-    reference_tokenizer: PreTrainedTokenizerBase | None = None,
-    metrics: Sequence[Metric] = (),
-    num_beams: int = 1,
-    max_new_tokens: int = 128,
     batch_size: int = 64,
-    seed: int = 0,
+    random_codes: bool = True,
     progress: bool = True,
+    **options: Any,
 ) -> Sweep:
     """Selects and evaluates a topic's codes at each S' (figures 3 and 4), without changing the model.
 
@@ -186,20 +177,13 @@ def sweep(
     Args:
         unlearner: the model and its ledger, which must hold no deletion.
         topic: sets as `topic_sets` makes them, with references.
-        top_s: numbers S' of codes counted for each token.
-        select: arguments of `Enrichment.select`, such as `{"q": 0.05, "effect": 0.01}`.
-        method: test, as in `Unlearner.enrich`.
-        positions: tokens counted, as in `Unlearner.profile`.
+        top_s: numbers S' of codes counted for each token, by every search of the preset.
+        preset: how codes are found, as in `Unlearner.count`.
         tested: sets to evaluate on, in place of the topic's own.
-        words: words that topic recall looks for; found on the sets that are evaluated if not given.
-        reference_model: as in `evaluate`.
-        reference_tokenizer: as in `evaluate`.
-        metrics: as in `evaluate`.
-        num_beams: as in `evaluate`.
-        max_new_tokens: as in `evaluate`.
         batch_size: sentences a batch.
-        seed: of the random codes.
+        random_codes: as in `evaluate`.
         progress: show progress bars.
+        **options: the other arguments of `evaluate`.
 
     Raises:
         ValueError: if no S' is given, one is out of range, or codes were deleted, so that there is no model before.
@@ -209,34 +193,30 @@ def sweep(
         raise ValueError("Codes of this model were deleted, so there is no model before. Sweep first, delete then.")
     started = time.perf_counter()
     with unlearner.without_masks():
-        profile = unlearner.profile(
-            topic, positions=positions, retain=True, max_top_s=max(steps), batch_size=batch_size, progress=progress
-        )
-    profile_seconds = time.perf_counter() - started
+        counts = unlearner.count(topic, preset, max_top_s=max(steps), batch_size=batch_size, progress=progress)
+        profile_seconds = time.perf_counter() - started
+        if random_codes:
+            options["retain"] = profile(
+                unlearner.model, unlearner.tokenizer, topic.retain, max_top_s=counts.model_top_s, progress=progress
+            )
 
     evaluations, selections, seconds, first = {}, {}, {}, None
     for step in steps:
         started = time.perf_counter()
-        selections[step] = profile.enrich(step, method).select(**(select or {}))
+        selections[step] = counts.select(step)
         seconds[step] = time.perf_counter() - started
         evaluations[step] = evaluate(
             unlearner,
             tested,
             selection=selections[step],
-            words=words,
-            reference_model=reference_model,
-            reference_tokenizer=reference_tokenizer,
-            metrics=metrics,
-            num_beams=num_beams,
-            max_new_tokens=max_new_tokens,
             batch_size=batch_size,
-            seed=seed,
-            retain=profile.retain,
+            random_codes=random_codes,
             reuse=first,
             progress=progress,
+            **options,
         )
         first = first or evaluations[step]
-        words = first.words
+        options["words"] = first.words
     return Sweep(topic.name, tested.name, evaluations, selections, seconds, profile_seconds)
 
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from evaluate import Metric
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from excise.enrichment import Method, Positions
 from excise.evaluation.markdown import markdown
 from excise.evaluation.measures import SET_LABELS, change, drop, measure, measures
 from excise.evaluation.result import BEFORE, REFERENCE, Evaluation
@@ -101,17 +99,8 @@ def topics_table(
     topics: Iterable[TopicSets],
     *,
     top_s: int | None = None,
-    select: Mapping[str, Any] | None = None,
-    method: Method = "mcnemar",
-    positions: Positions = "topic",
     reference_model: PreTrainedModel | Mapping[str, PreTrainedModel] | None = None,
-    reference_tokenizer: PreTrainedTokenizerBase | None = None,
-    metrics: Sequence[Metric] = (),
-    num_beams: int = 1,
-    max_new_tokens: int = 128,
-    batch_size: int = 64,
-    seed: int = 0,
-    progress: bool = True,
+    **options: Any,
 ) -> TopicsTable:
     """Removes the codes of each topic by itself and evaluates it (table 2), without changing the model.
 
@@ -119,17 +108,8 @@ def topics_table(
         unlearner: the model and its ledger, which must hold no deletion.
         topics: sets of each topic, with references.
         top_s: number S' of codes counted for each token; three times the model's S if not given.
-        select: arguments of `Enrichment.select`.
-        method: test, as in `Unlearner.enrich`.
-        positions: tokens counted, as in `Unlearner.profile`.
         reference_model: for normalised drops, one for all topics or one by the topic's name.
-        reference_tokenizer: as in `evaluate`; one for all of them.
-        metrics: as in `evaluate`.
-        num_beams: as in `evaluate`.
-        max_new_tokens: as in `evaluate`.
-        batch_size: sentences a batch.
-        seed: of the random codes.
-        progress: show progress bars.
+        **options: the other arguments of `sweep`.
 
     Raises:
         ValueError: if there is no topic, or as `sweep`.
@@ -141,22 +121,7 @@ def topics_table(
     evaluations = []
     for topic in topics:
         reference = reference_model.get(topic.name) if isinstance(reference_model, Mapping) else reference_model
-        swept = sweep(
-            unlearner,
-            topic,
-            top_s=[top_s],
-            select=select,
-            method=method,
-            positions=positions,
-            reference_model=reference,
-            reference_tokenizer=reference_tokenizer,
-            metrics=metrics,
-            num_beams=num_beams,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            seed=seed,
-            progress=progress,
-        )
+        swept = sweep(unlearner, topic, top_s=[top_s], reference_model=reference, **options)
         evaluations.append(swept.evaluations[top_s])
     return TopicsTable(tuple(evaluations), top_s)
 

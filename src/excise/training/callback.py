@@ -14,7 +14,7 @@ PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 
 
 class BottleneckCallback(TrainerCallback):
-    """Logs what the joint loss is made of and how codes are used, and revives codes that nothing selects.
+    """Logs what the joint loss is made of and how codes are used, and revives codes that nothing selects, if asked to.
 
     Each log gains `task_loss`, `reconstruction_loss` and `l1_loss` (means over steps, like the Trainer's `loss`),
     `live_code_share` (codes selected since the last log, as a share of those neither masked nor deleted) and
@@ -26,7 +26,8 @@ class BottleneckCallback(TrainerCallback):
     model's outputs, once a forward pass, and nothing in `forward` itself.
 
     Args:
-        revive_every: steps between two rounds of revival; `None` for none.
+        revive_every: steps between two rounds of revival; `None` for none, as `initialize_codes` leaves few codes dead
+            and each round costs quality that the training has to win back (docs/experiments.md).
         revive_until: share of the training after which no code is revived, so that new ones have time to settle.
         seed: of the tokens drawn.
 
@@ -34,7 +35,7 @@ class BottleneckCallback(TrainerCallback):
         Seq2SeqTrainer(model, args, train_dataset=train, callbacks=[BottleneckCallback()]).train()
     """
 
-    def __init__(self, revive_every: int | None = 500, revive_until: float = 0.8, seed: int = 0):
+    def __init__(self, revive_every: int | None = None, revive_until: float = 0.8, seed: int = 0):
         if revive_every is not None and revive_every < 1:
             raise ValueError(f"`revive_every` is {revive_every}; it must be at least 1, or None for no revival.")
         self.revive_every = revive_every

@@ -1,6 +1,7 @@
 """Codes that nothing selects are put where tokens are; what an optimizer remembers of a code is erased."""
 
 import torch
+import torch.nn.functional as F
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
@@ -17,6 +18,9 @@ def revive(
 ) -> None:
     """Puts dead codes where tokens are, and clears what the optimizer remembers of them.
 
+    A revived code points at a token and is as long as the median of the other live ones. (A token's activation divided
+    by S, as codes start, is longer than codes are once they are trained: it would outweigh them.)
+
     Args:
         bottleneck: it is changed in place.
         dead: ids of the codes, `(dead,)`.
@@ -25,7 +29,10 @@ def revive(
         generator: of the draw.
     """
     drawn = torch.randint(len(features), (len(dead),), generator=generator).to(features.device)
-    rows = features[drawn].to(bottleneck.codebook) / bottleneck.config.top_s
+    others = bottleneck.live.clone()
+    others[dead] = False
+    length = bottleneck.codebook[others].float().norm(dim=1).median() if others.any() else 1.0
+    rows = (F.normalize(features[drawn].float(), dim=1) * length).to(bottleneck.codebook)
     bottleneck.codebook[dead] = broadcast(rows)  # every process draws from its own batch: take the first one's
     if optimizer is not None:
         clear_optimizer_rows(optimizer, bottleneck.codebook, dead)

@@ -72,7 +72,7 @@ class CodebookArguments:
     standardize: bool = field(default=True, metadata={"help": "Loss in units of variance; off: the paper's raw one."})
     init_tokens: int = field(default=131_072, metadata={"help": "Tokens that the codes are initialised on."})
     init_steps: int = field(default=200, metadata={"help": "Steps that train the bottleneck alone, at first."})
-    revive_every: int = field(default=500, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
+    revive_every: int = field(default=0, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
 
 
 @dataclass

@@ -1,0 +1,184 @@
+#!/usr/bin/env python
+"""Every table and figure of CodeUnlearn that the data allows, and what the paper does not measure, in one command.
+
+It needs the models and makes everything else: topic sets, sweeps over S' by the default rule and by the paper's, the
+null control, topics forgotten one after the other, figures, and a report in Markdown.
+
+    python examples/reproduce_codeunlearn.py --models codebook-0 codebook-1 codebook-2 --plain plain --base base \
+        --train_file train.parquet --test_file test.parquet --out reproduction
+
+`base` is a model that never saw the topics, `plain` the same model trained on everything without a codebook. With the
+originals, models trained by examples/train_translation.py from t5-small:
+
+    python examples/reproduce_codeunlearn.py --models out/codebook --plain out/plain --base t5-small \
+        --dataset_name opus_books --dataset_config en-fr --prefix "translate English to French: " \
+        --topics love Julien Captain poor wish white black --out reproduction
+
+Each part is kept in `--out`, and made again only if its file is removed: a run that was cut off goes on.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from datasets import load_dataset
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging
+
+from excise import Evaluation, Sweep, TopicSets, TopicsTable, Unlearner, evaluate, examples_table, generate_texts
+from excise import runtimes, sweep, synonyms, topic_sets
+from excise.evaluation.result import AFTER, BEFORE, RANDOM
+from excise.metrics import Bleu
+from excise.topics import null_sets, topic_words
+
+TOP_S = (8, 24, 40, 56, 72, 88, 104)
+RULES = ("default", "paper")
+
+
+def main():
+    """Makes what is missing in `--out`, then the report."""
+    args = arguments().parse_args()
+    logging.disable_progress_bar()
+    args.out.mkdir(parents=True, exist_ok=True)
+    train, test = splits(args)
+    topics = {word: topic_of(args, word, train, test) for word in args.topics}
+    base = AutoModelForSeq2SeqLM.from_pretrained(args.base)
+    for i, folder in enumerate(args.models):
+        unlearner = Unlearner.from_pretrained(folder)
+        out = args.out / f"model-{i}"
+        for rule in RULES:
+            for word, topic in topics.items():
+                steps = TOP_S if i == 0 else [default_top_s(unlearner, rule)]
+                random_codes = rule == "default"
+                kept(
+                    out / rule / f"{word}.json",
+                    lambda: sweep(
+                        unlearner,
+                        topic,
+                        preset=rule,
+                        top_s=steps,
+                        words=words_of(args, topic),
+                        reference_model=base,
+                        random_codes=random_codes,
+                        seed=i,
+                        **decoding(args),
+                    ),
+                )
+        kept(out / "null.json", lambda: nulls(unlearner, topics, seed=i))
+        kept(out / "ledger.json", lambda: one_after_the_other(args, unlearner, topics))
+        kept(out / "quality.json", lambda: quality(args, unlearner.model, unlearner.tokenizer, test))
+        if i == 0:
+            first, like = args.synonym
+            other = topic_of(args, like, train, test)
+            kept(args.out / "synonym.json", lambda: synonyms(unlearner, topics[first], other, **decoding(args)))
+            kept(args.out / "runtimes.md", lambda: runtimes(unlearner, topics[first]).to_markdown())
+    plain = AutoModelForSeq2SeqLM.from_pretrained(args.plain)
+    kept(args.out / "quality.json", lambda: quality(args, plain, AutoTokenizer.from_pretrained(args.plain), test))
+    report(args)
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", required=True, help="codebook models, one a seed; the first is swept")
+    parser.add_argument("--plain", required=True, help="the same model trained without a codebook")
+    parser.add_argument("--base", required=True, help="a model that never saw the topics (the paper: zero-shot)")
+    parser.add_argument("--dataset_name", help="data set: Hub id or path; a tenth is held out if it has no test split")
+    parser.add_argument("--dataset_config")
+    parser.add_argument("--train_file", help="Parquet, in place of a name")
+    parser.add_argument("--test_file")
+    parser.add_argument("--source", default="en")
+    parser.add_argument("--target", default="fr")
+    parser.add_argument("--prefix", default="", help="put before each source text (T5: a task)")
+    parser.add_argument("--topics", nargs="+", default=["love", "Boston", "teacher", "water", "Mary", "car", "wish"])
+    parser.add_argument("--no_words", nargs="*", default=["fleurs"], help="found with a topic, but none of its words")
+    parser.add_argument("--synonym", nargs=2, default=["love", "like"], help="topic to forget, and one to test (fig. 5)")
+    parser.add_argument("--retain", type=int, default=1000, help="test sentences without the topic")
+    parser.add_argument("--test", type=int, default=2000, help="test sentences for the quality of the models")
+    parser.add_argument("--max_new_tokens", type=int, default=48)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def kept(path, make):
+    """What a file holds; made and written if it is not there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = make()
+        print(path, flush=True)
+        if isinstance(made, Sweep):
+            made.save(path)
+        else:
+            path.write_text(made if isinstance(made, str) else json.dumps(made, indent=1) + "\n")
+
+
+def splits(args):
+    """Rows to choose codes on and rows to score."""
+    if args.train_file:
+        files = {"train": args.train_file, "test": args.test_file}
+        rows = load_dataset("parquet", data_files=files)
+    else:
+        rows = load_dataset(args.dataset_name, args.dataset_config)
+    if "test" not in rows:
+        rows = rows["train"].train_test_split(0.1, seed=0)
+    return rows["train"], rows["test"]
+
+
+def topic_of(args, word, train, test):
+    """A topic's sets, all its inflections; kept."""
+    folder = args.out / "topics" / word
+    if not folder.exists():
+        options = {"text": args.source, "reference": args.target, "prefix": args.prefix}
+        topic_sets(train, word, evaluation=test, max_retain=1000, **options).save(folder)
+    topic = TopicSets.load(folder)
+    rows = min(args.retain, len(topic.heldout_retain))
+    return replace(topic, heldout_retain=topic.heldout_retain.select(range(rows)))
+
+
+def words_of(args, topic):
+    """The topic's words in the language of the references."""
+    return [word for word in topic_words(topic) if word not in args.no_words]
+
+
+def decoding(args):
+    """How everything is generated."""
+    return {"max_new_tokens": args.max_new_tokens, "batch_size": 256, "progress": False}
+
+
+def quality(args, model, tokenizer, test):
+    """BLEU on the test split, greedy."""
+    rows = test.shuffle(seed=0).select(range(min(args.test, len(test))))["translation"]
+    texts = [args.prefix + row[args.source] for row in rows]
+    outputs = generate_texts(model, tokenizer, texts, max_new_tokens=args.max_new_tokens, batch_size=256)
+    return Bleu().compute(predictions=outputs, references=[row[args.target] for row in rows]) | {"rows": len(rows)}
+
+
+def nulls(unlearner, topics, seed):
+    """Codes that each rule finds where there is nothing to find: two halves of each topic's retain set."""
+    return {
+        rule: {word: len(unlearner.choose(null_sets(topic, seed), rule, progress=False)) for word, topic in topics.items()}
+        for rule in RULES
+    }
+
+
+def one_after_the_other(args, unlearner, topics, count=5):
+    """D_R before and after the first topics are forgotten in one ledger; then they are undone."""
+    chosen = list(topics.values())[:count]
+    matchers = [Matcher(topic.inflections) for topic in chosen]
+    rows = [row for row in chosen[0].heldout_retain if not any(m.touches(row["text"]) for m in matchers)]
+    texts, references = [row["text"] for row in rows], [row["reference"] for row in rows]
+
+    def bleu():
+        outputs = generate_texts(unlearner.model, unlearner.tokenizer, texts, **decoding(args) | {"progress": None})
+        return Bleu().compute(predictions=outputs, references=references)["bleu"]
+
+    scores, requests = [bleu()], []
+    for topic in chosen:
+        requests.append(unlearner.forget(topic, progress=False))
+        scores.append(bleu())
+    for request in requests:
+        unlearner.undo(request)
+    codes = [request.num_codes for request in requests]
+    return {"topics": [topic.name for topic in chosen], "rows": len(rows), "bleu": scores, "codes": codes}

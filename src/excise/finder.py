@@ -1,0 +1,136 @@
+"""Find a topic's codes: count, test, select."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from excise.bottlenecks import CodebookSAE
+from excise.enrichment import Enrichment, Method, Positions
+from excise.models.site import bottlenecks
+from excise.presets import Search, TopicCounts, searches_of
+from excise.profile import Profile
+from excise.profiling import MAX_TOP_S, profile, profile_pairs
+from excise.selection import Selection
+from excise.topics import TopicSets
+
+
+class CodeFinder:
+    """Finds the codes of topics in a model with bottlenecks, and changes nothing.
+
+    Args:
+        model: a model with bottlenecks. Its masks are in force.
+        tokenizer: the model's.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+        self.model = model
+        self.tokenizer = tokenizer
+
+    @property
+    def sites(self) -> dict[str, CodebookSAE]:
+        """The bottlenecks in use, by site."""
+        return bottlenecks(self.model)
+
+    def profile(
+        self,
+        topic: TopicSets,
+        *,
+        positions: Positions = "topic",
+        retain: bool = False,
+        max_top_s: int = MAX_TOP_S,
+        batch_size: int = 32,
+        progress: bool = True,
+    ) -> Profile:
+        """Counts the codes of a topic's target and control, for every S' up to `max_top_s` at once.
+
+        Args:
+            topic: sets as `topic_sets` makes them; `heldout` and `heldout_retain` are not looked at.
+            positions: count targets and controls at the topic word's own tokens or at all tokens.
+            retain: count the retain set too, at all tokens, which takes several times as long. Needed to select by
+                `max_retain_ratio`.
+            max_top_s: the largest S'.
+            batch_size: pairs a batch; it changes nothing but time and memory.
+            progress: show progress bars.
+        """
+        options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
+        pairs = profile_pairs(self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options)
+        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
+        return Profile(topic.name, pairs, counted, positions, topic.digest())
+
+    def enrich(
+        self,
+        topic: TopicSets,
+        *,
+        top_s: int | None = None,
+        method: Method = "mcnemar",
+        positions: Positions = "topic",
+        retain: bool = False,
+        progress: bool = True,
+    ) -> Enrichment:
+        """Profiles a topic and tests each code for enrichment at one S'.
+
+        Args:
+            topic: sets as `topic_sets` makes them.
+            top_s: S'; three times the model's S if not given.
+            method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`.
+            positions: as in `profile`.
+            retain: as in `profile`.
+            progress: show progress bars.
+        """
+        top_s = top_s or 3 * max(bottleneck.config.top_s for bottleneck in self.sites.values())
+        options = {"positions": positions, "retain": retain, "max_top_s": top_s, "progress": progress}
+        return self.profile(topic, **options).enrich(top_s, method)
+
+    def count(
+        self,
+        topic: TopicSets,
+        preset: str | Search | Sequence[Search] = "default",
+        *,
+        max_top_s: int | None = None,
+        batch_size: int = 32,
+        progress: bool = True,
+    ) -> TopicCounts:
+        """Counts what the searches of a preset need, once for all of them and for every S'.
+
+        Args:
+            topic: sets as `topic_sets` makes them.
+            preset: `"default"`, `"paper"`, or searches of your own.
+            max_top_s: the largest S'; the largest that a search asks for if not given.
+            batch_size: as in `profile`.
+            progress: show progress bars.
+        """
+        searches = searches_of(preset)
+        top_s = max(bottleneck.config.top_s for bottleneck in self.sites.values())
+        options = {
+            "max_top_s": max_top_s or top_s * max(search.multiple for search in searches),
+            "batch_size": batch_size,
+            "progress": progress,
+        }
+        retain = any(search.max_retain_ratio is not None for search in searches)
+        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
+        profiles = {
+            positions: replace(self.profile(topic, positions=positions, **options), retain=counted)
+            for positions in dict.fromkeys(search.positions for search in searches)
+        }
+        name = preset if isinstance(preset, str) else ""
+        return TopicCounts(name, searches, tuple(profiles[search.positions] for search in searches), top_s)
+
+    def choose(
+        self,
+        topic: TopicSets,
+        preset: str | Search | Sequence[Search] = "default",
+        *,
+        top_s: int | None = None,
+        **options: Any,
+    ) -> Selection:
+        """A topic's codes, by the searches of a preset.
+
+        Args:
+            topic: as in `count`.
+            preset: as in `count`.
+            top_s: S' of all searches; each one's own multiple of S if not given.
+            **options: the other arguments of `count`.
+        """
+        return self.count(topic, preset, max_top_s=top_s, **options).select(top_s)

@@ -1,0 +1,94 @@
+"""Searches, presets, and forgetting in one call."""
+
+import json
+
+import pytest
+
+from excise import Selection, Unlearner
+from excise.models.site import bottlenecks
+from excise.presets import PRESETS, Search
+
+SITE = "encoder.block.1"
+EASY = Search(q=1.0, multiple=1)
+
+
+@pytest.fixture
+def unlearner(make_model, tokenizer):
+    return Unlearner(make_model(num_codes=64), tokenizer)
+
+
+def test_one_search_chooses_what_its_parts_do_by_hand(unlearner, topic):
+    chosen = unlearner.choose(topic, Search(method="fisher", q=0.5, multiple=2), progress=False)
+    by_hand = unlearner.enrich(topic, method="fisher", top_s=2 * 2, progress=False).select(q=0.5)
+    assert chosen == by_hand
+
+
+def test_several_searches_choose_what_any_of_them_finds(unlearner, topic):
+    searches = EASY, Search(positions="all", q=0.9)
+    parts = [set(unlearner.choose(topic, search, progress=False).codes.get(SITE, ())) for search in searches]
+    both = unlearner.choose(topic, searches, progress=False)
+    assert set(both.codes[SITE]) == parts[0] | parts[1]
+    assert [search["positions"] for search in both.thresholds["searches"]] == ["topic", "all"]
+    assert json.loads(json.dumps(both.to_dict())) == both.to_dict()
+
+
+def test_a_smaller_s_is_selected_from_the_same_counts(unlearner, topic):
+    counts = unlearner.count(topic, EASY, max_top_s=8, progress=False)
+    assert counts.select(3) == unlearner.choose(topic, EASY, top_s=3, progress=False)
+    assert counts.select(3).codes == unlearner.enrich(topic, top_s=3, progress=False).select(q=1.0).codes
+
+
+def test_a_number_of_codes_takes_the_surest_of_all_searches(unlearner, topic):
+    searches = EASY, Search(positions="all", q=1.0)
+    counts = unlearner.count(topic, searches, progress=False)
+    every, some = counts.select(), counts.select(count=3)
+    pvalues = {
+        code: min(p for table in tables for c, p in zip(table.code, table.pvalue, strict=True) if c == code)
+        for tables in [[profile.enrich(s.multiple * 2) for s, profile in zip(searches, counts.profiles, strict=True)]]
+        for code in every.codes[SITE]
+    }
+    assert some.num_codes == 3
+    assert max(pvalues[code] for code in some.codes[SITE]) <= min(
+        pvalues[code] for code in every.codes[SITE] if code not in some.codes[SITE]
+    )
+
+
+def test_the_retain_set_is_counted_for_the_searches_that_ask_for_it(unlearner, topic):
+    assert not unlearner.count(topic, EASY, progress=False).profiles[0].retain
+    strict = Search(q=1.0, max_retain_ratio=0.0)
+    chosen = unlearner.choose(topic, strict, progress=False)
+    used = unlearner.profile(topic, retain=True, max_top_s=6, progress=False).retain[SITE].example_counts(6)
+    assert all(used[code] == 0 for code in chosen.codes.get(SITE, ()))
+
+
+def test_forgetting_masks_what_is_chosen_and_the_ledger_names_the_preset(unlearner, topic):
+    searches = Search(q=1.0, count=3)
+    request = unlearner.forget(topic, searches, progress=False)
+    assert request.codes == unlearner_without(unlearner, request, searches, topic)
+    assert request.data == topic.digest()
+    assert not bottlenecks(unlearner.model)[SITE].live[list(request.codes[SITE])].any()
+
+
+def unlearner_without(unlearner, request, searches, topic):
+    """What is chosen in the model as it was before a request."""
+    with unlearner.without_masks():
+        return unlearner.choose(topic, searches, progress=False).codes
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_runs_and_is_named_in_its_thresholds(unlearner, topic, name):
+    chosen = unlearner.choose(topic, name, progress=False)
+    assert isinstance(chosen, Selection)
+    assert chosen.thresholds["preset"] == name
+
+
+def test_the_paper_is_chi_squared_at_all_positions_and_thirteen_times_s(unlearner, topic):
+    chosen = unlearner.choose(topic, "paper", progress=False)
+    told = {name: chosen.thresholds[name] for name in ("method", "positions", "top_s", "q")}
+    assert told == {"method": "paper", "positions": "all", "top_s": 13 * 2, "q": 0.05}
+
+
+@pytest.mark.parametrize(("preset", "message"), [("papre", "expected one of default, paper"), ((), "No searches")])
+def test_what_is_no_preset_is_refused(unlearner, topic, preset, message):
+    with pytest.raises(ValueError, match=message):
+        unlearner.choose(topic, preset, progress=False)
