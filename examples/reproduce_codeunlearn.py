@@ -22,19 +22,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from codeunlearn_report import report
 from datasets import load_dataset
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
-from excise import Evaluation, Sweep, TopicSets, TopicsTable, Unlearner, evaluate, examples_table, generate_texts
-from excise import runtimes, sweep, synonyms, topic_sets
-from excise.evaluation.result import AFTER, BEFORE, RANDOM
+from excise import PRESETS, Sweep, TopicSets, Unlearner, generate_texts, runtimes, sweep, synonyms, topic_sets
+from excise.evaluation.sweep import TOP_S
 from excise.metrics import Bleu
 from excise.topics import null_sets, topic_words
-
-TOP_S = (8, 24, 40, 56, 72, 88, 104)
-RULES = ("default", "paper")
+from excise.topics.matching import Matcher
 
 
 def main():
@@ -47,36 +44,40 @@ def main():
     base = AutoModelForSeq2SeqLM.from_pretrained(args.base)
     for i, folder in enumerate(args.models):
         unlearner = Unlearner.from_pretrained(folder)
-        out = args.out / f"model-{i}"
-        for rule in RULES:
-            for word, topic in topics.items():
-                steps = TOP_S if i == 0 else [default_top_s(unlearner, rule)]
-                random_codes = rule == "default"
-                kept(
-                    out / rule / f"{word}.json",
-                    lambda: sweep(
-                        unlearner,
-                        topic,
-                        preset=rule,
-                        top_s=steps,
-                        words=words_of(args, topic),
-                        reference_model=base,
-                        random_codes=random_codes,
-                        seed=i,
-                        **decoding(args),
-                    ),
-                )
-        kept(out / "null.json", lambda: nulls(unlearner, topics, seed=i))
-        kept(out / "ledger.json", lambda: one_after_the_other(args, unlearner, topics))
-        kept(out / "quality.json", lambda: quality(args, unlearner.model, unlearner.tokenizer, test))
-        if i == 0:
-            first, like = args.synonym
-            other = topic_of(args, like, train, test)
-            kept(args.out / "synonym.json", lambda: synonyms(unlearner, topics[first], other, **decoding(args)))
-            kept(args.out / "runtimes.md", lambda: runtimes(unlearner, topics[first]).to_markdown())
+        measure(args, unlearner, i, topics, base, test)
+    forgotten, tested = args.synonym
+    unlearner = Unlearner.from_pretrained(args.models[0])
+    other = topic_of(args, tested, train, test)
+    kept(args.out / "synonym.json", synonyms, unlearner, topics[forgotten], other, **decoding(args))
+    kept(args.out / "runtimes.md", times, unlearner, topics[forgotten])
     plain = AutoModelForSeq2SeqLM.from_pretrained(args.plain)
-    kept(args.out / "quality.json", lambda: quality(args, plain, AutoTokenizer.from_pretrained(args.plain), test))
-    report(args)
+    kept(args.out / "quality.json", quality, args, plain, AutoTokenizer.from_pretrained(args.plain), test)
+    report(args.out, args.topics, {rule: default_top_s(unlearner, rule) for rule in PRESETS}, args.synonym)
+
+
+def measure(args, unlearner, i, topics, base, test):
+    """All that is measured on one codebook model; the first is swept over S', the others have the preset's own."""
+    out = args.out / f"model-{i}"
+    kept(out / "quality.json", quality, args, unlearner.model, unlearner.tokenizer, test)
+    kept(out / "null.json", nulls, unlearner, topics, seed=i)
+    kept(out / "ledger.json", one_after_the_other, args, unlearner, topics)
+    for rule in PRESETS:
+        for word, topic in topics.items():
+            options = {
+                "preset": rule,
+                "top_s": TOP_S if i == 0 else [default_top_s(unlearner, rule)],
+                "words": words_of(args, topic),
+                "reference_model": base,
+                "random_codes": rule == "default",
+                "seed": i,
+            }
+            kept(out / rule / f"{word}.json", sweep, unlearner, topic, **options, **decoding(args))
+
+
+def default_top_s(unlearner, rule):
+    """The S' at which a preset's tables are."""
+    top_s = max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
+    return top_s * PRESETS[rule][0].multiple
 
 
 def arguments():
@@ -94,7 +95,7 @@ def arguments():
     parser.add_argument("--prefix", default="", help="put before each source text (T5: a task)")
     parser.add_argument("--topics", nargs="+", default=["love", "Boston", "teacher", "water", "Mary", "car", "wish"])
     parser.add_argument("--no_words", nargs="*", default=["fleurs"], help="found with a topic, but none of its words")
-    parser.add_argument("--synonym", nargs=2, default=["love", "like"], help="topic to forget, and one to test (fig. 5)")
+    parser.add_argument("--synonym", nargs=2, default=["love", "like"], help="topic to forget, topic to test (fig. 5)")
     parser.add_argument("--retain", type=int, default=1000, help="test sentences without the topic")
     parser.add_argument("--test", type=int, default=2000, help="test sentences for the quality of the models")
     parser.add_argument("--max_new_tokens", type=int, default=48)
@@ -102,11 +103,11 @@ def arguments():
     return parser
 
 
-def kept(path, make):
-    """What a file holds; made and written if it is not there."""
+def kept(path, make, *args, **options):
+    """Makes a file, if it is not there, of what a call gives."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = make()
+        made = make(*args, **options)
         print(path, flush=True)
         if isinstance(made, Sweep):
             made.save(path)
@@ -156,11 +157,17 @@ def quality(args, model, tokenizer, test):
 
 
 def nulls(unlearner, topics, seed):
-    """Codes that each rule finds where there is nothing to find: two halves of each topic's retain set."""
+    """Codes that each preset finds where there is nothing to find: two halves of each topic's retain set."""
+    sets = {word: null_sets(topic, seed) for word, topic in topics.items()}
     return {
-        rule: {word: len(unlearner.choose(null_sets(topic, seed), rule, progress=False)) for word, topic in topics.items()}
-        for rule in RULES
+        rule: {word: len(unlearner.choose(halves, rule, progress=False)) for word, halves in sets.items()}
+        for rule in PRESETS
     }
+
+
+def times(unlearner, topic):
+    """How long it takes to find a topic's codes, in Markdown."""
+    return runtimes(unlearner, topic).to_markdown()
 
 
 def one_after_the_other(args, unlearner, topics, count=5):
@@ -182,3 +189,7 @@ def one_after_the_other(args, unlearner, topics, count=5):
         unlearner.undo(request)
     codes = [request.num_codes for request in requests]
     return {"topics": [topic.name for topic in chosen], "rows": len(rows), "bleu": scores, "codes": codes}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Tables and figures of what reproduce_codeunlearn.py has measured."""
+
+import json
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import bootstrap
+
+from excise import Sweep, TopicsTable, examples_table
+from excise.evaluation.markdown import markdown
+from excise.evaluation.result import AFTER, BEFORE, RANDOM
+
+# Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
+PAPER = {
+    "Love": (37.80, 112.52),
+    "Julien": (65.70, 113.12),
+    "Captain": (9.72, 72.10),
+    "Poor": (26.64, 70.61),
+    "Wish": (87.65, 144.83),
+    "White": (10.09, 157.45),
+    "Black": (16.12, 85.16),
+}
+COLOURS = {"default": "#0072B2", "paper": "#D55E00"}
+
+
+def report(out, topics, top_s, synonym):
+    """Writes `report.md` and its figures.
+
+    Args:
+        out: folder of what was measured.
+        topics: their names.
+        top_s: by rule, the S' at which the tables are.
+        synonym: the topic forgotten and the one tested on.
+    """
+    models = sorted(out.glob("model-*"), key=lambda folder: int(folder.name.partition("-")[2]))
+    swept = {rule: [{t: Sweep.load(m / rule / f"{t}.json") for t in topics} for m in models] for rule in top_s}
+    first = swept["default"][0]
+    parts = ["# CodeUnlearn, measured", targets(out, models, swept, top_s)]
+    for rule, found in swept.items():
+        for i, sweeps in enumerate(found):
+            table = TopicsTable(tuple(sweeps[t].evaluations[top_s[rule]] for t in topics), top_s[rule])
+            parts += [f"## Table 2: {rule} preset, model {i}", table.to_markdown()]
+    parts += ["## Tables 1 and 4: examples", *(examples_table(few(first[t])) for t in topics)]
+    parts += ["## Table 5: without the topic", examples_table(few(first[topics[0]]), dataset="heldout_retain")]
+    parts += ["## Table 3: run times", (out / "runtimes.md").read_text().strip()]
+    for topic in topics:
+        first[topic].plot(out / f"sweep-{topic}.svg", ["bleu", "recall", "rest_bleu"])
+    Sweep.load(out / "synonym.json").plot(out / "synonym.svg", ["bleu", "recall"])
+    frontier(out / "frontier.svg", swept)
+    recalls(
+        out / "recall.svg",
+        [{t: sweeps[t].evaluations[top_s["default"]] for t in topics} for sweeps in swept["default"]],
+    )
+    parts += ["## Figures", "![How much is forgotten at what cost](frontier.svg)", "![Topic recall](recall.svg)"]
+    parts += [f"![Sweep, {topic}](sweep-{topic}.svg)" for topic in topics]
+    parts += [f"![Forgetting {synonym[0]}, tested on {synonym[1]}](synonym.svg)"]
+    (out / "report.md").write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def few(sweep):
+    """A sweep's evaluations at the S' of the paper's table 1."""
+    return {top_s: sweep.evaluations[top_s] for top_s in (8, 24, 72) if top_s in sweep.evaluations}
+
+
+def mean(values):
+    """A mean of shares in percent, with its 95 % bootstrap interval."""
+    values = 100 * np.asarray(values)
+    if len(values) < 2 or np.ptp(values) == 0:
+        return f"{values.mean():.1f}"
+    low, high = bootstrap((values,), np.mean, random_state=0).confidence_interval
+    return f"{values.mean():.1f} ({low:.1f} to {high:.1f})"
+
+
+def targets(out, models, swept, top_s):
+    """What is to be reached, one line a figure; means over topics and models."""
+    plain = json.loads((out / "quality.json").read_text())
+    qualities = [json.loads((m / "quality.json").read_text())["bleu"] for m in models]
+    ledgers = [json.loads((m / "ledger.json").read_text()) for m in models]
+    nulls = [json.loads((m / "null.json").read_text()) for m in models]
+    rows = [
+        ["BLEU on the test split, share of the plain model's (%)", mean([q / plain["bleu"] for q in qualities]), ""]
+    ]
+    columns = {}
+    for rule, found in swept.items():
+        all_of = [sweep.evaluations[top_s[rule]] for sweeps in found for sweep in sweeps.values()]
+        lost = [e.normalized_drop("recall") for e in all_of]
+        cost, drop = [e.relative_drop() for e in all_of], [e.normalized_drop() for e in all_of]
+        said = [e.scores[AFTER]["heldout"]["mentions"] for e in all_of]
+        rest = [e.scores[AFTER]["heldout"]["rest_bleu"] / e.scores[BEFORE]["heldout"]["rest_bleu"] for e in all_of]
+        found_in_nothing = sum(sum(null[rule].values()) for null in nulls)
+        random = [e.normalized_drop("recall", condition=RANDOM) for e in all_of if RANDOM in e.scores]
+        columns[rule] = {
+            "topic recall lost (%)": mean(lost),
+            "least topic recall lost, mean over models (%)": f"{100 * worst(lost, len(found)):.1f}",
+            "held-out sentences that still say a word of the topic (%)": mean(said),
+            "relative BLEU drop on D_R (%)": mean(cost),
+            "normalised BLEU drop on D'_T (%)": mean(drop),
+            "selectivity": f"{np.mean(drop) / np.mean(cost):.0f}" if np.mean(cost) > 0 else "no drop on D_R",
+            "least D_R drop where the drop on D'_T passes 100 % (%)": passing(found[0]),
+            "rest of the sentence, BLEU after / before": f"{np.mean(rest):.3f}",
+            "as many random codes: topic recall lost (%)": mean(random) if random else "",
+            "null control: codes found, all runs": str(found_in_nothing),
+        }
+    rows += [[name, columns["default"][name], columns["paper"][name]] for name in columns["default"]]
+    final = [1 - ledger["bleu"][-1] / ledger["bleu"][0] for ledger in ledgers]
+    rows += [[f"{', '.join(ledgers[0]['topics'])} in one ledger: relative BLEU drop on D_R (%)", mean(final), ""]]
+    sizes = [len(sweep.evaluations[top_s["default"]].texts["heldout"]) for sweep in swept["default"][0].values()]
+    return (
+        markdown(["", *(f"{rule} preset, S′ = {top_s[rule]}" for rule in swept)], rows)
+        + f"\n\n{len(models)} models, {len(sizes)} topics with {sum(sizes)} held-out sentences; plain model: BLEU "
+        f"{plain['bleu']:.1f} on {plain['rows']} test sentences, codebook models "
+        f"{', '.join(f'{bleu:.1f}' for bleu in qualities)}. "
+        "In parentheses: 95 % bootstrap intervals of the mean over topics and models."
+    )
+
+
+def worst(values, models):
+    """The least over topics of the mean over models."""
+    return np.asarray(values).reshape(models, -1).mean(0).min()
+
+
+def passing(sweeps):
+    """The least mean drop on D_R among the S' at which the mean drop on D'_T passes 100 %."""
+    steps = next(iter(sweeps.values())).evaluations
+    points = [frontier_point(sweeps, step) for step in steps]
+    passed = [cost for cost, drop in points if drop >= 1]
+    return (
+        f"{100 * min(passed):.1f}" if passed else f"not passed (at most {100 * max(drop for _, drop in points):.0f} %)"
+    )
+
+
+def frontier_point(sweeps, step):
+    """Mean drops over topics, on D_R (relative) and on D'_T (normalised)."""
+    evaluations = [sweep.evaluations[step] for sweep in sweeps.values()]
+    return np.mean([e.relative_drop() for e in evaluations]), np.mean([e.normalized_drop() for e in evaluations])
+
+
+def frontier(path, swept):
+    """How much is forgotten at what cost, over S', beside the paper's table 2."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for rule, found in swept.items():
+        steps = list(next(iter(found[0].values())).evaluations)
+        points = 100 * np.array([frontier_point(found[0], step) for step in steps])
+        axes.plot(*points.T, "o-", color=COLOURS[rule], label=f"{rule} preset, over S′ (mean of the topics)")
+        for step, point in zip(steps, points, strict=True):
+            axes.annotate(step, point, xytext=(4, 4), textcoords="offset points", fontsize=7)
+    axes.plot(
+        *np.array(list(PAPER.values())).T,
+        "x",
+        color="0.4",
+        label="the paper, S′ = 104",
+    )
+    axes.axhline(100, color="0.8", linewidth=0.8, zorder=0)
+    axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlabel("BLEU drop without the topic, $D_R$ (%)")
+    axes.set_ylabel("normalised BLEU drop with the topic, $D'_T$ (%)")
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def recalls(path, models):
+    """Topic recall before, after and with random codes, a group of bars a topic."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    topics = list(models[0])
+    for i, (condition, colour) in enumerate(((BEFORE, "0.7"), (RANDOM, "#E69F00"), (AFTER, "#0072B2"))):
+        values = [[model[t].scores[condition]["heldout"]["recall"] for t in topics] for model in models]
+        heights, places = np.mean(values, axis=0), np.arange(len(topics)) + 0.28 * (i - 1)
+        axes.bar(places, heights, 0.26, color=colour, label=condition)
+        for row in values:
+            axes.plot(places, row, ".", color="black", markersize=3)
+    axes.set_xticks(range(len(topics)), topics)
+    axes.set_ylabel("topic recall")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, ncols=3, loc="upper right")
+    figure.savefig(path, metadata={"Date": None})
