@@ -2,19 +2,21 @@ import pytest
 import torch
 from transformers import Seq2SeqTrainingArguments
 
+from excise.models.site import bottlenecks
 from excise.training.optimizer import adamw
 from tests.tiny import batch, codebook_t5
 
 
-def test_embeddings_have_their_own_rate_and_every_parameter_is_trained_once(tmp_path):
+def test_embeddings_and_codes_have_their_own_rates_and_every_parameter_is_trained_once(tmp_path):
     model = codebook_t5()
     args = Seq2SeqTrainingArguments(str(tmp_path), learning_rate=1e-3, weight_decay=0.1, adam_beta2=0.9, use_cpu=True)
-    optimizer = adamw(model, args, embedding_learning_rate=0.5)
+    optimizer = adamw(model, args, embedding_learning_rate=0.5, codebook_learning_rate=0.25)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     assert {id(p) for p in trained} == {id(p) for p in model.parameters()}
     assert len(trained) == len({id(p) for p in trained})
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert rates.pop(id(model.shared.weight)) == 0.5
+    assert [rates.pop(id(bottleneck.codebook)) for bottleneck in bottlenecks(model).values()] == [0.25]
     assert set(rates.values()) == {1e-3}
     assert all(group["betas"] == (0.9, 0.9) for group in optimizer.param_groups)
     assert all(p.dim() > 1 for group in optimizer.param_groups if group["weight_decay"] for p in group["params"])
@@ -29,3 +31,8 @@ def test_embeddings_have_their_own_rate_and_every_parameter_is_trained_once(tmp_
 def test_it_is_fused_where_the_arguments_say_so(tmp_path, optim):
     args = Seq2SeqTrainingArguments(str(tmp_path), optim=optim, use_cpu=True)
     assert adamw(codebook_t5(), args, 0.5).defaults["fused"] == (optim == "adamw_torch_fused")
+
+
+def test_what_has_no_rate_of_its_own_has_that_of_the_arguments(tmp_path):
+    optimizer = adamw(codebook_t5(), Seq2SeqTrainingArguments(str(tmp_path), learning_rate=1e-3, use_cpu=True))
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-3}

@@ -1,14 +1,8 @@
 import pytest
 from datasets import Dataset
 
-from excise.training.translation import (
-    CodebookArguments,
-    DataArguments,
-    ModelArguments,
-    load_model,
-    load_splits,
-    tokenize_pairs,
-)
+from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
+from excise.training.translation import load_model, load_splits, tokenize_pairs
 from tests.tiny import base_t5
 
 ROWS = 40
@@ -77,3 +71,8 @@ def test_settings_of_the_codebook_reach_its_config(tmp_path, tokenizer):
     assert {name: found[name] for name in settings} == settings
     assert (found["detach_target"], found["standardize"]) == (True, True)
     assert model.config.bottleneck_layers == [0]
+
+
+def test_the_paper_s_preset_has_raw_errors_and_random_codes():
+    arguments = CodebookArguments(preset="paper", revive_every=100)
+    assert (arguments.standardize, arguments.init_tokens, arguments.revive_every) == (False, 0, 0)

@@ -1,12 +1,19 @@
-"""An optimizer that moves T5's embeddings as fast as the rest."""
+"""An optimizer with rates of their own for T5's embeddings and the codes."""
 
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 from transformers.training_args import OptimizerNames
 
+from excise.bottlenecks import CodebookSAE
 
-def adamw(model: PreTrainedModel, args: TrainingArguments, embedding_learning_rate: float) -> torch.optim.AdamW:
-    """AdamW with a learning rate of its own for the embeddings; pass it as `Trainer(optimizers=(optimizer, None))`.
+
+def adamw(
+    model: PreTrainedModel,
+    args: TrainingArguments,
+    embedding_learning_rate: float | None = None,
+    codebook_learning_rate: float | None = None,
+) -> torch.optim.AdamW:
+    """AdamW with learning rates of their own for embeddings and codes; pass it as `Trainer(optimizers=(it, None))`.
 
     T5 starts its embeddings at a standard deviation of 1, some 20 times that of its other weights, and was trained by
     an optimizer whose steps are in proportion (Adafactor). Adam's are not: at the rate that suits the rest, a word that
@@ -16,12 +23,17 @@ def adamw(model: PreTrainedModel, args: TrainingArguments, embedding_learning_ra
         model: the model to train.
         args: its learning rate, betas, epsilon and weight decay are used, the latter for matrices only, and whether
             `optim` is the fused AdamW.
-        embedding_learning_rate: peak rate of the input embeddings, and of the head where it is tied to them.
+        embedding_learning_rate: peak rate of the input embeddings, and of the head where it is tied to them; that of
+            `args` if not given.
+        codebook_learning_rate: peak rate of the codes; that of `args` if not given.
     """
     embeddings = model.get_input_embeddings().weight
-    others = [p for p in model.parameters() if p.requires_grad and p is not embeddings]
+    codebooks = [module.codebook for module in model.modules() if isinstance(module, CodebookSAE)]
+    own = {id(p) for p in (embeddings, *codebooks)}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
     groups = [
-        {"params": [embeddings], "lr": embedding_learning_rate, "weight_decay": 0.0},
+        {"params": [embeddings], "lr": embedding_learning_rate or args.learning_rate, "weight_decay": 0.0},
+        {"params": codebooks, "lr": codebook_learning_rate or args.learning_rate, "weight_decay": 0.0},
         {"params": [p for p in others if p.dim() > 1], "weight_decay": args.weight_decay},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]

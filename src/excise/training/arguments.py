@@ -1,0 +1,77 @@
+"""What a training takes beside transformers' `Seq2SeqTrainingArguments`."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ModelArguments:
+    """Where the model comes from."""
+
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Model to start from: Hub id or path."})
+    config_name: str | None = field(default=None, metadata={"help": "Train from nothing, a model of this config."})
+    config_overrides: str | None = field(
+        default=None, metadata={"help": "Changes to it, as `d_model=256,num_layers=4`."}
+    )
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's own."})
+    embedding_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the embeddings, if another; new words need about 6 times."}
+    )
+
+
+@dataclass
+class CodebookArguments:
+    """The bottleneck."""
+
+    codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain T5."})
+    preset: str = field(
+        default="default",
+        metadata={
+            "help": "`paper`: raw squared error, random codes and no revival, as CodeUnlearn has it.",
+            "choices": ["default", "paper"],
+        },
+    )
+    num_codes: int = field(default=25_000, metadata={"help": "Number of codes."})
+    top_s: int = field(default=8, metadata={"help": "Codes summed for each token, S."})
+    code_dim: int | None = field(default=None, metadata={"help": "Width of the codes, if not the model's own."})
+    l1_weight: float = field(default=1e-6, metadata={"help": "Weight of the L1 norm of the selected codes."})
+    reconstruction_weight: float = field(default=1.0, metadata={"help": "Weight of the reconstruction loss."})
+    detach_target: bool = field(
+        default=False, metadata={"help": "The reconstruction loss does not pull activations to the codes."}
+    )
+    bottleneck_layers: list[int] = field(default_factory=lambda: [2], metadata={"help": "Encoder blocks, from 0."})
+    standardize: bool = field(default=True, metadata={"help": "Loss in units of variance; off: the paper's raw one."})
+    codebook_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the codes, if another than that of the rest."}
+    )
+    init_tokens: int = field(
+        default=131_072, metadata={"help": "Tokens that the codes are initialised on; 0 for random codes."}
+    )
+    init_steps: int = field(default=200, metadata={"help": "Steps that train the bottleneck alone, at first."})
+    revive_every: int = field(default=0, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
+
+    def __post_init__(self) -> None:
+        if self.preset == "paper":
+            self.standardize, self.init_tokens, self.revive_every = False, 0, 0
+
+
+@dataclass
+class DataArguments:
+    """The sentence pairs, rows with a column `translation`."""
+
+    dataset_name: str | None = field(default=None, metadata={"help": "Data set: Hub id or path."})
+    dataset_config: str | None = field(default=None, metadata={"help": "Its configuration, as `en-fr`."})
+    train_file: str | None = field(default=None, metadata={"help": "Parquet, JSON lines or CSV, in place of a name."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same, to evaluate on."})
+    exclude_rows: str | None = field(
+        default=None,
+        metadata={"help": "Parquet with a column `row`: rows of the train split, as loaded, to leave out."},
+    )
+    keep_rows: str | None = field(
+        default=None, metadata={"help": "The same: rows that stay in when --max_train_samples draws."}
+    )
+    source: str = field(default="en", metadata={"help": "Key in `translation` to translate from."})
+    target: str = field(default="fr", metadata={"help": "Key in `translation` to translate to."})
+    source_prefix: str = field(default="", metadata={"help": "Put before each source text (T5: a task)."})
+    max_length: int = field(default=128, metadata={"help": "Tokens at which both sides are cut off."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows, drawn by seed."})
+    max_eval_samples: int | None = field(default=1000, metadata={"help": "Evaluate on so many rows, drawn by seed."})
