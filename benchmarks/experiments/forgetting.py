@@ -63,7 +63,9 @@ def main():
         topics[topic.name] = measured(args, unlearner, base, topic)
         print(args.name, topic.name, topics[topic.name], flush=True)
     names = [name for name in next(iter(topics.values())) if name != "codes"]
+    trained = Path(args.model) / "all_results.json"
     line = key | {
+        "training": json.loads(trained.read_text()) if trained.exists() else {},
         "mean": {name: round(fmean(topic[name] for topic in topics.values()), 4) for name in names},
         "topics": topics,
         "seconds": round(time.time() - started),
