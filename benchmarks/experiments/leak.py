@@ -1,0 +1,57 @@
+"""How much of a topic comes out although nothing passes the bottleneck at its own word: a bound on any mask.
+
+At the tokens of the topic's word, what the bottleneck passes on is replaced by the mean activation. What is still said
+was told by the word's neighbours, which have read it in the layers before the bottleneck, or is guessed.
+
+    python benchmarks/experiments/leak.py MODEL --topics TOPICS/*/
+"""
+
+import argparse
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging
+
+from excise import TopicSets
+from excise.metrics import TopicRecall
+from excise.models.site import bottlenecks
+from excise.profiling import token_masks
+from excise.topics import topic_words
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--topics", nargs="+", required=True)
+    args = parser.parse_args()
+    logging.disable_progress_bar()
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
+    for folder in args.topics:
+        topic = TopicSets.load(folder)
+        before, wiped = (recall(model.eval(), tokenizer, topic, wipe) for wipe in (False, True))
+        print(f"{topic.name:12} topic recall {before:.3f}, without its own positions {wiped:.3f}", flush=True)
+
+
+@torch.inference_mode()
+def recall(model, tokenizer, topic, wipe):
+    """Topic recall on the held-out sentences, with or without what the word's own positions pass on."""
+    input_ids, masks = token_masks(tokenizer, topic.heldout["text"], topic.heldout["spans"])
+    batch = tokenizer.pad({"input_ids": input_ids}, return_tensors="pt")
+    own = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+    for row, mask in zip(own, masks, strict=True):
+        row[: len(mask)] = torch.tensor(mask)
+
+    def replace(bottleneck, args, output):
+        output.reconstruction = torch.where(own[..., None], bottleneck.mean, output.reconstruction)
+        return output
+
+    hooks = [bottleneck.register_forward_hook(replace) for bottleneck in bottlenecks(model).values() if wipe]
+    outputs = model.generate(**batch, max_new_tokens=48, do_sample=False, num_beams=1)
+    for hook in hooks:
+        hook.remove()
+    texts = tokenizer.batch_decode(outputs, skip_special_tokens=True)
+    return TopicRecall(topic_words(topic)).compute(predictions=texts, references=topic.heldout["reference"])["recall"]
+
+
+if __name__ == "__main__":
+    main()
