@@ -20,7 +20,7 @@ from excise.models.site import bottlenecks
 from excise.tracing import current_trace
 from tests.tiny import delete_codes, mask_codes
 
-LOSSES = ("loss", "task_loss", "reconstruction_loss", "l1_loss", "commitment_loss")
+LOSSES = ("loss", "task_loss", "reconstruction_loss", "l1_loss")
 
 COMPILE = """
 import excise, torch
@@ -267,10 +267,9 @@ class ModelContract:
     # Losses and padding
 
     def test_the_joint_loss_is_the_weighted_sum_of_its_parts(self):
-        model = self.make(reconstruction_weight=0.3, l1_weight=0.02, commitment_weight=0.2)
+        model = self.make(reconstruction_weight=0.3, l1_weight=0.02)
         output = model(**self.batch())
         expected = output.task_loss + 0.3 * output.reconstruction_loss + 0.02 * output.l1_loss
-        expected += 0.2 * output.commitment_loss
         torch.testing.assert_close(output.loss, expected)
         assert min(output[name].item() for name in LOSSES) > 0
 

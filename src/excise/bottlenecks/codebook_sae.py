@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -24,17 +23,14 @@ class CodebookSAEOutput(ModelOutput):
         codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding.
         reconstruction_error (`torch.FloatTensor` of shape `(batch, seq)`): Squared error of each token, in units of
             the variance measured on data (`standardize=True`) or raw (eq. 6); 0 at padding.
-        commitment (`torch.FloatTensor` of shape `(batch, seq)`): Mean over each token's selected codes of 1 - cosine
-            with the encoded activation; 0 at padding, and where its weight is 0.
         l1 (`torch.FloatTensor` of shape `(batch, seq)`): L1 norm of each token's selected codes, eq. 7; 0 at padding.
-        loss (`torch.FloatTensor` of shape `()`): Weighted sum of these, mean over tokens, eq. 7.
+        loss (`torch.FloatTensor` of shape `()`): Weighted sum of both, mean over tokens, eq. 7.
     """
 
     reconstruction: Tensor | None = None
     codes: Tensor | None = None
     reconstruction_error: Tensor | None = None
     l1: Tensor | None = None
-    commitment: Tensor | None = None
     loss: Tensor | None = None
 
 
@@ -121,29 +117,20 @@ class CodebookSAE(PreTrainedModel):
         # One norm a code, looked up: the same as, and less memory than, the norms of every selected vector.
         l1 = self.codebook.float().abs().sum(-1)[codes].sum(-1)
 
-        commitment = self._commitment(features, codes) if self.config.commitment_weight else torch.zeros_like(error)
-
         tokens = error.numel()
         if attention_mask is not None:
             padding = ~attention_mask.to(codes.device).bool()  # a device map may have it elsewhere
             codes = codes.masked_fill(padding[..., None], -1)
             error = error.masked_fill(padding, 0)
             l1 = l1.masked_fill(padding, 0)
-            commitment = commitment.masked_fill(padding, 0)
             tokens = (~padding).sum().clamp_min(1)
         return CodebookSAEOutput(
             reconstruction=reconstruction.to(hidden_states.dtype),
             codes=codes,
             reconstruction_error=error,
             l1=l1,
-            commitment=commitment,
-            loss=self.config.penalty(error, l1, commitment).sum() / tokens,
+            loss=self.config.penalty(error, l1).sum() / tokens,
         )
-
-    def _commitment(self, features: Tensor, codes: Tensor) -> Tensor:
-        """How far each token's codes point away from it; the gradient is the codes' alone."""
-        selected = F.embedding(codes, self.codebook)
-        return 1 - F.cosine_similarity(features.detach()[..., None, :].float(), selected.float(), dim=-1).mean(-1)
 
 
 __all__ = ["CodebookSAE", "CodebookSAEOutput"]

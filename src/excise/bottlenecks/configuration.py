@@ -17,8 +17,6 @@ class CodebookSAEConfig(PreTrainedConfig):
         top_s (`int`, defaults to 8): Number of codes S that are summed for each token.
         l1_weight (`float`, defaults to 1e-6): Weight lambda of the selected codes' L1 norm (eq. 7).
         reconstruction_weight (`float`, defaults to 1.0): Weight of the reconstruction loss in the joint loss.
-        commitment_weight (`float`, defaults to 0.0): Weight of the mean of 1 - cosine between an encoded activation and
-            its selected codes, which draws codes to the activations that select them, as the centres of clusters.
         standardize (`bool`, defaults to `True`): Standardise activations by a measured mean and scale, and express
             the reconstruction loss as a fraction of variance unexplained. `False` is the paper's raw squared error
             (eq. 6), which drowns the task loss where the residual stream is large.
@@ -36,7 +34,6 @@ class CodebookSAEConfig(PreTrainedConfig):
     top_s: int = 8
     l1_weight: float | int = 1e-6
     reconstruction_weight: float | int = 1.0
-    commitment_weight: float | int = 0.0
     standardize: bool = True
     detach_target: bool = False
     layer_norm_eps: float = 1e-5
@@ -53,10 +50,10 @@ class CodebookSAEConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` is {value}; it must be at least 1.")
         if self.top_s > self.num_codes:
             raise ValueError(f"`top_s` is {self.top_s}, more than the {self.num_codes} codes of `num_codes`.")
-        for name in ("l1_weight", "reconstruction_weight", "commitment_weight"):
+        for name in ("l1_weight", "reconstruction_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be a finite number, at least 0.")
 
-    def penalty(self, reconstruction, l1, commitment):
-        """The codebook loss, eq. 7 and the commitment: its parts, tokens' or a batch's, weighted."""
-        return self.reconstruction_weight * reconstruction + self.l1_weight * l1 + self.commitment_weight * commitment
+    def penalty(self, reconstruction, l1):
+        """The codebook loss of eq. 7: its parts, of tokens or of a batch, weighted."""
+        return self.reconstruction_weight * reconstruction + self.l1_weight * l1

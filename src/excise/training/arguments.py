@@ -35,7 +35,6 @@ class CodebookArguments:
     code_dim: int | None = field(default=None, metadata={"help": "Width of the codes, if not the model's own."})
     l1_weight: float = field(default=1e-6, metadata={"help": "Weight of the L1 norm of the selected codes."})
     reconstruction_weight: float = field(default=1.0, metadata={"help": "Weight of the reconstruction loss."})
-    commitment_weight: float = field(default=0.0, metadata={"help": "Weight that draws codes to what selects them."})
     detach_target: bool = field(
         default=False, metadata={"help": "The reconstruction loss does not pull activations to the codes."}
     )

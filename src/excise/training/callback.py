@@ -10,13 +10,13 @@ from excise.ledger import check_masks
 from excise.models.site import bottlenecks
 from excise.training.revival import revive
 
-PARTS = ("task_loss", "reconstruction_loss", "l1_loss", "commitment_loss")
+PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 
 
 class BottleneckCallback(TrainerCallback):
     """Logs what the joint loss is made of and how codes are used, and revives codes that nothing selects, if asked to.
 
-    Each log gains `task_loss`, `reconstruction_loss`, `l1_loss`, `commitment_loss` (means over steps, like `loss`),
+    Each log gains `task_loss`, `reconstruction_loss` and `l1_loss` (means over steps, like the Trainer's `loss`),
     `live_code_share` (codes selected since the last log, as a share of those neither masked nor deleted) and
     `code_perplexity` (the exponential of the entropy of their use), the last two averaged over sites. They are in the
     console and in `state.log_history`; what `report_to` sets up is told before any callback, and without them.

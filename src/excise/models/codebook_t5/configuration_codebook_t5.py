@@ -22,14 +22,7 @@ class CodebookT5Config(T5Config):
 
     model_type = "codebook_t5"
     sub_configs = {"bottleneck": CodebookSAEConfig}
-    keys_to_ignore_at_inference = [
-        "past_key_values",
-        "task_loss",
-        "reconstruction_loss",
-        "l1_loss",
-        "commitment_loss",
-        "codes",
-    ]
+    keys_to_ignore_at_inference = ["past_key_values", "task_loss", "reconstruction_loss", "l1_loss", "codes"]
 
     bottleneck: dict | CodebookSAEConfig | None = None
     bottleneck_layers: list[int] | tuple[int, ...] = (2,)

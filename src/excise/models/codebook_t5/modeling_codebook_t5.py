@@ -23,20 +23,17 @@ class CodebookSeq2SeqLMOutput(Seq2SeqLMOutput):
     """T5's output, and what the bottlenecks add to it. The added fields are `None` where the encoder did not run.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`, with `labels`): Joint loss, eq. 8: those below, weighted.
+        loss (`torch.FloatTensor` of shape `()`, with `labels`): Joint loss, eq. 8: the three below, weighted.
         task_loss (`torch.FloatTensor` of shape `()`, with `labels`): Cross-entropy.
         reconstruction_loss (`torch.FloatTensor` of shape `()`, with `labels`): Unexplained variance (or the raw
             squared error), summed over sites.
         l1_loss (`torch.FloatTensor` of shape `()`, with `labels`): L1 norm of the selected codes, not yet weighted.
-        commitment_loss (`torch.FloatTensor` of shape `()`, with `labels`): Mean of 1 - cosine between activations and
-            their codes, summed over sites, not yet weighted; 0 where its weight is.
         codes (`dict[str, torch.LongTensor]`): Codes by site, `(batch, seq, top_s)`, -1 at padding.
     """
 
     task_loss: Tensor | None = None
     reconstruction_loss: Tensor | None = None
     l1_loss: Tensor | None = None
-    commitment_loss: Tensor | None = None
     codes: dict[str, Tensor] | None = None
 
 
@@ -200,10 +197,7 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
 
         output.reconstruction_loss = sum(mean(s.reconstruction_error, s.codes) for s in sites.values())
         output.l1_loss = sum(mean(s.l1, s.codes) for s in sites.values())
-        output.commitment_loss = sum(mean(s.commitment, s.codes) for s in sites.values())
-        output.loss = output.task_loss + self.config.bottleneck.penalty(
-            output.reconstruction_loss, output.l1_loss, output.commitment_loss
-        )
+        output.loss = output.task_loss + self.config.bottleneck.penalty(output.reconstruction_loss, output.l1_loss)
 
 
 __all__ = ["CodebookSeq2SeqLMOutput", "CodebookT5ForConditionalGeneration"]
