@@ -12,6 +12,7 @@ again. What the base model and the model before the masks generate is kept besid
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -70,10 +71,10 @@ def main():
         "topics": topics,
         "seconds": round(time.time() - started),
         "commit": subprocess.check_output(["git", "describe", "--always"], text=True).strip(),
-        "command": " ".join(["python benchmarks/experiments/forgetting.py", *map(public, sys.argv[1:])]),
+        "command": shlex.join(["python", "benchmarks/experiments/forgetting.py", *map(public, sys.argv[1:])]),
     }
     with results.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
     print(args.name, line["mean"])
 
 
