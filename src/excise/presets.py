@@ -88,16 +88,13 @@ class TopicCounts:
             enrichment = profile.enrich(top_s or search.multiple * self.model_top_s, search.method)
             selection = search.select(enrichment)
             thresholds.append(selection.thresholds)
-            rows = zip(enrichment.site, enrichment.code, enrichment.pvalue, -enrichment.log2_ratio, strict=True)
-            chosen = {(site, code) for site, ids in selection.codes.items() for code in ids}
-            for site, code, pvalue, ratio in rows:
-                key = str(site), int(code)
-                if key in chosen:
-                    sure[key] = min(sure.get(key, (pvalue, ratio)), (pvalue, ratio))
-        surest = sorted(sure, key=lambda key: (sure[key], key))[:count]
-        codes = {
-            site: [code for at, code in surest if at == site] for site in dict.fromkeys(site for site, _ in surest)
-        }
+            keys = zip(enrichment.site.tolist(), enrichment.code.tolist(), strict=True)
+            tested = dict(zip(keys, zip(enrichment.pvalue, -enrichment.log2_ratio, strict=True), strict=True))
+            for key in ((site, code) for site, ids in selection.codes.items() for code in ids):
+                sure[key] = min(sure.get(key, tested[key]), tested[key])
+        codes: dict[str, list[int]] = {}
+        for site, code in sorted(sure, key=lambda key: (sure[key], key))[:count]:
+            codes.setdefault(site, []).append(code)
         told = thresholds[0] if len(thresholds) == 1 else {"searches": thresholds}
         if count is not None:
             told = told | {"count": count}

@@ -5,8 +5,8 @@ from importlib import import_module
 import pytest
 
 from excise import Unlearner
-from excise.enrichment import Enrichment
 from excise.models.site import bottlenecks
+from excise.presets import TopicCounts
 from excise.selection import Selection
 
 SITE = "encoder.block.1"
@@ -57,11 +57,11 @@ def generation(monkeypatch, topic):
 def planted(monkeypatch):
     """Makes every selection that of the topic's codes: the first at S' = 1, two at 2, all three from 3 on."""
 
-    def select(self, **thresholds):
-        codes = TOPIC_CODES[: self.top_s]
-        return Selection({SITE: codes}, {**self._settings(), "q": 0.05, **thresholds})
+    def select(self, top_s):
+        thresholds = {"method": "mcnemar", "positions": "topic", "top_s": top_s, "q": 0.05}
+        return Selection({SITE: TOPIC_CODES[:top_s]}, thresholds)
 
-    monkeypatch.setattr(Enrichment, "select", select)
+    monkeypatch.setattr(TopicCounts, "select", select)
 
 
 @pytest.fixture
