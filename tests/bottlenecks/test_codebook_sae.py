@@ -35,6 +35,17 @@ def test_a_forward_pass_is_the_papers_equations_written_out():
     torch.testing.assert_close(output.loss, expected)
 
 
+@pytest.mark.parametrize("active", [1, 3, 12, 50])
+def test_the_largest_units_alone_stay_active(active):
+    module, h = bottleneck(code_dim=12, active=active), torch.randn(2, 4, 6)
+    units = torch.relu(module.encoder((h - module.mean) / 2))
+    kept = torch.zeros_like(units)
+    for row, out in zip(units.flatten(0, 1), kept.flatten(0, 1), strict=True):
+        largest = row.argsort(descending=True)[:active]
+        out[largest] = row[largest]
+    torch.testing.assert_close(module.encode(h), module.layer_norm(kept))
+
+
 def test_the_raw_loss_is_the_papers_squared_error():
     module, h = bottleneck(standardize=False), torch.randn(2, 4, 6)
     output = module(h)
@@ -177,6 +188,7 @@ def test_new_weights_are_spread_as_their_layers_want():
         ({"top_s": 0}, "`top_s` is 0"),
         ({"top_s": 9, "num_codes": 8}, "`top_s` is 9, more than the 8"),
         ({"l1_weight": -0.1}, "`l1_weight` is -0.1"),
+        ({"active": 0}, "`active` is 0"),
         ({"reconstruction_weight": float("nan")}, "`reconstruction_weight` is nan"),
         ({"reconstruction_weight": float("inf")}, "`reconstruction_weight` is inf"),
     ],

@@ -79,9 +79,15 @@ class CodebookSAE(PreTrainedModel):
         init.ones_(self.live)
 
     def encode(self, hidden_states: Float[Tensor, "*tokens hidden_size"]) -> Float[Tensor, "*tokens code_dim"]:
-        """What the codes are compared with: the standardised activation through linear, ReLU and layer norm (eq. 4)."""
+        """What the codes are compared with: the standardised activation through linear, ReLU and layer norm (eq. 4).
+
+        With `active`, the largest units alone stay between the last two.
+        """
         standardized = (hidden_states.float() - self.mean.float()) / self.scale.float()
-        return self.layer_norm(torch.relu(self.encoder(standardized.to(self.dtype))))
+        units = torch.relu(self.encoder(standardized.to(self.dtype)))
+        if self.config.active is not None and self.config.active < units.shape[-1]:
+            units = units * (units >= units.topk(self.config.active).values[..., -1:])
+        return self.layer_norm(units)
 
     def select(
         self, features: Float[Tensor, "*tokens code_dim"], top_s: int | None = None

@@ -14,6 +14,8 @@ class CodebookSAEConfig(PreTrainedConfig):
         hidden_size (`int`, *optional*): Width of the activations. Filled in by the model that holds the bottleneck.
         num_codes (`int`, defaults to 25000): Number of codes K.
         code_dim (`int`, *optional*): Width F of the sparse autoencoder and of the codes; `hidden_size` if not given.
+        active (`int`, *optional*): Units of the sparse autoencoder that stay active for a token, the largest ones; all
+            that are above 0 if not given, as in the paper.
         top_s (`int`, defaults to 8): Number of codes S that are summed for each token.
         l1_weight (`float`, defaults to 1e-6): Weight lambda of the selected codes' L1 norm (eq. 7).
         reconstruction_weight (`float`, defaults to 1.0): Weight of the reconstruction loss in the joint loss.
@@ -31,6 +33,7 @@ class CodebookSAEConfig(PreTrainedConfig):
     hidden_size: int | None = None
     num_codes: int = 25_000
     code_dim: int | None = None
+    active: int | None = None
     top_s: int = 8
     l1_weight: float | int = 1e-6
     reconstruction_weight: float | int = 1.0
@@ -44,7 +47,7 @@ class CodebookSAEConfig(PreTrainedConfig):
 
     def validate_sizes(self):
         """Refuse sizes and weights that cannot work."""
-        for name in ("hidden_size", "num_codes", "code_dim", "top_s"):
+        for name in ("hidden_size", "num_codes", "code_dim", "active", "top_s"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` is {value}; it must be at least 1.")

@@ -33,6 +33,7 @@ class CodebookArguments:
     num_codes: int = field(default=25_000, metadata={"help": "Number of codes."})
     top_s: int = field(default=8, metadata={"help": "Codes summed for each token, S."})
     code_dim: int | None = field(default=None, metadata={"help": "Width of the codes, if not the model's own."})
+    active: int | None = field(default=None, metadata={"help": "Units of it that stay active for a token."})
     l1_weight: float = field(default=1e-6, metadata={"help": "Weight of the L1 norm of the selected codes."})
     reconstruction_weight: float = field(default=1.0, metadata={"help": "Weight of the reconstruction loss."})
     detach_target: bool = field(
