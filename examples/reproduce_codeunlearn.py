@@ -52,7 +52,7 @@ def main():
     kept(args.out / "runtimes.md", times, unlearner, topics[forgotten])
     plain = AutoModelForSeq2SeqLM.from_pretrained(args.plain)
     kept(args.out / "quality.json", quality, args, plain, AutoTokenizer.from_pretrained(args.plain), test)
-    report(args.out, args.topics, {rule: default_top_s(unlearner, rule) for rule in PRESETS}, args.synonym)
+    report(args.out, args.topics, {rule: unlearner.preset_top_s(rule) for rule in PRESETS}, args.synonym)
 
 
 def measure(args, unlearner, i, topics, base, test):
@@ -65,19 +65,13 @@ def measure(args, unlearner, i, topics, base, test):
         for word, topic in topics.items():
             options = {
                 "preset": rule,
-                "top_s": TOP_S if i == 0 else [default_top_s(unlearner, rule)],
+                "top_s": TOP_S if i == 0 else [unlearner.preset_top_s(rule)],
                 "words": words_of(args, topic),
                 "reference_model": base,
                 "random_codes": rule == "default",
                 "seed": i,
             }
             kept(out / rule / f"{word}.json", sweep, unlearner, topic, **options, **decoding(args))
-
-
-def default_top_s(unlearner, rule):
-    """The S' at which a preset's tables are."""
-    top_s = max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
-    return top_s * PRESETS[rule][0].multiple
 
 
 def arguments():

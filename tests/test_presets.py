@@ -64,15 +64,10 @@ def test_the_retain_set_is_counted_for_the_searches_that_ask_for_it(unlearner, t
 def test_forgetting_masks_what_is_chosen_and_the_ledger_names_the_preset(unlearner, topic):
     searches = Search(q=1.0, count=3)
     request = unlearner.forget(topic, searches, progress=False)
-    assert request.codes == unlearner_without(unlearner, request, searches, topic)
+    with unlearner.without_masks():
+        assert request.codes == unlearner.choose(topic, searches, progress=False).codes
     assert request.data == topic.digest()
     assert not bottlenecks(unlearner.model)[SITE].live[list(request.codes[SITE])].any()
-
-
-def unlearner_without(unlearner, request, searches, topic):
-    """What is chosen in the model as it was before a request."""
-    with unlearner.without_masks():
-        return unlearner.choose(topic, searches, progress=False).codes
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -23,7 +23,7 @@ from statistics import fmean
 from transformers import AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
-from excise import Selection, TopicSets, Unlearner
+from excise import Search, Selection, TopicSets, Unlearner
 from excise.evaluation import Evaluation, evaluate
 from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE
 from excise.topics import topic_words
@@ -93,16 +93,11 @@ def chosen(unlearner, topic, passes):
     """The codes of all passes."""
     codes = {site: set() for site in unlearner.sites}
     for settings in passes:
-        thresholds = {name: settings[name] for name in ("q", "effect", "count", "max_retain_ratio") if name in settings}
+        search = Search(**{name: value for name, value in settings.items() if name != "top_s"})
         with unlearner.trial(Selection(codes)):
-            enrichment = unlearner.enrich(
-                topic,
-                **{name: settings[name] for name in ("top_s", "method", "positions") if name in settings},
-                retain="max_retain_ratio" in settings,
-                progress=False,
-            )
-        for site, found in enrichment.select(**thresholds).codes.items():
-            codes[site].update(found)
+            found = unlearner.choose(topic, search, top_s=settings.get("top_s"), progress=False)
+        for site, ids in found.codes.items():
+            codes[site].update(ids)
     return Selection(codes, {"passes": passes})
 
 

@@ -33,6 +33,15 @@ class CodeFinder:
         """The bottlenecks in use, by site."""
         return bottlenecks(self.model)
 
+    @property
+    def top_s(self) -> int:
+        """The model's S; the largest, if its sites differ."""
+        return max(bottleneck.config.top_s for bottleneck in self.sites.values())
+
+    def preset_top_s(self, preset: str | Search | Sequence[Search] = "default") -> int:
+        """The largest S' that a search of a preset asks for in this model."""
+        return self.top_s * max(search.multiple for search in searches_of(preset))
+
     def profile(
         self,
         topic: TopicSets,
@@ -79,7 +88,7 @@ class CodeFinder:
             retain: as in `profile`.
             progress: show progress bars.
         """
-        top_s = top_s or 3 * max(bottleneck.config.top_s for bottleneck in self.sites.values())
+        top_s = top_s or 3 * self.top_s
         options = {"positions": positions, "retain": retain, "max_top_s": top_s, "progress": progress}
         return self.profile(topic, **options).enrich(top_s, method)
 
@@ -102,12 +111,8 @@ class CodeFinder:
             progress: show progress bars.
         """
         searches = searches_of(preset)
-        top_s = max(bottleneck.config.top_s for bottleneck in self.sites.values())
-        options = {
-            "max_top_s": max_top_s or top_s * max(search.multiple for search in searches),
-            "batch_size": batch_size,
-            "progress": progress,
-        }
+        max_top_s = max_top_s or self.preset_top_s(searches)
+        options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         retain = any(search.max_retain_ratio is not None for search in searches)
         counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
         profiles = {
@@ -115,7 +120,7 @@ class CodeFinder:
             for positions in dict.fromkeys(search.positions for search in searches)
         }
         name = preset if isinstance(preset, str) else ""
-        return TopicCounts(name, searches, tuple(profiles[search.positions] for search in searches), top_s)
+        return TopicCounts(name, searches, tuple(profiles[search.positions] for search in searches), self.top_s)
 
     def choose(
         self,

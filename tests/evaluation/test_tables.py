@@ -3,6 +3,7 @@ import pytest
 from excise.evaluation import examples_table, runtimes, sweep, topics_table
 from excise.evaluation.examples_table import marked
 from excise.evaluation.markdown import markdown
+from excise.presets import Search
 
 
 @pytest.fixture
@@ -53,6 +54,10 @@ def test_a_reference_model_by_topic_serves_that_topic_alone(unlearner, topic, ge
     models = {"love": "reference"}
     table = topics_table(unlearner, [topic], reference_model=models, progress=False)
     assert "reference model" not in table.evaluations[0].scores
+
+
+def test_a_table_is_at_its_preset_s_own_s(unlearner, topic, generation, planted):
+    assert topics_table(unlearner, [topic], preset=Search(multiple=5), progress=False).top_s == 5 * 2
 
 
 def test_a_table_of_no_topics_is_refused(unlearner):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from excise.cli.loading import load_model, load_unlearner
-from excise.cli.options import add_model, add_search, add_topic, load_topic, preset
+from excise.cli.options import add_batch_size, add_model, add_search, add_topic, load_topic, preset
 from excise.cli.report import Report
 from excise.cli.targets import check_file
 
@@ -48,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--codes", metavar="FILE.json", help="try these codes, written by `excise unlearn --codes-out`")
     parser.add_argument("--beams", type=int, default=1, metavar="N", help="beams of the search (default: 1, greedy)")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest output (default: 128)")
+    add_batch_size(parser, default=64)
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="changed sentences shown (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the random codes (default: 0)")
     sweep = parser.add_argument_group("a sweep over S'")

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_model, add_out_folder, add_search, load_topic, preset
+from excise.cli.options import add_batch_size, add_model, add_out_folder, add_search, load_topic, preset
 from excise.cli.report import Report
 from excise.cli.targets import check_file
 from excise.files import check_free
@@ -26,6 +26,7 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
     add_out_folder(parser, "the model")
     parser.add_argument("--codes-out", metavar="FILE.json", help="write the selected codes and thresholds to a file")
     add_search(parser)
+    add_batch_size(parser)
     parser.add_argument(
         "--top-s", type=int, metavar="N", help="codes counted for each token, S' (default: the preset's)"
     )

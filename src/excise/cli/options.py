@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from excise.presets import Search
     from excise.topics import TopicSets
 
-METHODS = ("mcnemar", "fisher", "chi2", "paper")
-
 
 def add_model(parser: ArgumentParser) -> None:
     """MODEL."""
@@ -28,16 +26,37 @@ def add_out_folder(parser: ArgumentParser, what: str) -> None:
     parser.add_argument("--out", metavar="FOLDER", required=True, help=f"new or empty folder for {what}")
 
 
+def add_batch_size(parser: ArgumentParser, default: int = 32) -> None:
+    """--batch-size."""
+    parser.add_argument(
+        "--batch-size", type=int, default=default, metavar="N", help="sentences a batch (default: %(default)s)"
+    )
+
+
+def add_test(parser: ArgumentParser, method: str | None = None, positions: str | None = None) -> None:
+    """--method and --positions, with these defaults."""
+    shown = " (default: %(default)s)"
+    parser.add_argument(
+        "--method",
+        choices=("mcnemar", "fisher", "chi2", "paper"),
+        default=method,
+        help="test of enrichment" + (shown if method else ""),
+    )
+    parser.add_argument(
+        "--positions",
+        choices=("topic", "all"),
+        default=positions,
+        help="count at the topic word's own tokens or at all tokens" + (shown if positions else ""),
+    )
+
+
 def add_search(parser: ArgumentParser, title: str = "how codes are found") -> None:
-    """What `preset` reads, and --batch-size."""
+    """What `preset` reads."""
     group = parser.add_argument_group(
         title, "A preset, and what is to be otherwise in each of its searches (excise.presets lists them)."
     )
     group.add_argument("--preset", choices=("default", "paper"), default="default", help="(default: default)")
-    group.add_argument("--method", choices=METHODS, help="test of enrichment")
-    group.add_argument(
-        "--positions", choices=("topic", "all"), help="count at the topic word's own tokens or at all tokens"
-    )
+    add_test(group)
     group.add_argument("--q", type=float, metavar="RATE", help="false discovery rate")
     group.add_argument("--effect", type=float, metavar="SHARE", help="least difference in frequency")
     group.add_argument("--count", type=int, metavar="N", help="at most so many codes, the surest first")
@@ -47,7 +66,6 @@ def add_search(parser: ArgumentParser, title: str = "how codes are found") -> No
         metavar="RATIO",
         help="highest frequency in the retain set, as a multiple of that in the target",
     )
-    group.add_argument("--batch-size", type=int, default=32, metavar="N", help="sentences a batch (default: 32)")
 
 
 def preset(args: Namespace) -> str | tuple[Search, ...]:

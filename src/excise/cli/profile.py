@@ -6,7 +6,7 @@ The counts are for every S' up to --max-top-s at once; the table is for one of t
 from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import METHODS, add_model, add_out_folder, add_topic, load_topic
+from excise.cli.options import add_batch_size, add_model, add_out_folder, add_test, add_topic, load_topic
 from excise.cli.report import Report
 from excise.cli.targets import check_file
 from excise.files import check_free
@@ -28,14 +28,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--max-top-s", type=int, metavar="N", help="largest S' counted (default: 104, or all live codes if fewer)"
     )
     parser.add_argument("--top-s", type=int, metavar="N", help="S' of the table (default: 3 x S)")
-    parser.add_argument("--method", choices=METHODS, default="mcnemar", help="test of enrichment (default: mcnemar)")
-    parser.add_argument(
-        "--positions",
-        choices=("topic", "all"),
-        default="topic",
-        help="count at the topic word's own tokens or at all tokens (default: topic)",
-    )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="sentences a batch (default: 32)")
+    add_test(parser, method="mcnemar", positions="topic")
+    add_batch_size(parser)
 
 
 def run(args: Namespace) -> Report:
@@ -45,7 +39,7 @@ def run(args: Namespace) -> Report:
     check_free(args.out)
     check_file(args.table)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
-    top_s = args.top_s or 3 * max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
+    top_s = args.top_s or 3 * unlearner.top_s
     fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())
     counts = unlearner.profile(
         topic,

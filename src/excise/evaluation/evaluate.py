@@ -128,12 +128,19 @@ def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...]
     return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
 
 
+def retain_counts(unlearner: Unlearner, topic: TopicSets, progress: bool = True) -> dict[str, CodeUsage]:
+    """How often each code is used on the retain set: what random codes are matched on."""
+    options = {"max_top_s": unlearner.top_s, "progress": progress}
+    return profile(unlearner.model, unlearner.tokenizer, topic.retain, **options)
+
+
 def _random_codes(unlearner, topic, selection, seed, retain, progress) -> Selection:
     """As many live codes as were selected, of like frequency on the retain set."""
-    top_s = max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
     if retain is None:
-        retain = profile(unlearner.model, unlearner.tokenizer, topic.retain, max_top_s=top_s, progress=progress)
-    frequency = {site: counts.example_counts(min(top_s, counts.max_top_s)).numpy() for site, counts in retain.items()}
+        retain = retain_counts(unlearner, topic, progress)
+    frequency = {
+        site: counts.example_counts(min(unlearner.top_s, counts.max_top_s)).numpy() for site, counts in retain.items()
+    }
     live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in unlearner.sites.items()}
     return random_like(selection, frequency, live, seed)
 

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.evaluation.evaluate import evaluate
+from excise.evaluation.evaluate import evaluate, retain_counts
 from excise.evaluation.measures import SET_LABELS, change, drop, measures
 from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
 from excise.files import new_file
 from excise.presets import Search
-from excise.profiling import profile
 from excise.selection import Selection
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
@@ -196,9 +195,7 @@ def sweep(
         counts = unlearner.count(topic, preset, max_top_s=max(steps), batch_size=batch_size, progress=progress)
         profile_seconds = time.perf_counter() - started
         if random_codes:
-            options["retain"] = profile(
-                unlearner.model, unlearner.tokenizer, topic.retain, max_top_s=counts.model_top_s, progress=progress
-            )
+            options["retain"] = counts.profiles[0].retain or retain_counts(unlearner, topic, progress)
 
     evaluations, selections, seconds, first = {}, {}, {}, None
     for step in steps:

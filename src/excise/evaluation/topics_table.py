@@ -107,7 +107,7 @@ def topics_table(
     Args:
         unlearner: the model and its ledger, which must hold no deletion.
         topics: sets of each topic, with references.
-        top_s: number S' of codes counted for each token; three times the model's S if not given.
+        top_s: number S' of codes counted for each token; the preset's own if not given.
         reference_model: for normalised drops, one for all topics or one by the topic's name.
         **options: the other arguments of `sweep`.
 
@@ -117,7 +117,7 @@ def topics_table(
     topics = list(topics)
     if not topics:
         raise ValueError("No topics were given; expected the sets of at least one.")
-    top_s = top_s or 3 * max(bottleneck.config.top_s for bottleneck in unlearner.sites.values())
+    top_s = top_s or unlearner.preset_top_s(options.get("preset", "default"))
     evaluations = []
     for topic in topics:
         reference = reference_model.get(topic.name) if isinstance(reference_model, Mapping) else reference_model
