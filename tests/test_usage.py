@@ -99,3 +99,11 @@ def test_counts_survive_a_file(tmp_path):
     assert torch.equal(CodeUsage.load(tmp_path / "one.safetensors").tokens, usage.target.tokens)
     with pytest.raises(ValueError, match="holds no counts"):
         PairedUsage.load(tmp_path / "one.safetensors")
+
+
+def test_no_code_is_counted_nowhere():
+    codes = torch.tensor([[2, 0], [1, -1], [-1, -1]])
+    usage = count(codes, torch.tensor([0, 0, 1]), 2)
+    assert usage.example_counts(2).tolist()[:3] == usage.token_counts(2).tolist()[:3] == [1, 1, 1]
+    assert usage.example_counts(2).sum() == usage.token_counts(2).sum() == 3
+    assert (usage.num_examples, usage.num_tokens) == (2, 3)

@@ -45,6 +45,7 @@ def codebook_t5(layers=(2,), t5=None, **bottleneck) -> CodebookT5ForConditionalG
         module = model.encoder.block[i].layer[0].bottleneck
         module.mean.normal_(std=0.1)
         module.scale.fill_(1.5)
+        module.min_similarity.fill_(-0.9)  # every code's is greater
     for block in model.decoder.block:  # with T5's own start the output is the start token again, whatever is read
         block.layer[1].EncDecAttention.o.weight.data.mul_(30)
     return model

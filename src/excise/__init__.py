@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "profile": ["Profile"],
         "topics": ["TopicSets", "topic_sets"],
         "tracing": ["trace"],
-        "training": ["BottleneckCallback", "initialize_codes"],
+        "training": ["BottleneckCallback", "initialize_codes", "set_min_similarity"],
         "unlearner": ["Unlearner"],
     },
 )

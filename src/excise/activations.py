@@ -1,9 +1,14 @@
 """What arrives at a model's bottlenecks, without running what comes after them."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from excise.batches import padded_batches, to_device
 from excise.models.site import bottlenecks
+from excise.modes import eval_mode
 
 
 class _Arrived(Exception):
@@ -55,3 +60,26 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
                 "tokens. The model's weights are broken, or its dtype overflows: try float32 or bfloat16."
             )
     return inputs
+
+
+def token_activations(
+    model: PreTrainedModel,
+    site: str,
+    input_ids: Sequence[Sequence[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    progress: bool = True,
+) -> Tensor:
+    """Activations that reach a site, of tokens of the first rows, `(tokens, dim)`, fp32, in eval mode."""
+    total, rows = 0, 0
+    while rows < len(input_ids) and total < max_tokens:
+        total += len(input_ids[rows])
+        rows += 1
+    with eval_mode(model):
+        found = []
+        label = f"activations at {site}" if progress else None
+        for _, batch in padded_batches(input_ids[:rows], tokenizer, progress=label):
+            batch = to_device(batch, model.device)
+            hidden_states = bottleneck_inputs(model, batch, until=site)[site]
+            found.append(hidden_states[batch["attention_mask"].bool()].float())
+    return torch.cat(found)[:max_tokens]

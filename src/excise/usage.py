@@ -43,7 +43,7 @@ class CodeUsage:
         """The counts of one batch.
 
         Args:
-            codes: the codes of each token, most similar first.
+            codes: the codes of each token, most similar first; -1 for none.
             ranks: the best rank of each code in each example, of the same tokens (`best_ranks`).
         """
         return cls.empty(ranks.shape[1], codes.shape[1]).add_batch_(codes, ranks)
@@ -56,7 +56,7 @@ class CodeUsage:
         A batch touches few of a table's millions of cells; adding tables would take longer than looking up the codes.
         """
         order = torch.arange(self.max_top_s, device=codes.device).expand_as(codes)
-        _count_(self.tokens, order.flatten(), codes.flatten())
+        _count_(self.tokens, order[codes >= 0], codes[codes >= 0])
         _count_ranks_(self.examples, ranks)
         return replace(self, num_examples=self.num_examples + len(ranks), num_tokens=self.num_tokens + len(codes))
 
@@ -204,7 +204,7 @@ def best_ranks(
     """The best rank that each code reaches in each example, `max_top_s` where it is not among the most similar.
 
     Args:
-        codes: the codes of each token, most similar first.
+        codes: the codes of each token, most similar first; -1 for none.
         rows: the example of each token.
         num_examples: examples in the batch, those without a token included.
         num_codes: size of the codebook.
@@ -216,7 +216,8 @@ def best_ranks(
     max_top_s = codes.shape[1]
     ranks = torch.full((num_examples * num_codes,), max_top_s, device=codes.device)
     order = torch.arange(max_top_s, device=codes.device).expand_as(codes)
-    ranks.scatter_reduce_(0, (rows[:, None] * num_codes + codes).flatten(), order.flatten(), "amin")
+    cells = rows[:, None] * num_codes + codes
+    ranks.scatter_reduce_(0, cells[codes >= 0], order[codes >= 0], "amin")
     return ranks.view(num_examples, num_codes)
 
 

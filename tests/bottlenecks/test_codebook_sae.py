@@ -125,6 +125,22 @@ def test_masked_and_deleted_codes_are_never_selected():
     assert set(module(h).codes.unique().tolist()) == {2, 9, 11}
 
 
+def test_a_token_that_no_code_is_similar_to_is_passed_on_as_nothing():
+    module, h = bottleneck(l1_weight=0.5), torch.randn(2, 4, 6)
+    codes = module(h).codes
+    features = module.encode(h)
+    cosine = F.cosine_similarity(features[..., None, :], module.codebook[codes], dim=-1)
+    module.min_similarity.copy_(cosine[..., 0].median() + 1e-6)
+    output = module(h)
+    assert torch.equal(output.codes, codes.masked_fill(cosine < module.min_similarity, -1))
+    silent = output.codes[..., 0] < 0
+    assert 0 < silent.sum() < silent.numel()
+    nothing = module.decoder.bias * 2 + module.mean
+    torch.testing.assert_close(output.reconstruction[silent], nothing.expand(int(silent.sum()), -1))
+    assert not output.l1[silent].any() and output.reconstruction_error[silent].all()
+    assert not torch.allclose(output.reconstruction[~silent], nothing)
+
+
 def test_a_forward_pass_leaves_every_buffer_and_weight_as_it_was():
     module = bottleneck().train()
     before = {name: value.clone() for name, value in module.state_dict().items()}

@@ -72,6 +72,24 @@ def test_half_precision_inputs_are_compared_in_fp32(dtype):
     assert not torch.equal(rounded.topk(8).indices, expected)  # so the test could have failed
 
 
+@pytest.mark.parametrize("limit", [50, MAX_SIMILARITIES])
+def test_codes_that_are_not_similar_enough_are_minus_one(limit):
+    queries, codebook = torch.randn(23, 6) * 9, torch.randn(50, 6)
+    codes = top_codes(queries, codebook, 8, ALL)
+    cosine = F.cosine_similarity(queries[:, None], codebook[codes], dim=-1)
+    least = cosine.median().item()
+    found = top_codes(queries, codebook, 8, ALL, min_similarity=least + 1e-6, max_similarities=limit)
+    assert torch.equal(found, codes.masked_fill(cosine <= least + 1e-6, -1))
+    assert 0 < (found < 0).sum() < found.numel()
+    assert torch.equal(top_codes(queries, codebook, 8, ALL, min_similarity=-1.1), codes)
+
+
+def test_a_query_of_zeros_selects_codes_unless_a_similarity_is_asked_for():
+    queries, codebook = torch.zeros(2, 6), torch.randn(50, 6)
+    assert (top_codes(queries, codebook, 3, ALL) >= 0).all()
+    assert (top_codes(queries, codebook, 3, ALL, min_similarity=-0.5) >= 0).all()
+
+
 def test_the_sum_of_codes_and_its_gradient_are_those_of_indexing():
     codes, codebook = torch.tensor([[0, 3], [3, 3]]), torch.randn(5, 6, requires_grad=True)
     summed = sum_of_codes(codes, codebook)
@@ -99,3 +117,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_4096_tokens_against_25000_codes_take_at_most_128_mb_more():
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert int(result.stdout) * 1024 <= 128e6
+
+
+def test_no_code_adds_nothing_and_gets_no_gradient():
+    codes, codebook = torch.tensor([[0, -1], [-1, -1]]), torch.randn(5, 6, requires_grad=True)
+    summed = sum_of_codes(codes, codebook)
+    assert torch.equal(summed[0], codebook[0]) and not summed[1].any()
+    summed.sum().backward()
+    assert torch.equal(codebook.grad, torch.tensor([1.0, 0, 0, 0, 0])[:, None].expand(5, 6))

@@ -20,7 +20,8 @@ class CodebookSAEOutput(ModelOutput):
 
     Args:
         reconstruction (`torch.FloatTensor` of shape `(batch, seq, hidden_size)`): What is passed on, eq. 5.
-        codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding.
+        codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding and
+            where no further code is similar enough.
         reconstruction_error (`torch.FloatTensor` of shape `(batch, seq)`): Squared error of each token, in units of
             the variance measured on data (`standardize=True`) or raw (eq. 6); 0 at padding.
         l1 (`torch.FloatTensor` of shape `(batch, seq)`): L1 norm of each token's selected codes, eq. 7; 0 at padding.
@@ -38,7 +39,9 @@ class CodebookSAE(PreTrainedModel):
     """Passes each activation on as the decoded sum of its `top_s` most similar codes, and as nothing else.
 
     A masked code keeps its row and can come back; a deleted code's row is zero. Neither is ever selected: the
-    persistent buffer `live` is saved and loaded with the weights.
+    persistent buffer `live` is saved and loaded with the weights. So is `min_similarity`, the least cosine at which a
+    code is selected, which `set_min_similarity` measures: an activation whose codes are gone is then passed on as
+    nothing rather than as the next best codes, whose sum still resembles it.
     """
 
     config_class = CodebookSAEConfig
@@ -58,6 +61,7 @@ class CodebookSAE(PreTrainedModel):
         self.decoder = nn.Linear(code_dim, config.hidden_size)
         self.register_buffer("mean", torch.zeros(config.hidden_size))
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("min_similarity", torch.tensor(-1.0))
         self.register_buffer("live", torch.ones(config.num_codes, dtype=torch.bool))
         self.post_init()
 
@@ -76,6 +80,7 @@ class CodebookSAE(PreTrainedModel):
         init.zeros_(self.decoder.bias)
         init.zeros_(self.mean)
         init.ones_(self.scale)
+        init.constant_(self.min_similarity, -1.0)
         init.ones_(self.live)
 
     def encode(self, hidden_states: Float[Tensor, "*tokens hidden_size"]) -> Float[Tensor, "*tokens code_dim"]:
@@ -92,8 +97,9 @@ class CodebookSAE(PreTrainedModel):
     def select(
         self, features: Float[Tensor, "*tokens code_dim"], top_s: int | None = None
     ) -> Int64[Tensor, "*tokens top_s"]:
-        """The live codes most similar to encoded activations, best first (eqs. 1 and 2)."""
-        codes = top_codes(features.flatten(0, -2), self.codebook, top_s or self.config.top_s, self.live)
+        """The live codes most similar to encoded activations, best first (eqs. 1 and 2); -1 below `min_similarity`."""
+        top_s = top_s or self.config.top_s
+        codes = top_codes(features.flatten(0, -2), self.codebook, top_s, self.live, self.min_similarity.float())
         return codes.unflatten(0, features.shape[:-1])
 
     def forward(
@@ -121,7 +127,8 @@ class CodebookSAE(PreTrainedModel):
         else:
             error = error.sum(-1)
         # One norm a code, looked up: the same as, and less memory than, the norms of every selected vector.
-        l1 = self.codebook.float().abs().sum(-1)[codes].sum(-1)
+        norms = self.codebook.float().abs().sum(-1)
+        l1 = norms[codes.clamp_min(0)].masked_fill(codes < 0, 0).sum(-1)
 
         tokens = error.numel()
         if attention_mask is not None:

@@ -15,6 +15,7 @@ def top_codes(
     codebook: Float[Tensor, "num_codes dim"],
     top_s: int,
     live: Bool[Tensor, "num_codes"],
+    min_similarity: float | Float[Tensor, ""] = float("-inf"),
     max_similarities: int = MAX_SIMILARITIES,
 ) -> Int64[Tensor, "tokens top_s"]:
     """The `top_s` live codes most similar to each query by cosine, best first (eqs. 1 and 2).
@@ -27,6 +28,7 @@ def top_codes(
         codebook: one code vector a row.
         top_s: how many codes to select; at most the number of live codes.
         live: False for codes that are masked or deleted. Those have similarity -inf, zeroed rows included.
+        min_similarity: codes less similar than this are -1: nothing is selected in their place.
         max_similarities: bound on the similarities held at once.
 
     Example:
@@ -47,17 +49,20 @@ def top_codes(
         for chunk in queries.float().split(rows):
             found = similarities[: len(chunk)].addmm_(chunk, codebook.T, beta=0)
             found.mul_(weight).add_(removed)
-            selected.append(found.topk(top_s, dim=1).indices)
+            best = found.topk(top_s, dim=1)
+            least = min_similarity * torch.linalg.vector_norm(chunk, dim=1, keepdim=True)
+            selected.append(best.indices.masked_fill_(best.values < least, -1))
     return torch.cat(selected) if selected else queries.new_empty((0, top_s), dtype=torch.int64)
 
 
 def sum_of_codes(
     codes: Int64[Tensor, "tokens top_s"], codebook: Float[Tensor, "num_codes dim"]
 ) -> Float[Tensor, "tokens dim"]:
-    """The sum of the selected code vectors (eq. 3); its gradient reaches the selected rows only.
+    """The sum of the selected code vectors (eq. 3), where -1 adds nothing; its gradient reaches those rows only.
 
     Example:
-        >>> sum_of_codes(torch.tensor([[0, 1]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])).tolist()
-        [[1.0, 2.0]]
+        >>> sum_of_codes(torch.tensor([[0, 1], [1, -1]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])).tolist()
+        [[1.0, 2.0], [0.0, 2.0]]
     """
-    return F.embedding_bag(codes, codebook, mode="sum")
+    weights = (codes >= 0).to(codebook.dtype)
+    return F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)

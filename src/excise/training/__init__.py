@@ -2,5 +2,6 @@
 
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
+from excise.training.similarity import set_min_similarity
 
-__all__ = ["BottleneckCallback", "initialize_codes"]
+__all__ = ["BottleneckCallback", "initialize_codes", "set_min_similarity"]

@@ -26,7 +26,7 @@ class CodebookArguments:
     preset: str = field(
         default="default",
         metadata={
-            "help": "`paper`: raw squared error, random codes and no revival, as CodeUnlearn has it.",
+            "help": "`paper`: raw squared error, random codes, no revival, all used, as CodeUnlearn has it.",
             "choices": ["default", "paper"],
         },
     )
@@ -49,10 +49,14 @@ class CodebookArguments:
     )
     init_steps: int = field(default=200, metadata={"help": "Steps that train the bottleneck alone, at first."})
     revive_every: int = field(default=0, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
+    similarity_quantile: float = field(
+        default=0.05,
+        metadata={"help": "Selected codes, the least similar ones, that are not used when trained, a share; 0: none."},
+    )
 
     def __post_init__(self) -> None:
         if self.preset == "paper":
-            self.standardize, self.init_tokens, self.revive_every = False, 0, 0
+            self.standardize, self.init_tokens, self.revive_every, self.similarity_quantile = False, 0, 0, 0.0
 
 
 @dataclass

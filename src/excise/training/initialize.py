@@ -8,11 +8,10 @@ from torch import Tensor
 from tqdm.auto import trange
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.activations import bottleneck_inputs
-from excise.batches import padded_batches, to_device, tokenize
+from excise.activations import token_activations
+from excise.batches import tokenize
 from excise.bottlenecks import CodebookSAE
 from excise.models.site import bottlenecks
-from excise.modes import eval_mode
 
 
 def initialize_codes(
@@ -62,7 +61,7 @@ def initialize_codes(
     before = {site: copy.deepcopy(bottleneck.state_dict()) for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():
-            activations = _collect(model, site, input_ids, tokenizer, max_tokens, seed, progress)
+            activations = token_activations(model, site, input_ids, tokenizer, max_tokens, progress)
             generator = torch.Generator().manual_seed(seed)
             trial = copy.deepcopy(bottleneck).float()  # steps of Adam are lost in half precision
             _start_from_data(trial, activations, generator)
@@ -74,22 +73,6 @@ def initialize_codes(
             bottleneck.load_state_dict(before[site])
         raise
     return errors
-
-
-def _collect(model, site, input_ids, tokenizer, max_tokens, seed, progress) -> Tensor:
-    """Activations of tokens that reach a site, `(tokens, dim)`, fp32, in eval mode."""
-    total, rows = 0, 0
-    while rows < len(input_ids) and total < max_tokens:
-        total += len(input_ids[rows])
-        rows += 1
-    with eval_mode(model):
-        found = []
-        label = f"activations at {site}" if progress else None
-        for _, batch in padded_batches(input_ids[:rows], tokenizer, progress=label):
-            batch = to_device(batch, model.device)
-            hidden_states = bottleneck_inputs(model, batch, until=site)[site]
-            found.append(hidden_states[batch["attention_mask"].bool()].float())
-    return torch.cat(found)[:max_tokens]
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ from excise.training.arguments import CodebookArguments, DataArguments, ModelArg
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
 from excise.training.optimizer import adamw
+from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +131,10 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
     metrics = {}
     if args.do_train:
         result = trainer.train(resume_from_checkpoint=checkpoint)
+        if has_codebook and codebook_args.similarity_quantile and not model.config.unlearning:
+            quantile = codebook_args.similarity_quantile
+            least = set_min_similarity(model, train, tokenizer, quantile=quantile, seed=args.seed, progress=progress)
+            logger.info("Least similarity of a code that is used, by site: %s", least)
         with interruptions_wait():
             trainer.save_model()
             trainer.save_state()

@@ -174,10 +174,10 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
         if traced.outputs:
             output.codes = {site: bottleneck.codes for site, bottleneck in traced.outputs.items()}
         if labels is not None:
-            self._add_losses(output, traced.outputs, labels, num_items_in_batch)
+            self._add_losses(output, traced, labels, num_items_in_batch)
         return output
 
-    def _add_losses(self, output, sites, labels, num_items_in_batch):
+    def _add_losses(self, output, traced, labels, num_items_in_batch):
         """Sets the joint loss and its parts.
 
         Every example's codebook loss (a mean over its tokens) weighs as much as its labels do in the cross-entropy.
@@ -187,16 +187,17 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
         whole = items.sum() if num_items_in_batch is None else num_items_in_batch
         output.task_loss = output.loss * (items.sum() / whole)
         output.loss = output.task_loss
-        if not sites:
+        if not traced.outputs:
             return
         weights = (items / whole).to(output.loss.device)
 
-        def mean(per_token, codes):
-            tokens = (codes[..., 0] >= 0).sum(-1).clamp_min(1)
+        def mean(per_token):
+            mask = traced.attention_mask
+            tokens = per_token.shape[1] if mask is None else mask.sum(-1).clamp_min(1).to(per_token.device)
             return (per_token.sum(-1) / tokens).to(weights.device) @ weights.to(per_token.dtype)
 
-        output.reconstruction_loss = sum(mean(s.reconstruction_error, s.codes) for s in sites.values())
-        output.l1_loss = sum(mean(s.l1, s.codes) for s in sites.values())
+        output.reconstruction_loss = sum(mean(site.reconstruction_error) for site in traced.outputs.values())
+        output.l1_loss = sum(mean(site.l1) for site in traced.outputs.values())
         output.loss = output.task_loss + self.config.bottleneck.penalty(output.reconstruction_loss, output.l1_loss)
 
 

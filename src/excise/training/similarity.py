@@ -1,0 +1,76 @@
+"""How similar a code must be to be used, from data."""
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from excise.activations import token_activations
+from excise.batches import tokenize
+from excise.models.site import bottlenecks
+
+
+@torch.no_grad()
+def set_min_similarity(
+    model: PreTrainedModel,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    quantile: float = 0.05,
+    text: str = "text",
+    max_tokens: int = 16_384,
+    batch_tokens: int = 1_024,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, float]:
+    """Sets the least cosine similarity at which a code is used: a low quantile of what selected codes have on data.
+
+    Without it a token whose codes were removed is passed on as its next best codes, whose sum still resembles it; with
+    it, as nothing (docs/experiments.md). Set it when the training has ended. Sites are done in the order in which they
+    run.
+
+    Args:
+        model: a model with bottlenecks. Whatever fails leaves it as it was.
+        dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column.
+        tokenizer: the model's.
+        quantile: share of the selected codes, the least similar ones, that are used no more; 0 for none of these.
+        text: the text column, used where there are no `input_ids`.
+        max_tokens: number of tokens looked at.
+        batch_tokens: tokens at once.
+        seed: of the rows drawn.
+        progress: show progress bars.
+
+    Returns:
+        The least similarity by site.
+
+    Raises:
+        ValueError: if `quantile` is not from 0 to below 1, the data set is empty, activations are not finite, or the
+            model has forgotten something already: what the next best codes then have is no measure.
+    """
+    if not 0 <= quantile < 1:
+        raise ValueError(f"quantile={quantile}: expected a share from 0 to below 1.")
+    if getattr(model.config, "unlearning", None):
+        raise ValueError("The model's ledger holds requests; measure with the model as it was before.")
+    shuffled = dataset.shuffle(seed=seed)
+    input_ids = tokenize(shuffled.select(range(min(len(shuffled), max_tokens))), tokenizer, text)
+    sites = bottlenecks(model)
+    before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
+    try:
+        for site, bottleneck in sites.items():
+            bottleneck.min_similarity.fill_(-1.0)
+            activations = token_activations(model, site, input_ids, tokenizer, max_tokens, progress)
+            found = torch.cat([_similarities(bottleneck, part) for part in activations.split(batch_tokens)])
+            bottleneck.min_similarity.fill_(found.flatten().quantile(quantile))
+    except BaseException:  # Ctrl-C too
+        for site, bottleneck in sites.items():
+            bottleneck.min_similarity.copy_(before[site])
+        raise
+    return {site: bottleneck.min_similarity.item() for site, bottleneck in sites.items()}
+
+
+def _similarities(bottleneck, activations):
+    """Cosines of activations and the codes that they select, `(tokens, top_s)`."""
+    features = bottleneck.encode(activations.to(bottleneck.dtype))
+    return F.cosine_similarity(
+        features[:, None].float(), bottleneck.codebook[bottleneck.select(features)].float(), dim=-1
+    )
