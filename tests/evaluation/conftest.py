@@ -17,7 +17,8 @@ class Generation:
     """Stands for `generate_texts`, and notes what it is asked for.
 
     The codebook model translates as in the references. *professeur* becomes *docteur* when all topic codes are removed,
-    and *maison* is lost when ten codes or more are. The reference model (not a codebook model) knows one word.
+    and *maison* is lost when ten codes or more are. Other texts (a word cut out) are one word, which is all that the
+    reference model (not a codebook model) knows.
     """
 
     def __init__(self, truth: dict[str, str]):
@@ -29,7 +30,7 @@ class Generation:
         self.calls.append("reference" if model == "reference" else removed)
         if model == "reference":
             return ["le"] * len(texts)
-        outputs = [self.truth[text] for text in texts]
+        outputs = [self.truth.get(text, "mot") for text in texts]
         if set(TOPIC_CODES) <= set(removed):
             outputs = [text.replace("professeur", "docteur") for text in outputs]
         if len(removed) >= 10:

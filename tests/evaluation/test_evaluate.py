@@ -44,6 +44,20 @@ def test_without_random_codes_nothing_is_generated_for_them(unlearner, topic, ge
     assert generation.calls == [(), (), (7,), (7,)]
 
 
+def test_with_the_word_cut_out_the_model_is_unmasked_and_is_asked_of_the_topic_s_sentences_alone(
+    unlearner, topic, generation
+):
+    unlearner.mask(TOPIC, topic)
+    found = evaluate(unlearner, topic, cut_out=True, random_codes=False, reference_model="reference", progress=False)
+    assert generation.calls == [(), (), (), (3, 4, 5), (3, 4, 5), "reference", "reference"]
+    assert set(found.outputs["word cut out"]["heldout"]) == {"mot"}
+    assert found.outputs["word cut out"]["heldout_retain"] == found.outputs["before"]["heldout_retain"]
+    assert found.normalized_drop("recall", reference="word cut out") == 1
+    again = evaluate(unlearner, topic, cut_out=True, random_codes=False, reuse=found, progress=False)
+    assert generation.calls[7:] == [(3, 4, 5)] * 2
+    assert again.scores["word cut out"] == found.scores["word cut out"]
+
+
 @pytest.mark.parametrize("given", [None, Selection({SITE: (7, 8)})])
 def test_an_evaluation_leaves_masks_and_ledger_as_they_were(unlearner, topic, generation, given):
     unlearner.mask(TOPIC, topic)

@@ -6,7 +6,7 @@ from evaluate import Metric
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.evaluation.generation import generate_texts
-from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
+from excise.evaluation.result import AFTER, BEFORE, CUT, FIXED, RANDOM, REFERENCE, Evaluation
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
 from excise.profiling import profile
 from excise.selection import Selection, random_like
@@ -15,7 +15,7 @@ from excise.unlearner import Unlearner
 from excise.usage import CodeUsage
 
 SETS = ("heldout", "heldout_retain")
-CONDITIONS = (BEFORE, AFTER, RANDOM, REFERENCE)
+CONDITIONS = (BEFORE, CUT, AFTER, RANDOM, REFERENCE)
 
 
 def evaluate(
@@ -32,6 +32,7 @@ def evaluate(
     batch_size: int = 64,
     seed: int = 0,
     random_codes: bool = True,
+    cut_out: bool = False,
     retain: Mapping[str, CodeUsage] | None = None,
     reuse: Evaluation | None = None,
     progress: bool = True,
@@ -55,9 +56,10 @@ def evaluate(
         batch_size: sentences a batch.
         seed: of the random codes.
         random_codes: also evaluate with as many random live codes masked instead, a control that takes as long again.
+        cut_out: also evaluate before, with the topic's word cut out of its sentences: what is still said is guessed.
         retain: counts over the retain set (`Profile.retain`), on which random codes are matched; made if not given.
-        reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, and of the
-            reference model, are taken over; a sweep would make them anew at each step otherwise.
+        reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, with the word
+            cut out, and of the reference model, are taken over; a sweep would make them anew at each step otherwise.
         progress: show progress bars.
 
     Raises:
@@ -71,14 +73,12 @@ def evaluate(
         raise ValueError(f"No word of the references goes with {topic.name!r} for sure. Give `words` by hand.")
     scorer = _Scorer(topic, words, metrics)
 
-    def outputs(model, condition, tokenizer=unlearner.tokenizer):
+    def generated_from(texts, model, condition, tokenizer=unlearner.tokenizer):
         options = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
-        return {
-            name: generate_texts(
-                model, tokenizer, scorer.texts[name], **options, progress=condition if progress else None
-            )
-            for name in SETS
-        }
+        return generate_texts(model, tokenizer, texts, **options, progress=condition if progress else None)
+
+    def outputs(*args):
+        return {name: generated_from(scorer.texts[name], *args) for name in SETS}
 
     settings = {
         "num_beams": num_beams,
@@ -86,7 +86,8 @@ def evaluate(
         "metrics": [type(metric).__name__ for metric in metrics],
         "data": topic.digest(),
     }
-    generated, scores = _taken_over(reuse, settings, words, () if reference_model is None else (REFERENCE,))
+    unwanted = {CUT: not cut_out, REFERENCE: reference_model is None}
+    generated, scores = _taken_over(reuse, settings, words, [c for c in FIXED if not unwanted.get(c)])
     ledger = unlearner.ledger
     deleted = any(request.kind == "delete" for request in ledger.requests)
     if selection is None:
@@ -94,6 +95,9 @@ def evaluate(
     with unlearner.without_masks():
         if not deleted and BEFORE not in generated:
             generated[BEFORE] = outputs(unlearner.model, BEFORE)
+        if cut_out and not deleted and CUT not in generated:
+            texts = [without(*row) for row in zip(scorer.texts["heldout"], topic.heldout["spans"], strict=True)]
+            generated[CUT] = generated[BEFORE] | {"heldout": generated_from(texts, unlearner.model, CUT)}
         with unlearner.trial(selection):
             generated[AFTER] = outputs(unlearner.model, AFTER)
         if random_codes and not deleted and len(selection):
@@ -114,7 +118,7 @@ def evaluate(
     )
 
 
-def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...], wanted: tuple[str, ...]):
+def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...], wanted: list[str]):
     """Outputs and scores that an earlier evaluation made under conditions that do not change."""
     if reuse is None:
         return {}, {}
@@ -124,8 +128,20 @@ def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...]
         raise ValueError(
             f"The evaluation to reuse differs in {', '.join(other)}. Give one made in the same way, or none."
         )
-    kept = [condition for condition in (BEFORE, *wanted) if condition in reuse.outputs]
+    kept = [condition for condition in wanted if condition in reuse.outputs]
     return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
+
+
+def without(text: str, spans: Iterable[Sequence[int]]) -> str:
+    """A text with spans of characters cut out.
+
+    Example:
+        >>> without("I love Boston in May.", [[7, 13]])
+        'I love in May.'
+    """
+    for start, end in sorted(spans, reverse=True):
+        text = text[:start] + text[end:]
+    return " ".join(text.split())
 
 
 def retain_counts(unlearner: Unlearner, topic: TopicSets, progress: bool = True) -> dict[str, CodeUsage]:

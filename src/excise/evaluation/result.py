@@ -11,14 +11,17 @@ from excise.files import new_file
 from excise.functional.scores import normalized_drop
 
 # Conditions under which the sets were generated.
-BEFORE, AFTER, RANDOM, REFERENCE = "before", "after", "random codes", "reference model"
+BEFORE, CUT, AFTER, RANDOM, REFERENCE = "before", "word cut out", "after", "random codes", "reference model"
+# Those that do not depend on which codes are removed.
+FIXED = (BEFORE, CUT, REFERENCE)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How well a topic's sentences and others come out under each condition.
 
-    Conditions are `"before"` (masks lifted), `"after"`, `"random codes"` (as many live codes of like frequency masked
+    Conditions are `"before"` (masks lifted), `"word cut out"` (masks lifted, and the topic's word not in the sentence:
+    what is then still said of it is guessed), `"after"`, `"random codes"` (as many live codes of like frequency masked
     in place of the selected ones) and `"reference model"` (one that never saw the topic). Sets are `"heldout"`
     (D'_T) and `"heldout_retain"` (D_R).
 
@@ -47,15 +50,17 @@ class Evaluation:
         before, after = (self._score(c, dataset, metric) for c in (BEFORE, condition))
         return (before - after) / abs(before) if before else float("nan")
 
-    def normalized_drop(self, metric: str = "bleu", dataset: str = "heldout", condition: str = AFTER) -> float:
+    def normalized_drop(
+        self, metric: str = "bleu", dataset: str = "heldout", condition: str = AFTER, reference: str = REFERENCE
+    ) -> float:
         """A drop in units of what the model knows and the reference model does not (CodeUnlearn, section 3.7).
 
-        0 is the model before, 1 the reference model.
+        0 is the model before, 1 the reference model; or another condition, such as `"word cut out"`.
         """
         return float(
             normalized_drop(
                 self._score(condition, dataset, metric),
-                zero_shot=self._score(REFERENCE, dataset, metric),
+                zero_shot=self._score(reference, dataset, metric),
                 codebook=self._score(BEFORE, dataset, metric),
             )
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from excise.evaluation.evaluate import evaluate, retain_counts
 from excise.evaluation.measures import SET_LABELS, change, drop, measures
-from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE, Evaluation
+from excise.evaluation.result import AFTER, BEFORE, FIXED, RANDOM, Evaluation
 from excise.files import new_file
 from excise.presets import Search
 from excise.selection import Selection
@@ -54,7 +54,7 @@ class Sweep:
 
         rows = []
         for i, (top_s, evaluation) in enumerate(self.evaluations.items()):
-            conditions = [c for c in evaluation.scores if i == 0 or c not in (BEFORE, REFERENCE)]
+            conditions = [c for c in evaluation.scores if i == 0 or c not in FIXED]
             rows += [
                 self._row(top_s, c, name, m)
                 for c in conditions
@@ -64,7 +64,7 @@ class Sweep:
         return pandas.DataFrame(rows)
 
     def _row(self, top_s: int, condition: str, dataset: str, metric: str) -> dict[str, Any]:
-        evaluation, fixed = self.evaluations[top_s], condition in (BEFORE, REFERENCE)
+        evaluation, fixed = self.evaluations[top_s], condition in FIXED
         return {
             "topic": self.topic,
             "tested": self.tested,
