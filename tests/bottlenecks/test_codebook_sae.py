@@ -188,7 +188,7 @@ def test_new_weights_are_spread_as_their_layers_want():
     module = CodebookSAE(CodebookSAEConfig(hidden_size=64, num_codes=500, top_s=4))
     bound = (6 / 64) ** 0.5  # Kaiming uniform before a ReLU
     assert bound * 0.95 < module.encoder.weight.abs().max() <= bound
-    summed = module.codebook[:400].view(100, 4, 64).sum(1)
+    summed = module.codebook[:400].unflatten(0, (100, 4)).sum(1)
     assert summed.std().item() == pytest.approx(1, rel=0.1)  # the layer norm's own scale
     assert module.live.all() and not module.mean.any() and module.scale == 1
 

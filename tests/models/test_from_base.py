@@ -86,10 +86,10 @@ def test_the_bases_settings_are_kept(tmp_path):
     assert config.model_type == "codebook_t5" and config.unlearning is None
 
 
-def test_the_defaults_are_the_papers_third_layer_and_sizes(tmp_path):
+def test_the_defaults_are_the_first_block_and_the_papers_number_of_codes(tmp_path):
     save_base(tmp_path)
     config = CodebookT5ForConditionalGeneration.from_base(tmp_path).config
-    assert config.bottleneck_layers == [2]
+    assert config.bottleneck_layers == [0]
     assert (config.bottleneck.num_codes, config.bottleneck.top_s, config.bottleneck.hidden_size) == (25_000, 8, 16)
 
 

@@ -73,6 +73,20 @@ def test_settings_of_the_codebook_reach_its_config(tmp_path, tokenizer):
     assert model.config.bottleneck_layers == [0]
 
 
-def test_the_paper_s_preset_has_raw_errors_and_random_codes():
-    arguments = CodebookArguments(preset="paper", revive_every=100)
-    assert (arguments.standardize, arguments.init_tokens, arguments.revive_every) == (False, 0, 0)
+def test_the_paper_s_preset_is_its_block_widths_raw_errors_and_random_codes(tmp_path, tokenizer):
+    arguments = CodebookArguments(codebook=True, preset="paper", num_codes=60, top_s=3, revive_every=100)
+    assert (arguments.similarity_quantile, arguments.init_tokens, arguments.revive_every) == (0, 0, 0)
+    base_t5().save_pretrained(tmp_path)
+    config = load_model(ModelArguments(str(tmp_path)), arguments, tokenizer, resuming=False)[0].config
+    assert (config.bottleneck.standardize, config.bottleneck.active) == (False, None)
+    assert (config.bottleneck.num_codes, config.bottleneck.code_dim) == (60, config.d_model)
+    assert config.bottleneck_layers == [2]
+
+
+def test_the_default_is_the_first_block_and_a_wide_sparse_encoder(tmp_path, tokenizer):
+    base_t5().save_pretrained(tmp_path)
+    arguments = CodebookArguments(codebook=True, num_codes=60, top_s=3)
+    model, _ = load_model(ModelArguments(str(tmp_path)), arguments, tokenizer, resuming=False)
+    assert model.config.bottleneck_layers == [0]
+    assert model.config.bottleneck.active == 32
+    assert model.encoder.block[0].layer[0].bottleneck.codebook.shape == (60, 4 * model.config.d_model)

@@ -54,7 +54,7 @@ class CodebookSAE(PreTrainedModel):
         super().__init__(config)
         if config.hidden_size is None:
             raise ValueError("`hidden_size` is not set; give CodebookSAEConfig the width of the activations.")
-        code_dim = config.code_dim or config.hidden_size
+        code_dim = config.code_dim or 4 * config.hidden_size
         self.encoder = nn.Linear(config.hidden_size, code_dim)
         self.layer_norm = nn.LayerNorm(code_dim, eps=config.layer_norm_eps)
         self.codebook = nn.Parameter(torch.empty(config.num_codes, code_dim))

@@ -8,14 +8,15 @@ from transformers import PreTrainedConfig
 class CodebookSAEConfig(PreTrainedConfig):
     r"""Settings of a [`CodebookSAE`].
 
-    The defaults are the paper's sizes (CodeUnlearn, section 4.1 and appendix A), with the loss in units of variance.
+    The defaults are what forgets best and costs least (docs/experiments.md); `paper` has CodeUnlearn's own.
 
     Args:
         hidden_size (`int`, *optional*): Width of the activations. Filled in by the model that holds the bottleneck.
         num_codes (`int`, defaults to 25000): Number of codes K.
-        code_dim (`int`, *optional*): Width F of the sparse autoencoder and of the codes; `hidden_size` if not given.
-        active (`int`, *optional*): Units of the sparse autoencoder that stay active for a token, the largest ones; all
-            that are above 0 if not given, as in the paper.
+        code_dim (`int`, *optional*): Width F of the sparse autoencoder and of the codes; four times `hidden_size` if
+            not given.
+        active (`int`, *optional*, defaults to 32): Units of the sparse autoencoder that stay active for a token, the
+            largest ones; `None` for all that are above 0.
         top_s (`int`, defaults to 8): Number of codes S that are summed for each token.
         l1_weight (`float`, defaults to 1e-6): Weight lambda of the selected codes' L1 norm (eq. 7).
         reconstruction_weight (`float`, defaults to 1.0): Weight of the reconstruction loss in the joint loss.
@@ -33,7 +34,7 @@ class CodebookSAEConfig(PreTrainedConfig):
     hidden_size: int | None = None
     num_codes: int = 25_000
     code_dim: int | None = None
-    active: int | None = None
+    active: int | None = 32
     top_s: int = 8
     l1_weight: float | int = 1e-6
     reconstruction_weight: float | int = 1.0
@@ -44,6 +45,12 @@ class CodebookSAEConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         self.validate_sizes()  # here too: what `strict` raises is no ValueError
+
+    @classmethod
+    def paper(cls, hidden_size: int, **settings) -> "CodebookSAEConfig":
+        """CodeUnlearn's settings (section 4.1, eq. 6 and appendix A) for activations of a width; others on top."""
+        paper = {"hidden_size": hidden_size, "code_dim": hidden_size, "active": None, "standardize": False}
+        return cls(**paper | settings)
 
     def validate_sizes(self):
         """Refuse sizes and weights that cannot work."""

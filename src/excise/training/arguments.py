@@ -26,20 +26,24 @@ class CodebookArguments:
     preset: str = field(
         default="default",
         metadata={
-            "help": "`paper`: raw squared error, random codes, no revival, all used, as CodeUnlearn has it.",
+            "help": "`paper`: CodeUnlearn's block, widths, raw squared error and random codes.",
             "choices": ["default", "paper"],
         },
     )
     num_codes: int = field(default=25_000, metadata={"help": "Number of codes."})
     top_s: int = field(default=8, metadata={"help": "Codes summed for each token, S."})
-    code_dim: int | None = field(default=None, metadata={"help": "Width of the codes, if not the model's own."})
-    active: int | None = field(default=None, metadata={"help": "Units of it that stay active for a token."})
+    code_dim: int | None = field(
+        default=None, metadata={"help": "Width of the codes; four times the model's, or `paper`: the model's own."}
+    )
+    active: int = field(default=32, metadata={"help": "Units of it that stay active for a token; `paper`: all."})
     l1_weight: float = field(default=1e-6, metadata={"help": "Weight of the L1 norm of the selected codes."})
     reconstruction_weight: float = field(default=1.0, metadata={"help": "Weight of the reconstruction loss."})
     detach_target: bool = field(
         default=False, metadata={"help": "The reconstruction loss does not pull activations to the codes."}
     )
-    bottleneck_layers: list[int] = field(default_factory=lambda: [2], metadata={"help": "Encoder blocks, from 0."})
+    bottleneck_layers: list[int] | None = field(
+        default=None, metadata={"help": "Encoder blocks, from 0; 0 if not given, or `paper`: 2."}
+    )
     standardize: bool = field(default=True, metadata={"help": "Loss in units of variance; off: the paper's raw one."})
     codebook_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of the codes, if another than that of the rest."}
@@ -56,7 +60,8 @@ class CodebookArguments:
 
     def __post_init__(self) -> None:
         if self.preset == "paper":
-            self.standardize, self.init_tokens, self.revive_every, self.similarity_quantile = False, 0, 0, 0.0
+            self.init_tokens, self.revive_every, self.similarity_quantile = 0, 0, 0.0
+        self.bottleneck_layers = self.bottleneck_layers or [2 if self.preset == "paper" else 0]
 
 
 @dataclass

@@ -186,8 +186,6 @@ def load_model(
     """The model to train, and whether its codes are still to be initialised."""
     if (args.model_name_or_path is None) == (args.config_name is None):
         raise ValueError("Give either --model_name_or_path or --config_name.")
-    settings = {name: value for name, value in asdict(codebook).items() if hasattr(CodebookSAEConfig, name)}
-    bottleneck = CodebookSAEConfig(**settings)
     if args.config_name:
         config = AutoConfig.from_pretrained(args.config_name)
         if args.config_overrides:
@@ -195,15 +193,27 @@ def load_model(
         config.vocab_size = len(tokenizer)
         if codebook.codebook:
             base = config.to_dict() | {"model_type": "codebook_t5", "architectures": None}
+            bottleneck = bottleneck_config(codebook, config.d_model)
             config = CodebookT5Config(**base, bottleneck=bottleneck, bottleneck_layers=codebook.bottleneck_layers)
         return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
     config = AutoConfig.from_pretrained(args.model_name_or_path)
     if codebook.codebook and not isinstance(config, CodebookT5Config):
+        bottleneck = bottleneck_config(codebook, config.hidden_size)
         model = CodebookT5ForConditionalGeneration.from_base(
             args.model_name_or_path, bottleneck, codebook.bottleneck_layers, dtype=torch.float32
         )
         return model, not resuming
     return AutoModelForSeq2SeqLM.from_pretrained(args.model_name_or_path, dtype=torch.float32), False
+
+
+def bottleneck_config(args: CodebookArguments, hidden_size: int) -> CodebookSAEConfig:
+    """The bottleneck's settings, for activations of a width."""
+    settings = {name: value for name, value in asdict(args).items() if hasattr(CodebookSAEConfig, name)}
+    if args.preset == "paper":
+        del settings["active"], settings["standardize"]
+        settings["code_dim"] = args.code_dim or hidden_size
+        return CodebookSAEConfig.paper(hidden_size, **settings)
+    return CodebookSAEConfig(**settings)
 
 
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: DataArguments) -> Dataset:

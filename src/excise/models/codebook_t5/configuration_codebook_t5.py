@@ -14,9 +14,10 @@ class CodebookT5Config(T5Config):
     r"""A [`~transformers.T5Config`] with bottlenecks. All other arguments are T5's.
 
     Args:
-        bottleneck (`CodebookSAEConfig` or `dict`, *optional*): Settings of every bottleneck; the paper's if not given.
-        bottleneck_layers (`list[int]`, defaults to `(2,)`): Encoder blocks, counted from 0, that get a bottleneck
-            after self-attention and residual and before the feed-forward. The paper's third layer is block 2.
+        bottleneck (`CodebookSAEConfig` or `dict`, *optional*): Settings of every bottleneck; its defaults if not given.
+        bottleneck_layers (`list[int]`, defaults to `(0,)`): Encoder blocks, counted from 0, that get a bottleneck
+            after self-attention and residual and before the feed-forward. In the first, a word's neighbours know least
+            of it (docs/experiments.md). The paper's third layer is block 2.
         unlearning (`dict`, *optional*): The ledger of what was forgotten. Written by [`Unlearner`], not by hand.
     """
 
@@ -25,7 +26,7 @@ class CodebookT5Config(T5Config):
     keys_to_ignore_at_inference = ["past_key_values", "task_loss", "reconstruction_loss", "l1_loss", "codes"]
 
     bottleneck: dict | CodebookSAEConfig | None = None
-    bottleneck_layers: list[int] | tuple[int, ...] = (2,)
+    bottleneck_layers: list[int] | tuple[int, ...] = (0,)
     unlearning: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):

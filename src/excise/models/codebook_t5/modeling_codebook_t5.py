@@ -77,14 +77,14 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
         cls,
         base: str,
         bottleneck: CodebookSAEConfig | None = None,
-        layers: tuple[int, ...] | list[int] = (2,),
+        layers: tuple[int, ...] | list[int] = (0,),
         **kwargs,
     ) -> "CodebookT5ForConditionalGeneration":
         """A plain T5 or Flan-T5 checkpoint with new bottlenecks; every base weight is as it was.
 
         Args:
             base: Hub id or local path of a `T5ForConditionalGeneration`.
-            bottleneck: settings of the bottlenecks; the paper's if not given.
+            bottleneck: settings of the bottlenecks; the defaults if not given.
             layers: encoder blocks, counted from 0, that get one.
             **kwargs: passed on to `from_pretrained` (`revision`, `dtype`, `device_map`, ...).
 
