@@ -8,7 +8,7 @@ from scipy.stats import bootstrap
 
 from excise import Sweep, TopicsTable, examples_table
 from excise.evaluation.markdown import markdown
-from excise.evaluation.result import AFTER, BEFORE, RANDOM
+from excise.evaluation.result import AFTER, BEFORE, CUT, RANDOM, REFERENCE
 
 # Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
 PAPER = {
@@ -35,7 +35,9 @@ def report(out, topics, top_s, synonym):
     models = sorted(out.glob("model-*"), key=lambda folder: int(folder.name.partition("-")[2]))
     swept = {rule: [{t: Sweep.load(m / rule / f"{t}.json") for t in topics} for m in models] for rule in top_s}
     first = swept["default"][0]
+    at_default = [{t: sweeps[t].evaluations[top_s["default"]] for t in topics} for sweeps in swept["default"]]
     parts = ["# CodeUnlearn, measured", targets(out, models, swept, top_s)]
+    parts += ["## Topic recall, default preset", recall_table(at_default)]
     for rule, found in swept.items():
         for i, sweeps in enumerate(found):
             table = TopicsTable(tuple(sweeps[t].evaluations[top_s[rule]] for t in topics), top_s[rule])
@@ -47,10 +49,7 @@ def report(out, topics, top_s, synonym):
         first[topic].plot(out / f"sweep-{topic}.svg", ["bleu", "recall", "rest_bleu"])
     Sweep.load(out / "synonym.json").plot(out / "synonym.svg", ["bleu", "recall"])
     frontier(out / "frontier.svg", swept)
-    recalls(
-        out / "recall.svg",
-        [{t: sweeps[t].evaluations[top_s["default"]] for t in topics} for sweeps in swept["default"]],
-    )
+    recalls(out / "recall.svg", at_default)
     parts += ["## Figures", "![How much is forgotten at what cost](frontier.svg)", "![Topic recall](recall.svg)"]
     parts += [f"![Sweep, {topic}](sweep-{topic}.svg)" for topic in topics]
     parts += [f"![Forgetting {synonym[0]}, tested on {synonym[1]}](synonym.svg)"]
@@ -89,9 +88,11 @@ def targets(out, models, swept, top_s):
         rest = [e.scores[AFTER]["heldout"]["rest_bleu"] / e.scores[BEFORE]["heldout"]["rest_bleu"] for e in all_of]
         found_in_nothing = sum(sum(null[rule].values()) for null in nulls)
         random = [e.normalized_drop("recall", condition=RANDOM) for e in all_of if RANDOM in e.scores]
+        told = [e.normalized_drop("recall", reference=CUT) for e in all_of]
         columns[rule] = {
             "topic recall lost (%)": mean(lost),
             "least topic recall lost, mean over models (%)": f"{100 * worst(lost, len(found)):.1f}",
+            "topic recall lost, of what the model does not guess from the rest of the sentence (%)": mean(told),
             "held-out sentences that still say a word of the topic (%)": mean(said),
             "relative BLEU drop on D_R (%)": mean(cost),
             "normalised BLEU drop on D'_T (%)": mean(drop),
@@ -112,6 +113,21 @@ def targets(out, models, swept, top_s):
         f"{', '.join(f'{bleu:.1f}' for bleu in qualities)}. "
         "In parentheses: 95 % bootstrap intervals of the mean over topics and models."
     )
+
+
+def recall_table(models):
+    """Topic recall of each topic, means over models; pooled over topics in the last line."""
+    conditions = (BEFORE, AFTER, CUT, RANDOM, REFERENCE)
+    rows, pooled = [], np.zeros(len(conditions))
+    for topic, first in models[0].items():
+        values = [[model[topic].scores[condition]["heldout"]["recall"] for condition in conditions] for model in models]
+        total = first.scores[BEFORE]["heldout"]["total"]
+        pooled += np.mean(values, axis=0) * total
+        codes = np.mean([model[topic].removed for model in models])
+        rows.append([topic, str(total), f"{codes:.0f}", *(f"{value:.3f}" for value in np.mean(values, axis=0))])
+    total = sum(int(row[1]) for row in rows)
+    rows.append(["all", str(total), "", *(f"{value:.3f}" for value in pooled / total)])
+    return markdown(["Topic", "References with a word of it", "Codes removed", *conditions], rows)
 
 
 def worst(values, models):
@@ -161,18 +177,19 @@ def frontier(path, swept):
 
 
 def recalls(path, models):
-    """Topic recall before, after and with random codes, a group of bars a topic."""
+    """Topic recall before, after and under the controls, a group of bars a topic."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     axes = figure.subplots()
     topics = list(models[0])
-    for i, (condition, colour) in enumerate(((BEFORE, "0.7"), (RANDOM, "#E69F00"), (AFTER, "#0072B2"))):
+    colours = {BEFORE: "0.7", RANDOM: "#E69F00", CUT: "#009E73", AFTER: "#0072B2"}
+    for i, (condition, colour) in enumerate(colours.items()):
         values = [[model[t].scores[condition]["heldout"]["recall"] for t in topics] for model in models]
-        heights, places = np.mean(values, axis=0), np.arange(len(topics)) + 0.28 * (i - 1)
-        axes.bar(places, heights, 0.26, color=colour, label=condition)
+        heights, places = np.mean(values, axis=0), np.arange(len(topics)) + 0.21 * (i - 1.5)
+        axes.bar(places, heights, 0.2, color=colour, label=condition)
         for row in values:
             axes.plot(places, row, ".", color="black", markersize=3)
     axes.set_xticks(range(len(topics)), topics)
     axes.set_ylabel("topic recall")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=3, loc="upper right")
+    axes.legend(frameon=False, ncols=4, loc="upper right")
     figure.savefig(path, metadata={"Date": None})

@@ -61,17 +61,22 @@ def measure(args, unlearner, i, topics, base, test):
     kept(out / "quality.json", quality, args, unlearner.model, unlearner.tokenizer, test)
     kept(out / "null.json", nulls, unlearner, topics, seed=i)
     kept(out / "ledger.json", one_after_the_other, args, unlearner, topics)
-    for rule in PRESETS:
-        for word, topic in topics.items():
+    for word, topic in topics.items():
+        made = None
+        for rule in PRESETS:
             options = {
                 "preset": rule,
                 "top_s": TOP_S if i == 0 else [unlearner.preset_top_s(rule)],
                 "words": words_of(args, topic),
                 "reference_model": base,
                 "random_codes": rule == "default",
+                "cut_out": True,
+                "reuse": made,
                 "seed": i,
             }
-            kept(out / rule / f"{word}.json", sweep, unlearner, topic, **options, **decoding(args))
+            path = out / rule / f"{word}.json"
+            kept(path, sweep, unlearner, topic, **options, **decoding(args))
+            made = next(iter(Sweep.load(path).evaluations.values()))
 
 
 def arguments():

@@ -15,7 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from excise import TopicSets
-from excise.evaluation.evaluate import without
+from excise.evaluation.evaluate import without_spans
 from excise.metrics import TopicRecall
 from excise.models.site import bottlenecks
 from excise.profiling import token_masks
@@ -32,7 +32,7 @@ def main():
     for folder in args.topics:
         topic = TopicSets.load(folder)
         texts, spans = list(topic.heldout["text"]), list(topic.heldout["spans"])
-        rest = [without(*pair) for pair in zip(texts, spans, strict=True)]
+        rest = [without_spans(*pair) for pair in zip(texts, spans, strict=True)]
         before = recall(model.eval(), tokenizer, topic, texts, spans)
         wiped = recall(model, tokenizer, topic, texts, spans, wipe=True)
         guessed = recall(model, tokenizer, topic, rest, [[]] * len(rest))

@@ -22,6 +22,16 @@ def test_before_and_reference_are_generated_once_for_all_steps(swept, generation
     assert len(generation.calls) == 2 * (2 + 2 * 3)
 
 
+def test_what_another_sweep_of_the_model_generated_is_reused(swept, unlearner, topic, generation):
+    generation.calls.clear()
+    first = swept.evaluations[1]
+    again = sweep(
+        unlearner, topic, top_s=(3,), reference_model="reference", random_codes=False, reuse=first, progress=False
+    )
+    assert generation.calls == [(3, 4, 5)] * 2
+    assert again.evaluations[3].scores["before"] == first.scores["before"]
+
+
 def test_codes_grow_with_s_and_forgetting_comes_with_the_last_of_them(swept):
     assert {top_s: e.removed for top_s, e in swept.evaluations.items()} == {1: 1, 2: 2, 3: 3}
     recall = [e.scores["after"]["heldout"]["recall"] for e in swept.evaluations.values()]

@@ -96,7 +96,7 @@ def evaluate(
         if not deleted and BEFORE not in generated:
             generated[BEFORE] = outputs(unlearner.model, BEFORE)
         if cut_out and not deleted and CUT not in generated:
-            texts = [without(*row) for row in zip(scorer.texts["heldout"], topic.heldout["spans"], strict=True)]
+            texts = [without_spans(*row) for row in zip(scorer.texts["heldout"], topic.heldout["spans"], strict=True)]
             generated[CUT] = generated[BEFORE] | {"heldout": generated_from(texts, unlearner.model, CUT)}
         with unlearner.trial(selection):
             generated[AFTER] = outputs(unlearner.model, AFTER)
@@ -132,11 +132,11 @@ def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...]
     return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
 
 
-def without(text: str, spans: Iterable[Sequence[int]]) -> str:
+def without_spans(text: str, spans: Iterable[Sequence[int]]) -> str:
     """A text with spans of characters cut out.
 
     Example:
-        >>> without("I love Boston in May.", [[7, 13]])
+        >>> without_spans("I love Boston in May.", [[7, 13]])
         'I love in May.'
     """
     for start, end in sorted(spans, reverse=True):

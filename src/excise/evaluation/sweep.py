@@ -165,6 +165,7 @@ def sweep(
     tested: TopicSets | None = None,
     batch_size: int = 64,
     random_codes: bool = True,
+    reuse: Evaluation | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Sweep:
@@ -181,6 +182,7 @@ def sweep(
         tested: sets to evaluate on, in place of the topic's own.
         batch_size: sentences a batch.
         random_codes: as in `evaluate`.
+        reuse: as in `evaluate`.
         progress: show progress bars.
         **options: the other arguments of `evaluate`.
 
@@ -197,7 +199,7 @@ def sweep(
         if random_codes:
             options["retain"] = counts.profiles[0].retain or retain_counts(unlearner, topic, progress)
 
-    evaluations, selections, seconds, first = {}, {}, {}, None
+    evaluations, selections, seconds = {}, {}, {}
     for step in steps:
         started = time.perf_counter()
         selections[step] = counts.select(step)
@@ -208,12 +210,12 @@ def sweep(
             selection=selections[step],
             batch_size=batch_size,
             random_codes=random_codes,
-            reuse=first,
+            reuse=reuse,
             progress=progress,
             **options,
         )
-        first = first or evaluations[step]
-        options["words"] = first.words
+        reuse = reuse or evaluations[step]
+        options["words"] = reuse.words
     return Sweep(topic.name, tested.name, evaluations, selections, seconds, profile_seconds)
 
 
