@@ -18,7 +18,7 @@ from excise.evaluation.result import AFTER, BEFORE
 from excise.files import new_folder
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.topics import topic_sets
-from excise.training import initialize_codes
+from excise.training import initialize_codes, set_min_similarity
 from excise.unlearner import Unlearner
 
 RECIPE, BOUNDS = Recipe(), Bounds()
@@ -102,14 +102,13 @@ def run_demo(
         model = CodebookT5ForConditionalGeneration.from_base(str(partial / "plain"), bottleneck, [1])
         initialize_codes(model, rows, tokenizer, max_tokens=20_000, steps=recipe.init_steps, progress=progress)
         fit(model, rows, tokenizer, recipe, recipe.codebook_steps, progress)
+        set_min_similarity(model, rows, tokenizer, progress=progress)
 
         clock.start(f"Finding and masking the codes of {TOPIC!r}")
         unlearner = Unlearner(model.eval(), tokenizer)
         unlearner.save_pretrained(partial / "model")
         original = outputs(model, tokenizer, topic)
-        # A small codebook shares its codes more: the next most similar ones carry the topic too.
-        enrichment = unlearner.enrich(topic, top_s=8 * bottleneck.top_s, progress=progress)
-        request = unlearner.mask(enrichment.select(q=0.05), topic)
+        request = unlearner.forget(topic, progress=progress)
 
         clock.start("Evaluating before, after, and with random codes masked")
         evaluation = evaluate(unlearner, topic, max_new_tokens=24, progress=progress)
