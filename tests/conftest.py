@@ -90,7 +90,7 @@ def make_model(tokenizer):
         sizes = {"d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 3, "num_decoder_layers": 1, "num_heads": 4}
         config = CodebookT5Config(
             **sizes | {"vocab_size": len(tokenizer), "decoder_start_token_id": 0, "dropout_rate": 0.0} | t5,
-            bottleneck=CodebookSAEConfig(num_codes=num_codes, top_s=top_s),
+            bottleneck=CodebookSAEConfig(num_codes=num_codes, top_s=top_s, code_dim=16, active=None),
             bottleneck_layers=list(layers),
         )
         return CodebookT5ForConditionalGeneration(config).eval()

@@ -15,11 +15,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"functional", "data", "files", "modes"},
+    {"functional", "batches", "data", "files", "modes"},
     {"bottlenecks", "counts", "selection", "metrics", "topics"},
     {"enrichment", "ledger", "tracing", "usage"},
     {"models"},
-    {"activations", "batches", "profile", "readback"},
+    {"activations", "profile", "readback"},
     {"presets", "profiling", "training"},
     {"finder"},
     {"unlearner"},
