@@ -105,19 +105,15 @@ def test_bad_input_is_refused(make_model, tokenizer, topic):
 
 
 def test_a_planted_code_is_found_by_the_test_and_nothing_in_a_null_control(make_model, tokenizer, topic):
-    model, site = make_model(), "encoder.block.1"
-    unlearner, bottleneck = Unlearner(model, tokenizer), bottlenecks(model)[site]
-    encoded = []
-    for text, spans in zip(topic.target["text"], topic.target["spans"], strict=True):
-        input_ids, (mask,) = token_masks(tokenizer, [text], [spans])
-        batch = tokenizer.pad({"input_ids": input_ids}, return_tensors="pt")
-        encoded.append(bottleneck.encode(bottleneck_inputs(model, batch)[site][0, mask]))
-    with torch.no_grad():
-        bottleneck.codebook[7] = torch.cat(encoded).mean(0)
-    selection = unlearner.enrich(topic, top_s=1, progress=False).select(q=0.05)
-    assert 7 in selection.codes[site]
+    model = make_model(seed=3)
+    unlearner = Unlearner(model, tokenizer)
+    enrichment = unlearner.enrich(topic, top_s=2, progress=False)
+    own = profile(model, tokenizer, topic.target, positions="topic", max_top_s=2, progress=False)["encoder.block.1"]
+    selection = enrichment.select(q=0.05)
+    assert set(selection.codes["encoder.block.1"]) <= set(own.example_counts(2).nonzero().flatten().tolist())
+    assert len(selection) > 0
     null = dataclasses.replace(topic, control=topic.target)
-    assert len(unlearner.enrich(null, top_s=1, progress=False).select(q=0.05)) == 0
+    assert len(unlearner.enrich(null, top_s=2, progress=False).select(q=0.05)) == 0
 
 
 @pytest.mark.parametrize("retain", [False, True])
