@@ -1,8 +1,8 @@
 """How much of a topic comes out although nothing passes the bottleneck at its own word: a bound on any mask.
 
-*wiped*: at the tokens of the topic's word, what the bottleneck passes on is replaced by the mean activation. What is
-still said was told by the word's neighbours, which have read it in the layers before the bottleneck, or is guessed.
-*cut*: the word is cut out of the sentence that is translated. What is still said is guessed from the rest.
+At the tokens of the topic's word, what the bottleneck passes on is replaced by the mean activation. What is still said
+was told by the word's neighbours, which have read it in the layers before the bottleneck, or is guessed (how much of it:
+`excise.evaluate(..., cut_out=True)`).
 
     python benchmarks/experiments/leak.py MODEL --topics TOPICS/*/
 """
@@ -15,7 +15,6 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from excise import TopicSets
-from excise.evaluation.evaluate import without_spans
 from excise.metrics import TopicRecall
 from excise.models.site import bottlenecks
 from excise.profiling import token_masks
@@ -31,18 +30,14 @@ def main():
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
     for folder in args.topics:
         topic = TopicSets.load(folder)
-        texts, spans = list(topic.heldout["text"]), list(topic.heldout["spans"])
-        rest = [without_spans(*pair) for pair in zip(texts, spans, strict=True)]
-        before = recall(model.eval(), tokenizer, topic, texts, spans)
-        wiped = recall(model, tokenizer, topic, texts, spans, wipe=True)
-        guessed = recall(model, tokenizer, topic, rest, [[]] * len(rest))
-        print(f"{topic.name:12} topic recall {before:.3f}, wiped {wiped:.3f}, cut {guessed:.3f}", flush=True)
+        before, wiped = (recall(model.eval(), tokenizer, topic, wipe) for wipe in (False, True))
+        print(f"{topic.name:12} topic recall {before:.3f}, without its own positions {wiped:.3f}", flush=True)
 
 
 @torch.inference_mode()
-def recall(model, tokenizer, topic, texts, spans, wipe=False):
-    """Topic recall of the translations, with or without what the spans' own positions pass on."""
-    input_ids, masks = token_masks(tokenizer, texts, spans)
+def recall(model, tokenizer, topic, wipe):
+    """Topic recall on the held-out sentences, with or without what the word's own positions pass on."""
+    input_ids, masks = token_masks(tokenizer, topic.heldout["text"], topic.heldout["spans"])
     batch = tokenizer.pad({"input_ids": input_ids}, return_tensors="pt")
     own = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
     for row, mask in zip(own, masks, strict=True):

@@ -23,6 +23,15 @@ def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, text: str = "
     return tokenizer(list(dataset[text]), truncation=True)["input_ids"]
 
 
+def shuffled_ids(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int, seed: int
+) -> list[list[int]]:
+    """The token ids of rows in random order, enough of them for so many tokens; as `tokenize`."""
+    shuffled = dataset.shuffle(seed=seed)
+    # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
+    return tokenize(shuffled.select(range(min(len(shuffled), max_tokens))), tokenizer, text)
+
+
 def padded_batches(
     input_ids: Sequence[Sequence[int]],
     tokenizer: PreTrainedTokenizerBase,

@@ -86,8 +86,8 @@ def evaluate(
         "metrics": [type(metric).__name__ for metric in metrics],
         "data": topic.digest(),
     }
-    unwanted = {CUT: not cut_out, REFERENCE: reference_model is None}
-    generated, scores = _taken_over(reuse, settings, words, [c for c in FIXED if not unwanted.get(c)])
+    wanted = {BEFORE: True, CUT: cut_out, REFERENCE: reference_model is not None}
+    generated, scores = _taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
     ledger = unlearner.ledger
     deleted = any(request.kind == "delete" for request in ledger.requests)
     if selection is None:

@@ -9,7 +9,7 @@ from tqdm.auto import trange
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.activations import token_activations
-from excise.batches import tokenize
+from excise.batches import shuffled_ids
 from excise.bottlenecks import CodebookSAE
 from excise.models.site import bottlenecks
 
@@ -54,9 +54,7 @@ def initialize_codes(
     """
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; new codes would bring back what it forgot.")
-    shuffled = dataset.shuffle(seed=seed)
-    # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
-    input_ids = tokenize(shuffled.select(range(min(len(shuffled), max_tokens))), tokenizer, text)
+    input_ids = shuffled_ids(dataset, tokenizer, text, max_tokens, seed)
     errors, sites = {}, bottlenecks(model)
     before = {site: copy.deepcopy(bottleneck.state_dict()) for site, bottleneck in sites.items()}
     try:

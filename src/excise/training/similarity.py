@@ -6,7 +6,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.activations import token_activations
-from excise.batches import tokenize
+from excise.batches import shuffled_ids
 from excise.models.site import bottlenecks
 
 
@@ -51,8 +51,7 @@ def set_min_similarity(
         raise ValueError(f"quantile={quantile}: expected a share from 0 to below 1.")
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; measure with the model as it was before.")
-    shuffled = dataset.shuffle(seed=seed)
-    input_ids = tokenize(shuffled.select(range(min(len(shuffled), max_tokens))), tokenizer, text)
+    input_ids = shuffled_ids(dataset, tokenizer, text, max_tokens, seed)
     sites = bottlenecks(model)
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
     try:

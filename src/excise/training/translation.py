@@ -198,7 +198,7 @@ def load_model(
         return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
     config = AutoConfig.from_pretrained(args.model_name_or_path)
     if codebook.codebook and not isinstance(config, CodebookT5Config):
-        bottleneck = bottleneck_config(codebook, config.hidden_size)
+        bottleneck = bottleneck_config(codebook, config.d_model)
         model = CodebookT5ForConditionalGeneration.from_base(
             args.model_name_or_path, bottleneck, codebook.bottleneck_layers, dtype=torch.float32
         )
