@@ -22,10 +22,21 @@ def test_counts_are_those_of_looking_up_every_token_alone(make_model, tokenizer,
     expected = torch.zeros(32, dtype=torch.int64)
     for text in topic.retain["text"]:
         hidden = bottleneck_inputs(model, tokenizer(text, return_tensors="pt"))["encoder.block.1"]
-        expected[bottleneck.select(bottleneck.encode(hidden), 4).unique()] += 1
+        expected[bottleneck.similar_codes(bottleneck.encode(hidden), 4)[0].unique()] += 1
     assert torch.equal(usage.example_counts(4), expected)
     assert usage.num_examples == 12
     assert usage.num_tokens == 12 * 7  # six words and the end of the sentence
+
+
+def test_a_code_that_would_pass_nothing_on_is_not_counted(make_model, tokenizer, topic):
+    model = make_model()
+    before = profile(model, tokenizer, topic.retain, max_top_s=6, progress=False)["encoder.block.1"]
+    bottleneck = bottlenecks(model)["encoder.block.1"]
+    hidden = bottleneck_inputs(model, tokenizer("the cat likes", return_tensors="pt"))["encoder.block.1"]
+    bottleneck.min_similarity.copy_(bottleneck.similar_codes(bottleneck.encode(hidden), 6)[1].median())
+    after = profile(model, tokenizer, topic.retain, max_top_s=6, progress=False)["encoder.block.1"]
+    assert (after.tokens <= before.tokens).all() and 0 < after.tokens.sum() < before.tokens.sum()
+    assert after.num_tokens == before.num_tokens
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -1,8 +1,8 @@
 """How much of a topic comes out although nothing passes the bottleneck at its own word: a bound on any mask.
 
 At the tokens of the topic's word, what the bottleneck passes on is replaced by the mean activation. What is still said
-was told by the word's neighbours, which have read it in the layers before the bottleneck, or is guessed (how much of it:
-`excise.evaluate(..., cut_out=True)`).
+was told by the word's neighbours, which have read it in the layers before the bottleneck, or is guessed
+(`excise.evaluate(..., cut_out=True)` tells how much of it).
 
     python benchmarks/experiments/leak.py MODEL --topics TOPICS/*/
 """

@@ -138,7 +138,9 @@ class _Counter:
         for site, hidden_states in bottleneck_inputs(self.model, batch).items():
             bottleneck = self.sites[site]
             where = counted.to(hidden_states.device)
-            codes = bottleneck.select(bottleneck.encode(hidden_states[where]), self.max_top_s)
+            codes, cosines = bottleneck.similar_codes(bottleneck.encode(hidden_states[where]), self.max_top_s)
+            # A less similar code could not be passed on even if all better ones were gone.
+            codes = codes.masked_fill(cosines < bottleneck.min_similarity, -1)
             ranks = best_ranks(codes, rows.to(codes.device), len(counted), bottleneck.config.num_codes)
             found[site] = codes, ranks
         return found

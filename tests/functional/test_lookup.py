@@ -19,26 +19,30 @@ def test_codes_are_those_of_greatest_cosine_best_first(seed, top_s, tokens):
     generator = torch.Generator().manual_seed(seed)
     queries, codebook = (torch.randn(n, 6, generator=generator) * 3 for n in (tokens, 50))
     cosine = F.cosine_similarity(queries[:, None], codebook[None], dim=-1)
-    codes = top_codes(queries, codebook, top_s, ALL)
+    codes, cosines = top_codes(queries, codebook, top_s, ALL)
     torch.testing.assert_close(cosine.gather(1, codes), cosine.topk(top_s).values)
+    torch.testing.assert_close(cosines, cosine.topk(top_s).values)
     assert all(len(set(row)) == top_s for row in codes.tolist())
 
 
 def test_the_codes_norms_do_not_count():
     queries, codebook = torch.randn(9, 6), torch.randn(50, 6)
     scaled = codebook * torch.rand(50, 1).add(0.01) * 1e3
-    assert torch.equal(top_codes(queries, scaled, 4, ALL), top_codes(queries, codebook, 4, ALL))
+    assert torch.equal(top_codes(queries, scaled, 4, ALL)[0], top_codes(queries, codebook, 4, ALL)[0])
 
 
 @pytest.mark.parametrize("limit", [1, 49, 50, 51, 173, MAX_SIMILARITIES])
 def test_chunks_of_any_size_give_the_same_codes(limit):
     queries, codebook = torch.randn(23, 6), torch.randn(50, 6)
-    expected = top_codes(queries, codebook, 4, ALL, max_similarities=10**9)
-    assert torch.equal(top_codes(queries, codebook, 4, ALL, max_similarities=limit), expected)
+    codes, cosines = top_codes(queries, codebook, 4, ALL, max_similarities=10**9)
+    found = top_codes(queries, codebook, 4, ALL, max_similarities=limit)
+    assert torch.equal(found[0], codes)
+    torch.testing.assert_close(found[1], cosines)
 
 
 def test_no_queries_give_no_codes():
-    assert top_codes(torch.empty(0, 6), torch.randn(50, 6), 4, ALL).shape == (0, 4)
+    codes, cosines = top_codes(torch.empty(0, 6), torch.randn(50, 6), 4, ALL)
+    assert codes.shape == cosines.shape == (0, 4) and codes.dtype == torch.int64
 
 
 @pytest.mark.parametrize("rows", ["as they were", "zeroed", "all zeroed", "equal", "opposite"])
@@ -55,8 +59,8 @@ def test_codes_that_are_not_live_are_never_selected(rows):
         queries, codebook = queries.abs(), -codebook.abs()
         codebook[~live] = 0
     for top_s in (1, 5, int(live.sum())):
-        codes = top_codes(queries, codebook, top_s, live)
-        assert live[codes].all()
+        codes, cosines = top_codes(queries, codebook, top_s, live)
+        assert live[codes].all() and cosines.isfinite().all()
         assert all(len(set(row)) == top_s for row in codes.tolist())
 
 
@@ -64,30 +68,18 @@ def test_codes_that_are_not_live_are_never_selected(rows):
 def test_half_precision_inputs_are_compared_in_fp32(dtype):
     queries, codebook = torch.randn(300, 32).to(dtype), torch.randn(2000, 32).to(dtype)
     live = torch.ones(2000, dtype=torch.bool)
-    expected = top_codes(queries.float(), codebook.float(), 8, live)
-    assert torch.equal(top_codes(queries, codebook, 8, live), expected)
+    expected, cosines = top_codes(queries.float(), codebook.float(), 8, live)
+    assert torch.equal(top_codes(queries, codebook, 8, live)[0], expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(top_codes(queries, codebook, 8, live), expected)
+        found = top_codes(queries, codebook, 8, live)
+        assert torch.equal(found[0], expected) and torch.equal(found[1], cosines)
     rounded = F.normalize(queries, dim=1) @ F.normalize(codebook, dim=1).T
     assert not torch.equal(rounded.topk(8).indices, expected)  # so the test could have failed
 
 
-@pytest.mark.parametrize("limit", [50, MAX_SIMILARITIES])
-def test_codes_that_are_not_similar_enough_are_minus_one(limit):
-    queries, codebook = torch.randn(23, 6) * 9, torch.randn(50, 6)
-    codes = top_codes(queries, codebook, 8, ALL)
-    cosine = F.cosine_similarity(queries[:, None], codebook[codes], dim=-1)
-    least = cosine.median().item()
-    found = top_codes(queries, codebook, 8, ALL, min_similarity=least + 1e-6, max_similarities=limit)
-    assert torch.equal(found, codes.masked_fill(cosine <= least + 1e-6, -1))
-    assert 0 < (found < 0).sum() < found.numel()
-    assert torch.equal(top_codes(queries, codebook, 8, ALL, min_similarity=-1.1), codes)
-
-
-def test_a_query_of_zeros_selects_codes_unless_a_similarity_is_asked_for():
-    queries, codebook = torch.zeros(2, 6), torch.randn(50, 6)
-    assert (top_codes(queries, codebook, 3, ALL) >= 0).all()
-    assert (top_codes(queries, codebook, 3, ALL, min_similarity=-0.5) >= 0).all()
+def test_a_query_of_zeros_is_similar_to_nothing_and_yet_selects_codes():
+    codes, cosines = top_codes(torch.zeros(2, 6), torch.randn(50, 6), 3, ALL)
+    assert all(len(set(row)) == 3 for row in codes.tolist()) and not cosines.any()
 
 
 def test_the_sum_of_codes_and_its_gradient_are_those_of_indexing():

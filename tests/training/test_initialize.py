@@ -62,6 +62,13 @@ def test_codes_are_near_encoded_tokens_divided_by_s():
     assert len(module.codebook.unique(dim=0)) == len(module.codebook)
 
 
+def test_a_similarity_that_was_measured_with_other_codes_is_forgotten():
+    model = codebook_t5()
+    bottlenecks(model)[SITE].min_similarity.fill_(0.5)
+    initialize(model)
+    assert bottlenecks(model)[SITE].min_similarity == -1
+
+
 def test_a_few_steps_lower_the_error_that_is_reported():
     dataset, first, later = copying(64), codebook_t5(), codebook_t5()
     later.load_state_dict(first.state_dict())

@@ -1,4 +1,4 @@
-"""The least similarity of a code that is used."""
+"""The least similarity at which a token is passed on."""
 
 import pytest
 import torch
@@ -16,23 +16,23 @@ def measure(model, dataset=None, **settings):
     return set_min_similarity(model, dataset, tokenizer(), **{"progress": False} | settings)
 
 
-def unused(model, site=SITE) -> float:
-    """Share of the S codes of each token that are not used."""
+def silent(model, site=SITE) -> float:
+    """Share of the tokens that are passed on as nothing."""
     chosen = []
     for row in copying(64):
         ids = torch.tensor([row["input_ids"]])
         batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         module = bottlenecks(model)[site]
-        chosen.append(module.select(module.encode(bottleneck_inputs(model, batch)[site][0])).flatten())
-    return (torch.cat(chosen) < 0).float().mean().item()
+        chosen.append(module.select(module.encode(bottleneck_inputs(model, batch)[site][0])))
+    return (torch.cat(chosen) < 0).all(1).float().mean().item()
 
 
 @pytest.mark.parametrize("quantile", [0.0, 0.05, 0.5])
-def test_a_share_of_the_selected_codes_is_not_used(quantile):
+def test_a_share_of_the_tokens_is_passed_on_as_nothing(quantile):
     model = codebook_t5()
     least = measure(model, quantile=quantile)
     assert least == {SITE: bottlenecks(model)[SITE].min_similarity.item()}
-    assert unused(model) == pytest.approx(quantile, abs=0.02)
+    assert silent(model) == pytest.approx(quantile, abs=0.02)
 
 
 def test_measuring_again_gives_the_same():
@@ -55,9 +55,10 @@ def test_a_token_is_silent_when_its_similar_codes_are_gone():
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     module = bottlenecks(model)[SITE]
     features = module.encode(bottleneck_inputs(model, batch)[SITE])
-    similar = module.select(features, len(module.live))[0, 0]
-    assert 0 < (similar < 0).sum() < len(module.live)
-    Unlearner(model, tokenizer()).mask(Selection({SITE: similar[similar >= 0].tolist()}), "topic")
+    codes, cosines = (found[0, 0] for found in module.similar_codes(features, len(module.live)))
+    similar = cosines >= module.min_similarity
+    assert 0 < similar.sum() < len(module.live)
+    Unlearner(model, tokenizer()).mask(Selection({SITE: codes[similar].tolist()}), "topic")
     codes = model(**batch, labels=ids).codes[SITE][0]
     assert (codes[0] == -1).all() and (codes[1] >= 0).any()
 
@@ -68,8 +69,8 @@ def test_a_later_site_is_measured_behind_the_earlier_one():
     first = "encoder.block.0"
     least = measure(both, quantile=0.5)
     bottlenecks(later)[first].min_similarity.fill_(least[first])
-    assert unused(both) == pytest.approx(0.5, abs=0.02)
-    assert unused(both, first) == pytest.approx(0.5, abs=0.02)
+    assert silent(both) == pytest.approx(0.5, abs=0.02)
+    assert silent(both, first) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("quantile", [-0.1, 1.0, float("nan")])

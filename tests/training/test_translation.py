@@ -1,9 +1,10 @@
 import pytest
+import torch
 from datasets import Dataset
 
 from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
 from excise.training.translation import load_model, load_splits, tokenize_pairs
-from tests.tiny import base_t5
+from tests.tiny import base_t5, codebook_t5
 
 ROWS = 40
 
@@ -90,3 +91,26 @@ def test_the_default_is_the_first_block_and_a_wide_sparse_encoder(tmp_path, toke
     assert model.config.bottleneck_layers == [0]
     assert model.config.bottleneck.active == 32
     assert model.encoder.block[0].layer[0].bottleneck.codebook.shape == (60, 4 * model.config.d_model)
+
+
+def trained(path, **settings):
+    """A further training of a bottleneck that is trained already."""
+    model = codebook_t5()
+    model.save_pretrained(path)
+    loaded, new = load_model(ModelArguments(str(path)), CodebookArguments(**settings), None, resuming=False)
+    assert not new
+    return model, loaded
+
+
+def test_a_trained_bottleneck_takes_what_is_given_for_the_loss_and_keeps_the_rest(tmp_path):
+    model, loaded = trained(tmp_path, codebook=True, reconstruction_weight=0.1, num_codes=40, bottleneck_layers=[2])
+    changed = {"reconstruction_weight": 0.1, "dtype": "float32"}
+    assert loaded.config.bottleneck.to_dict() == model.config.bottleneck.to_dict() | changed
+    assert loaded.encoder.block[2].layer[0].bottleneck.config.reconstruction_weight == 0.1
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("settings", [{"num_codes": 50}, {"active": 3}, {"bottleneck_layers": [1]}])
+def test_a_trained_bottleneck_is_not_silently_another_than_asked_for(tmp_path, settings):
+    with pytest.raises(ValueError, match=rf"trained bottleneck.*{next(iter(settings))}"):
+        trained(tmp_path, **settings)

@@ -21,7 +21,7 @@ class CodebookSAEOutput(ModelOutput):
     Args:
         reconstruction (`torch.FloatTensor` of shape `(batch, seq, hidden_size)`): What is passed on, eq. 5.
         codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding and
-            where no further code is similar enough.
+            for tokens that no code is similar enough to.
         reconstruction_error (`torch.FloatTensor` of shape `(batch, seq)`): Squared error of each token, in units of
             the variance measured on data (`standardize=True`) or raw (eq. 6); 0 at padding.
         l1 (`torch.FloatTensor` of shape `(batch, seq)`): L1 norm of each token's selected codes, eq. 7; 0 at padding.
@@ -39,9 +39,9 @@ class CodebookSAE(PreTrainedModel):
     """Passes each activation on as the decoded sum of its `top_s` most similar codes, and as nothing else.
 
     A masked code keeps its row and can come back; a deleted code's row is zero. Neither is ever selected: the
-    persistent buffer `live` is saved and loaded with the weights. So is `min_similarity`, the least cosine at which a
-    code is selected, which `set_min_similarity` measures: an activation whose codes are gone is then passed on as
-    nothing rather than as the next best codes, whose sum still resembles it.
+    persistent buffer `live` is saved and loaded with the weights. So is `min_similarity`, the least cosine with its
+    best code at which an activation is passed on, which `set_min_similarity` measures: one whose codes are gone is then
+    passed on as nothing rather than as the next best codes, whose sum still resembles it.
     """
 
     config_class = CodebookSAEConfig
@@ -94,13 +94,17 @@ class CodebookSAE(PreTrainedModel):
             units = units * (units >= units.topk(self.config.active).values[..., -1:])
         return self.layer_norm(units)
 
-    def select(
-        self, features: Float[Tensor, "*tokens code_dim"], top_s: int | None = None
-    ) -> Int64[Tensor, "*tokens top_s"]:
-        """The live codes most similar to encoded activations, best first (eqs. 1 and 2); -1 below `min_similarity`."""
-        top_s = top_s or self.config.top_s
-        codes = top_codes(features.flatten(0, -2), self.codebook, top_s, self.live, self.min_similarity.float())
-        return codes.unflatten(0, features.shape[:-1])
+    def similar_codes(
+        self, features: Float[Tensor, "*tokens code_dim"], top_s: int
+    ) -> tuple[Int64[Tensor, "*tokens top_s"], Float[Tensor, "*tokens top_s"]]:
+        """The live codes most similar to encoded activations, best first, and their cosines (eqs. 1 and 2)."""
+        codes, cosines = top_codes(features.flatten(0, -2), self.codebook, top_s, self.live)
+        return codes.unflatten(0, features.shape[:-1]), cosines.unflatten(0, features.shape[:-1])
+
+    def select(self, features: Float[Tensor, "*tokens code_dim"]) -> Int64[Tensor, "*tokens top_s"]:
+        """The codes that encoded activations are passed on as; -1 where even the best is not similar enough."""
+        codes, cosines = self.similar_codes(features, self.config.top_s)
+        return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1)
 
     def forward(
         self,

@@ -15,10 +15,9 @@ def top_codes(
     codebook: Float[Tensor, "num_codes dim"],
     top_s: int,
     live: Bool[Tensor, "num_codes"],
-    min_similarity: float | Float[Tensor, ""] = float("-inf"),
     max_similarities: int = MAX_SIMILARITIES,
-) -> Int64[Tensor, "tokens top_s"]:
-    """The `top_s` live codes most similar to each query by cosine, best first (eqs. 1 and 2).
+) -> tuple[Int64[Tensor, "tokens top_s"], Float[Tensor, "tokens top_s"]]:
+    """The `top_s` live codes most similar to each query, best first, and their cosines (eqs. 1 and 2).
 
     Similarities are computed in fp32 whatever the inputs' dtype (bf16 changes up to 2 % of the selections) and in
     chunks of queries, so that no more than `max_similarities` of them exist at a time.
@@ -28,31 +27,33 @@ def top_codes(
         codebook: one code vector a row.
         top_s: how many codes to select; at most the number of live codes.
         live: False for codes that are masked or deleted. Those have similarity -inf, zeroed rows included.
-        min_similarity: codes less similar than this are -1: nothing is selected in their place.
         max_similarities: bound on the similarities held at once.
 
     Example:
         >>> codebook = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-        >>> top_codes(torch.tensor([[2.0, 0.1]]), codebook, 2, torch.tensor([True, True, True])).tolist()
-        [[0, 2]]
+        >>> codes, similarities = top_codes(torch.tensor([[3.0, 4.0]]), codebook, 2, torch.tensor([True, True, False]))
+        >>> codes.tolist(), similarities.tolist()
+        ([[1, 0]], [[0.800000011920929, 0.6000000238418579]])
     """
     with torch.autocast(queries.device.type, enabled=False):
         codebook = codebook.float()
-        # The query's own norm does not change the order. A live code of norm zero has similarity 0.
-        weight = torch.linalg.vector_norm(codebook, dim=1).clamp_min(torch.finfo(torch.float32).tiny).reciprocal()
+        # The query's own norm does not change the order. A live code of norm zero has similarity 0, as has every code
+        # with a query of norm zero.
+        tiny = torch.finfo(torch.float32).tiny
+        weight = torch.linalg.vector_norm(codebook, dim=1).clamp_min(tiny).reciprocal()
         # Adding -inf takes a tenth of the time of masked_fill_.
         removed = torch.zeros_like(weight).masked_fill_(~live, float("-inf"))
         rows = max(1, max_similarities // len(codebook))
         # One matrix for all chunks: a new one would be made while the last one is still there.
         similarities = codebook.new_empty((min(rows, len(queries)), len(codebook)))
-        selected = []
+        codes, cosines = [], []
         for chunk in queries.float().split(rows):
             found = similarities[: len(chunk)].addmm_(chunk, codebook.T, beta=0)
             found.mul_(weight).add_(removed)
             best = found.topk(top_s, dim=1)
-            least = min_similarity * torch.linalg.vector_norm(chunk, dim=1, keepdim=True)
-            selected.append(best.indices.masked_fill_(best.values < least, -1))
-    return torch.cat(selected) if selected else queries.new_empty((0, top_s), dtype=torch.int64)
+            codes.append(best.indices)
+            cosines.append(best.values / torch.linalg.vector_norm(chunk, dim=1, keepdim=True).clamp_min(tiny))
+    return torch.cat(codes), torch.cat(cosines)
 
 
 def sum_of_codes(

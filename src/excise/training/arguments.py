@@ -20,7 +20,7 @@ class ModelArguments:
 
 @dataclass
 class CodebookArguments:
-    """The bottleneck."""
+    """The bottleneck. What is not given is as [`CodebookSAEConfig`] has it, or as a trained bottleneck has it."""
 
     codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain T5."})
     preset: str = field(
@@ -30,21 +30,29 @@ class CodebookArguments:
             "choices": ["default", "paper"],
         },
     )
-    num_codes: int = field(default=25_000, metadata={"help": "Number of codes."})
-    top_s: int = field(default=8, metadata={"help": "Codes summed for each token, S."})
+    num_codes: int | None = field(default=None, metadata={"help": "Number of codes; 25,000 if not given."})
+    top_s: int | None = field(default=None, metadata={"help": "Codes summed for each token, S; 8 if not given."})
     code_dim: int | None = field(
         default=None, metadata={"help": "Width of the codes; four times the model's, or `paper`: the model's own."}
     )
-    active: int = field(default=32, metadata={"help": "Units of it that stay active for a token; `paper`: all."})
-    l1_weight: float = field(default=1e-6, metadata={"help": "Weight of the L1 norm of the selected codes."})
-    reconstruction_weight: float = field(default=1.0, metadata={"help": "Weight of the reconstruction loss."})
-    detach_target: bool = field(
-        default=False, metadata={"help": "The reconstruction loss does not pull activations to the codes."}
+    active: int | None = field(
+        default=None, metadata={"help": "Units of it that stay active for a token; 32 if not given, or `paper`: all."}
+    )
+    l1_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the L1 norm of the selected codes; 1e-6 if not given."}
+    )
+    reconstruction_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the reconstruction loss; 1 if not given."}
+    )
+    detach_target: bool | None = field(
+        default=None, metadata={"help": "The reconstruction loss does not pull activations to the codes."}
     )
     bottleneck_layers: list[int] | None = field(
         default=None, metadata={"help": "Encoder blocks, from 0; 0 if not given, or `paper`: 2."}
     )
-    standardize: bool = field(default=True, metadata={"help": "Loss in units of variance; off: the paper's raw one."})
+    standardize: bool | None = field(
+        default=None, metadata={"help": "Loss in units of variance, unless `paper`; off: the paper's raw one."}
+    )
     codebook_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of the codes, if another than that of the rest."}
     )
@@ -54,14 +62,13 @@ class CodebookArguments:
     init_steps: int = field(default=200, metadata={"help": "Steps that train the bottleneck alone, at first."})
     revive_every: int = field(default=0, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
     similarity_quantile: float = field(
-        default=0.05,
-        metadata={"help": "Selected codes, the least similar ones, that are not used when trained, a share; 0: none."},
+        default=0.005,
+        metadata={"help": "Share of tokens, those least like any code, that a trained model passes nothing of."},
     )
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         if self.preset == "paper":
             self.init_tokens, self.revive_every, self.similarity_quantile = 0, 0, 0.0
-        self.bottleneck_layers = self.bottleneck_layers or [2 if self.preset == "paper" else 0]
 
 
 @dataclass

@@ -86,6 +86,7 @@ def _start_from_data(bottleneck: CodebookSAE, activations: Tensor, generator: to
     # Equal tokens, such as an end of sentence, would make equal codes, of which the lookup only ever takes the first.
     noise = torch.randn(codes.shape, generator=generator).to(codes.device)
     bottleneck.codebook.copy_((codes + 0.1 * codes.std() * noise) / top_s)
+    bottleneck.min_similarity.fill_(-1.0)  # it was measured with other codes
 
 
 @torch.enable_grad()

@@ -1,7 +1,6 @@
-"""How similar a code must be to be used, from data."""
+"""How similar to a code an activation must be to be passed on, from data."""
 
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -16,14 +15,14 @@ def set_min_similarity(
     dataset: Dataset,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    quantile: float = 0.05,
+    quantile: float = 0.005,
     text: str = "text",
     max_tokens: int = 16_384,
     batch_tokens: int = 1_024,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, float]:
-    """Sets the least cosine similarity at which a code is used: a low quantile of what selected codes have on data.
+    """Sets the least similarity at which a token is passed on: a low quantile of the cosines with its best code.
 
     Without it a token whose codes were removed is passed on as its next best codes, whose sum still resembles it; with
     it, as nothing (docs/experiments.md). Set it when the training has ended. Sites are done in the order in which they
@@ -33,7 +32,8 @@ def set_min_similarity(
         model: a model with bottlenecks. Whatever fails leaves it as it was.
         dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column.
         tokenizer: the model's.
-        quantile: share of the selected codes, the least similar ones, that are used no more; 0 for none of these.
+        quantile: share of the tokens, those least similar to any code, that are passed on as nothing from now on; 0
+            for none of these.
         text: the text column, used where there are no `input_ids`.
         max_tokens: number of tokens looked at.
         batch_tokens: tokens at once.
@@ -56,10 +56,9 @@ def set_min_similarity(
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():
-            bottleneck.min_similarity.fill_(-1.0)
             activations = token_activations(model, site, input_ids, tokenizer, max_tokens, progress)
-            found = torch.cat([_similarities(bottleneck, part) for part in activations.split(batch_tokens)])
-            bottleneck.min_similarity.fill_(found.flatten().quantile(quantile))
+            best = torch.cat([_best_cosines(bottleneck, part) for part in activations.split(batch_tokens)])
+            bottleneck.min_similarity.fill_(best.quantile(quantile))
     except BaseException:  # Ctrl-C too
         for site, bottleneck in sites.items():
             bottleneck.min_similarity.copy_(before[site])
@@ -67,9 +66,6 @@ def set_min_similarity(
     return {site: bottleneck.min_similarity.item() for site, bottleneck in sites.items()}
 
 
-def _similarities(bottleneck, activations):
-    """Cosines of activations and the codes that they select, `(tokens, top_s)`."""
+def _best_cosines(bottleneck, activations):
     features = bottleneck.encode(activations.to(bottleneck.dtype))
-    return F.cosine_similarity(
-        features[:, None].float(), bottleneck.codebook[bottleneck.select(features)].float(), dim=-1
-    )
+    return bottleneck.similar_codes(features, 1)[1][:, 0]

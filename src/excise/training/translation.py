@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -30,13 +29,14 @@ from transformers import (
     set_seed,
 )
 
-from excise.bottlenecks import CodebookSAEConfig
 from excise.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
+from excise.models.site import bottlenecks
 from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
 from excise.training.optimizer import adamw
+from excise.training.settings import encoder_blocks, new_config, trained_config
 from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)
@@ -129,12 +129,16 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
         optimizers=(adamw(model, args, *rates) if any(rates) else None, None),
     )
     metrics = {}
+    quantile = codebook_args.similarity_quantile
+    measured = has_codebook and quantile and not model.config.unlearning
     if args.do_train:
+        if measured:
+            for bottleneck in bottlenecks(model).values():
+                bottleneck.min_similarity.fill_(-1.0)  # what an earlier training has measured
         result = trainer.train(resume_from_checkpoint=checkpoint)
-        if has_codebook and codebook_args.similarity_quantile and not model.config.unlearning:
-            quantile = codebook_args.similarity_quantile
+        if measured:
             least = set_min_similarity(model, train, tokenizer, quantile=quantile, seed=args.seed, progress=progress)
-            logger.info("Least similarity of a code that is used, by site: %s", least)
+            logger.info("Least similarity at which a token is passed on, by site: %s", least)
         with interruptions_wait():
             trainer.save_model()
             trainer.save_state()
@@ -193,27 +197,19 @@ def load_model(
         config.vocab_size = len(tokenizer)
         if codebook.codebook:
             base = config.to_dict() | {"model_type": "codebook_t5", "architectures": None}
-            bottleneck = bottleneck_config(codebook, config.d_model)
-            config = CodebookT5Config(**base, bottleneck=bottleneck, bottleneck_layers=codebook.bottleneck_layers)
+            bottleneck = new_config(codebook, config.d_model)
+            config = CodebookT5Config(**base, bottleneck=bottleneck, bottleneck_layers=encoder_blocks(codebook))
         return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
     config = AutoConfig.from_pretrained(args.model_name_or_path)
-    if codebook.codebook and not isinstance(config, CodebookT5Config):
-        bottleneck = bottleneck_config(codebook, config.d_model)
+    if isinstance(config, CodebookT5Config):
+        config.bottleneck = trained_config(codebook, config)
+    elif codebook.codebook:
+        bottleneck = new_config(codebook, config.d_model)
         model = CodebookT5ForConditionalGeneration.from_base(
-            args.model_name_or_path, bottleneck, codebook.bottleneck_layers, dtype=torch.float32
+            args.model_name_or_path, bottleneck, encoder_blocks(codebook), dtype=torch.float32
         )
         return model, not resuming
-    return AutoModelForSeq2SeqLM.from_pretrained(args.model_name_or_path, dtype=torch.float32), False
-
-
-def bottleneck_config(args: CodebookArguments, hidden_size: int) -> CodebookSAEConfig:
-    """The bottleneck's settings, for activations of a width."""
-    settings = {name: value for name, value in asdict(args).items() if hasattr(CodebookSAEConfig, name)}
-    if args.preset == "paper":
-        del settings["active"], settings["standardize"]
-        settings["code_dim"] = args.code_dim or hidden_size
-        return CodebookSAEConfig.paper(hidden_size, **settings)
-    return CodebookSAEConfig(**settings)
+    return AutoModelForSeq2SeqLM.from_pretrained(args.model_name_or_path, config=config, dtype=torch.float32), False
 
 
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: DataArguments) -> Dataset:
