@@ -33,14 +33,17 @@ def report(out, topics, top_s, synonym):
         synonym: the topic forgotten and the one tested on.
     """
     models = sorted(out.glob("model-*"), key=lambda folder: int(folder.name.partition("-")[2]))
-    swept = {rule: [{t: Sweep.load(m / rule / f"{t}.json") for t in topics} for m in models] for rule in top_s}
-    first = swept["default"][0]
-    at_default = [{t: sweeps[t].evaluations[top_s["default"]] for t in topics} for sweeps in swept["default"]]
-    parts = ["# CodeUnlearn, measured", targets(out, models, swept, top_s)]
-    parts += ["## Topic recall, default preset", recall_table(at_default)]
-    for rule, found in swept.items():
-        for i, sweeps in enumerate(found):
-            table = TopicsTable(tuple(sweeps[t].evaluations[top_s[rule]] for t in topics), top_s[rule])
+    found = {
+        rule: [{t: only(m / rule / f"{t}.json") for t in topics} for m in models if (m / rule).exists()]
+        for rule in top_s
+    }
+    swept = {rule: {t: Sweep.load(out / "sweeps" / rule / f"{t}.json") for t in topics} for rule in top_s}
+    first = swept["default"]
+    parts = ["# CodeUnlearn, measured", targets(out, models, found, swept, top_s)]
+    parts += ["## Topic recall, default preset", recall_table(found["default"])]
+    for rule, by_model in found.items():
+        for i, evaluations in enumerate(by_model):
+            table = TopicsTable(tuple(evaluations.values()), top_s[rule])
             parts += [f"## Table 2: {rule} preset, model {i}", table.to_markdown()]
     parts += ["## Tables 1 and 4: examples", *(examples_table(few(first[t])) for t in topics)]
     parts += ["## Table 5: without the topic", examples_table(few(first[topics[0]]), dataset="heldout_retain")]
@@ -49,11 +52,17 @@ def report(out, topics, top_s, synonym):
         first[topic].plot(out / f"sweep-{topic}.svg", ["bleu", "recall", "rest_bleu"])
     Sweep.load(out / "synonym.json").plot(out / "synonym.svg", ["bleu", "recall"])
     frontier(out / "frontier.svg", swept)
-    recalls(out / "recall.svg", at_default)
+    recalls(out / "recall.svg", found["default"])
     parts += ["## Figures", "![How much is forgotten at what cost](frontier.svg)", "![Topic recall](recall.svg)"]
     parts += [f"![Sweep, {topic}](sweep-{topic}.svg)" for topic in topics]
     parts += [f"![Forgetting {synonym[0]}, tested on {synonym[1]}](synonym.svg)"]
     (out / "report.md").write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def only(path):
+    """The one evaluation of a file."""
+    (evaluation,) = Sweep.load(path).evaluations.values()
+    return evaluation
 
 
 def few(sweep):
@@ -70,7 +79,7 @@ def mean(values):
     return f"{values.mean():.1f} ({low:.1f} to {high:.1f})"
 
 
-def targets(out, models, swept, top_s):
+def targets(out, models, evaluations, swept, top_s):
     """What is to be reached, one line a figure; means over topics and models."""
     plain = json.loads((out / "quality.json").read_text())
     qualities = [json.loads((m / "quality.json").read_text())["bleu"] for m in models]
@@ -80,13 +89,13 @@ def targets(out, models, swept, top_s):
         ["BLEU on the test split, share of the plain model's (%)", mean([q / plain["bleu"] for q in qualities]), ""]
     ]
     columns = {}
-    for rule, found in swept.items():
-        all_of = [sweep.evaluations[top_s[rule]] for sweeps in found for sweep in sweeps.values()]
+    for rule, found in evaluations.items():
+        all_of = [evaluation for by_topic in found for evaluation in by_topic.values()]
         lost = [e.normalized_drop("recall") for e in all_of]
         cost, drop = [e.relative_drop() for e in all_of], [e.normalized_drop() for e in all_of]
         said = [e.scores[AFTER]["heldout"]["mentions"] for e in all_of]
         rest = [e.scores[AFTER]["heldout"]["rest_bleu"] / e.scores[BEFORE]["heldout"]["rest_bleu"] for e in all_of]
-        found_in_nothing = sum(sum(null[rule].values()) for null in nulls)
+        found_in_nothing = sum(sum(null.get(rule, {}).values()) for null in nulls)
         random = [e.normalized_drop("recall", condition=RANDOM) for e in all_of if RANDOM in e.scores]
         told = [e.normalized_drop("recall", reference=CUT) for e in all_of]
         columns[rule] = {
@@ -97,7 +106,7 @@ def targets(out, models, swept, top_s):
             "relative BLEU drop on D_R (%)": mean(cost),
             "normalised BLEU drop on D'_T (%)": mean(drop),
             "selectivity": f"{np.mean(drop) / np.mean(cost):.0f}" if np.mean(cost) > 0 else "no drop on D_R",
-            "least D_R drop where the drop on D'_T passes 100 % (%)": passing(found[0]),
+            "least D_R drop where the drop on D'_T passes 100 % (%)": passing(swept[rule]),
             "rest of the sentence, BLEU after / before": f"{np.mean(rest):.3f}",
             "as many random codes: topic recall lost (%)": mean(random) if random else "",
             "null control: codes found, all runs": str(found_in_nothing),
@@ -105,9 +114,10 @@ def targets(out, models, swept, top_s):
     rows += [[name, columns["default"][name], columns["paper"][name]] for name in columns["default"]]
     final = [1 - ledger["bleu"][-1] / ledger["bleu"][0] for ledger in ledgers]
     rows += [[f"{', '.join(ledgers[0]['topics'])} in one ledger: relative BLEU drop on D_R (%)", mean(final), ""]]
-    sizes = [len(sweep.evaluations[top_s["default"]].texts["heldout"]) for sweep in swept["default"][0].values()]
+    sizes = [len(evaluation.texts["heldout"]) for evaluation in evaluations["default"][0].values()]
+    headers = [f"{rule} preset, S′ = {top_s[rule]}, models: {len(found)}" for rule, found in evaluations.items()]
     return (
-        markdown(["", *(f"{rule} preset, S′ = {top_s[rule]}" for rule in swept)], rows)
+        markdown(["", *headers], rows)
         + f"\n\n{len(models)} models, {len(sizes)} topics with {sum(sizes)} held-out sentences; plain model: BLEU "
         f"{plain['bleu']:.1f} on {plain['rows']} test sentences, codebook models "
         f"{', '.join(f'{bleu:.1f}' for bleu in qualities)}. "
@@ -155,9 +165,9 @@ def frontier(path, swept):
     """How much is forgotten at what cost, over S', beside the paper's table 2."""
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    for rule, found in swept.items():
-        steps = list(next(iter(found[0].values())).evaluations)
-        points = 100 * np.array([frontier_point(found[0], step) for step in steps])
+    for rule, sweeps in swept.items():
+        steps = list(next(iter(sweeps.values())).evaluations)
+        points = 100 * np.array([frontier_point(sweeps, step) for step in steps])
         axes.plot(*points.T, "o-", color=COLOURS[rule], label=f"{rule} preset, over S′ (mean of the topics)")
         for step, point in zip(steps, points, strict=True):
             axes.annotate(step, point, xytext=(4, 4), textcoords="offset points", fontsize=7)

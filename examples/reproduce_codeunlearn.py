@@ -56,27 +56,25 @@ def main():
 
 
 def measure(args, unlearner, i, topics, base, test):
-    """All that is measured on one codebook model; the first is swept over S', the others have the preset's own."""
-    out = args.out / f"model-{i}"
+    """All that is measured on one codebook model: the default; on the first also the paper's preset, and every S'."""
+    out, rules = args.out / f"model-{i}", list(PRESETS) if i == 0 else ["default"]
     kept(out / "quality.json", quality, args, unlearner.model, unlearner.tokenizer, test)
-    kept(out / "null.json", nulls, unlearner, topics, seed=i)
+    kept(out / "null.json", nulls, unlearner, topics, rules, seed=i)
     kept(out / "ledger.json", one_after_the_other, args, unlearner, topics)
     for word, topic in topics.items():
-        made = None
-        for rule in PRESETS:
-            options = {
-                "preset": rule,
-                "top_s": TOP_S if i == 0 else [unlearner.preset_top_s(rule)],
-                "words": words_of(args, topic),
-                "reference_model": base,
-                "random_codes": rule == "default",
-                "cut_out": True,
-                "reuse": made,
-                "seed": i,
-            }
-            path = out / rule / f"{word}.json"
-            kept(path, sweep, unlearner, topic, **options, **decoding(args))
+        made = swept = None
+        options = {"words": words_of(args, topic), "reference_model": base, "cut_out": True, "seed": i}
+        for rule in rules:
+            path, own = out / rule / f"{word}.json", [unlearner.preset_top_s(rule)]
+            random = rule == "default"
+            options |= {"preset": rule, "reuse": made} | decoding(args)
+            kept(path, sweep, unlearner, topic, top_s=own, random_codes=random, **options)
             made = next(iter(Sweep.load(path).evaluations.values()))
+            if i == 0:
+                path = args.out / "sweeps" / rule / f"{word}.json"
+                fewer = first_of(topic, args.sweep_retain)
+                kept(path, sweep, unlearner, fewer, top_s=TOP_S, random_codes=False, **options | {"reuse": swept})
+                swept = next(iter(Sweep.load(path).evaluations.values()))
 
 
 def arguments():
@@ -96,6 +94,7 @@ def arguments():
     parser.add_argument("--no_words", nargs="*", default=["fleurs"], help="found with a topic, but none of its words")
     parser.add_argument("--synonym", nargs=2, default=["love", "like"], help="topic to forget, topic to test (fig. 5)")
     parser.add_argument("--retain", type=int, default=1000, help="test sentences without the topic")
+    parser.add_argument("--sweep_retain", type=int, default=300, help="as many of them in the sweeps over S'")
     parser.add_argument("--test", type=int, default=2000, help="test sentences for the quality of the models")
     parser.add_argument("--max_new_tokens", type=int, default=48)
     parser.add_argument("--out", type=Path, required=True)
@@ -132,8 +131,12 @@ def topic_of(args, word, train, test):
     if not folder.exists():
         options = {"text": args.source, "reference": args.target, "prefix": args.prefix}
         topic_sets(train, word, evaluation=test, max_retain=1000, **options).save(folder)
-    topic = TopicSets.load(folder)
-    rows = min(args.retain, len(topic.heldout_retain))
+    return first_of(TopicSets.load(folder), args.retain)
+
+
+def first_of(topic, retain):
+    """The sets with so many held-out sentences without the topic."""
+    rows = min(retain, len(topic.heldout_retain))
     return replace(topic, heldout_retain=topic.heldout_retain.select(range(rows)))
 
 
@@ -155,12 +158,12 @@ def quality(args, model, tokenizer, test):
     return Bleu().compute(predictions=outputs, references=[row[args.target] for row in rows]) | {"rows": len(rows)}
 
 
-def nulls(unlearner, topics, seed):
-    """Codes that each preset finds where there is nothing to find: two halves of each topic's retain set."""
+def nulls(unlearner, topics, rules, seed):
+    """Codes that presets find where there is nothing to find: two halves of each topic's retain set."""
     sets = {word: null_sets(topic, seed) for word, topic in topics.items()}
     return {
         rule: {word: len(unlearner.choose(halves, rule, progress=False)) for word, halves in sets.items()}
-        for rule in PRESETS
+        for rule in rules
     }
 
 
