@@ -47,7 +47,7 @@ def main():
         measure(args, unlearner, i, topics, base, test)
     forgotten, tested = args.synonym
     unlearner = Unlearner.from_pretrained(args.models[0])
-    other = topic_of(args, tested, train, test)
+    other = first_of(topic_of(args, tested, train, test), args.sweep_retain)
     kept(args.out / "synonym.json", synonyms, unlearner, topics[forgotten], other, **decoding(args))
     kept(args.out / "runtimes.md", times, unlearner, topics[forgotten])
     plain = AutoModelForSeq2SeqLM.from_pretrained(args.plain)
