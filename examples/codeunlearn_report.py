@@ -169,8 +169,7 @@ def frontier(path, swept):
         steps = list(next(iter(sweeps.values())).evaluations)
         points = 100 * np.array([frontier_point(sweeps, step) for step in steps])
         axes.plot(*points.T, "o-", color=COLOURS[rule], label=f"{rule} preset, over S′ (mean of the topics)")
-        for step, point in zip(steps, points, strict=True):
-            axes.annotate(step, point, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        axes.annotate(f"S′ = {steps[0]}", points[0], xytext=(6, -2), textcoords="offset points", fontsize=7)
     axes.plot(
         *np.array(list(PAPER.values())).T,
         "x",
@@ -179,7 +178,6 @@ def frontier(path, swept):
     )
     axes.axhline(100, color="0.8", linewidth=0.8, zorder=0)
     axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
-    axes.set_xscale("symlog", linthresh=10)
     axes.set_xlabel("BLEU drop without the topic, $D_R$ (%)")
     axes.set_ylabel("normalised BLEU drop with the topic, $D'_T$ (%)")
     axes.legend(frameon=False, fontsize=8)
