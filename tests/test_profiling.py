@@ -115,7 +115,7 @@ def test_bad_input_is_refused(make_model, tokenizer, topic):
         profile(model, tokenizer, topic.retain, max_top_s=4, progress=False)
 
 
-def test_a_planted_code_is_found_by_the_test_and_nothing_in_a_null_control(make_model, tokenizer, topic):
+def test_the_codes_found_are_the_topic_word_s_own_and_none_in_a_null_control(make_model, tokenizer, topic):
     model = make_model(seed=3)
     unlearner = Unlearner(model, tokenizer)
     enrichment = unlearner.enrich(topic, top_s=2, progress=False)

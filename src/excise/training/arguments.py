@@ -66,7 +66,7 @@ class CodebookArguments:
         metadata={"help": "Share of tokens, those least like any code, that a trained model passes nothing of."},
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.preset == "paper":
             self.init_tokens, self.revive_every, self.similarity_quantile = 0, 0, 0.0
 
