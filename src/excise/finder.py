@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.bottlenecks import CodebookSAE
+from excise.bottlenecks import Bottleneck
 from excise.enrichment import Enrichment, Method, Positions
 from excise.models.site import bottlenecks
 from excise.presets import Search, TopicCounts, searches_of
@@ -29,7 +29,7 @@ class CodeFinder:
         self.tokenizer = tokenizer
 
     @property
-    def sites(self) -> dict[str, CodebookSAE]:
+    def sites(self) -> dict[str, Bottleneck]:
         """The bottlenecks in use, by site."""
         return bottlenecks(self.model)
 

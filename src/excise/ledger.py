@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import align_module_device
 from torch import Tensor
 
-from excise.bottlenecks import CodebookSAE
+from excise.bottlenecks import Bottleneck
 
 VERSION = 1
 
@@ -91,14 +92,15 @@ class Ledger:
     def removed(self, site: str, kinds: tuple[str, ...] = ("mask", "delete")) -> list[int]:
         """The codes of a site that requests in force have removed."""
         in_force = (r for r in self.requests if not r.undone and r.kind in kinds)
-        return sorted({code for request in in_force for code in request.codes.get(site, ())})
+        codes = [np.array(request.codes[site], np.int64) for request in in_force if request.codes.get(site)]
+        return np.unique(np.concatenate(codes)).tolist() if codes else []
 
-    def live(self, sites: Mapping[str, CodebookSAE]) -> dict[str, Tensor]:
+    def live(self, sites: Mapping[str, Bottleneck]) -> dict[str, Tensor]:
         """The mask that each site must have, `(num_codes,)`, False where a code is removed.
 
         Raises:
             ValueError: if a request names a site or a code that there is not, or leaves a site fewer live codes than
-                it selects for a token.
+                it selects for an input.
         """
         named = {site for request in self.requests for site in request.codes}
         if named - sites.keys():
@@ -107,7 +109,7 @@ class Ledger:
             )
         masks = {}
         for site, bottleneck in sites.items():
-            removed, num_codes = self.removed(site), bottleneck.config.num_codes
+            removed, num_codes = self.removed(site), bottleneck.num_codes
             if removed and not 0 <= removed[0] <= removed[-1] < num_codes:
                 raise ValueError(f"{site} has codes 0 to {num_codes - 1}; {removed[0]} to {removed[-1]} are named.")
             masks[site] = torch.ones(num_codes, dtype=torch.bool)
@@ -115,7 +117,7 @@ class Ledger:
         check_enough_live(masks, sites)
         return masks
 
-    def to_dict(self, sites: Mapping[str, CodebookSAE]) -> dict[str, Any] | None:
+    def to_dict(self, sites: Mapping[str, Bottleneck]) -> dict[str, Any] | None:
         """JSON for the model's config, with the digest of the masks; `None` where nothing was ever asked for."""
         if not self.requests:
             return None
@@ -149,15 +151,13 @@ class Ledger:
             raise ValueError(f"The model's config holds no readable ledger under `unlearning`: {error!r}.") from error
 
 
-def check_enough_live(masks: Mapping[str, Tensor], sites: Mapping[str, CodebookSAE]) -> None:
-    """Refuses masks that leave a site fewer live codes than it selects for a token."""
+def check_enough_live(masks: Mapping[str, Tensor], sites: Mapping[str, Bottleneck]) -> None:
+    """Refuses masks that leave a site fewer live codes than it selects for an input."""
     for site, mask in masks.items():
-        live, top_s = int(mask.sum()), sites[site].config.top_s
-        if live < top_s:
-            raise ValueError(
-                f"{live} of {len(mask)} codes would stay live at {site}, fewer than the {top_s} that each token needs. "
-                "Select fewer codes, or undo an earlier request."
-            )
+        try:
+            sites[site].check_enough(mask)
+        except ValueError as error:
+            raise ValueError(f"At {site} {error} Select fewer codes, or undo an earlier request.") from None
 
 
 def digest(live: Mapping[str, Tensor]) -> str:
@@ -166,7 +166,7 @@ def digest(live: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(json.dumps(removed, sort_keys=True).encode()).hexdigest()
 
 
-def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, CodebookSAE]) -> None:
+def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]) -> None:
     """Makes sure that a model's masks and erased rows are those its ledger tells of: a mask fails closed.
 
     Args:
@@ -190,8 +190,10 @@ def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, CodebookSAE
                 "written, or its files are of two models. Load an unchanged copy."
             )
         with align_module_device(sites[site]):  # brings back what a device map has put on disk
-            if torch.count_nonzero(sites[site].codebook[ledger.removed(site, kinds=("delete",))]):
-                raise MaskMismatchError(f"The ledger says that codes of {site} were deleted, but rows are not zero.")
+            rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
+            for name in sites[site].code_tensors:
+                if torch.count_nonzero(sites[site].by_code(getattr(sites[site], name))[rows]):
+                    raise MaskMismatchError(f"The ledger says that codes of {site} were deleted; their {name} stayed.")
     if state is not None and state.get("digest") != digest(actual):
         raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
 

@@ -51,7 +51,7 @@ def profile_pairs(
     counter = _Counter(model, tokenizer, max_top_s, positions)
     target_ids, target_masks = counter.prepare(target)
     control_ids, control_masks = counter.prepare(control)
-    totals = {site: PairedUsage.empty(m.config.num_codes, max_top_s) for site, m in counter.sites.items()}
+    totals = {site: PairedUsage.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
         label = "profiling pairs" if progress else None
         for rows, batch in padded_batches(target_ids, tokenizer, batch_size, progress=label):
@@ -76,7 +76,7 @@ def profile(
     """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `profile_pairs`."""
     counter = _Counter(model, tokenizer, max_top_s, positions)
     input_ids, masks = counter.prepare(dataset)
-    totals = {site: CodeUsage.empty(m.config.num_codes, max_top_s) for site, m in counter.sites.items()}
+    totals = {site: CodeUsage.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
         for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress="profiling" if progress else None):
             for site, counted in counter.codes(batch, [masks[i] for i in rows]).items():
@@ -141,6 +141,6 @@ class _Counter:
             codes, cosines = bottleneck.similar_codes(bottleneck.encode(hidden_states[where]), self.max_top_s)
             # A less similar code could not be passed on even if all better ones were gone.
             codes = codes.masked_fill(cosines < bottleneck.min_similarity, -1)
-            ranks = best_ranks(codes, rows.to(codes.device), len(counted), bottleneck.config.num_codes)
+            ranks = best_ranks(codes, rows.to(codes.device), len(counted), bottleneck.num_codes)
             found[site] = codes, ranks
         return found

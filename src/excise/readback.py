@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from excise.bottlenecks import CodebookSAE
+from excise.bottlenecks import Bottleneck
 from excise.ledger import Ledger
 
 
-def check_written(folder: Path, ledger: Ledger, sites: Mapping[str, CodebookSAE]) -> None:
+def check_written(folder: Path, ledger: Ledger, sites: Mapping[str, Bottleneck]) -> None:
     """Makes sure that a checkpoint holds its masks and no row that was deleted.
 
     Args:
@@ -30,8 +30,10 @@ def check_written(folder: Path, ledger: Ledger, sites: Mapping[str, CodebookSAE]
                     continue
                 if key.endswith(".live") and torch.equal(weights.get_tensor(key), sites[site].live.cpu()):
                     unmasked.discard(site)
-                rows = ledger.removed(site, kinds=("delete",)) if key.endswith(".codebook") else []
-                if rows and torch.count_nonzero(weights.get_tensor(key)[rows]):
+                if key.rpartition(".")[2] not in sites[site].code_tensors:
+                    continue
+                rows = ledger.removed(site, kinds=("delete",))
+                if rows and torch.count_nonzero(sites[site].by_code(weights.get_tensor(key))[rows]):
                     raise ValueError(f"{file.name} still holds deleted codes of {site} under {key}.")
     if unmasked:
         raise ValueError(

@@ -137,11 +137,11 @@ class Unlearner(CodeFinder):
     def _delete(self, codes, topic, thresholds, data, optimizer) -> Request:
         if optimizer is not None:
             for bottleneck in self.sites.values():
-                check_clearable(optimizer, bottleneck.codebook)
+                check_clearable(optimizer, bottleneck)
         request = self._request("delete", codes, topic, thresholds, data)
         if optimizer is not None:
             for site, bottleneck in self.sites.items():
-                clear_optimizer_rows(optimizer, bottleneck.codebook, torch.tensor(request.codes.get(site, ())).long())
+                clear_optimizer_rows(optimizer, bottleneck, torch.tensor(request.codes.get(site, ())).long())
         return request
 
     def undo(self, request: Request | int) -> Request:
@@ -206,10 +206,11 @@ class Unlearner(CodeFinder):
         with torch.no_grad():
             for site, copies in bottleneck_copies(self.model).items():
                 rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
-                for codebook in (bottleneck.codebook for bottleneck in copies):
-                    codebook[rows] = 0
-                    if codebook.grad is not None:
-                        codebook.grad[rows] = 0
+                for bottleneck in copies:
+                    for tensor in (getattr(bottleneck, name) for name in bottleneck.code_tensors):
+                        bottleneck.by_code(tensor)[rows] = 0
+                        if tensor.grad is not None:
+                            bottleneck.by_code(tensor.grad)[rows] = 0
         self.model.config.unlearning = state
 
     @contextmanager

@@ -1,6 +1,7 @@
 """Discrete bottlenecks: modules that pass all their input's information on as a few codes."""
 
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.codebook_sae import CodebookSAE, CodebookSAEOutput
 from excise.bottlenecks.configuration import CodebookSAEConfig
 
-__all__ = ["CodebookSAE", "CodebookSAEConfig", "CodebookSAEOutput"]
+__all__ = ["Bottleneck", "CodebookSAE", "CodebookSAEConfig", "CodebookSAEOutput"]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.configuration import CodebookSAEConfig
 from excise.functional.lookup import sum_of_codes, top_codes
 from excise.functional.straight_through import straight_through
@@ -35,7 +35,7 @@ class CodebookSAEOutput(ModelOutput):
     loss: Tensor | None = None
 
 
-class CodebookSAE(PreTrainedModel):
+class CodebookSAE(Bottleneck):
     """Passes each activation on as the decoded sum of its `top_s` most similar codes, and as nothing else.
 
     A masked code keeps its row and can come back; a deleted code's row is zero. Neither is ever selected: the
@@ -45,10 +45,8 @@ class CodebookSAE(PreTrainedModel):
     """
 
     config_class = CodebookSAEConfig
-    base_model_prefix = "bottleneck"
     main_input_name = "hidden_states"
-    # It has no attention, so the model that holds it may use any kind.
-    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+    code_tensors = ("codebook",)
 
     def __init__(self, config: CodebookSAEConfig):
         super().__init__(config)
@@ -82,6 +80,13 @@ class CodebookSAE(PreTrainedModel):
         init.ones_(self.scale)
         init.constant_(self.min_similarity, -1.0)
         init.ones_(self.live)
+
+    def check_enough(self, live: Tensor) -> None:
+        """Makes sure that `top_s` codes stay live."""
+        if (left := int(live.sum())) < self.config.top_s:
+            raise ValueError(
+                f"{left} of {len(live)} codes would stay live, fewer than the {self.config.top_s} that each token needs."
+            )
 
     def encode(self, hidden_states: Float[Tensor, "*tokens hidden_size"]) -> Float[Tensor, "*tokens code_dim"]:
         """What the codes are compared with: the standardised activation through linear, ReLU and layer norm (eq. 4).

@@ -37,8 +37,8 @@ def code_tokens(
         ValueError: if there is no such site or code, no text, or the tokenizer cannot tell where its tokens stand.
     """
     bottleneck = unlearner.sites.get(site)
-    if bottleneck is None or not 0 <= code < bottleneck.config.num_codes:
-        sites = ", ".join(f"{name}:0 to {module.config.num_codes - 1}" for name, module in unlearner.sites.items())
+    if bottleneck is None or not 0 <= code < bottleneck.num_codes:
+        sites = ", ".join(f"{name}:0 to {module.num_codes - 1}" for name, module in unlearner.sites.items())
         raise ValueError(f"There is no code {site}:{code}; the model has {sites}.")
     if not texts:
         raise ValueError("There is no text to look in: the data set is empty.")

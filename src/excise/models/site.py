@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from excise.bottlenecks import CodebookSAE, CodebookSAEConfig
+from excise.bottlenecks import Bottleneck, CodebookSAE, CodebookSAEConfig
 from excise.tracing import current_trace
 
 
@@ -25,7 +25,7 @@ class BottleneckSite:
         return output.reconstruction
 
 
-def bottleneck_copies(model: nn.Module) -> dict[str, list[CodebookSAE]]:
+def bottleneck_copies(model: nn.Module) -> dict[str, list[Bottleneck]]:
     """Every bottleneck of a model by site, in the order in which they run.
 
     There is one at each site, but for peft's `modules_to_save`, which keeps the original beside the trained copies.
@@ -34,12 +34,12 @@ def bottleneck_copies(model: nn.Module) -> dict[str, list[CodebookSAE]]:
         ValueError: if the model has none.
     """
     return {
-        layer.site: [module for module in layer.bottleneck.modules() if isinstance(module, CodebookSAE)]
+        layer.site: [module for module in layer.bottleneck.modules() if isinstance(module, Bottleneck)]
         for layer in _sites(model)
     }
 
 
-def bottlenecks(model: nn.Module) -> dict[str, CodebookSAE]:
+def bottlenecks(model: nn.Module) -> dict[str, Bottleneck]:
     """The bottleneck in use at each site, in the order in which they run.
 
     Raises:
@@ -58,8 +58,8 @@ def _sites(model: nn.Module) -> list[BottleneckSite]:
     return sites
 
 
-def _in_use(bottleneck: nn.Module) -> CodebookSAE:
-    if isinstance(bottleneck, CodebookSAE):
+def _in_use(bottleneck: nn.Module) -> Bottleneck:
+    if isinstance(bottleneck, Bottleneck):
         return bottleneck
     # peft's wrapper of a module to save: the original, and a copy for each adapter
     active = [name for name in bottleneck.active_adapters if name in bottleneck.modules_to_save]

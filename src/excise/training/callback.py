@@ -112,7 +112,7 @@ class BottleneckCallback(TrainerCallback):
         for name in PARTS:
             self.parts[name] = self.parts[name] + output[name].detach().float()
         for site, codes in output["codes"].items():
-            used = torch.bincount(codes[codes >= 0], minlength=self.sites[site].config.num_codes)
+            used = torch.bincount(codes[codes >= 0], minlength=self.sites[site].num_codes)
             self.since_log[site] += used
             self.since_revival[site] += used
 

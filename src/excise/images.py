@@ -1,0 +1,85 @@
+"""Data sets of images as batches of pixels."""
+
+from collections.abc import Iterator
+
+import torch
+from datasets import Dataset, Image
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor
+
+
+def image_column(dataset: Dataset, image: str | None = None) -> str:
+    """The name of a data set's image column: the one asked for, or the only one there is.
+
+    Raises:
+        ValueError: if the data set is empty, there is no such column, or which one is meant is not clear.
+    """
+    if len(dataset) == 0:
+        raise ValueError("The data set is empty; give one with at least one image.")
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    if image is not None:
+        if image not in columns:
+            raise ValueError(f"The data set has no image column {image!r}; its image columns are {columns or 'none'}.")
+        return image
+    if len(columns) != 1:
+        raise ValueError(
+            f"The data set has {len(columns)} image columns {columns}, of {dataset.column_names}; name one, or cast one "
+            "with `dataset.cast_column(name, datasets.Image())`."
+        )
+    return columns[0]
+
+
+def pixel_batches(
+    dataset: Dataset,
+    processor: BaseImageProcessor,
+    batch_size: int = 32,
+    image: str | None = None,
+    progress: str | None = None,
+) -> Iterator[tuple[range, dict[str, torch.Tensor]]]:
+    """A data set's images as a model takes them, in order.
+
+    Args:
+        dataset: rows with an image column.
+        processor: the model's image processor. It is given RGB images, whatever was stored.
+        batch_size: images a batch.
+        image: the image column; the only one if not given.
+        progress: label of a progress bar; none is shown without it.
+
+    Yields:
+        The indices of the batch's rows, and `pixel_values`, `(batch, channels, height, width)`.
+
+    Raises:
+        ValueError: as `image_column`, or if an image cannot be read; the message tells which.
+    """
+    dataset = dataset.select_columns(image_column(dataset, image))
+    starts = range(0, len(dataset), batch_size)
+    for start in tqdm(starts, desc=progress, unit="batch", disable=progress is None, leave=False):
+        rows = range(start, min(start + batch_size, len(dataset)))
+        images = rgb_images(dataset, rows)
+        yield rows, {"pixel_values": processor(images, return_tensors="pt")["pixel_values"]}
+
+
+def rgb_images(dataset: Dataset, rows: range, image: str | None = None) -> list:
+    """Rows of a data set as RGB images of Pillow.
+
+    Raises:
+        ValueError: if one cannot be read; the message tells which.
+    """
+    name = image_column(dataset, image)
+    try:
+        found = dataset[rows][name]
+    except Exception as error:  # which one, Pillow does not say
+        raise ValueError(_unreadable(dataset, rows, name)) from error
+    for row, picture in zip(rows, found, strict=True):
+        if picture is None:
+            raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")
+    return [picture.convert("RGB") for picture in found]
+
+
+def _unreadable(dataset: Dataset, rows: range, name: str) -> str:
+    for row in rows:
+        try:
+            dataset[row]
+        except Exception as error:
+            return f"The image in {name!r} of row {row} cannot be read ({error}). Remove the row, or repair it."
+    return f"Images in {name!r} of rows {rows.start} to {rows.stop - 1} cannot be read together."
