@@ -94,7 +94,7 @@ def test_an_empty_ledger_has_nothing_to_undo():
         ({"c": [1]}, r"codes of \['c'\]"),
         ({"a": [20]}, "has codes 0 to 19"),
         ({"a": [-1]}, "has codes 0 to 19"),
-        ({"a": range(19)}, "1 of 20 codes would stay live at a, fewer than the 2"),
+        ({"a": range(19)}, "At a 1 of 20 codes would stay live, fewer than the 2"),
     ],
     ids=["site", "too large", "negative", "too many"],
 )

@@ -1,6 +1,7 @@
 """Data sets of images as batches of pixels."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 from datasets import Dataset, Image
@@ -23,8 +24,8 @@ def image_column(dataset: Dataset, image: str | None = None) -> str:
         return image
     if len(columns) != 1:
         raise ValueError(
-            f"The data set has {len(columns)} image columns {columns}, of {dataset.column_names}; name one, or cast one "
-            "with `dataset.cast_column(name, datasets.Image())`."
+            f"The data set has {len(columns)} image columns {columns}, of {dataset.column_names}; name one, or cast "
+            "one with `dataset.cast_column(name, datasets.Image())`."
         )
     return columns[0]
 
@@ -78,8 +79,8 @@ def rgb_images(dataset: Dataset, rows: range, image: str | None = None) -> list:
 
 def _unreadable(dataset: Dataset, rows: range, name: str) -> str:
     for row in rows:
-        try:
+        with suppress(Exception):
             dataset[row]
-        except Exception as error:
-            return f"The image in {name!r} of row {row} cannot be read ({error}). Remove the row, or repair it."
+            continue
+        return f"The image in {name!r} of row {row} cannot be read. Remove the row, or repair it."
     return f"Images in {name!r} of rows {rows.start} to {rows.stop - 1} cannot be read together."

@@ -154,10 +154,8 @@ class Ledger:
 def check_enough_live(masks: Mapping[str, Tensor], sites: Mapping[str, Bottleneck]) -> None:
     """Refuses masks that leave a site fewer live codes than it selects for an input."""
     for site, mask in masks.items():
-        try:
-            sites[site].check_enough(mask)
-        except ValueError as error:
-            raise ValueError(f"At {site} {error} Select fewer codes, or undo an earlier request.") from None
+        if why := sites[site].too_few(mask):
+            raise ValueError(f"At {site} {why}. Select fewer codes, or undo an earlier request.")
 
 
 def digest(live: Mapping[str, Tensor]) -> str:

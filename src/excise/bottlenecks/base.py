@@ -26,12 +26,8 @@ class Bottleneck(PreTrainedModel):
         """Number of codes, removed ones included."""
         return len(self.live)
 
-    def check_enough(self, live: Tensor) -> None:
-        """Makes sure that a mask leaves as many live codes as an input needs.
-
-        Raises:
-            ValueError: if it does not.
-        """
+    def too_few(self, live: Tensor) -> str | None:
+        """Why a mask leaves fewer live codes than an input needs; `None` where it leaves enough."""
         raise NotImplementedError
 
     def by_code(self, tensor: Tensor) -> Tensor:

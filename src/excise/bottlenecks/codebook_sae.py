@@ -81,12 +81,12 @@ class CodebookSAE(Bottleneck):
         init.constant_(self.min_similarity, -1.0)
         init.ones_(self.live)
 
-    def check_enough(self, live: Tensor) -> None:
-        """Makes sure that `top_s` codes stay live."""
-        if (left := int(live.sum())) < self.config.top_s:
-            raise ValueError(
-                f"{left} of {len(live)} codes would stay live, fewer than the {self.config.top_s} that each token needs."
-            )
+    def too_few(self, live: Tensor) -> str | None:
+        """Why a mask leaves fewer live codes than a token needs; `None` where it leaves enough."""
+        left, top_s = int(live.sum()), self.config.top_s
+        if left >= top_s:
+            return None
+        return f"{left} of {len(live)} codes would stay live, fewer than the {top_s} that each token needs"
 
     def encode(self, hidden_states: Float[Tensor, "*tokens hidden_size"]) -> Float[Tensor, "*tokens code_dim"]:
         """What the codes are compared with: the standardised activation through linear, ReLU and layer norm (eq. 4).
