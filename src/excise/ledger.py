@@ -191,7 +191,7 @@ def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]
             rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
             for name in sites[site].code_tensors:
                 if torch.count_nonzero(sites[site].by_code(getattr(sites[site], name))[rows]):
-                    raise MaskMismatchError(f"{site}: the ledger says that codes were deleted, but rows of {name} are not zero.")
+                    raise MaskMismatchError(f"Codes of {site} were deleted, but rows of its {name} are not zero.")
     if state is not None and state.get("digest") != digest(actual):
         raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
 
