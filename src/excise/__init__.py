@@ -8,7 +8,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["functional", "metrics"],
     submod_attrs={
-        "bottlenecks": ["CodebookSAE", "CodebookSAEConfig", "CodebookSAEOutput"],
+        "bottlenecks": [
+            "CodebookSAE",
+            "CodebookSAEConfig",
+            "CodebookSAEOutput",
+            "KeyValueBottleneck",
+            "KeyValueConfig",
+            "KeyValueOutput",
+        ],
         "budget": ["select_within_budget"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "evaluation": [
@@ -25,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
         "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],
+        "models.key_value": ["KeyValueForImageClassification", "KeyValueVisionConfig"],
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
         "topics": ["TopicSets", "topic_sets"],

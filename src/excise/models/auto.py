@@ -15,6 +15,11 @@ MODELS = {
         "CodebookT5Config",
         {"MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING": "CodebookT5ForConditionalGeneration"},
     ),
+    "key_value_vision": (
+        "excise.models.key_value",
+        "KeyValueVisionConfig",
+        {"MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING": "KeyValueForImageClassification"},
+    ),
 }
 # model type: the type whose tokenizer it uses
 TOKENIZERS = {"codebook_t5": "t5"}
