@@ -19,7 +19,7 @@ LAYERS = [
     {"bottlenecks", "counts", "selection", "metrics", "topics"},
     {"enrichment", "ledger", "tracing", "usage"},
     {"models"},
-    {"activations", "profile", "readback"},
+    {"activations", "encodings", "profile", "readback"},
     {"presets", "profiling", "training"},
     {"finder"},
     {"unlearner"},

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "budget": ["select_within_budget"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
+        "encodings": ["encode_images", "select_pairs"],
         "evaluation": [
             "Evaluation",
             "Sweep",
@@ -37,7 +38,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "profile": ["Profile"],
         "topics": ["TopicSets", "topic_sets"],
         "tracing": ["trace"],
-        "training": ["BottleneckCallback", "initialize_codes", "set_min_similarity"],
+        "training": ["BottleneckCallback", "initialize_codes", "initialize_keys", "set_min_similarity"],
         "unlearner": ["Unlearner"],
     },
 )

@@ -1,10 +1,13 @@
 """Data sets of images as batches of pixels."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
+import numpy as np
 import torch
-from datasets import Dataset, Image
+from datasets import ClassLabel, Dataset, Image
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
@@ -84,3 +87,44 @@ def _unreadable(dataset: Dataset, rows: range, name: str) -> str:
             continue
         return f"The image in {name!r} of row {row} cannot be read. Remove the row, or repair it."
     return f"Images in {name!r} of rows {rows.start} to {rows.stop - 1} cannot be read together."
+
+
+def label_column(dataset: Dataset, label: str | None = None) -> str | None:
+    """The name of a data set's column of class indices: the one asked for, or the only one there is, or `None`.
+
+    Raises:
+        ValueError: if there is no such column, or which one is meant is not clear.
+    """
+    if label is not None:
+        if label not in dataset.column_names:
+            raise ValueError(f"The data set has no column {label!r}; its columns are {dataset.column_names}.")
+        return label
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    columns = columns or [name for name in ("labels", "label") if name in dataset.column_names]
+    if len(columns) > 1:
+        raise ValueError(f"The data set has the label columns {columns}; name one.")
+    return columns[0] if columns else None
+
+
+def check_labels(dataset: Dataset, label: str, num_labels: int) -> None:
+    """Makes sure that labels are classes of a model.
+
+    Raises:
+        ValueError: if one is none.
+    """
+    found = np.asarray(dataset.with_format("numpy")[label])
+    if not np.issubdtype(found.dtype, np.integer) or found.min() < 0 or found.max() >= num_labels:
+        raise ValueError(
+            f"{label!r} has values from {found.min()} to {found.max()} ({found.dtype}); the model has classes 0 to "
+            f"{num_labels - 1}."
+        )
+
+
+def images_digest(dataset: Dataset, image: str) -> str:
+    """SHA-256 of the images of a column as they are stored, in order."""
+    sha = hashlib.sha256()
+    stored = dataset.select_columns(image).cast_column(image, Image(decode=False))
+    for row in stored:
+        content = row[image] and (row[image]["bytes"] or Path(row[image]["path"]).read_bytes())
+        sha.update(hashlib.sha256(content or b"").digest())
+    return sha.hexdigest()
