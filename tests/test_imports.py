@@ -17,7 +17,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"functional", "batches", "data", "files", "images", "modes"},
     {"bottlenecks", "counts", "selection", "metrics", "topics"},
-    {"enrichment", "ledger", "tracing", "usage"},
+    {"enrichment", "ledger", "pair_selection", "tracing", "usage"},
     {"models"},
     {"activations", "encodings", "profile", "readback"},
     {"presets", "profiling", "training"},

@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "budget": ["select_within_budget"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
-        "encodings": ["encode_images", "select_pairs"],
+        "encodings": ["PairCounts", "encode_images", "select_pairs"],
         "evaluation": [
             "Evaluation",
             "Sweep",

@@ -21,6 +21,7 @@ class KeyValueConfig(PreTrainedConfig):
             encoding, or chunks of it as it is; then `num_codebooks * key_dim` must be `hidden_size`.
         value_init (`"normal"`, `"zeros"` or `"uniform"`, defaults to `"normal"`): What values start as: standard
             normal, zero, or uniform from 0 to 1; table 4's for CIFAR-10, CIFAR-100 and LACUNA-100, in this order.
+        keys_id (`str`, *optional*): Tells these keys from others. Written by `initialize_keys`, not by hand.
     """
 
     model_type = "key_value_bottleneck"
@@ -33,6 +34,7 @@ class KeyValueConfig(PreTrainedConfig):
     top_k: int = 1
     projection: Literal["random", "chunk"] = "random"
     value_init: Literal["normal", "zeros", "uniform"] = "normal"
+    keys_id: str | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -47,7 +47,12 @@ def select_pairs(
     if about["encoder"] != encoder_digest(model):
         raise ValueError("These are encodings of another encoder than the model's. Make them again: `encode_images`.")
     bottleneck = model.bottleneck
-    about = {"kind": PAIRS, "keys": keys_digest(bottleneck), "encodings": about | {"rows": encodings._fingerprint}}
+    about = {
+        "kind": PAIRS,
+        "keys": bottleneck.config.keys_id,
+        "selects": _digest(bottleneck),
+        "encodings": about | {"rows": encodings._fingerprint},
+    }
     vectors = encodings.select_columns(ENCODINGS).with_format("torch", device=model.device)
 
     def select(rows: list[int]) -> dict:
@@ -62,7 +67,22 @@ def select_pairs(
     return described(found, about)
 
 
-def keys_digest(bottleneck: KeyValueBottleneck) -> str:
+def check_pairs(pairs: Dataset, bottleneck: KeyValueBottleneck) -> None:
+    """Makes sure that a data set holds pairs of this bottleneck, as it is or as it was before a mask.
+
+    Raises:
+        ValueError: if it is empty, holds something else, or was made with other keys.
+    """
+    about = description(pairs)
+    if about.get("kind") != PAIRS:
+        raise ValueError(f"Expected what `select_pairs` returns; got columns {pairs.column_names}.")
+    if len(pairs) == 0:
+        raise ValueError("The set of pairs is empty; give at least one example.")
+    if about["keys"] != bottleneck.config.keys_id:
+        raise ValueError("These pairs were selected with other keys than the model's. Make them again: `select_pairs`.")
+
+
+def _digest(bottleneck: KeyValueBottleneck) -> str:
     """SHA-256 of all that decides which pairs an encoding selects."""
     tensors = {name: value for name, value in bottleneck.state_dict().items() if name != "values"}
     return digest([bottleneck.config.top_k, bottleneck.config.projection], tensors)

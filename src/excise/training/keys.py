@@ -115,6 +115,7 @@ def initialize_keys(
         _save(checkpoint, run, epoch + 1, error, state, processes)
     keys = _gathered(state.keys)
     bottleneck.keys.copy_(keys)
+    bottleneck.config.keys_id = model.config.bottleneck.keys_id = run
     return error
 
 
