@@ -30,7 +30,7 @@ def by_activations(counts: np.ndarray, count: int) -> Selection:
     if not len(selected):
         raise ValueError("The forget set is empty: no pair was counted. Give at least one example.")
     best = selected[np.argsort(-counts[selected], kind="stable")][:count]
-    return Selection({SITE: best}, {"method": "activations", "count": count})
+    return Selection({SITE: best.tolist()}, {"method": "activations", "count": count})
 
 
 def by_examples(pairs: Dataset, count: int, seed: int = 0) -> Selection:
@@ -47,5 +47,6 @@ def by_examples(pairs: Dataset, count: int, seed: int = 0) -> Selection:
     if not 1 <= count <= len(pairs):
         raise ValueError(f"count={count}: expected 1 to {len(pairs)}, the number of examples in the forget set.")
     drawn = np.random.default_rng(seed).permutation(len(pairs))[:count]
-    found = np.unique(pairs.with_format("numpy")[np.sort(drawn)]["pairs"])
-    return Selection({SITE: found}, {"method": "examples", "count": count, "seed": seed})
+    selected = pairs.with_format("numpy")[np.sort(drawn)]["pairs"]
+    found = np.flatnonzero(np.bincount(selected.reshape(-1)))
+    return Selection({SITE: found.tolist()}, {"method": "examples", "count": count, "seed": seed})

@@ -201,7 +201,8 @@ class Unlearner(CodeFinder):
 
     def _enforce(self, ledger: Ledger) -> None:
         """Makes a ledger the model's. All is worked out, and may fail, before anything is written."""
-        masks, state = ledger.live(self.sites), ledger.to_dict(self.sites)
+        masks = ledger.live(self.sites)
+        state = ledger.to_dict(masks)
         self._write(masks)
         with torch.no_grad():
             for site, copies in bottleneck_copies(self.model).items():

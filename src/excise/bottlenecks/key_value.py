@@ -90,10 +90,31 @@ class KeyValueBottleneck(Bottleneck):
 
     def select(self, encodings: Float[Tensor, "batch hidden_size"]) -> Int64[Tensor, "batch selected"]:
         """The pairs that encodings select, nearest first within each codebook."""
+        return self.select_by_heads(self.heads(encodings))
+
+    def select_by_heads(self, heads: Float[Tensor, "batch num_codebooks key_dim"]) -> Int64[Tensor, "batch selected"]:
+        """The pairs that heads select; as `select`."""
         live = self.live.view(self.config.num_codebooks, -1)
-        nearest = nearest_keys(self.heads(encodings), self.keys, self.config.top_k, live).keys
+        nearest = nearest_keys(heads, self.keys, self.config.top_k, live).keys
         first = torch.arange(self.config.num_codebooks, device=nearest.device) * self.config.num_pairs
         return (nearest + first[:, None]).flatten(1)
+
+    def select_again(
+        self, heads: Float[Tensor, "batch num_codebooks key_dim"], pairs: Int64[Tensor, "batch selected"]
+    ) -> Int64[Tensor, "batch selected"]:
+        """The pairs that heads select, given those that they selected when fewer pairs were removed.
+
+        What was nearest and still lives is nearest still: only where a pair is gone, keys are looked up again.
+        """
+        width, top_k = self.config.num_pairs, self.config.top_k
+        pairs = pairs.clone().unflatten(1, (-1, top_k))
+        gone = ~self.live[pairs].all(-1)
+        live = self.live.view(-1, width)
+        for codebook in gone.any(0).nonzero().flatten().tolist():
+            rows, one = gone[:, codebook], slice(codebook, codebook + 1)
+            nearest = nearest_keys(heads[rows, one], self.keys[one], top_k, live[one]).keys
+            pairs[rows, codebook] = nearest[:, 0] + codebook * width
+        return pairs.flatten(1)
 
     def read(self, pairs: Int64[Tensor, "batch selected"]) -> Float[Tensor, "batch value_dim"]:
         """The mean of the values of selected pairs; its gradient reaches those values only."""

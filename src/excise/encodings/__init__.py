@@ -3,6 +3,7 @@
 from excise.encodings.counts import PairCounts
 from excise.encodings.encode import ENCODINGS, LABELS, encode_images, encoder_digest
 from excise.encodings.pairs import PAIRS, check_pairs, select_pairs
+from excise.encodings.reading import Reading
 from excise.encodings.shards import description, digest
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "LABELS",
     "PAIRS",
     "PairCounts",
+    "Reading",
     "check_pairs",
     "description",
     "digest",
