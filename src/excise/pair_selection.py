@@ -18,12 +18,15 @@ def by_activations(counts: np.ndarray, count: int) -> Selection:
             were ever selected, these are all. Of pairs selected as often, those of lower numbers come first.
 
     Raises:
-        ValueError: if `count` is not from 1 to the number of pairs, or nothing was counted.
+        ValueError: if `count` is not from 1 to the number of pairs, or `counts` are no counts or all 0.
 
     Example:
         >>> by_activations(np.array([0, 3, 1, 3]), 2).codes
         {'bottleneck': (1, 3)}
     """
+    counts = np.asarray(counts)
+    if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer) or counts.min(initial=0) < 0:
+        raise ValueError(f"counts are {counts.dtype} of shape {counts.shape}; expected integers, one for each pair.")
     if not 1 <= count <= len(counts):
         raise ValueError(f"count={count}: expected 1 to {len(counts)}, the number of pairs in the bottleneck.")
     selected = np.flatnonzero(counts)
@@ -44,9 +47,17 @@ def by_examples(pairs: Dataset, count: int, seed: int = 0) -> Selection:
     Raises:
         ValueError: if `count` is not from 1 to the number of examples.
     """
-    if not 1 <= count <= len(pairs):
-        raise ValueError(f"count={count}: expected 1 to {len(pairs)}, the number of examples in the forget set.")
-    drawn = np.random.default_rng(seed).permutation(len(pairs))[:count]
-    selected = pairs.with_format("numpy")[np.sort(drawn)]["pairs"]
+    selected = draw_examples(pairs, count, seed).with_format("numpy")["pairs"][:]
     found = np.flatnonzero(np.bincount(selected.reshape(-1)))
     return Selection({SITE: found.tolist()}, {"method": "examples", "count": count, "seed": seed})
+
+
+def draw_examples(forget: Dataset, count: int, seed: int) -> Dataset:
+    """Examples drawn at random, in an order of their own; drawn from again, the same ones.
+
+    Raises:
+        ValueError: if `count` is not from 1 to the number of examples.
+    """
+    if not 1 <= count <= len(forget):
+        raise ValueError(f"count={count}: expected 1 to {len(forget)}, the number of examples in the forget set.")
+    return forget.select(np.random.default_rng(seed).permutation(len(forget))[:count])

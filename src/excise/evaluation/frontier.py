@@ -79,8 +79,9 @@ class Frontier:
             f"{self.examples[1]} of others.\n{'count':>8} {'pairs':>8} {'forget':>8} {'retain':>8} {'change':>8}"
         )
         rows = (
-            f"{p.count:>8} {p.removed:>8} {100 * p.forget:>7.2f}% {100 * p.retain:>7.2f}% {self.relative_change(p):>+7.2f}%"
-            for p in self.points
+            f"{point.count:>8} {point.removed:>8} {100 * point.forget:>7.2f}% {100 * point.retain:>7.2f}% "
+            f"{self.relative_change(point):>+7.2f}%"
+            for point in self.points
         )
         return "\n".join([head, *rows])
 
