@@ -24,6 +24,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "topics_table",
         ],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
+        "models.codebook_clip": [
+            "CodebookCLIPConfig",
+            "CodebookCLIPForImageClassification",
+            "CodebookCLIPModel",
+            "CodebookCLIPVisionConfig",
+            "CodebookCLIPVisionModel",
+        ],
         "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
