@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
     {"functional", "batches", "data", "files", "images", "modes"},
-    {"bottlenecks", "counts", "selection", "metrics", "topics"},
+    {"bottlenecks", "counts", "inputs", "selection", "metrics", "topics"},
     {"enrichment", "ledger", "tracing", "usage"},
     {"models"},
     {"activations", "profile", "readback"},

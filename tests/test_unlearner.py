@@ -257,7 +257,7 @@ def test_an_optimizer_that_cannot_be_cleared_is_refused_before_anything_changes(
     model, other = make_model(layers=(0, 1)), make_model(layers=(0, 1))
     unlearner = Unlearner(model, tokenizer)
     start = state(model)
-    with pytest.raises(ValueError, match="does not train this model's codebook"):
+    with pytest.raises(ValueError, match="does not train this model's codes"):
         unlearner.delete(select(3), "t", torch.optim.AdamW(other.parameters()))
     optimizer = torch.optim.AdamW(model.parameters())
     codebook = bottlenecks(model)[SITE].codebook

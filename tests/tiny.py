@@ -1,7 +1,7 @@
 """Models, tokenizers and data small enough that a test of them takes a blink. Nothing is random but by seed."""
 
 import torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Image
 from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
@@ -161,6 +161,20 @@ def mask_codes(model, codes=(0, 3, 5, 8), site=SITE) -> None:
 def delete_codes(model, codes=(1, 2), site=SITE) -> None:
     """Deletes codes as a user does."""
     Unlearner(model, None).delete(Selection({site: list(codes)}), "tiny topic")
+
+
+CLASSES = ("red", "green", "blue")
+
+
+def images(rows: int, seed=0) -> Dataset:
+    """Images of 8 x 8 with much of the colour that is their class, the classes in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = torch.randint(0, 100, (rows, 8, 8, 3), generator=generator, dtype=torch.uint8)
+    labels = [i % len(CLASSES) for i in range(rows)]
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[..., label] += 150
+    columns = {"image": list(pictures.numpy()), "label": labels}
+    return Dataset.from_dict(columns, features=Features({"image": Image(), "label": ClassLabel(names=list(CLASSES))}))
 
 
 def image_processor() -> CLIPImageProcessorPil:

@@ -17,7 +17,7 @@ from transformers.utils import logging
 from excise import TopicSets
 from excise.metrics import TopicRecall
 from excise.models.site import bottlenecks
-from excise.profiling import token_masks
+from excise.batches import token_masks
 from excise.topics import topic_words
 
 

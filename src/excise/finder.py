@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks import Bottleneck
 from excise.enrichment import Enrichment, Method, Positions
+from excise.inputs import Processor, tokenizer_of
 from excise.models.site import bottlenecks
 from excise.presets import Search, TopicCounts, searches_of
 from excise.profile import Profile
@@ -21,12 +22,21 @@ class CodeFinder:
 
     Args:
         model: a model with bottlenecks. Its masks are in force.
-        tokenizer: the model's.
+        processor: the model's tokenizer, image processor, or processor of both.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, model: PreTrainedModel, processor: Processor):
         self.model = model
-        self.tokenizer = tokenizer
+        self.processor = processor
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that the processor is or has.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        return tokenizer_of(self.processor)
 
     @property
     def sites(self) -> dict[str, Bottleneck]:
@@ -64,8 +74,8 @@ class CodeFinder:
             progress: show progress bars.
         """
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        pairs = profile_pairs(self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options)
-        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
+        pairs = profile_pairs(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
+        counted = profile(self.model, self.processor, topic.retain, **options) if retain else {}
         return Profile(topic.name, pairs, counted, positions, topic.digest())
 
     def enrich(
@@ -114,7 +124,7 @@ class CodeFinder:
         max_top_s = max_top_s or self.preset_top_s(searches)
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         retain = any(search.max_retain_ratio is not None for search in searches)
-        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
+        counted = profile(self.model, self.processor, topic.retain, **options) if retain else {}
         profiles = {
             positions: replace(self.profile(topic, positions=positions, **options), retain=counted)
             for positions in dict.fromkeys(search.positions for search in searches)

@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, PreTrainedModel
 
 from excise.files import new_folder
 from excise.finder import CodeFinder
+from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
+from excise.models.loading import load_model, load_processor
 from excise.models.site import bottleneck_copies
 from excise.presets import Search
 from excise.readback import check_written
@@ -34,20 +30,20 @@ class Unlearner(CodeFinder):
 
     Args:
         model: a model with bottlenecks, or a `PeftModel` around one.
-        tokenizer: the model's.
+        processor: the model's tokenizer, image processor, or processor of both.
 
     Raises:
         ValueError: if the model has no bottleneck, or its masks are not those of its ledger.
 
     Example:
-        unlearner = Unlearner(model, tokenizer)
+        unlearner = Unlearner(model, tokenizer)  # or an image processor
         request = unlearner.forget(topic)
         unlearner.undo(request)
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, model: PreTrainedModel, processor: Processor):
         self.whole = model
-        super().__init__(model.get_base_model() if hasattr(model, "get_base_model") else model, tokenizer)
+        super().__init__(model.get_base_model() if hasattr(model, "get_base_model") else model, processor)
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
@@ -55,28 +51,28 @@ class Unlearner(CodeFinder):
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":
-        """Goes on with what `save_pretrained` wrote: model, tokenizer and ledger.
+        """Goes on with what `save_pretrained` wrote: model, processor and ledger, each of its own class.
 
         A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
         switching the adapter off does not lift them.
 
         Args:
             folder: folder or Hub id; of an adapter, the folder.
-            **kwargs: passed on to `AutoModelForSeq2SeqLM.from_pretrained`.
+            **kwargs: passed on to the model's `from_pretrained`.
 
         Raises:
             ValueError: if the masks are not those of the ledger.
         """
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        processor = load_processor(folder)
         if not Path(folder, "adapter_config.json").is_file():
-            return cls(AutoModelForSeq2SeqLM.from_pretrained(folder, **kwargs), tokenizer)
+            return cls(load_model(folder, **kwargs), processor)
         from peft import PeftConfig, PeftModel
 
         name = PeftConfig.from_pretrained(folder).base_model_name_or_path
-        base = AutoModelForSeq2SeqLM.from_pretrained(name, **kwargs)
+        base = load_model(name, **kwargs)
         model = PeftModel.from_pretrained(base, folder)
         base.config.unlearning = AutoConfig.from_pretrained(folder).unlearning
-        unlearner = cls(model, tokenizer)
+        unlearner = cls(model, processor)
         unlearner._enforce(unlearner.ledger)
         return unlearner
 
@@ -176,7 +172,7 @@ class Unlearner(CodeFinder):
         return self._for_a_while(masks)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Saves model and tokenizer into a new or empty folder, and reads back that deleted rows are erased.
+        """Saves model and processor into a new or empty folder, and reads back that deleted rows are erased.
 
         An older save in the same folder could keep what was deleted, so there must be none. The folder appears only
         when all is written and checked.
@@ -190,7 +186,7 @@ class Unlearner(CodeFinder):
             self.whole.save_pretrained(partial)
             if self.whole is not self.model:
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
-            self.tokenizer.save_pretrained(partial)
+            self.processor.save_pretrained(partial)
             check_written(partial, self.ledger, self.sites)
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
