@@ -31,7 +31,7 @@ LAYERS = [
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # These rest on mathematics alone, so that they can be used without any model.
 ONLY = {
-    "topics": {"functional", "files"},
+    "topics": {"functional", "files", "images"},
     "metrics": {"functional", "files"},
     "selection": {"functional", "files"},
     "counts": {"functional", "files"},

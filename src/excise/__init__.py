@@ -34,7 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
-        "topics": ["TopicSets", "topic_sets"],
+        "topics": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "tracing": ["trace"],
         "training": ["BottleneckCallback", "initialize_codes", "set_min_similarity"],
         "unlearner": ["Unlearner"],

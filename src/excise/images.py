@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 from datasets import Dataset, Image
@@ -91,3 +92,20 @@ def _unreadable(dataset: Dataset, rows: Sequence[int], name: str) -> str:
             continue
         return f"The image in {name!r} of row {row} cannot be read. Remove the row, or repair it."
     return f"Images in {name!r} of rows {rows[0]} to {rows[-1]} cannot be read together."
+
+
+def encoded_images(dataset: Dataset, name: str) -> Iterator[bytes]:
+    """The files that a column's images are stored as, such as PNG, in order.
+
+    Raises:
+        ValueError: if one is missing; the message tells which.
+    """
+    stored = dataset.select_columns(name).with_format(None).cast_column(name, Image(decode=False))
+    for row, image in enumerate(stored):
+        found = image[name] or {}
+        if found.get("bytes") is not None:
+            yield found["bytes"]
+        elif found.get("path"):
+            yield Path(found["path"]).read_bytes()
+        else:
+            raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")

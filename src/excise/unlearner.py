@@ -18,7 +18,7 @@ from excise.models.site import bottleneck_copies
 from excise.presets import Search
 from excise.readback import check_written
 from excise.selection import Selection
-from excise.topics import TopicSets
+from excise.topics import ForgetSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
 
 
@@ -81,11 +81,11 @@ class Unlearner(CodeFinder):
         """All requests so far."""
         return Ledger.from_dict(self.model.config.unlearning)
 
-    def forget(self, topic: TopicSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
+    def forget(self, topic: ForgetSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
         """Chooses a topic's codes and masks them; arguments as in `choose`, errors as in `mask`."""
         return self.mask(self.choose(topic, preset, **options), topic)
 
-    def mask(self, selection: Selection, topic: TopicSets | str) -> Request:
+    def mask(self, selection: Selection, topic: ForgetSets | str) -> Request:
         """Stops the selected codes from being used, until the request is undone.
 
         Args:
@@ -99,7 +99,7 @@ class Unlearner(CodeFinder):
         return self._request("mask", selection.codes, name, selection.thresholds, data)
 
     def delete(
-        self, selection: Selection, topic: TopicSets | str, optimizer: torch.optim.Optimizer | None = None
+        self, selection: Selection, topic: ForgetSets | str, optimizer: torch.optim.Optimizer | None = None
     ) -> Request:
         """Masks the selected codes and erases their rows from the codebook. This cannot be undone.
 
@@ -224,6 +224,6 @@ class Unlearner(CodeFinder):
                 bottleneck.live.copy_(masks[site])
 
 
-def _described(topic: TopicSets | str) -> tuple[str, dict[str, str]]:
+def _described(topic: ForgetSets | str) -> tuple[str, dict[str, str]]:
     """What the ledger says of a topic: its name, and digests of the sets if there are any."""
     return (topic, {}) if isinstance(topic, str) else (topic.name, topic.digest())
