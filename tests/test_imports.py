@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
     {"functional", "batches", "data", "files", "images", "modes", "packing"},
-    {"bottlenecks", "counts", "selection", "metrics", "topics"},
+    {"bottlenecks", "counts", "inputs", "selection", "metrics", "topics"},
     {"enrichment", "ledger", "pair_selection", "tracing", "usage"},
     {"models"},
     {"activations", "encodings", "profile", "readback"},
@@ -31,7 +31,7 @@ LAYERS = [
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # These rest on mathematics alone, so that they can be used without any model.
 ONLY = {
-    "topics": {"functional", "files"},
+    "topics": {"functional", "files", "images"},
     "metrics": {"functional", "files"},
     "selection": {"functional", "files"},
     "counts": {"functional", "files"},

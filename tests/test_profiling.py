@@ -5,9 +5,10 @@ import torch
 from datasets import Dataset
 
 from excise.activations import bottleneck_inputs
+from excise.batches import token_masks
 from excise.models.site import bottlenecks
 from excise.profile import Profile
-from excise.profiling import profile, profile_pairs, token_masks
+from excise.profiling import profile, profile_pairs
 from excise.unlearner import Unlearner
 
 

@@ -107,3 +107,19 @@ def test_no_code_is_counted_nowhere():
     assert usage.example_counts(2).tolist()[:3] == usage.token_counts(2).tolist()[:3] == [1, 1, 1]
     assert usage.example_counts(2).sum() == usage.token_counts(2).sum() == 3
     assert (usage.num_examples, usage.num_tokens) == (2, 3)
+
+
+def test_counts_apart_have_no_discordant_pairs_and_survive_a_file(tmp_path):
+    target, control = (
+        CodeUsage.count(torch.tensor([[0, 1]]), best_ranks(torch.tensor([[0, 1]]), torch.tensor([0]), n, 3))
+        for n in (1, 2)
+    )
+    apart = PairedUsage(target, control)
+    table = apart.table(2)
+    assert table.target_only is None and table.control_only is None
+    assert (table.num_target, table.num_control) == (1, 2)
+    apart.save(tmp_path / "apart.safetensors")
+    assert PairedUsage.load(tmp_path / "apart.safetensors").both is None
+    assert (apart + apart).table(1).target_count.tolist() == [2, 0, 0]
+    with pytest.raises(ValueError, match="do not add up"):
+        apart + PairedUsage(target, control, torch.zeros_like(target.examples))

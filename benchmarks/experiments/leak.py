@@ -15,9 +15,9 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from excise import TopicSets
+from excise.batches import token_masks
 from excise.metrics import TopicRecall
 from excise.models.site import bottlenecks
-from excise.profiling import token_masks
 from excise.topics import topic_words
 
 

@@ -1,12 +1,11 @@
 """What arrives at a model's bottlenecks, without running what comes after them."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from excise.batches import padded_batches, to_device
+from excise.batches import real_tokens, to_device
+from excise.inputs import Inputs
 from excise.models.site import bottlenecks
 from excise.modes import eval_mode
 
@@ -17,21 +16,23 @@ class _Arrived(Exception):
 
 @torch.no_grad()
 def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | None = None) -> dict[str, Tensor]:
-    """Runs a model's encoder as far as a bottleneck and no further.
+    """Runs a model as far as a bottleneck and no further.
 
     Args:
         model: a model with bottlenecks; it is run as it is, in whichever of train and eval mode.
-        batch: `input_ids` and `attention_mask`, each `(batch, seq)`.
+        batch: `input_ids` and `attention_mask`, each `(batch, seq)`, or `pixel_values`.
         until: the last site wanted; the model's last if not given.
 
     Returns:
         The activations that reach each site up to that one, `(batch, seq, dim)`.
 
     Raises:
-        ValueError: if activations of tokens that are no padding are not finite.
+        ValueError: if there is no such site, or activations of tokens that are no padding are not finite.
     """
     sites = bottlenecks(model)
     until = until or list(sites)[-1]
+    if until not in sites:
+        raise ValueError(f"There is no bottleneck at {until}. Sites of this model: {list(sites)}.")
     inputs: dict[str, Tensor] = {}
 
     def catch(site):
@@ -44,16 +45,16 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
 
     handles = [module.register_forward_pre_hook(catch(site), with_kwargs=True) for site, module in sites.items()]
     try:
-        model.get_encoder()(**batch)
+        model(**batch)
     except _Arrived:
         pass
     finally:
         for handle in handles:
             handle.remove()
     if until not in inputs:
-        raise ValueError(f"The bottleneck at {until} did not run. Sites of this model: {list(sites)}.")
+        raise ValueError(f"The bottleneck at {until} did not run on a batch of {list(batch)}.")
     for site, hidden_states in inputs.items():
-        tokens = hidden_states[batch["attention_mask"].bool().to(hidden_states.device)]
+        tokens = real_tokens(hidden_states, batch)
         if not tokens.isfinite().all():
             raise ValueError(
                 f"Activations at {site} are not finite (NaN or infinity) in {int((~tokens.isfinite().all(-1)).sum())} "
@@ -63,23 +64,15 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
 
 
 def token_activations(
-    model: PreTrainedModel,
-    site: str,
-    input_ids: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    max_tokens: int,
-    progress: bool = True,
+    model: PreTrainedModel, site: str, inputs: Inputs, max_tokens: int, progress: bool = True, batch_size: int = 128
 ) -> Tensor:
-    """Activations that reach a site, of tokens of the first rows, `(tokens, dim)`, fp32, in eval mode."""
-    total, rows = 0, 0
-    while rows < len(input_ids) and total < max_tokens:
-        total += len(input_ids[rows])
-        rows += 1
+    """Activations that reach a site, of tokens of the first batches, `(tokens, dim)`, fp32, in eval mode."""
+    found, total = [], 0
     with eval_mode(model):
-        found = []
-        label = f"activations at {site}" if progress else None
-        for _, batch in padded_batches(input_ids[:rows], tokenizer, progress=label):
+        for _, batch in inputs.batches(batch_size, f"activations at {site}" if progress else None):
             batch = to_device(batch, model.device)
-            hidden_states = bottleneck_inputs(model, batch, until=site)[site]
-            found.append(hidden_states[batch["attention_mask"].bool()].float())
+            found.append(real_tokens(bottleneck_inputs(model, batch, until=site)[site], batch).float())
+            total += len(found[-1])
+            if total >= max_tokens:
+                break
     return torch.cat(found)[:max_tokens]

@@ -1,6 +1,7 @@
 """Texts and tokenised data sets as padded batches of like length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -23,13 +24,30 @@ def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, text: str = "
     return tokenizer(list(dataset[text]), truncation=True)["input_ids"]
 
 
-def shuffled_ids(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int, seed: int
-) -> list[list[int]]:
-    """The token ids of rows in random order, enough of them for so many tokens; as `tokenize`."""
-    shuffled = dataset.shuffle(seed=seed)
-    # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
-    return tokenize(shuffled.select(range(min(len(shuffled), max_tokens))), tokenizer, text)
+def token_masks(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spans: Sequence[Sequence[Sequence[int]]]
+) -> tuple[list[list[int]], list[list[bool]]]:
+    """Token ids of each text, and which tokens overlap its spans of characters.
+
+    Raises:
+        ValueError: if the tokenizer cannot tell where its tokens stand.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{type(tokenizer).__name__} cannot tell which characters a token stands for. "
+            'Use a fast tokenizer, or positions="all".'
+        )
+    encoded = tokenizer(list(texts), truncation=True, return_offsets_mapping=True)
+    masks = [
+        [any(start < b and a < end for a, b in wanted) for start, end in offsets]
+        for offsets, wanted in zip(encoded["offset_mapping"], spans, strict=True)
+    ]
+    return encoded["input_ids"], masks
+
+
+def longest_first(input_ids: Sequence[Sequence[int]]) -> list[int]:
+    """Rows sorted by length, so that little is padding and memory runs out at once or never."""
+    return sorted(range(len(input_ids)), key=lambda i: (-len(input_ids[i]), i))
 
 
 def padded_batches(
@@ -49,13 +67,27 @@ def padded_batches(
     Yields:
         The indices of the batch's rows, and `input_ids` and `attention_mask`, each `(batch, seq)`.
     """
-    order = sorted(range(len(input_ids)), key=lambda i: (-len(input_ids[i]), i))
+    order = longest_first(input_ids)
     starts = range(0, len(order), batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", disable=progress is None, leave=False):
         rows = order[start : start + batch_size]
         yield rows, tokenizer.pad({"input_ids": [list(input_ids[i]) for i in rows]}, return_tensors="pt")
 
 
-def to_device(batch: BatchEncoding, device: torch.device) -> dict[str, torch.Tensor]:
-    """What an encoder takes of a batch, on its device."""
-    return {key: batch[key].to(device) for key in ("input_ids", "attention_mask")}
+def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """What a model runs on as far as its bottlenecks: the pixels of a batch, or else its token ids and their mask."""
+    if batch.get("pixel_values") is not None:
+        return {"pixel_values": batch["pixel_values"]}
+    input_ids, mask = batch["input_ids"], batch.get("attention_mask")
+    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids) if mask is None else mask}
+
+
+def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, torch.Tensor]:
+    """What a model runs on as far as its bottlenecks, on its device."""
+    return {key: value.to(device) for key, value in encoder_inputs(batch).items()}
+
+
+def real_tokens(hidden_states: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The activations of a batch that are no padding's, `(tokens, dim)`; all of them where there is none."""
+    mask = batch.get("attention_mask")
+    return hidden_states.flatten(0, -2) if mask is None else hidden_states[mask.bool().to(hidden_states.device)]

@@ -10,13 +10,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.bottlenecks import Bottleneck
 from excise.encodings import ENCODINGS, PAIRS, check_pairs, encode_images, select_pairs
 from excise.enrichment import Enrichment, Method, Positions
+from excise.inputs import Processor, tokenizer_of
 from excise.models.site import bottlenecks
 from excise.pair_selection import SITE
-from excise.presets import Search, TopicCounts, searches_of
+from excise.presets import Search, TopicCounts, preset_for, searches_of
 from excise.profile import Profile
-from excise.profiling import MAX_TOP_S, profile, profile_pairs
+from excise.profiling import MAX_TOP_S, profile, profile_apart, profile_pairs
 from excise.selection import Selection
-from excise.topics import TopicSets
+from excise.topics import ForgetSets
 
 
 class CodeFinder:
@@ -24,12 +25,21 @@ class CodeFinder:
 
     Args:
         model: a model with bottlenecks. Its masks are in force.
-        tokenizer: the model's.
+        processor: the model's tokenizer, image processor, or processor of both.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, model: PreTrainedModel, processor: Processor):
         self.model = model
-        self.tokenizer = tokenizer
+        self.processor = processor
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that the processor is or has.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        return tokenizer_of(self.processor)
 
     @property
     def sites(self) -> dict[str, Bottleneck]:
@@ -41,9 +51,9 @@ class CodeFinder:
         """The model's S; the largest, if its sites differ."""
         return max(bottleneck.config.top_s for bottleneck in self.sites.values())
 
-    def preset_top_s(self, preset: str | Search | Sequence[Search] = "default") -> int:
-        """The largest S' that a search of a preset asks for in this model."""
-        return self.top_s * max(search.multiple for search in searches_of(preset))
+    def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: ForgetSets | None = None) -> int:
+        """The largest S' that a search of a preset, which may depend on the topic, asks for in this model."""
+        return self.top_s * max(search.multiple for search in searches_of(preset_for(topic, preset)))
 
     def pairs(self, dataset: Dataset, *, progress: bool = True) -> Dataset:
         """The key-value pairs that the examples of a data set select.
@@ -69,9 +79,9 @@ class CodeFinder:
 
     def profile(
         self,
-        topic: TopicSets,
+        topic: ForgetSets,
         *,
-        positions: Positions = "topic",
+        positions: Positions | None = None,
         retain: bool = False,
         max_top_s: int = MAX_TOP_S,
         batch_size: int = 32,
@@ -80,8 +90,9 @@ class CodeFinder:
         """Counts the codes of a topic's target and control, for every S' up to `max_top_s` at once.
 
         Args:
-            topic: sets as `topic_sets` makes them; `heldout` and `heldout_retain` are not looked at.
-            positions: count targets and controls at the topic word's own tokens or at all tokens.
+            topic: sets as `topic_sets` or `class_sets` make them; `heldout` and `heldout_retain` are not looked at.
+            positions: count targets and controls at the topic word's own tokens (`"topic"`) or at `"all"`; the former
+                if not given, for words, and the latter for classes of images.
             retain: count the retain set too, at all tokens, which takes several times as long. Needed to select by
                 `max_retain_ratio`.
             max_top_s: the largest S'.
@@ -89,26 +100,27 @@ class CodeFinder:
             progress: show progress bars.
         """
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        pairs = profile_pairs(self.model, self.tokenizer, topic.target, topic.control, positions=positions, **options)
-        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
+        positions, count = positions or topic.positions, profile_pairs if topic.paired else profile_apart
+        pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
+        counted = profile(self.model, self.processor, topic.retain, **options) if retain else {}
         return Profile(topic.name, pairs, counted, positions, topic.digest())
 
     def enrich(
         self,
-        topic: TopicSets,
+        topic: ForgetSets,
         *,
         top_s: int | None = None,
         method: Method = "mcnemar",
-        positions: Positions = "topic",
+        positions: Positions | None = None,
         retain: bool = False,
         progress: bool = True,
     ) -> Enrichment:
         """Profiles a topic and tests each code for enrichment at one S'.
 
         Args:
-            topic: sets as `topic_sets` makes them.
+            topic: sets as `topic_sets` or `class_sets` make them.
             top_s: S'; three times the model's S if not given.
-            method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`.
+            method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`. A class has no pairs: `"fisher"`.
             positions: as in `profile`.
             retain: as in `profile`.
             progress: show progress bars.
@@ -119,7 +131,7 @@ class CodeFinder:
 
     def count(
         self,
-        topic: TopicSets,
+        topic: ForgetSets,
         preset: str | Search | Sequence[Search] = "default",
         *,
         max_top_s: int | None = None,
@@ -129,17 +141,18 @@ class CodeFinder:
         """Counts what the searches of a preset need, once for all of them and for every S'.
 
         Args:
-            topic: sets as `topic_sets` makes them.
-            preset: `"default"`, `"paper"`, or searches of your own.
+            topic: sets as `topic_sets` or `class_sets` make them.
+            preset: `"default"` (for classes, `"class"`), `"paper"`, or searches of your own.
             max_top_s: the largest S'; the largest that a search asks for if not given.
             batch_size: as in `profile`.
             progress: show progress bars.
         """
+        preset = preset_for(topic, preset)
         searches = searches_of(preset)
         max_top_s = max_top_s or self.preset_top_s(searches)
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         retain = any(search.max_retain_ratio is not None for search in searches)
-        counted = profile(self.model, self.tokenizer, topic.retain, **options) if retain else {}
+        counted = profile(self.model, self.processor, topic.retain, **options) if retain else {}
         profiles = {
             positions: replace(self.profile(topic, positions=positions, **options), retain=counted)
             for positions in dict.fromkeys(search.positions for search in searches)
@@ -149,7 +162,7 @@ class CodeFinder:
 
     def choose(
         self,
-        topic: TopicSets,
+        topic: ForgetSets,
         preset: str | Search | Sequence[Search] = "default",
         *,
         top_s: int | None = None,

@@ -1,7 +1,7 @@
 """Data sets of images as batches of pixels."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,21 +55,28 @@ def pixel_batches(
     Raises:
         ValueError: as `image_column`, or if an image cannot be read; the message tells which.
     """
-    dataset = dataset.select_columns(image_column(dataset, image))
+    name = image_column(dataset, image)
     starts = range(0, len(dataset), batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", disable=progress is None, leave=False):
         rows = range(start, min(start + batch_size, len(dataset)))
-        images = rgb_images(dataset, rows)
-        yield rows, {"pixel_values": processor(images, return_tensors="pt")["pixel_values"]}
+        yield rows, {"pixel_values": pixel_values(dataset, processor, rows, name)}
 
 
-def rgb_images(dataset: Dataset, rows: range, image: str | None = None) -> list:
-    """Rows of a data set as RGB images of Pillow.
+def pixel_values(
+    dataset: Dataset, processor: BaseImageProcessor, rows: Sequence[int], image: str | None = None
+) -> torch.Tensor:
+    """Some rows' images as a model takes them, `(rows, channels, height, width)`; errors as in `pixel_batches`."""
+    return processor(rgb_images(dataset, rows, image), return_tensors="pt")["pixel_values"]
+
+
+def rgb_images(dataset: Dataset, rows: Sequence[int], image: str | None = None) -> list:
+    """Rows of a data set as RGB images of Pillow, as they are stored: a transform that is set is not applied.
 
     Raises:
         ValueError: if one cannot be read; the message tells which.
     """
     name = image_column(dataset, image)
+    dataset = dataset.select_columns(name).with_format(None)
     try:
         found = dataset[rows][name]
     except Exception as error:  # which one, Pillow does not say
@@ -80,13 +87,13 @@ def rgb_images(dataset: Dataset, rows: range, image: str | None = None) -> list:
     return [picture.convert("RGB") for picture in found]
 
 
-def _unreadable(dataset: Dataset, rows: range, name: str) -> str:
+def _unreadable(dataset: Dataset, rows: Sequence[int], name: str) -> str:
     for row in rows:
         with suppress(Exception):
             dataset[row]
             continue
         return f"The image in {name!r} of row {row} cannot be read. Remove the row, or repair it."
-    return f"Images in {name!r} of rows {rows.start} to {rows.stop - 1} cannot be read together."
+    return f"Images in {name!r} of rows {rows[0]} to {rows[-1]} cannot be read together."
 
 
 def label_column(dataset: Dataset, label: str | None = None) -> str | None:
@@ -120,11 +127,26 @@ def check_labels(dataset: Dataset, label: str, num_labels: int) -> None:
         )
 
 
-def images_digest(dataset: Dataset, image: str) -> str:
+def encoded_images(dataset: Dataset, name: str) -> Iterator[bytes]:
+    """The files that a column's images are stored as, such as PNG, in order.
+
+    Raises:
+        ValueError: if one is missing; the message tells which.
+    """
+    stored = dataset.select_columns(name).with_format(None).cast_column(name, Image(decode=False))
+    for row, image in enumerate(stored):
+        found = image[name] or {}
+        if found.get("bytes") is not None:
+            yield found["bytes"]
+        elif found.get("path"):
+            yield Path(found["path"]).read_bytes()
+        else:
+            raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")
+
+
+def images_digest(dataset: Dataset, name: str) -> str:
     """SHA-256 of the images of a column as they are stored, in order."""
     sha = hashlib.sha256()
-    stored = dataset.select_columns(image).cast_column(image, Image(decode=False))
-    for row in stored:
-        content = row[image] and (row[image]["bytes"] or Path(row[image]["path"]).read_bytes())
-        sha.update(hashlib.sha256(content or b"").digest())
+    for content in encoded_images(dataset, name):
+        sha.update(hashlib.sha256(content).digest())
     return sha.hexdigest()

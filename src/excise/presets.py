@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from excise.enrichment import Enrichment, Method, Positions
 from excise.profile import Profile
 from excise.selection import Selection
+from excise.topics import ForgetSets
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ PRESETS: Mapping[str, tuple[Search, ...]] = {
     "default": (Search(),),
     # Chi-squared at p <= 0.05, uncorrected, counted at every token (CodeUnlearn, sections 3.5 and 4.2; table 2's S').
     "paper": (Search(method="paper", positions="all", multiple=13),),
+    # For a class of images, whose control is not paired: codes that the other classes hardly use.
+    "class": (Search(method="fisher", positions="all", multiple=1, max_retain_ratio=0.25),),
 }
 
 
@@ -57,6 +60,13 @@ def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:
     if not searches:
         raise ValueError("No searches were given; expected the name of a preset or at least one Search.")
     return searches
+
+
+def preset_for(
+    topic: ForgetSets | None, preset: str | Search | Sequence[Search] = "default"
+) -> str | Search | Sequence[Search]:
+    """A preset, with what is the default for a topic in place of `"default"`."""
+    return topic.preset if preset == "default" and topic is not None else preset
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
-"""One pass over texts that counts which codes they use, and runs no further than the last bottleneck."""
+"""One pass over texts or images that counts which codes they use, and runs no further than the last bottleneck."""
 
-from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from excise.activations import bottleneck_inputs
-from excise.batches import padded_batches, to_device
+from excise.batches import to_device
 from excise.enrichment import Positions
+from excise.inputs import Inputs, Processor, inputs_of
 from excise.models.site import bottlenecks
 from excise.modes import eval_mode
 from excise.usage import CodeUsage, PairedUsage, best_ranks
@@ -20,7 +21,7 @@ MAX_TOP_S = 104
 
 def profile_pairs(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     target: Dataset,
     control: Dataset,
     *,
@@ -33,11 +34,11 @@ def profile_pairs(
 
     Args:
         model: a model with bottlenecks; run in eval mode and left as it was. Its masks are in force.
-        tokenizer: the model's; a fast one where `positions` is `"topic"`.
-        target: rows with `text` and `spans`, as `topic_sets` makes them.
-        control: the same, row by row with the topic's word replaced.
+        processor: the model's tokenizer or image processor; a fast tokenizer where `positions` is `"topic"`.
+        target: rows with `text` and `spans`, as `topic_sets` makes them; or with an image.
+        control: the same, row by row with the topic's word replaced, or what is to be forgotten taken out.
         positions: count at the tokens of the topic's word (of its replacement, in the control) or at all tokens.
-            The word's neighbours change their codes with it, and those codes are needed elsewhere.
+            The word's neighbours change their codes with it, and those codes are needed elsewhere. In images all count.
         max_top_s: the largest S'.
         batch_size: pairs a batch.
         progress: show a progress bar.
@@ -48,24 +49,28 @@ def profile_pairs(
     """
     if len(target) != len(control):
         raise ValueError(f"There are {len(target)} targets and {len(control)} controls; they must come in pairs.")
-    counter = _Counter(model, tokenizer, max_top_s, positions)
-    target_ids, target_masks = counter.prepare(target)
-    control_ids, control_masks = counter.prepare(control)
+    counter = _Counter(model, max_top_s)
+    targets, controls = (_inputs(rows, processor, positions) for rows in (target, control))
     totals = {site: PairedUsage.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
-        label = "profiling pairs" if progress else None
-        for rows, batch in padded_batches(target_ids, tokenizer, batch_size, progress=label):
-            found = counter.codes(batch, [target_masks[i] for i in rows])
-            batch = tokenizer.pad({"input_ids": [control_ids[i] for i in rows]}, return_tensors="pt")
-            replaced = counter.codes(batch, [control_masks[i] for i in rows])
+        for rows, batch in targets.batches(batch_size, "profiling pairs" if progress else None):
+            found, replaced = counter.codes(targets, rows, batch), counter.codes(controls, rows, controls.batch(rows))
             for site in totals:
                 totals[site] = totals[site].add_batch_(*found[site], *replaced[site])
     return totals
 
 
+def profile_apart(
+    model: PreTrainedModel, processor: Processor, target: Dataset, control: Dataset, **options
+) -> dict[str, PairedUsage]:
+    """Which codes targets use, and which controls that are not paired with them; arguments as in `profile`."""
+    targets, controls = (profile(model, processor, rows, **options) for rows in (target, control))
+    return {site: PairedUsage(targets[site], controls[site]) for site in targets}
+
+
 def profile(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     dataset: Dataset,
     *,
     positions: Positions = "all",
@@ -74,73 +79,47 @@ def profile(
     progress: bool = True,
 ) -> dict[str, CodeUsage]:
     """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `profile_pairs`."""
-    counter = _Counter(model, tokenizer, max_top_s, positions)
-    input_ids, masks = counter.prepare(dataset)
+    counter = _Counter(model, max_top_s)
+    inputs = _inputs(dataset, processor, positions)
     totals = {site: CodeUsage.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
-        for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress="profiling" if progress else None):
-            for site, counted in counter.codes(batch, [masks[i] for i in rows]).items():
+        for rows, batch in inputs.batches(batch_size, "profiling" if progress else None):
+            for site, counted in counter.codes(inputs, rows, batch).items():
                 totals[site] = totals[site].add_batch_(*counted)
     return totals
 
 
-def token_masks(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spans: Sequence[Sequence[Sequence[int]]] | None
-) -> tuple[list[list[int]], list[list[bool]]]:
-    """Token ids of each text, and which tokens overlap its spans of characters (all tokens, without spans).
-
-    Raises:
-        ValueError: if spans are given and the tokenizer cannot tell where its tokens stand.
-    """
-    if spans is None:
-        input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
-        return input_ids, [[True] * len(ids) for ids in input_ids]
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"{type(tokenizer).__name__} cannot tell which characters a token stands for. "
-            'Use a fast tokenizer, or positions="all".'
-        )
-    encoded = tokenizer(list(texts), truncation=True, return_offsets_mapping=True)
-    masks = [
-        [any(start < b and a < end for a, b in wanted) for start, end in offsets]
-        for offsets, wanted in zip(encoded["offset_mapping"], spans, strict=True)
-    ]
-    return encoded["input_ids"], masks
+def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inputs:
+    if positions not in get_args(Positions):
+        raise ValueError(f"positions={positions!r}: expected 'topic' or 'all'.")
+    if len(dataset) == 0:
+        raise ValueError("There is nothing to profile: the set is empty.")
+    return inputs_of(dataset, processor, topic_only=positions == "topic")
 
 
 class _Counter:
     """Looks up the codes of a batch's counted tokens at every site."""
 
-    def __init__(self, model, tokenizer, max_top_s: int, positions: Positions):
-        if positions not in ("topic", "all"):
-            raise ValueError(f"positions={positions!r}: expected 'topic' or 'all'.")
-        self.model, self.tokenizer, self.max_top_s, self.positions = model, tokenizer, max_top_s, positions
+    def __init__(self, model: PreTrainedModel, max_top_s: int):
+        self.model, self.max_top_s = model, max_top_s
         self.sites = bottlenecks(model)
         for site, bottleneck in self.sites.items():
             if not 1 <= max_top_s <= (live := int(bottleneck.live.sum())):
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
-    def prepare(self, dataset: Dataset):
-        if len(dataset) == 0:
-            raise ValueError("There is nothing to profile: the set is empty.")
-        spans = dataset["spans"] if self.positions == "topic" else None
-        return token_masks(self.tokenizer, dataset["text"], spans)
-
     @torch.no_grad()
-    def codes(self, batch, masks) -> dict[str, tuple[Tensor, Tensor]]:
+    def codes(self, inputs: Inputs, rows, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """By site, the counted tokens' codes and each example's best ranks."""
         batch = to_device(batch, self.model.device)
-        counted = torch.zeros_like(batch["attention_mask"], dtype=torch.bool)
-        # The tokens of a row are where its attention mask is 1, on whichever side the padding is.
-        counted[batch["attention_mask"].bool()] = torch.tensor([m for row in masks for m in row]).to(counted.device)
-        rows = counted.nonzero()[:, 0]
+        counted = inputs.counted(rows, batch)
         found = {}
         for site, hidden_states in bottleneck_inputs(self.model, batch).items():
-            bottleneck = self.sites[site]
-            where = counted.to(hidden_states.device)
+            bottleneck, all_there_are = self.sites[site], hidden_states.shape[:-1]
+            where = torch.ones(all_there_are, dtype=torch.bool) if counted is None else counted
+            where = where.to(hidden_states.device)
             codes, cosines = bottleneck.similar_codes(bottleneck.encode(hidden_states[where]), self.max_top_s)
             # A less similar code could not be passed on even if all better ones were gone.
             codes = codes.masked_fill(cosines < bottleneck.min_similarity, -1)
-            ranks = best_ranks(codes, rows.to(codes.device), len(counted), bottleneck.num_codes)
+            ranks = best_ranks(codes, where.nonzero()[:, 0].to(codes.device), len(where), bottleneck.num_codes)
             found[site] = codes, ranks
         return found

@@ -9,24 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import (
-    AutoConfig,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, PreTrainedModel
 
 from excise.encodings import PairCounts
 from excise.files import new_folder
 from excise.finder import CodeFinder
+from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
+from excise.models.loading import load_model, load_processor
 from excise.models.site import bottleneck_copies
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search
 from excise.readback import check_written
 from excise.selection import Selection
-from excise.topics import TopicSets
+from excise.topics import ForgetSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
 
 
@@ -38,20 +34,20 @@ class Unlearner(CodeFinder):
 
     Args:
         model: a model with bottlenecks, or a `PeftModel` around one.
-        tokenizer: the model's.
+        processor: the model's tokenizer, image processor, or processor of both.
 
     Raises:
         ValueError: if the model has no bottleneck, or its masks are not those of its ledger.
 
     Example:
-        unlearner = Unlearner(model, tokenizer)
+        unlearner = Unlearner(model, tokenizer)  # or an image processor
         request = unlearner.forget(topic)
         unlearner.undo(request)
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, model: PreTrainedModel, processor: Processor):
         self.whole = model
-        super().__init__(model.get_base_model() if hasattr(model, "get_base_model") else model, tokenizer)
+        super().__init__(model.get_base_model() if hasattr(model, "get_base_model") else model, processor)
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
@@ -59,28 +55,28 @@ class Unlearner(CodeFinder):
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":
-        """Goes on with what `save_pretrained` wrote: model, tokenizer and ledger.
+        """Goes on with what `save_pretrained` wrote: model, processor and ledger, each of its own class.
 
         A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
         switching the adapter off does not lift them.
 
         Args:
             folder: folder or Hub id; of an adapter, the folder.
-            **kwargs: passed on to `AutoModelForSeq2SeqLM.from_pretrained`.
+            **kwargs: passed on to the model's `from_pretrained`.
 
         Raises:
             ValueError: if the masks are not those of the ledger.
         """
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        processor = load_processor(folder)
         if not Path(folder, "adapter_config.json").is_file():
-            return cls(AutoModelForSeq2SeqLM.from_pretrained(folder, **kwargs), tokenizer)
+            return cls(load_model(folder, **kwargs), processor)
         from peft import PeftConfig, PeftModel
 
         name = PeftConfig.from_pretrained(folder).base_model_name_or_path
-        base = AutoModelForSeq2SeqLM.from_pretrained(name, **kwargs)
+        base = load_model(name, **kwargs)
         model = PeftModel.from_pretrained(base, folder)
         base.config.unlearning = AutoConfig.from_pretrained(folder).unlearning
-        unlearner = cls(model, tokenizer)
+        unlearner = cls(model, processor)
         unlearner._enforce(unlearner.ledger)
         return unlearner
 
@@ -89,11 +85,11 @@ class Unlearner(CodeFinder):
         """All requests so far."""
         return Ledger.from_dict(self.model.config.unlearning)
 
-    def forget(self, topic: TopicSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
+    def forget(self, topic: ForgetSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
         """Chooses a topic's codes and masks them; arguments as in `choose`, errors as in `mask`."""
         return self.mask(self.choose(topic, preset, **options), topic)
 
-    def mask(self, selection: Selection, topic: TopicSets | str) -> Request:
+    def mask(self, selection: Selection, topic: ForgetSets | str) -> Request:
         """Stops the selected codes from being used, until the request is undone.
 
         Args:
@@ -138,7 +134,7 @@ class Unlearner(CodeFinder):
         return self.mask(by_examples(self.pairs(draw_examples(forget, count, seed)), count, seed), topic)
 
     def delete(
-        self, selection: Selection, topic: TopicSets | str, optimizer: torch.optim.Optimizer | None = None
+        self, selection: Selection, topic: ForgetSets | str, optimizer: torch.optim.Optimizer | None = None
     ) -> Request:
         """Masks the selected codes and erases their rows from the codebook. This cannot be undone.
 
@@ -211,7 +207,7 @@ class Unlearner(CodeFinder):
         return self._for_a_while(masks)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Saves model and tokenizer into a new or empty folder, and reads back that deleted rows are erased.
+        """Saves model and processor into a new or empty folder, and reads back that deleted rows are erased.
 
         An older save in the same folder could keep what was deleted, so there must be none. The folder appears only
         when all is written and checked.
@@ -225,7 +221,7 @@ class Unlearner(CodeFinder):
             self.whole.save_pretrained(partial)
             if self.whole is not self.model:
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
-            self.tokenizer.save_pretrained(partial)
+            self.processor.save_pretrained(partial)
             check_written(partial, self.ledger, self.sites)
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
@@ -264,6 +260,6 @@ class Unlearner(CodeFinder):
                 bottleneck.live.copy_(masks[site])
 
 
-def _described(topic: TopicSets | str) -> tuple[str, dict[str, str]]:
+def _described(topic: ForgetSets | str) -> tuple[str, dict[str, str]]:
     """What the ledger says of a topic: its name, and digests of the sets if there are any."""
     return (topic, {}) if isinstance(topic, str) else (topic.name, topic.digest())

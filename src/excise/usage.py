@@ -107,17 +107,18 @@ class CodeUsage:
 
 @dataclass(frozen=True)
 class PairedUsage:
-    """Counts over examples that come in pairs: a target and its control.
+    """Counts over targets and controls, which come in pairs or apart.
 
     Attributes:
         target: counts over the targets.
-        control: counts over the controls, in the same order of examples.
+        control: counts over the controls, in the same order of examples where these are pairs.
         both: int64 `(max_top_s, num_codes)`; in row r, pairs in which r is the worse of a code's best ranks in the two.
+            `None` where there are no pairs.
     """
 
     target: CodeUsage
     control: CodeUsage
-    both: Tensor
+    both: Tensor | None = None
 
     @classmethod
     def empty(cls, num_codes: int, max_top_s: int) -> "PairedUsage":
@@ -140,27 +141,34 @@ class PairedUsage:
         return replace(self, target=target, control=self.control.add_batch_(control_codes, control_ranks))
 
     def __add__(self, other: "PairedUsage") -> "PairedUsage":
-        """The counts of both."""
-        return PairedUsage(self.target + other.target, self.control + other.control, self.both + other.both)
+        """The counts of both.
+
+        Raises:
+            ValueError: if only one of them is of pairs, or as `CodeUsage`.
+        """
+        if (self.both is None) != (other.both is None):
+            raise ValueError("Counts of pairs and counts without pairs do not add up. Profile both in the same way.")
+        both = None if self.both is None else self.both + other.both
+        return PairedUsage(self.target + other.target, self.control + other.control, both)
 
     def table(self, top_s: int, retain: CodeUsage | None = None) -> CountTable:
         """What the statistics need, at one S'."""
         target, control = self.target.example_counts(top_s), self.control.example_counts(top_s)
-        both = _running_sum(self.both, top_s)
+        both = None if self.both is None else _running_sum(self.both, top_s)
         return CountTable(
             target.numpy(),
             control.numpy(),
             self.target.num_examples,
             self.control.num_examples,
-            target_only=(target - both).numpy(),
-            control_only=(control - both).numpy(),
+            target_only=None if both is None else (target - both).numpy(),
+            control_only=None if both is None else (control - both).numpy(),
             retain_count=retain.example_counts(top_s).numpy() if retain else None,
             num_retain=retain.num_examples if retain else None,
         )
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
-        parts = {"both": self.both}
+        parts = {} if self.both is None else {"both": self.both}
         for name in ("target", "control"):
             parts |= {f"{name}.{key}": value for key, value in vars(getattr(self, name)).items()}
         _save(path, parts)
@@ -172,12 +180,12 @@ class PairedUsage:
         Raises:
             ValueError: if the file is of another kind.
         """
-        parts = _load(path, ("both", "target.examples", "control.examples"))
+        parts = _load(path, ("target.examples", "control.examples"))
         target, control = (
             CodeUsage(**{field.name: parts[f"{name}.{field.name}"] for field in fields(CodeUsage)})
             for name in ("target", "control")
         )
-        return cls(target, control, parts["both"])
+        return cls(target, control, parts.get("both"))
 
 
 def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:

@@ -5,10 +5,10 @@ from transformers import AutoModelForSeq2SeqLM
 
 from excise import CodebookT5ForConditionalGeneration
 from tests import tiny
-from tests.models.contract import ModelContract
+from tests.models.contract import CodebookContract
 
 
-class TestCodebookT5(ModelContract):
+class TestCodebookT5(CodebookContract):
     model_class = CodebookT5ForConditionalGeneration
     auto_class = AutoModelForSeq2SeqLM
 
@@ -18,7 +18,7 @@ class TestCodebookT5(ModelContract):
     def batch(self):
         return tiny.batch()
 
-    def without_labels(self):
+    def without_loss(self):
         batch = tiny.batch()
         return {**batch, "labels": None, "decoder_input_ids": torch.zeros((3, 1), dtype=torch.long)}
 

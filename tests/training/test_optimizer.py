@@ -1,10 +1,10 @@
 import pytest
 import torch
-from transformers import Seq2SeqTrainingArguments
+from transformers import Seq2SeqTrainingArguments, TrainingArguments
 
 from excise.models.site import bottlenecks
 from excise.training.optimizer import adamw
-from tests.tiny import batch, codebook_t5
+from tests.tiny import batch, codebook_clip, codebook_t5
 
 
 def test_embeddings_and_codes_have_their_own_rates_and_every_parameter_is_trained_once(tmp_path):
@@ -36,3 +36,14 @@ def test_it_is_fused_where_the_arguments_say_so(tmp_path, optim):
 def test_what_has_no_rate_of_its_own_has_that_of_the_arguments(tmp_path):
     optimizer = adamw(codebook_t5(), Seq2SeqTrainingArguments(str(tmp_path), learning_rate=1e-3, use_cpu=True))
     assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
+
+
+def test_a_clip_has_a_rate_of_its_own_for_codes_and_none_for_embeddings(tmp_path):
+    model, args = codebook_clip(), TrainingArguments(str(tmp_path), use_cpu=True, learning_rate=1e-3)
+    groups = adamw(model, args, codebook_learning_rate=5e-3).param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    codebook = model.vision_model.encoder.layers[2].bottleneck.codebook
+    assert rates.pop(id(codebook)) == 5e-3
+    assert set(rates.values()) == {1e-3} and len(rates) == len(list(model.parameters())) - 1
+    with pytest.raises(ValueError, match="no one table"):
+        adamw(model, args, embedding_learning_rate=1e-2)

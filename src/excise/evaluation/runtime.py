@@ -11,7 +11,7 @@ import torch
 
 from excise.evaluation.markdown import markdown
 from excise.evaluation.sweep import TOP_S
-from excise.presets import Search, searches_of
+from excise.presets import Search, preset_for, searches_of
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 
@@ -96,9 +96,10 @@ def runtimes(
         return time.perf_counter() - started
 
     measured(steps[:1])
+    searches = searches_of(preset_for(topic, preset))
     settings = {
         "pairs": len(topic.target),
-        "searches": "; ".join(f"{search.method} at {search.positions} positions" for search in searches_of(preset)),
+        "searches": "; ".join(f"{search.method} at {search.positions} positions" for search in searches),
         "device": str(unlearner.model.device),
         "threads": torch.get_num_threads(),
     }

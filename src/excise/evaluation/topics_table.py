@@ -117,7 +117,7 @@ def topics_table(
     topics = list(topics)
     if not topics:
         raise ValueError("No topics were given; expected the sets of at least one.")
-    top_s = top_s or unlearner.preset_top_s(options.get("preset", "default"))
+    top_s = top_s or unlearner.preset_top_s(options.get("preset", "default"), topics[0])
     evaluations = []
     for topic in topics:
         reference = reference_model.get(topic.name) if isinstance(reference_model, Mapping) else reference_model

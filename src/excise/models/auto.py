@@ -8,6 +8,8 @@ import importlib
 
 import wrapt
 
+CLIP = "excise.models.codebook_clip"
+
 # model type: (module, config class, {Auto table: model class})
 MODELS = {
     "codebook_t5": (
@@ -20,9 +22,31 @@ MODELS = {
         "KeyValueVisionConfig",
         {"MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING": "KeyValueForImageClassification"},
     ),
+    "codebook_clip": (
+        CLIP,
+        "CodebookCLIPConfig",
+        {
+            "MODEL_MAPPING": "CodebookCLIPModel",
+            "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING": "CodebookCLIPModel",
+            "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING": "CodebookCLIPForImageClassification",
+        },
+    ),
+    "codebook_clip_vision_model": (
+        CLIP,
+        "CodebookCLIPVisionConfig",
+        {"MODEL_MAPPING": "CodebookCLIPVisionModel"},
+    ),
 }
-# model type: the type whose tokenizer it uses
-TOKENIZERS = {"codebook_t5": "t5"}
+# model type: the type whose tokenizer and processors it uses
+LIKE = {"codebook_t5": "t5", "codebook_clip": "clip", "codebook_clip_vision_model": "clip"}
+# module of transformers: its table
+PROCESSORS = {
+    "tokenization_auto": "TOKENIZER_MAPPING",
+    "image_processing_auto": "IMAGE_PROCESSOR_MAPPING",
+    "processing_auto": "PROCESSOR_MAPPING",
+}
+# A vision tower alone has an image processor only.
+NO_TEXT = {"codebook_clip_vision_model"}
 
 
 def register() -> None:
@@ -30,7 +54,8 @@ def register() -> None:
     auto = "transformers.models.auto"
     wrapt.register_post_import_hook(_register_configs, f"{auto}.configuration_auto")
     wrapt.register_post_import_hook(_register_models, f"{auto}.modeling_auto")
-    wrapt.register_post_import_hook(_register_tokenizers, f"{auto}.tokenization_auto")
+    for module in PROCESSORS:
+        wrapt.register_post_import_hook(_register_processors, f"{auto}.{module}")
 
 
 def _register_configs(configuration_auto) -> None:
@@ -41,14 +66,22 @@ def _register_configs(configuration_auto) -> None:
 
 
 def _register_models(modeling_auto) -> None:
-    for model_type, (module, config, models) in MODELS.items():
+    for model_type, (_, _, models) in MODELS.items():
         for name, model in models.items():
-            table = getattr(modeling_auto, name)
-            table._reverse_config_mapping[config] = model_type
-            table._model_mapping[model_type] = model
-            table._modules[model_type] = importlib.import_module(module)
+            _enter(getattr(modeling_auto, name), model_type, model)
 
 
-def _register_tokenizers(tokenization_auto) -> None:
-    for model_type, like in TOKENIZERS.items():
-        tokenization_auto.TOKENIZER_MAPPING_NAMES[model_type] = tokenization_auto.TOKENIZER_MAPPING_NAMES[like]
+def _register_processors(auto_module) -> None:
+    kind = auto_module.__name__.rpartition(".")[2]
+    table = getattr(auto_module, PROCESSORS[kind])
+    for model_type, like in LIKE.items():
+        text = kind != "image_processing_auto"
+        if like in table._model_mapping and not (text and model_type in NO_TEXT):
+            _enter(table, model_type, table._model_mapping[like])
+
+
+def _enter(table, model_type: str, names) -> None:
+    module, config, _ = MODELS[model_type]
+    table._reverse_config_mapping[config] = model_type
+    table._model_mapping[model_type] = names
+    table._modules[model_type] = importlib.import_module(module)  # what is not in it is looked for in transformers

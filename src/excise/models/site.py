@@ -17,11 +17,15 @@ class BottleneckSite:
         self.site = site
         self.bottleneck = CodebookSAE(config)
 
-    def pass_through_bottleneck(self, hidden_states: Tensor) -> Tensor:
-        """What the bottleneck lets through; its whole output goes to the open trace."""
-        trace = current_trace()
-        output = self.bottleneck(hidden_states, attention_mask=trace.attention_mask)
-        trace.outputs[self.site] = output
+    def pass_through_bottleneck(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """What the bottleneck lets through; its whole output goes to the open trace.
+
+        Args:
+            hidden_states: `(batch, seq, dim)`.
+            attention_mask: `(batch, seq)`, 0 at padding; nothing is padding without it.
+        """
+        output = self.bottleneck(hidden_states, attention_mask=attention_mask)
+        current_trace().outputs[self.site] = output
         return output.reconstruction
 
 
@@ -52,8 +56,8 @@ def _sites(model: nn.Module) -> list[BottleneckSite]:
     sites = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
     if not sites:
         raise ValueError(
-            f"{type(model).__name__} has no bottleneck. Make a model that has with "
-            "`CodebookT5ForConditionalGeneration.from_base(...)`, or load one that was saved."
+            f"{type(model).__name__} has no bottleneck. Make a model that has with the `from_base` of one of excise's, "
+            "such as `CodebookT5ForConditionalGeneration.from_base(...)`, or load one that was saved."
         )
     return sites
 

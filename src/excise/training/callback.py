@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from excise.activations import bottleneck_inputs
+from excise.batches import encoder_inputs, real_tokens
 from excise.ledger import check_masks
 from excise.models.site import bottlenecks
 from excise.training.revival import revive
@@ -54,8 +55,7 @@ class BottleneckCallback(TrainerCallback):
         self.sites = bottlenecks(model)
         # A resumption has just loaded a checkpoint's masks, which may be older than the ledger in memory.
         check_masks(model.config.unlearning, self.sites)
-        # With the default, the losses of each process are its share of those of the whole batch.
-        self.over_processes = "sum" if args.average_tokens_across_devices else "mean"
+        self.shared = args.average_tokens_across_devices
         self._forget_parts()
         self.since_revival = self._no_use()
         self.window_start = state.global_step
@@ -66,6 +66,9 @@ class BottleneckCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, model=None, optimizer=None, **kwargs):
         self.steps += 1
+        for name, total in self.of_step.items():
+            self.parts[name] += total if self.are_shares else total / max(self.passes, 1)
+        self._next_step()
         if not self.revive_every or state.global_step % self.revive_every:
             return
         # A window that a resumption cut short has seen too little to call a code dead.
@@ -84,9 +87,10 @@ class BottleneckCallback(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         if logs is None or "loss" not in logs or not self.steps:
             return
+        # With the Trainer's default, shares are those of the batch of all processes.
+        over_processes = "sum" if self.are_shares and self.shared else "mean"
         parts = {
-            name: (reduce(total, reduction=self.over_processes) / self.steps).item()
-            for name, total in self.parts.items()
+            name: (reduce(total, reduction=over_processes) / self.steps).item() for name, total in self.parts.items()
         }
         shares, perplexities = [], []
         for site, module in self.sites.items():
@@ -105,12 +109,16 @@ class BottleneckCallback(TrainerCallback):
         """Counts the codes of a training step's forward pass."""
         if not model.training or output.get("codes") is None:
             return
-        input_ids, mask = kwargs["input_ids"], kwargs.get("attention_mask")
-        self.batch = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids) if mask is None else mask}
+        self.batch = encoder_inputs(kwargs)
         if output.get("task_loss") is None:
-            raise ValueError("The model got no labels: with `compute_loss_func` the codebook loss would be lost.")
+            raise ValueError(
+                "The model got no labels, nor `return_loss`: with `compute_loss_func` the codebook loss would be lost."
+            )
+        # Losses of an accumulated step are shares of its loss where they were divided by the items of all its batches.
+        self.are_shares = kwargs.get("num_items_in_batch") is not None
+        self.passes += 1
         for name in PARTS:
-            self.parts[name] = self.parts[name] + output[name].detach().float()
+            self.of_step[name] += output[name].detach().float()
         for site, codes in output["codes"].items():
             used = torch.bincount(codes[codes >= 0], minlength=self.sites[site].num_codes)
             self.since_log[site] += used
@@ -119,8 +127,16 @@ class BottleneckCallback(TrainerCallback):
     def _forget_parts(self) -> None:
         self.steps = 0
         self.since_log = self._no_use()
-        device = next(iter(self.since_log.values())).device
-        self.parts = {name: torch.zeros((), device=device) for name in PARTS}
+        self.parts = self._no_parts()
+        self.are_shares = False
+        self._next_step()
+
+    def _next_step(self) -> None:
+        self.passes, self.of_step = 0, self._no_parts()
+
+    def _no_parts(self) -> dict[str, Tensor]:
+        device = next(iter(self.sites.values())).live.device
+        return {name: torch.zeros((), device=device) for name in PARTS}
 
     def _no_use(self) -> dict[str, Tensor]:
         return {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
@@ -128,7 +144,7 @@ class BottleneckCallback(TrainerCallback):
     def _features(self, model: nn.Module, site: str) -> Tensor:
         hidden_states = bottleneck_inputs(model, self.batch, until=site)[site]
         with torch.no_grad():
-            return self.sites[site].encode(hidden_states[self.batch["attention_mask"].bool()])
+            return self.sites[site].encode(real_tokens(hidden_states, self.batch))
 
 
 def perplexity(counts: Tensor) -> float:

@@ -6,18 +6,18 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from tqdm.auto import trange
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from excise.activations import token_activations
-from excise.batches import shuffled_ids
 from excise.bottlenecks import CodebookSAE
+from excise.inputs import Processor, shuffled_inputs
 from excise.models.site import bottlenecks
 
 
 def initialize_codes(
     model: PreTrainedModel,
     dataset: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     *,
     text: str = "text",
     max_tokens: int = 131_072,
@@ -35,10 +35,11 @@ def initialize_codes(
 
     Args:
         model: a model with bottlenecks. Whatever fails leaves it as it was.
-        dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column.
-        tokenizer: the model's.
+        dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column; for a model of
+            images, rows with an image.
+        processor: the model's tokenizer or image processor.
         text: the text column, used where there are no `input_ids`.
-        max_tokens: number of tokens whose activations are collected.
+        max_tokens: number of tokens, or positions of images, whose activations are collected.
         steps: training steps of the bottleneck alone; 0 for none.
         learning_rate: Adam's.
         batch_tokens: tokens a step.
@@ -54,12 +55,12 @@ def initialize_codes(
     """
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; new codes would bring back what it forgot.")
-    input_ids = shuffled_ids(dataset, tokenizer, text, max_tokens, seed)
+    inputs = shuffled_inputs(dataset, processor, text, max_tokens, seed)
     errors, sites = {}, bottlenecks(model)
     before = {site: copy.deepcopy(bottleneck.state_dict()) for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():
-            activations = token_activations(model, site, input_ids, tokenizer, max_tokens, progress)
+            activations = token_activations(model, site, inputs, max_tokens, progress)
             generator = torch.Generator().manual_seed(seed)
             trial = copy.deepcopy(bottleneck).float()  # steps of Adam are lost in half precision
             _start_from_data(trial, activations, generator)

@@ -1,4 +1,4 @@
-"""An optimizer with rates of their own for T5's embeddings and the codes."""
+"""An optimizer with rates of their own for input embeddings and codes."""
 
 import torch
 from transformers import PreTrainedModel, TrainingArguments
@@ -26,16 +26,28 @@ def adamw(
         embedding_learning_rate: peak rate of the input embeddings, and of the head where it is tied to them; that of
             `args` if not given.
         codebook_learning_rate: peak rate of the codes; that of `args` if not given.
+
+    Raises:
+        ValueError: if the embeddings are to have a rate of their own and the model has no one table of them.
     """
-    embeddings = model.get_input_embeddings().weight
+    embeddings = _embeddings(model)
+    if embedding_learning_rate and not embeddings:
+        raise ValueError(f"{type(model).__name__} has no one table of input embeddings; leave their rate out.")
     codebooks = [module.codebook for module in model.modules() if isinstance(module, CodebookSAE)]
-    own = {id(p) for p in (embeddings, *codebooks)}
+    own = {id(p) for p in (*embeddings, *codebooks)}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
     groups = [
-        {"params": [embeddings], "lr": embedding_learning_rate or args.learning_rate, "weight_decay": 0.0},
+        {"params": embeddings, "lr": embedding_learning_rate or args.learning_rate, "weight_decay": 0.0},
         {"params": codebooks, "lr": codebook_learning_rate or args.learning_rate, "weight_decay": 0.0},
         {"params": [p for p in others if p.dim() > 1], "weight_decay": args.weight_decay},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
     betas, fused = (args.adam_beta1, args.adam_beta2), args.optim == OptimizerNames.ADAMW_TORCH_FUSED
     return torch.optim.AdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=fused)
+
+
+def _embeddings(model: PreTrainedModel) -> list[torch.nn.Parameter]:
+    try:
+        return [model.get_input_embeddings().weight]
+    except NotImplementedError:  # a model of texts and images has several kinds
+        return []

@@ -2,10 +2,10 @@
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from excise.activations import token_activations
-from excise.batches import shuffled_ids
+from excise.inputs import Processor, shuffled_inputs
 from excise.models.site import bottlenecks
 
 
@@ -13,7 +13,7 @@ from excise.models.site import bottlenecks
 def set_min_similarity(
     model: PreTrainedModel,
     dataset: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     *,
     quantile: float = 0.005,
     text: str = "text",
@@ -30,12 +30,13 @@ def set_min_similarity(
 
     Args:
         model: a model with bottlenecks. Whatever fails leaves it as it was.
-        dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column.
-        tokenizer: the model's.
+        dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column; for a model of
+            images, rows with an image.
+        processor: the model's tokenizer or image processor.
         quantile: share of the tokens, those least similar to any code, that are passed on as nothing from now on; 0
             for none of these.
         text: the text column, used where there are no `input_ids`.
-        max_tokens: number of tokens looked at.
+        max_tokens: number of tokens, or positions of images, looked at.
         batch_tokens: tokens at once.
         seed: of the rows drawn.
         progress: show progress bars.
@@ -51,12 +52,12 @@ def set_min_similarity(
         raise ValueError(f"quantile={quantile}: expected a share from 0 to below 1.")
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; measure with the model as it was before.")
-    input_ids = shuffled_ids(dataset, tokenizer, text, max_tokens, seed)
+    inputs = shuffled_inputs(dataset, processor, text, max_tokens, seed)
     sites = bottlenecks(model)
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():
-            activations = token_activations(model, site, input_ids, tokenizer, max_tokens, progress)
+            activations = token_activations(model, site, inputs, max_tokens, progress)
             best = torch.cat([_best_cosines(bottleneck, part) for part in activations.split(batch_tokens)])
             bottleneck.min_similarity.fill_(best.quantile(quantile))
     except BaseException:  # Ctrl-C too

@@ -1,12 +1,12 @@
 """The configuration of a T5 with codebook bottlenecks."""
 
-import copy
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import T5Config
 
 from excise.bottlenecks.configuration import CodebookSAEConfig
+from excise.models.settings import check_layers, check_width, own_settings
 
 
 @strict
@@ -30,29 +30,15 @@ class CodebookT5Config(T5Config):
     unlearning: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
-        if isinstance(self.bottleneck, CodebookSAEConfig):
-            self.bottleneck = copy.deepcopy(self.bottleneck)  # the caller's own may go into another model
-        else:
-            self.bottleneck = CodebookSAEConfig(**(self.bottleneck or {}))
-        if self.bottleneck.hidden_size is None:
-            self.bottleneck.hidden_size = self.d_model
+        self.bottleneck = own_settings(self.bottleneck, self.d_model)
         self.bottleneck_layers = sorted(self.bottleneck_layers)
         super().__post_init__(**kwargs)
         self.validate_bottleneck()  # here too: what `strict` raises is no ValueError
 
     def validate_bottleneck(self):
         """Refuse sites that the model does not have and activations of another width."""
-        layers = self.bottleneck_layers
-        if not layers or len(set(layers)) != len(layers) or not all(0 <= i < self.num_layers for i in layers):
-            raise ValueError(
-                f"`bottleneck_layers` is {list(layers)}; it must name one or more different encoder blocks, from 0 to "
-                f"{self.num_layers - 1} in this model."
-            )
-        if self.bottleneck.hidden_size != self.d_model:
-            raise ValueError(
-                f"The bottleneck's `hidden_size` is {self.bottleneck.hidden_size}, but the model's `d_model` is "
-                f"{self.d_model}. Leave `hidden_size` out to have it filled in."
-            )
+        check_layers(self.bottleneck_layers, self.num_layers, "encoder block")
+        check_width(self.bottleneck, "d_model", self.d_model)
 
 
 __all__ = ["CodebookT5Config"]

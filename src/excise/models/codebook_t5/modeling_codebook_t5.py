@@ -1,40 +1,25 @@
 """T5 whose encoder passes all it knows through a codebook (CodeUnlearn, figure 1)."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, Cache, T5Config, T5ForConditionalGeneration
+from transformers import Cache, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5LayerSelfAttention
 from transformers.utils import can_return_tuple
 
 from excise.bottlenecks import CodebookSAEConfig
-from excise.ledger import check_masks
+from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_t5.configuration_codebook_t5 import CodebookT5Config
-from excise.models.site import BottleneckSite, bottlenecks
-from excise.tracing import checkpoint_contexts, trace
+from excise.models.outputs import CodebookFields, add_losses, codes_by_site
+from excise.models.site import BottleneckSite
+from excise.tracing import current_trace, trace
 
 
 @dataclass
-class CodebookSeq2SeqLMOutput(Seq2SeqLMOutput):
-    """T5's output, and what the bottlenecks add to it. The added fields are `None` where the encoder did not run.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`, with `labels`): Joint loss, eq. 8: the three below, weighted.
-        task_loss (`torch.FloatTensor` of shape `()`, with `labels`): Cross-entropy.
-        reconstruction_loss (`torch.FloatTensor` of shape `()`, with `labels`): Unexplained variance (or the raw
-            squared error), summed over sites.
-        l1_loss (`torch.FloatTensor` of shape `()`, with `labels`): L1 norm of the selected codes, not yet weighted.
-        codes (`dict[str, torch.LongTensor]`): Codes by site, `(batch, seq, top_s)`, -1 at padding.
-    """
-
-    task_loss: Tensor | None = None
-    reconstruction_loss: Tensor | None = None
-    l1_loss: Tensor | None = None
-    codes: dict[str, Tensor] | None = None
+class CodebookSeq2SeqLMOutput(CodebookFields, Seq2SeqLMOutput):
+    """T5's output and [`CodebookFields`]. `loss` is the joint loss, eq. 8: the cross-entropy and the codebooks' own."""
 
 
 class CodebookT5LayerSelfAttention(BottleneckSite, T5LayerSelfAttention):
@@ -42,10 +27,10 @@ class CodebookT5LayerSelfAttention(BottleneckSite, T5LayerSelfAttention):
 
     def forward(self, *args, **kwargs):
         hidden_states, *rest = super().forward(*args, **kwargs)
-        return (self.pass_through_bottleneck(hidden_states), *rest)
+        return (self.pass_through_bottleneck(hidden_states, current_trace().attention_mask), *rest)
 
 
-class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
+class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneration):
     """T5 for conditional generation with codebook bottlenecks in its encoder.
 
     A mask of codes is in force wherever the encoder runs. `encoder_outputs` that were computed before a mask was set
@@ -63,14 +48,6 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
             layer.attach(f"encoder.block.{i}", config.bottleneck)
             self.encoder.block[i].layer[0] = layer
         self.post_init()
-
-    @classmethod
-    def from_pretrained(cls, *args, **kwargs):
-        """As in transformers. A mask that is not the one its ledger tells of raises a `ValueError`."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        check_masks(model.config.unlearning, bottlenecks(model))
-        return loaded
 
     @classmethod
     def from_base(
@@ -94,21 +71,12 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
         Example:
             >>> model = CodebookT5ForConditionalGeneration.from_base("t5-small")  # doctest: +SKIP
         """
-        hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only", "subfolder") if k in kwargs}
-        base_config = AutoConfig.from_pretrained(base, **hub)
-        if type(base_config) is not T5Config:
-            raise ValueError(
-                f"{base} is a {base_config.model_type!r} model; from_base takes a plain T5. "
-                f"Use from_pretrained for a checkpoint that has bottlenecks already."
-            )
-        # Not `CodebookT5Config.from_pretrained(base)`, whose `model_type` would stay "t5".
-        settings = base_config.to_dict() | {"architectures": None, "model_type": cls.config_class.model_type}
-        config = cls.config_class(**settings, bottleneck=bottleneck, bottleneck_layers=layers)
-        model, loading = cls.from_pretrained(base, config=config, output_loading_info=True, **kwargs)
-        lost = [key for key in loading["missing_keys"] if ".bottleneck." not in key]
-        if lost:
-            raise ValueError(f"{base} lacks weights of a T5: {sorted(lost)[:5]} ({len(lost)} in all).")
-        return model
+
+        def make_config(plain):
+            settings = as_model_type(plain, cls.config_class.model_type)
+            return cls.config_class(**settings, bottleneck=bottleneck, bottleneck_layers=layers)
+
+        return cls._from_plain(base, T5Config, "T5", make_config, **kwargs)
 
     def resize_token_embeddings(self, *args, **kwargs):
         """As in transformers. A head of its own, as Flan-T5 has, is resized and not tied to the embeddings."""
@@ -118,19 +86,6 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
             return super().resize_token_embeddings(*args, **kwargs)
         finally:
             self.config.tie_word_embeddings = declared  # T5 always says True, and loading ties what has no own weight
-
-    def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, **kwargs):
-        # Every way to switch checkpointing on, old or new, ends here.
-        if enable:
-            if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
-                raise ValueError(
-                    "use_reentrant=True loses the gradient of the codebook loss. "
-                    "Pass activation_checkpointing_kwargs={'use_reentrant': False}, or nothing."
-                )
-            gradient_checkpointing_func = partial(
-                gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts
-            )
-        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -171,34 +126,11 @@ class CodebookT5ForConditionalGeneration(T5ForConditionalGeneration):
                 **kwargs,
             )
         output = CodebookSeq2SeqLMOutput(**plain)
-        if traced.outputs:
-            output.codes = {site: bottleneck.codes for site, bottleneck in traced.outputs.items()}
+        output.codes = codes_by_site(traced)
         if labels is not None:
-            self._add_losses(output, traced, labels, num_items_in_batch)
+            items = (labels != -100).sum(-1)
+            add_losses(output, traced, self.config.bottleneck.penalty, items, num_items_in_batch)
         return output
-
-    def _add_losses(self, output, traced, labels, num_items_in_batch):
-        """Sets the joint loss and its parts.
-
-        Every example's codebook loss (a mean over its tokens) weighs as much as its labels do in the cross-entropy.
-        So the joint loss of a batch is one weighted mean, and the parts of a batch add up to it exactly.
-        """
-        items = (labels != -100).sum(-1)
-        whole = items.sum() if num_items_in_batch is None else num_items_in_batch
-        output.task_loss = output.loss * (items.sum() / whole)
-        output.loss = output.task_loss
-        if not traced.outputs:
-            return
-        weights = (items / whole).to(output.loss.device)
-
-        def mean(per_token):
-            mask = traced.attention_mask
-            tokens = per_token.shape[1] if mask is None else mask.sum(-1).clamp_min(1).to(per_token.device)
-            return (per_token.sum(-1) / tokens).to(weights.device) @ weights.to(per_token.dtype)
-
-        output.reconstruction_loss = sum(mean(site.reconstruction_error) for site in traced.outputs.values())
-        output.l1_loss = sum(mean(site.l1) for site in traced.outputs.values())
-        output.loss = output.task_loss + self.config.bottleneck.penalty(output.reconstruction_loss, output.l1_loss)
 
 
 __all__ = ["CodebookSeq2SeqLMOutput", "CodebookT5ForConditionalGeneration"]

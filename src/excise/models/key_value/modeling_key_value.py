@@ -11,9 +11,9 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import can_return_tuple
 
 from excise.bottlenecks import KeyValueBottleneck, KeyValueConfig
-from excise.ledger import check_masks
+from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
-from excise.models.site import BottleneckSite, bottlenecks
+from excise.models.site import BottleneckSite
 from excise.tracing import current_trace
 
 
@@ -30,7 +30,7 @@ class KeyValueClassifierOutput(ImageClassifierOutput):
     pairs: Tensor | None = None
 
 
-class KeyValueForImageClassification(BottleneckSite, PreTrainedModel):
+class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedModel):
     """Classifies images by the values of their nearest keys (Unlearning via Sparse Representations, figure 1).
 
     The encoder is frozen and always in eval mode, and projections and keys never change: values are all that is
@@ -59,7 +59,6 @@ class KeyValueForImageClassification(BottleneckSite, PreTrainedModel):
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.encoder.requires_grad_(False)  # loading makes new parameters
-        check_masks(model.config.unlearning, bottlenecks(model))
         return loaded
 
     @classmethod
@@ -93,7 +92,7 @@ class KeyValueForImageClassification(BottleneckSite, PreTrainedModel):
         names = dict(enumerate(f"LABEL_{i}" for i in range(num_labels or 0))) if id2label is None else id2label
         if not names or (num_labels is not None and num_labels != len(names)):
             raise ValueError(f"num_labels={num_labels}, id2label={id2label}: give one, or both of the same number.")
-        hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only", "subfolder") if k in kwargs}
+        hub = {key: kwargs[key] for key in OF_THE_HUB if key in kwargs}
         whole = AutoConfig.from_pretrained(encoder, **hub)
         vision = getattr(whole, "vision_config", whole)
         pooling = pooling or ("first" if _pooling_layer(vision, "first") else "pooler")
@@ -125,7 +124,7 @@ class KeyValueForImageClassification(BottleneckSite, PreTrainedModel):
         Raises:
             ValueError: if the encoder has no pooled output, or no tokens to pool.
         """
-        return pooled(self.encoder(pixel_values=pixel_values), self.config.pooling)
+        return pooled(self.encoder(pixel_values=pixel_values.to(self.encoder.dtype)), self.config.pooling)
 
     @can_return_tuple
     def forward(

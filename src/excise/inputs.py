@@ -1,0 +1,151 @@
+"""Rows of a data set as a model takes them: texts through a tokenizer, images through an image processor."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
+
+from excise.batches import encoder_inputs, longest_first, token_masks, tokenize
+from excise.images import image_column, pixel_values
+
+Processor = PreTrainedTokenizerBase | BaseImageProcessor | ProcessorMixin
+
+
+class Inputs(ABC):
+    """Rows that a model with bottlenecks can be run on, batch by batch."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def order(self) -> Sequence[int]:
+        """The rows in the order in which they are best run."""
+
+    @abstractmethod
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """What a model takes of some rows."""
+
+    def counted(self, rows: Sequence[int], batch: dict[str, Tensor]) -> Tensor | None:
+        """The positions that count, bool `(batch, seq)`, in a batch of some rows; `None` for all there are."""
+        return None
+
+    def batches(self, batch_size: int, progress: str | None = None) -> Iterator[tuple[Sequence[int], dict]]:
+        """All rows, and what a model takes of them.
+
+        Args:
+            batch_size: rows a batch.
+            progress: label of a progress bar; none is shown without it.
+        """
+        order = self.order()
+        starts = range(0, len(order), batch_size)
+        for start in tqdm(starts, desc=progress, unit="batch", disable=progress is None, leave=False):
+            rows = order[start : start + batch_size]
+            yield rows, self.batch(rows)
+
+
+class Texts(Inputs):
+    """Tokenised texts, and which tokens of each count; all that are no padding, if that is not given."""
+
+    def __init__(
+        self,
+        input_ids: Sequence[Sequence[int]],
+        tokenizer: PreTrainedTokenizerBase,
+        masks: Sequence[Sequence[bool]] | None = None,
+    ):
+        self.input_ids, self.tokenizer, self.masks = input_ids, tokenizer, masks
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def order(self) -> list[int]:
+        """Longest first, so that little is padding and memory runs out at once or never."""
+        return longest_first(self.input_ids)
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """`input_ids` and `attention_mask`, each `(batch, seq)`."""
+        padded = self.tokenizer.pad({"input_ids": [list(self.input_ids[i]) for i in rows]}, return_tensors="pt")
+        return encoder_inputs(padded)
+
+    def counted(self, rows: Sequence[int], batch: dict[str, Tensor]) -> Tensor:
+        """The tokens that count."""
+        mask = batch["attention_mask"].bool()
+        if self.masks is None:
+            return mask
+        counted = torch.zeros_like(mask)
+        # The tokens of a row are where its attention mask is 1, on whichever side the padding is.
+        counted[mask] = torch.tensor([m for i in rows for m in self.masks[i]]).to(counted.device)
+        return counted
+
+
+class Images(Inputs):
+    """Images, in the order of the data set. All positions count."""
+
+    def __init__(self, dataset: Dataset, processor: BaseImageProcessor):
+        self.dataset, self.processor, self.image = dataset, processor, image_column(dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def order(self) -> range:
+        """As they come."""
+        return range(len(self))
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """`pixel_values`, `(batch, channels, height, width)`."""
+        return {"pixel_values": pixel_values(self.dataset, self.processor, rows, self.image)}
+
+
+def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", topic_only: bool = False) -> Inputs:
+    """A data set's rows for the model that a processor belongs to.
+
+    Args:
+        dataset: rows with an image, or with `input_ids` or a text.
+        processor: the model's tokenizer, or image processor, or both in one, of which the latter is used.
+        text: the text column, used where there are no `input_ids`.
+        topic_only: only the tokens in the `spans` of each text count.
+
+    Raises:
+        ValueError: if the data set is empty or has no such column, or `topic_only` is asked for with images.
+    """
+    if images := image_processor_of(processor):
+        if topic_only:
+            raise ValueError('positions="topic" is for words in texts; all positions of an image count: "all".')
+        return Images(dataset, images)
+    if topic_only:
+        input_ids, masks = token_masks(processor, dataset["text"], dataset["spans"])
+        return Texts(input_ids, processor, masks)
+    return Texts(tokenize(dataset, processor, text), processor)
+
+
+def shuffled_inputs(dataset: Dataset, processor: Processor, text: str, max_tokens: int, seed: int) -> Inputs:
+    """Rows in random order, enough of them for so many tokens; the rest as `inputs_of`."""
+    shuffled = dataset.shuffle(seed=seed)
+    # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
+    inputs = inputs_of(shuffled.select(range(min(len(shuffled), max_tokens))), processor, text)
+    if isinstance(inputs, Texts):
+        total = rows = 0
+        while rows < len(inputs) and total < max_tokens:
+            total += len(inputs.input_ids[rows])
+            rows += 1
+        inputs = Texts(inputs.input_ids[:rows], inputs.tokenizer)
+    return inputs
+
+
+def image_processor_of(processor: Processor) -> BaseImageProcessor | None:
+    """The image processor that a processor is or has; `None` for a tokenizer."""
+    return processor if isinstance(processor, BaseImageProcessor) else getattr(processor, "image_processor", None)
+
+
+def tokenizer_of(processor: Processor) -> PreTrainedTokenizerBase:
+    """The tokenizer that a processor is or has.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if isinstance(processor, BaseImageProcessor):
+        raise ValueError(f"{type(processor).__name__} has no tokenizer; give a processor that has, or the tokenizer.")
+    return getattr(processor, "tokenizer", processor)

@@ -1,0 +1,83 @@
+"""What every model with bottlenecks does beside what its plain model does: load with a check, checkpoint exactly."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoConfig, PreTrainedConfig
+
+from excise.ledger import check_masks
+from excise.models.site import bottlenecks
+from excise.tracing import checkpoint_contexts
+
+OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
+
+
+class Bottlenecked:
+    """Mixed into a `PreTrainedModel`, before it. Its config's `unlearning` is the ledger."""
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As in transformers. A mask that is not the one its ledger tells of raises a `ValueError`."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        check_masks(model.config.unlearning, bottlenecks(model))
+        return loaded
+
+    @classmethod
+    def _from_plain(
+        cls,
+        base: str,
+        plain: type[PreTrainedConfig] | tuple[type[PreTrainedConfig], ...],
+        kind: str,
+        make_config: Callable[[PreTrainedConfig], PreTrainedConfig],
+        new: tuple[str, ...] = (),
+        **kwargs: Any,
+    ):
+        """A plain checkpoint with new bottlenecks; every base weight is as it was.
+
+        Args:
+            base: Hub id or local path.
+            plain: the config's class, or several, that a plain model has.
+            kind: what such a model is called in messages.
+            make_config: makes the config with bottlenecks of the plain one.
+            new: beginnings of the names of further weights that the base need not have.
+            **kwargs: passed on to `from_pretrained`.
+
+        Raises:
+            ValueError: if `base` is no such model, or lacks weights that one has.
+        """
+        base_config = AutoConfig.from_pretrained(base, **{key: kwargs[key] for key in OF_THE_HUB if key in kwargs})
+        if type(base_config) not in (plain if isinstance(plain, tuple) else (plain,)):
+            raise ValueError(
+                f"{base} is a {base_config.model_type!r} model; from_base takes a plain {kind}. "
+                f"Use from_pretrained for a checkpoint that has bottlenecks already."
+            )
+        config = make_config(base_config)
+        model, loading = cls.from_pretrained(base, config=config, output_loading_info=True, **kwargs)
+        lost = [key for key in loading["missing_keys"] if ".bottleneck." not in key and not key.startswith(new)]
+        if lost:
+            raise ValueError(f"{base} lacks weights of a {kind}: {sorted(lost)[:5]} ({len(lost)} in all).")
+        return model
+
+    def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, **kwargs):
+        # Every way to switch checkpointing on, old or new, ends here.
+        if enable:
+            if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
+                raise ValueError(
+                    "use_reentrant=True loses the gradient of the bottlenecks' losses. "
+                    "Pass activation_checkpointing_kwargs={'use_reentrant': False}, or nothing."
+                )
+            gradient_checkpointing_func = partial(
+                gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts
+            )
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
+
+
+def as_model_type(config: PreTrainedConfig, model_type: str) -> dict[str, Any]:
+    """A plain config's settings, for a config of another model type.
+
+    `OurConfig.from_pretrained(base)` would keep the plain model's type in memory.
+    """
+    return config.to_dict() | {"architectures": None, "model_type": model_type}

@@ -1,0 +1,267 @@
+"""CLIP whose vision tower passes all it sees through a codebook."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import CLIPConfig, CLIPForImageClassification, CLIPModel, CLIPVisionConfig, CLIPVisionModel
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import PrefixChange
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer, CLIPOutput
+from transformers.utils import can_return_tuple
+
+from excise.bottlenecks import CodebookSAEConfig
+from excise.models.bottlenecked import Bottlenecked, as_model_type
+from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
+from excise.models.outputs import CodebookFields, add_losses, codes_by_site
+from excise.models.site import BottleneckSite
+from excise.tracing import trace
+
+# As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none.
+register_checkpoint_conversion_mapping(
+    "CodebookCLIPVisionModel", [PrefixChange(prefix_to_remove="vision_model")], overwrite=True
+)
+
+
+@dataclass
+class CodebookCLIPOutput(CodebookFields, CLIPOutput):
+    """CLIP's output and [`CodebookFields`]. `loss` is the contrastive loss and the codebooks' own."""
+
+
+@dataclass
+class CodebookImageClassifierOutput(CodebookFields, ImageClassifierOutput):
+    """A classifier's output and [`CodebookFields`]. `loss` is the cross-entropy and the codebooks' own."""
+
+
+@dataclass
+class CodebookCLIPVisionOutput(BaseModelOutputWithPooling):
+    """A vision tower's output.
+
+    Args:
+        codes (`dict[str, torch.LongTensor]`): Codes by site, `(batch, positions, top_s)`, the class token's first.
+    """
+
+    codes: dict[str, Tensor] | None = None
+
+
+class CodebookCLIPEncoderLayer(BottleneckSite, CLIPEncoderLayer):
+    """A vision layer with a bottleneck in its middle: a subclass, so that plain CLIP weights keep their names."""
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs) -> Tensor:
+        attended, _ = self.self_attn(self.layer_norm1(hidden_states), attention_mask=attention_mask, **kwargs)
+        # No position of an image is padding; the mask of the text beside it is none of the bottleneck's business.
+        hidden_states = self.pass_through_bottleneck(hidden_states + attended)
+        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
+
+
+class CodebookCLIPVisionTower(CLIPVisionModel):
+    """The part that the models below share. What its bottlenecks put out goes to the open trace."""
+
+    config_class = CodebookCLIPVisionConfig
+    _no_split_modules = [*CLIPVisionModel._no_split_modules, "CodebookCLIPEncoderLayer"]
+
+    def __init__(self, config: CodebookCLIPVisionConfig):
+        super().__init__(config)
+        for i in config.bottleneck_layers:
+            layer = CodebookCLIPEncoderLayer(config)
+            layer.attach(f"encoder.layers.{i}", config.bottleneck)
+            self.encoder.layers[i] = layer
+        self.post_init()
+
+
+class CodebookCLIPVisionModel(Bottlenecked, CodebookCLIPVisionTower):
+    """CLIP's vision tower with codebook bottlenecks.
+
+    It loads from a checkpoint of any of the models here, and takes their ledger and masks with it.
+    """
+
+    @classmethod
+    def from_base(
+        cls,
+        base: str,
+        bottleneck: CodebookSAEConfig | None = None,
+        layers: tuple[int, ...] | list[int] = (0,),
+        **kwargs,
+    ) -> "CodebookCLIPVisionModel":
+        """The vision tower of a plain CLIP checkpoint; arguments and errors as in `CodebookCLIPModel.from_base`."""
+
+        def make_config(plain):
+            vision = plain.vision_config if isinstance(plain, CLIPConfig) else plain
+            return CodebookCLIPVisionConfig(**_with_bottlenecks(vision, bottleneck, layers))
+
+        return cls._from_plain(base, (CLIPConfig, CLIPVisionConfig), "CLIP", make_config, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self, pixel_values: Tensor | None = None, interpolate_pos_encoding: bool | None = False, **kwargs
+    ) -> CodebookCLIPVisionOutput:
+        """The plain vision tower's forward, with codes."""
+        with trace() as traced:
+            plain = super().forward(
+                pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
+            )
+        return CodebookCLIPVisionOutput(**plain, codes=codes_by_site(traced))
+
+
+class CodebookCLIPModel(Bottlenecked, CLIPModel):
+    """CLIP with codebook bottlenecks in its vision tower; what the text tower says is as it was."""
+
+    config_class = CodebookCLIPConfig
+    # A contrastive loss is a mean over its own batch, so accumulated steps are means of the parts.
+    accepts_loss_kwargs = False
+    _no_split_modules = CodebookCLIPVisionTower._no_split_modules
+
+    def __init__(self, config: CodebookCLIPConfig):
+        super().__init__(config)
+        self.vision_model = CodebookCLIPVisionTower._from_config(config.vision_config)
+        self.post_init()
+
+    @classmethod
+    def from_base(
+        cls,
+        base: str,
+        bottleneck: CodebookSAEConfig | None = None,
+        layers: tuple[int, ...] | list[int] = (0,),
+        **kwargs,
+    ) -> "CodebookCLIPModel":
+        """A plain CLIP checkpoint with new bottlenecks; every base weight is as it was.
+
+        Args:
+            base: Hub id or local path of a `CLIPModel`.
+            bottleneck: settings of the bottlenecks; the defaults if not given.
+            layers: vision layers, counted from 0, that get one.
+            **kwargs: passed on to `from_pretrained` (`revision`, `dtype`, `device_map`, ...).
+
+        Raises:
+            ValueError: if `base` is no plain CLIP, or lacks weights that a CLIP has.
+
+        Example:
+            >>> model = CodebookCLIPModel.from_base("openai/clip-vit-base-patch32")  # doctest: +SKIP
+        """
+
+        def make_config(plain):
+            return CodebookCLIPConfig(**_clip_with_bottlenecks(plain, bottleneck, layers))
+
+        return cls._from_plain(base, CLIPConfig, "CLIP", make_config, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        return_loss: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs,
+    ) -> CodebookCLIPOutput:
+        """CLIP's forward, with the joint loss.
+
+        Args:
+            return_loss: whether to return the contrastive loss and the codebooks' own.
+        """
+        with trace() as traced:
+            plain = super().forward(
+                input_ids,
+                pixel_values,
+                attention_mask,
+                position_ids,
+                return_loss,
+                interpolate_pos_encoding,
+                return_dict=True,
+                **kwargs,
+            )
+        output = CodebookCLIPOutput(**plain, codes=codes_by_site(traced))
+        if output.loss is not None:
+            pairs = torch.ones(len(output.image_embeds), dtype=torch.long, device=output.loss.device)
+            add_losses(output, traced, self.config.bottleneck.penalty, pairs)
+        return output
+
+
+class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassification):
+    """CLIP's vision tower with codebook bottlenecks and a classifier on the mean of its patches."""
+
+    config_class = CodebookCLIPConfig
+    # Losses are divided by `num_items_in_batch`, so that accumulated steps equal the large batch.
+    accepts_loss_kwargs = True
+    _no_split_modules = CodebookCLIPVisionTower._no_split_modules
+
+    def __init__(self, config: CodebookCLIPConfig):
+        super().__init__(config)
+        self.vision_model = CodebookCLIPVisionTower._from_config(config.vision_config)
+        self.post_init()
+
+    @classmethod
+    def from_base(
+        cls,
+        base: str,
+        bottleneck: CodebookSAEConfig | None = None,
+        layers: tuple[int, ...] | list[int] = (0,),
+        classes: Sequence[str] | None = None,
+        **kwargs,
+    ) -> "CodebookCLIPForImageClassification":
+        """A plain CLIP checkpoint with new bottlenecks; its classifier is new where the base has none.
+
+        Args:
+            base: Hub id or local path of a `CLIPModel` or `CLIPForImageClassification`.
+            bottleneck: as in `CodebookCLIPModel.from_base`.
+            layers: as in `CodebookCLIPModel.from_base`.
+            classes: names of the classes, in the order of their labels; as in the base's config if not given.
+            **kwargs: passed on to `from_pretrained`.
+
+        Raises:
+            ValueError: as in `CodebookCLIPModel.from_base`.
+        """
+
+        def make_config(plain):
+            settings = _clip_with_bottlenecks(plain, bottleneck, layers)
+            if classes is not None:
+                settings["id2label"] = dict(enumerate(classes))
+                settings["label2id"] = {name: i for i, name in enumerate(classes)}
+            return CodebookCLIPConfig(**settings)
+
+        return cls._from_plain(base, CLIPConfig, "CLIP", make_config, new=("classifier.",), **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+        **kwargs,
+    ) -> CodebookImageClassifierOutput:
+        """The plain classifier's forward, with the joint loss.
+
+        Args:
+            labels: `(batch,)`, the class of each image; of another shape or kind for other `problem_type`s.
+            num_items_in_batch: number of labels in the whole batch when this is a part of it (the Trainer passes it).
+        """
+        with trace() as traced:
+            plain = super().forward(pixel_values, labels, return_dict=True, **kwargs)
+        output = CodebookImageClassifierOutput(**plain, codes=codes_by_site(traced))
+        if labels is not None:
+            items = (labels != -100).reshape(len(labels), -1).sum(-1)
+            add_losses(output, traced, self.config.bottleneck.penalty, items, num_items_in_batch)
+        return output
+
+
+def _with_bottlenecks(vision: CLIPVisionConfig, bottleneck: CodebookSAEConfig | None, layers: Sequence[int]) -> dict:
+    settings = as_model_type(vision, CodebookCLIPVisionConfig.model_type)
+    return settings | {"bottleneck": bottleneck, "bottleneck_layers": layers}
+
+
+def _clip_with_bottlenecks(plain: CLIPConfig, bottleneck: CodebookSAEConfig | None, layers: Sequence[int]) -> dict:
+    vision = _with_bottlenecks(plain.vision_config, bottleneck, layers)
+    return as_model_type(plain, CodebookCLIPConfig.model_type) | {"vision_config": vision}
+
+
+__all__ = [
+    "CodebookCLIPForImageClassification",
+    "CodebookCLIPModel",
+    "CodebookCLIPOutput",
+    "CodebookCLIPVisionModel",
+    "CodebookCLIPVisionOutput",
+    "CodebookImageClassifierOutput",
+]

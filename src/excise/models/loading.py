@@ -1,0 +1,59 @@
+"""Models and their processors, each of the class that it was saved as."""
+
+import importlib
+import os
+from typing import Any
+
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
+
+from excise.models.auto import MODELS
+from excise.models.bottlenecked import OF_THE_HUB
+
+TOKENIZER_NAME = "tokenizer_config.json"
+
+
+def load_model(folder: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
+    """The model in a folder or on the Hub, of the class that its config names; arguments as in `from_pretrained`."""
+    hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
+    return model_class(AutoConfig.from_pretrained(folder, **hub)).from_pretrained(folder, **kwargs)
+
+
+def model_class(config: PreTrainedConfig) -> type:
+    """The class of a model of a config: the one that it was saved as, or else its type's own."""
+    names = config.architectures or []
+    if config.model_type not in MODELS:
+        return next((getattr(transformers, name) for name in names if hasattr(transformers, name)), AutoModel)
+    module, _, models = MODELS[config.model_type]
+    saved_as = next((name for name in names if name in models.values()), next(iter(models.values())))
+    return getattr(importlib.import_module(module), saved_as)
+
+
+def load_processor(folder: str | os.PathLike):
+    """What was saved beside a model: a tokenizer, an image processor, or a processor of both.
+
+    `AutoProcessor` alone would make up the tokenizer of a CLIP that has an image processor only.
+    """
+    image, text, both = (_is_there(folder, name) for name in (IMAGE_PROCESSOR_NAME, TOKENIZER_NAME, PROCESSOR_NAME))
+    if both or (image and text):
+        return AutoProcessor.from_pretrained(folder)
+    return (AutoImageProcessor if image else AutoTokenizer).from_pretrained(folder)
+
+
+def _is_there(folder: str | os.PathLike, name: str) -> bool:
+    found = cached_file(
+        os.fspath(folder),
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return found is not None

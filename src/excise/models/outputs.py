@@ -1,0 +1,67 @@
+"""What codebooks add to the output of the model that holds them, and the joint loss."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from excise.tracing import Trace
+
+
+@dataclass
+class CodebookFields:
+    """Fields that come after those of the plain model's output. They are `None` where no bottleneck ran.
+
+    Args:
+        task_loss (`torch.FloatTensor` of shape `()`, with a loss): What the plain model calls `loss`.
+        reconstruction_loss (`torch.FloatTensor` of shape `()`, with a loss): Unexplained variance (or the raw squared
+            error), summed over sites.
+        l1_loss (`torch.FloatTensor` of shape `()`, with a loss): L1 norm of the selected codes, not yet weighted.
+        codes (`dict[str, torch.LongTensor]`): Codes by site, `(batch, seq, top_s)`, -1 at padding.
+    """
+
+    task_loss: Tensor | None = None
+    reconstruction_loss: Tensor | None = None
+    l1_loss: Tensor | None = None
+    codes: dict[str, Tensor] | None = None
+
+
+def codes_by_site(traced: Trace) -> dict[str, Tensor] | None:
+    """The codes that a trace holds; `None` where no bottleneck ran."""
+    return {site: output.codes for site, output in traced.outputs.items()} or None
+
+
+def add_losses(
+    output: CodebookFields,
+    traced: Trace,
+    penalty: Callable[[Tensor, Tensor], Tensor],
+    items: Tensor,
+    whole: Tensor | int | None = None,
+) -> None:
+    """Sets the joint loss (eq. 8) and its parts.
+
+    Every example's codebook loss (a mean over its tokens) weighs as much as its items do in the task loss. So the joint
+    loss of a batch is one weighted mean, and the parts of a batch add up to it exactly.
+
+    Args:
+        output: its `loss` is the task's, a mean over the items.
+        traced: what the bottlenecks put out.
+        penalty: the codebook loss (eq. 7) of the reconstruction loss and the L1 norm.
+        items: what the task loss is a mean over, counted by example: labels, `(batch,)`.
+        whole: items in the whole batch when this is a part of it.
+    """
+    whole = items.sum() if whole is None else whole
+    output.task_loss = output.loss * (items.sum() / whole)
+    output.loss = output.task_loss
+    if not traced.outputs:
+        return
+    weights = (items / whole).to(output.loss.device)
+
+    def mean(per_token: Tensor) -> Tensor:
+        mask = traced.attention_mask
+        tokens = per_token.shape[1] if mask is None else mask.sum(-1).clamp_min(1).to(per_token.device)
+        return (per_token.sum(-1) / tokens).to(weights.device) @ weights.to(per_token.dtype)
+
+    output.reconstruction_loss = sum(mean(site.reconstruction_error) for site in traced.outputs.values())
+    output.l1_loss = sum(mean(site.l1) for site in traced.outputs.values())
+    output.loss = output.task_loss + penalty(output.reconstruction_loss, output.l1_loss)

@@ -1,0 +1,162 @@
+"""From a data set of images and a class to its class sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import ClassLabel, Dataset
+
+from excise.images import encoded_images, image_column
+
+from .classes import ClassSets
+
+# Without a test set, this share of the images is held out, by a hash of each image.
+_HELDOUT_SHARE = 0.3
+
+
+def class_sets(
+    dataset: Dataset,
+    name_or_index: str | int,
+    *,
+    image: str | None = None,
+    label: str | None = None,
+    test: Dataset | None = None,
+    max_examples: int = 500,
+    max_retain: int = 1000,
+    min_examples: int = 20,
+    seed: int = 0,
+) -> ClassSets:
+    """Target, control and retain sets for selecting, and others for evaluating, disjoint by image.
+
+    The target is images of the class; control and retain set are different images of the other classes. Of images that
+    are the same to the byte the first counts.
+
+    Args:
+        dataset: where the sets for selecting come from, such as the images that the model was trained on.
+        name_or_index: the class, by its name or its label.
+        image: the image column; the only one if not given.
+        label: the column of labels, a `datasets.ClassLabel`; the only one if not given.
+        test: where the held-out sets come from. Its images that are in `dataset` too are dropped. Without it, 30 % of
+            the images of `dataset` are held out, chosen by their hash.
+        max_examples: the most images in `target` and in `heldout`.
+        max_retain: the most images in `control`, in `retain` and in `heldout_retain`.
+        min_examples: the fewest images that each set may have.
+        seed: of sampling.
+
+    Returns:
+        The sets. Printing them shows their sizes.
+
+    Raises:
+        ValueError: an empty data set, a column that is not there, a class that is not there, labels out of range, too
+            few images in a set, or a test set that is contained in `dataset`.
+    """
+    for size_name, size in {
+        "max_examples": max_examples,
+        "max_retain": max_retain,
+        "min_examples": min_examples,
+    }.items():
+        if size < 1:
+            raise ValueError(f"{size_name} must be at least 1, got {size}")
+    image, label = image_column(dataset, image), label_column(dataset, label)
+    classes = tuple(dataset.features[label].names)
+    wanted = _index(name_or_index, classes)
+    found = _labels_by_image(dataset, image, label)
+    counts = {"in the data set": len(dataset), "repeated": len(dataset) - len(found)}
+    if wanted not in {of_class for _, of_class in found.values()}:
+        raise ValueError(f"none of the {len(dataset)} images is of class {classes[wanted]!r}")
+    if test is None:
+        source, held = dataset, {key: row for key, row in found.items() if _share(key) < _HELDOUT_SHARE}
+        found = {key: row for key, row in found.items() if key not in held}
+    else:
+        source, held = test, _labels_by_image(test, image_column(test, image), _same_classes(test, label, classes))
+        there = len(held)
+        held = {key: row for key, row in held.items() if key not in found}
+        counts["test images dropped (in the data set too)"] = there - len(held)
+        if not held:
+            raise ValueError(
+                f"all {there} images of the test set are in the data set as well; give other images, or leave test "
+                "out to have some held out"
+            )
+
+    rng = np.random.default_rng(seed)
+    others = _rows(found, wanted, rng, other=True)
+    half = min(max_retain, len(others) // 2)  # few images are shared out evenly
+    chosen = {
+        "target": (dataset, _rows(found, wanted, rng)[:max_examples]),
+        "control": (dataset, others[:half]),
+        "retain": (dataset, others[half : half + max_retain]),
+        "heldout": (source, _rows(held, wanted, rng)[:max_examples]),
+        "heldout_retain": (source, _rows(held, wanted, rng, other=True)[:max_retain]),
+    }
+    few = {name: len(rows) for name, (_, rows) in chosen.items() if len(rows) < min_examples}
+    if few:
+        listed = ", ".join(f"{count} in {name}" for name, count in few.items())
+        raise ValueError(
+            f"too few images for class {classes[wanted]!r}: {listed}; each set needs min_examples={min_examples}. "
+            "Give more images, or lower min_examples"
+        )
+    sets = {name: _dataset(of_images, rows, image, label) for name, (of_images, rows) in chosen.items()}
+    return ClassSets(classes=classes, label=wanted, seed=seed, counts=counts, **sets)
+
+
+def label_column(dataset: Dataset, label: str | None = None) -> str:
+    """The name of a data set's column of class labels: the one asked for, or the only one there is.
+
+    Raises:
+        ValueError: if there is no such column, or which one is meant is not clear.
+    """
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    if label is not None and label not in columns:
+        raise ValueError(
+            f"there is no column {label!r} of class labels; this data set has {columns or 'none'}. Make it one with "
+            "`dataset.cast_column(name, datasets.ClassLabel(names=[...]))`"
+        )
+    if label is None and len(columns) != 1:
+        raise ValueError(f"the data set has {len(columns)} columns of class labels {columns}; name one")
+    return label or columns[0]
+
+
+def _index(name_or_index: str | int, classes: Sequence[str]) -> int:
+    if name_or_index in classes:
+        return classes.index(name_or_index)
+    if isinstance(name_or_index, int) and not isinstance(name_or_index, bool) and 0 <= name_or_index < len(classes):
+        return name_or_index
+    listed = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    raise ValueError(f"there is no class {name_or_index!r}; there are {len(classes)}, labels from 0: {listed}")
+
+
+def _same_classes(test: Dataset, label: str, classes: Sequence[str]) -> str:
+    if tuple(test.features[label_column(test, label)].names) != classes:
+        raise ValueError(f"the classes of the test set are other ones than the data set's, which are {list(classes)}")
+    return label
+
+
+def _labels_by_image(dataset: Dataset, image: str, label: str) -> dict[bytes, tuple[int, int]]:
+    """By the hash of an image, its row and label; the first row of those that are the same."""
+    labels, num_classes = dataset.with_format(None)[label][:], dataset.features[label].num_classes
+    found: dict[bytes, tuple[int, int]] = {}
+    for row, (of_class, encoded) in enumerate(zip(labels, encoded_images(dataset, image), strict=True)):
+        if of_class is None or not 0 <= of_class < num_classes:
+            raise ValueError(
+                f"row {row} has label {of_class}, which is out of range: there are {num_classes} classes, from 0. "
+                "Remove rows without a class"
+            )
+        found.setdefault(hashlib.sha256(encoded).digest(), (row, of_class))
+    return found
+
+
+def _share(key: bytes) -> float:
+    return int.from_bytes(key[:4], "big") / 2**32
+
+
+def _rows(found: dict[bytes, tuple[int, int]], wanted: int, rng: np.random.Generator, other: bool = False) -> list[int]:
+    """The rows of a class, or of the others, in random order."""
+    rows = [row for row, of_class in found.values() if (of_class == wanted) != other]
+    return [rows[i] for i in rng.permutation(len(rows))]
+
+
+def _dataset(dataset: Dataset, rows: Sequence[int], image: str, label: str) -> Dataset:
+    chosen = dataset.with_format(None).select(rows).select_columns([image, label])
+    return chosen.rename_columns({old: new for old, new in ((image, "image"), (label, "label")) if old != new})
