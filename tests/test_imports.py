@@ -16,8 +16,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
     {"functional", "batches", "data", "files", "images", "modes"},
-    {"bottlenecks", "counts", "selection", "metrics", "topics"},
-    {"enrichment", "ledger", "tracing", "usage"},
+    {"bottlenecks", "counts", "predictions", "selection", "metrics", "topics"},
+    {"baselines", "enrichment", "ledger", "tracing", "usage"},
     {"models"},
     {"activations", "profile", "readback"},
     {"presets", "profiling", "training"},
