@@ -7,6 +7,8 @@ from excise.baselines.history import BaselineRun, Epoch, EpochHistory
 from excise.baselines.hyperparameters import Hyperparameters
 from excise.baselines.linear import LinearClassifier, LinearClassifierConfig
 from excise.baselines.retrain import retrain
+from excise.baselines.rewind import RewoundRun, scrub_rewind
+from excise.baselines.scrub import scrub
 from excise.predictions import accuracy, class_accuracy
 
 __all__ = [
@@ -16,10 +18,13 @@ __all__ = [
     "Hyperparameters",
     "LinearClassifier",
     "LinearClassifierConfig",
+    "RewoundRun",
     "accuracy",
     "class_accuracy",
     "finetune",
     "gradient_difference",
     "hyperparameters",
     "retrain",
+    "scrub",
+    "scrub_rewind",
 ]
