@@ -17,7 +17,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"functional", "batches", "data", "files", "images", "modes"},
     {"bottlenecks", "counts", "predictions", "selection", "metrics", "topics"},
-    {"baselines", "enrichment", "ledger", "tracing", "usage"},
+    {"attacks", "baselines", "enrichment", "ledger", "tracing", "usage"},
     {"models"},
     {"activations", "profile", "readback"},
     {"presets", "profiling", "training"},
