@@ -14,7 +14,6 @@ from excise.bottlenecks import KeyValueBottleneck, KeyValueConfig
 from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
 from excise.models.site import BottleneckSite
-from excise.tracing import current_trace
 
 
 @dataclass
@@ -150,9 +149,9 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         if pairs is None:
             encodings = self.encode(pixel_values) if encodings is None else encodings
             output = self.bottleneck(encodings)
-            current_trace().outputs[self.site] = output
             logits, pairs = output.values, output.pairs
         else:
+            pairs = pairs.long()
             if not self.bottleneck.live[pairs].all():
                 raise ValueError("`pairs` has pairs that were removed since it was made. Select pairs again.")
             logits = self.bottleneck.read(pairs)
