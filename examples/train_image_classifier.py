@@ -83,7 +83,7 @@ def load(args: DataArguments) -> DatasetDict:
 
 
 def accuracy(prediction) -> dict[str, float]:
-    return {"accuracy": float((prediction.predictions[0].argmax(-1) == prediction.label_ids).mean())}
+    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:

@@ -21,10 +21,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encodings": ["PairCounts", "encode_images", "select_pairs"],
         "evaluation": [
             "Evaluation",
+            "Frontier",
             "Sweep",
             "TopicsTable",
             "evaluate",
             "examples_table",
+            "frontier",
             "generate_texts",
             "runtimes",
             "sweep",

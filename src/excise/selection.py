@@ -8,6 +8,8 @@ import numpy as np
 
 # A random code is drawn among this many unused ones nearest in frequency.
 NEIGHBOURS = 20
+# Of so many codes, peers are drawn all at once: one after the other would take hours.
+MANY = 10_000
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def random_like(
     """As many random live codes as were selected, each about as often used: the control for an unlearning.
 
     For every selected code, from the most used down (those have the fewest peers), one code is drawn at random among
-    the 20 unused live ones nearest in frequency.
+    the 20 unused live ones nearest in frequency. Of more than 10,000 codes, all are drawn at once, near the frequency
+    of each.
 
     Args:
         selection: the codes to match; none of them is drawn.
@@ -116,6 +119,13 @@ def _draw(
     # Shuffled before the stable sort, so that among codes of equal frequency none is preferred for its id.
     peers = rng.permutation(np.flatnonzero(free))
     peers = peers[np.argsort(frequency[peers], kind="stable")]
+    if len(codes) > MANY:
+        places = np.searchsorted(frequency[peers], np.sort(frequency[codes]))
+        places = np.sort(places + rng.integers(-NEIGHBOURS, NEIGHBOURS, len(places)))
+        order = np.arange(len(places))
+        # Each peer once: who wants one that is taken gets the next, and at the end of the row the ones before it.
+        places = np.maximum.accumulate(np.maximum(places, 0) - order) + order
+        return tuple(peers[np.minimum(places, len(peers) - len(places) + order)].tolist())
     drawn = []
     for wanted in np.sort(frequency[codes])[::-1]:
         place = np.searchsorted(frequency[peers], wanted)

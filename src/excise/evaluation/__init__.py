@@ -2,6 +2,7 @@
 
 from excise.evaluation.evaluate import evaluate
 from excise.evaluation.examples_table import examples_table
+from excise.evaluation.frontier import Frontier, frontier
 from excise.evaluation.generation import generate_texts
 from excise.evaluation.result import Evaluation
 from excise.evaluation.runtime import Runtimes, runtimes
@@ -11,11 +12,13 @@ from excise.evaluation.topics_table import TopicsTable, topics_table
 
 __all__ = [
     "Evaluation",
+    "Frontier",
     "Runtimes",
     "Sweep",
     "TopicsTable",
     "evaluate",
     "examples_table",
+    "frontier",
     "generate_texts",
     "runtimes",
     "sweep",
