@@ -96,7 +96,8 @@ class Evaluation:
             return self.scores[condition][dataset][metric]
         except KeyError:
             raise ValueError(
-                f"There is no {metric!r} of {dataset!r} {condition!r}; conditions evaluated: {list(self.scores)}."
+                f"There is no {metric!r} of {dataset!r} {condition!r}; conditions evaluated: {list(self.scores)}, "
+                f"scores: {list(next(iter(self.scores.values()), {}).get(dataset, {}))}."
             ) from None
 
     def __str__(self) -> str:
