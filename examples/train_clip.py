@@ -52,7 +52,7 @@ from excise.cli.loading import load_rows
 from excise.evaluation.classification import accuracy
 from excise.images import image_column
 from excise.models.site import bottlenecks
-from excise.topics.class_building import label_column
+from excise.topics.class_building import class_column
 from excise.training.arguments import CodebookArguments
 from excise.training.optimizer import adamw
 from excise.training.settings import new_config, trained_config
@@ -104,7 +104,7 @@ class ClipTrainer(Trainer):
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Zero-shot accuracy, with its exact 95 % interval."""
         rows = eval_dataset if eval_dataset is not None else self.eval_dataset
-        label = label_column(rows)
+        label = class_column(rows)
         progress = None if self.args.disable_tqdm else "zero-shot"
         options = {"templates": TEMPLATES, "batch_size": self.args.eval_batch_size, "progress": progress}
         predicted = predict_classes(self.model, self.processing_class, rows, self.classes, **options)
@@ -186,7 +186,7 @@ def load_model(args: ClipArguments, codebook: CodebookArguments, tokenizer) -> t
 
 def load_split(args: ClipArguments, split: str, most: int | None, seed: int) -> Dataset:
     rows = load_rows(args.dataset_name, args.dataset_config, split)
-    rows = rows.select_columns([image_column(rows, args.image_column), label_column(rows, args.label_column)])
+    rows = rows.select_columns([image_column(rows, args.image_column), class_column(rows, args.label_column)])
     return rows.shuffle(seed=seed).select(range(most)) if most is not None and most < len(rows) else rows
 
 
@@ -204,7 +204,7 @@ def augmented(image) -> np.ndarray:
 
 def with_captions(rows: Dataset, processor: CLIPProcessor) -> Dataset:
     """Images as they are trained on, each with a caption by one of the templates."""
-    image, label = image_column(rows), label_column(rows)
+    image, label = image_column(rows), class_column(rows)
     names = rows.features[label].names
 
     def transform(batch):
@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     train = load_split(clip_args, clip_args.train_split, clip_args.max_train_samples, args.seed)
     test = load_split(clip_args, clip_args.test_split, clip_args.max_eval_samples, args.seed)
-    classes = train.features[label_column(train)].names
+    classes = train.features[class_column(train)].names
     if clip_args.model_name_or_path:
         processor = AutoProcessor.from_pretrained(clip_args.model_name_or_path)
     else:

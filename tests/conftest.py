@@ -31,7 +31,8 @@ import torch
 # From here on every annotated shape in these modules is checked at each call (and stays a comment outside the suite).
 # Configs are left out: the hook takes their dataclass for one with a plain constructor.
 jaxtyping.install_import_hook(
-    ["excise.functional", "excise.bottlenecks.codebook_sae", "excise.usage"], "beartype.beartype"
+    ["excise.functional", "excise.bottlenecks.codebook_sae", "excise.bottlenecks.key_value", "excise.usage"],
+    "beartype.beartype",
 )
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

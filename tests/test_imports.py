@@ -15,11 +15,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"functional", "batches", "data", "files", "images", "modes"},
-    {"bottlenecks", "counts", "inputs", "selection", "metrics", "topics"},
-    {"enrichment", "ledger", "tracing", "usage"},
+    {"functional", "batches", "data", "files", "images", "modes", "packing"},
+    {"bottlenecks", "counts", "inputs", "predictions", "selection", "metrics", "topics"},
+    {"attacks", "baselines", "enrichment", "ledger", "pair_selection", "tracing", "usage"},
     {"models"},
-    {"activations", "profile", "readback"},
+    {"activations", "encodings", "profile", "readback"},
     {"presets", "profiling", "training"},
     {"finder"},
     {"unlearner"},

@@ -6,11 +6,19 @@ from excise.models import auto
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["functional", "metrics"],
+    submodules=["attacks", "baselines", "functional", "metrics"],
     submod_attrs={
-        "bottlenecks": ["CodebookSAE", "CodebookSAEConfig", "CodebookSAEOutput"],
+        "bottlenecks": [
+            "CodebookSAE",
+            "CodebookSAEConfig",
+            "CodebookSAEOutput",
+            "KeyValueBottleneck",
+            "KeyValueConfig",
+            "KeyValueOutput",
+        ],
         "budget": ["select_within_budget"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
+        "encodings": ["PairCounts", "encode_images", "select_pairs"],
         "evaluation": [
             "Evaluation",
             "Sweep",
@@ -34,11 +42,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "CodebookCLIPVisionModel",
         ],
         "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],
+        "models.key_value": ["KeyValueForImageClassification", "KeyValueVisionConfig"],
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
         "topics": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "tracing": ["trace"],
-        "training": ["BottleneckCallback", "initialize_codes", "set_min_similarity"],
+        "training": ["BottleneckCallback", "initialize_codes", "initialize_keys", "set_min_similarity"],
         "unlearner": ["Unlearner"],
     },
 )

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks import Bottleneck
+from excise.encodings import ENCODINGS, PAIRS, check_pairs, encode_images, select_pairs
 from excise.enrichment import Enrichment, Method, Positions
 from excise.inputs import Processor, tokenizer_of
 from excise.models.site import bottlenecks
+from excise.pair_selection import SITE
 from excise.presets import Search, TopicCounts, preset_for, searches_of
 from excise.profile import Profile
 from excise.profiling import MAX_TOP_S, profile, profile_apart, profile_pairs
@@ -51,6 +54,28 @@ class CodeFinder:
     def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: ForgetSets | None = None) -> int:
         """The largest S' that a search of a preset, which may depend on the topic, asks for in this model."""
         return self.top_s * max(search.multiple for search in searches_of(preset_for(topic, preset)))
+
+    def pairs(self, dataset: Dataset, *, progress: bool = True) -> Dataset:
+        """The key-value pairs that the examples of a data set select.
+
+        Args:
+            dataset: images, or what `encode_images` or `select_pairs` made of them.
+            progress: show a progress bar.
+
+        Raises:
+            ValueError: if the model has no key-value bottleneck, the data set is empty, or it holds encodings or pairs
+                of another model.
+        """
+        if SITE not in self.sites:
+            raise ValueError(
+                f"{type(self.model).__name__} has no key-value bottleneck, so there are no pairs to select."
+            )
+        if PAIRS in dataset.column_names:
+            check_pairs(dataset, self.sites[SITE])
+            return dataset
+        if ENCODINGS not in dataset.column_names:
+            dataset = encode_images(self.model, dataset, self.tokenizer, progress=progress)
+        return select_pairs(self.model, dataset, progress=progress)
 
     def profile(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets import Dataset, Image
+import numpy as np
+from datasets import ClassLabel, Dataset, Image
 from tqdm.auto import tqdm
 
 if TYPE_CHECKING:  # sets of images are made without any model
@@ -99,6 +101,37 @@ def _unreadable(dataset: Dataset, rows: Sequence[int], name: str) -> str:
     return f"Images in {name!r} of rows {rows[0]} to {rows[-1]} cannot be read together."
 
 
+def label_column(dataset: Dataset, label: str | None = None) -> str | None:
+    """The name of a data set's column of class indices: the one asked for, or the only one there is, or `None`.
+
+    Raises:
+        ValueError: if there is no such column, or which one is meant is not clear.
+    """
+    if label is not None:
+        if label not in dataset.column_names:
+            raise ValueError(f"The data set has no column {label!r}; its columns are {dataset.column_names}.")
+        return label
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    columns = columns or [name for name in ("labels", "label") if name in dataset.column_names]
+    if len(columns) > 1:
+        raise ValueError(f"The data set has the label columns {columns}; name one.")
+    return columns[0] if columns else None
+
+
+def check_labels(dataset: Dataset, label: str, num_labels: int) -> None:
+    """Makes sure that labels are classes of a model.
+
+    Raises:
+        ValueError: if one is none.
+    """
+    found = np.asarray(dataset.with_format("numpy")[label])
+    if not np.issubdtype(found.dtype, np.integer) or found.min() < 0 or found.max() >= num_labels:
+        raise ValueError(
+            f"{label!r} has values from {found.min()} to {found.max()} ({found.dtype}); the model has classes 0 to "
+            f"{num_labels - 1}."
+        )
+
+
 def encoded_images(dataset: Dataset, name: str) -> Iterator[bytes]:
     """The files that a column's images are stored as, such as PNG, in order.
 
@@ -114,3 +147,11 @@ def encoded_images(dataset: Dataset, name: str) -> Iterator[bytes]:
             yield Path(found["path"]).read_bytes()
         else:
             raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")
+
+
+def images_digest(dataset: Dataset, name: str) -> str:
+    """SHA-256 of the images of a column as they are stored, in order."""
+    sha = hashlib.sha256()
+    for content in encoded_images(dataset, name):
+        sha.update(hashlib.sha256(content).digest())
+    return sha.hexdigest()

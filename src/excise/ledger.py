@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,8 +13,9 @@ from accelerate.utils import align_module_device
 from torch import Tensor
 
 from excise.bottlenecks import Bottleneck
+from excise.packing import pack, unpack
 
-VERSION = 1
+VERSION = 2  # 2: long lists of codes are packed
 
 
 class MaskMismatchError(ValueError):
@@ -59,7 +60,7 @@ class Ledger:
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""
-        codes = {site: tuple(sorted(int(code) for code in ids)) for site, ids in codes.items()}
+        codes = {site: tuple(sorted(map(int, ids))) for site, ids in codes.items()}
         request = Request(len(self.requests) + 1, kind, topic, codes, created=_now(), **details)
         return Ledger((*self.requests, request))
 
@@ -92,8 +93,7 @@ class Ledger:
     def removed(self, site: str, kinds: tuple[str, ...] = ("mask", "delete")) -> list[int]:
         """The codes of a site that requests in force have removed."""
         in_force = (r for r in self.requests if not r.undone and r.kind in kinds)
-        codes = [np.array(request.codes[site], np.int64) for request in in_force if request.codes.get(site)]
-        return np.unique(np.concatenate(codes)).tolist() if codes else []
+        return sorted(set().union(*(request.codes.get(site, ()) for request in in_force)))
 
     def live(self, sites: Mapping[str, Bottleneck]) -> dict[str, Tensor]:
         """The mask that each site must have, `(num_codes,)`, False where a code is removed.
@@ -109,20 +109,20 @@ class Ledger:
             )
         masks = {}
         for site, bottleneck in sites.items():
-            removed, num_codes = self.removed(site), bottleneck.num_codes
-            if removed and not 0 <= removed[0] <= removed[-1] < num_codes:
+            removed, num_codes = np.array(self.removed(site), np.int64), bottleneck.num_codes
+            if len(removed) and not 0 <= removed[0] <= removed[-1] < num_codes:
                 raise ValueError(f"{site} has codes 0 to {num_codes - 1}; {removed[0]} to {removed[-1]} are named.")
             masks[site] = torch.ones(num_codes, dtype=torch.bool)
-            masks[site][removed] = False
+            masks[site][torch.from_numpy(removed)] = False
         check_enough_live(masks, sites)
         return masks
 
-    def to_dict(self, sites: Mapping[str, Bottleneck]) -> dict[str, Any] | None:
-        """JSON for the model's config, with the digest of the masks; `None` where nothing was ever asked for."""
+    def to_dict(self, masks: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """JSON for the model's config, with the digest of its masks; `None` where nothing was ever asked for."""
         if not self.requests:
             return None
-        requests = [asdict(r) | {"codes": {site: list(ids) for site, ids in r.codes.items()}} for r in self.requests]
-        state = {"version": VERSION, "requests": requests, "digest": digest(self.live(sites))}
+        requests = [vars(r) | {"codes": {site: pack(ids) for site, ids in r.codes.items()}} for r in self.requests]
+        state = {"version": VERSION, "requests": requests, "digest": digest(masks)}
         try:
             json.dumps(state)
         except TypeError as error:
@@ -143,7 +143,7 @@ class Ledger:
                 raise ValueError(f"The ledger has version {state['version']}; this excise reads {VERSION}. Update it.")
             return cls(
                 tuple(
-                    Request(**r | {"codes": {site: tuple(ids) for site, ids in r["codes"].items()}})
+                    Request(**r | {"codes": {site: unpack(ids) for site, ids in r["codes"].items()}})
                     for r in state["requests"]
                 )
             )
@@ -160,8 +160,10 @@ def check_enough_live(masks: Mapping[str, Tensor], sites: Mapping[str, Bottlenec
 
 def digest(live: Mapping[str, Tensor]) -> str:
     """SHA-256 of masks: of each site's name and removed codes."""
-    removed = {site: (~mask).nonzero().flatten().tolist() for site, mask in live.items()}
-    return hashlib.sha256(json.dumps(removed, sort_keys=True).encode()).hexdigest()
+    sha = hashlib.sha256()
+    for site, mask in sorted(live.items()):
+        sha.update(json.dumps([site, len(mask)]).encode() + np.packbits(mask.numpy()).tobytes())
+    return sha.hexdigest()
 
 
 def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]) -> None:

@@ -27,7 +27,7 @@ class Selection:
     thresholds: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        codes = {site: tuple(sorted({int(code) for code in ids})) for site, ids in self.codes.items()}
+        codes = {site: tuple(sorted(set(map(int, ids)))) for site, ids in self.codes.items()}
         for site, ids in codes.items():
             if ids and ids[0] < 0:
                 raise ValueError(f"Code {ids[0]} at {site!r} is negative; code ids start at 0.")

@@ -6,15 +6,19 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
+from excise.encodings import PairCounts
 from excise.files import new_folder
 from excise.finder import CodeFinder
 from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
 from excise.models.site import bottleneck_copies
+from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search
 from excise.readback import check_written
 from excise.selection import Selection
@@ -97,6 +101,37 @@ class Unlearner(CodeFinder):
         """
         name, data = _described(topic)
         return self._request("mask", selection.codes, name, selection.thresholds, data)
+
+    def mask_by_activations(self, forget: Dataset | np.ndarray, count: int, topic: str) -> Request:
+        """Masks the pairs that a class selects most often (Unlearning via Sparse Representations, section 4).
+
+        Args:
+            forget: images of the class, or of a proxy set; what `encode_images` or `select_pairs` made of them; or,
+                without any data, counts that were kept in training: `PairCounts.of_class`.
+            count: number of pairs N_a.
+            topic: what is forgotten, in words.
+
+        Raises:
+            ValueError: as `mask` and `by_activations`, or if the pairs are another model's.
+        """
+        if isinstance(forget, Dataset):
+            counts = PairCounts.count(self.pairs(forget), self.sites[SITE])
+            forget = np.asarray(counts.table.sum(0)).reshape(-1)
+        return self.mask(by_activations(forget, count), topic)
+
+    def mask_by_examples(self, forget: Dataset, count: int, topic: str, seed: int = 0) -> Request:
+        """Masks all pairs that some examples of a class select (Unlearning via Sparse Representations, section 4).
+
+        Args:
+            forget: images of the class, or what `encode_images` or `select_pairs` made of them.
+            count: number of examples N_e.
+            topic: what is forgotten, in words.
+            seed: of the examples drawn.
+
+        Raises:
+            ValueError: as `mask` and `by_examples`, or if the pairs are another model's.
+        """
+        return self.mask(by_examples(self.pairs(draw_examples(forget, count, seed)), count, seed), topic)
 
     def delete(
         self, selection: Selection, topic: ForgetSets | str, optimizer: torch.optim.Optimizer | None = None
@@ -197,7 +232,8 @@ class Unlearner(CodeFinder):
 
     def _enforce(self, ledger: Ledger) -> None:
         """Makes a ledger the model's. All is worked out, and may fail, before anything is written."""
-        masks, state = ledger.live(self.sites), ledger.to_dict(self.sites)
+        masks = ledger.live(self.sites)
+        state = ledger.to_dict(masks)
         self._write(masks)
         with torch.no_grad():
             for site, copies in bottleneck_copies(self.model).items():

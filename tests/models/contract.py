@@ -73,6 +73,7 @@ class ModelContract:
         raise NotImplementedError
 
     result = "logits"  # the field of the output that the model is there for
+    attentions: tuple[str, ...] = ("eager", "sdpa")  # kinds of attention that there are
     unused: tuple[str, ...] = ()  # parts of the names of weights that no loss depends on
 
     def codes(self, output) -> dict[str, torch.Tensor]:
@@ -367,7 +368,7 @@ class ModelContract:
 
     def test_any_kind_of_attention_can_be_set(self, model):
         expected = self.run(model)
-        for kind in ("eager", "sdpa"):
+        for kind in self.attentions:
             model.set_attn_implementation(kind)
             torch.testing.assert_close(self.run(model), expected, rtol=1e-4, atol=1e-4)
 

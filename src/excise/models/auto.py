@@ -17,6 +17,11 @@ MODELS = {
         "CodebookT5Config",
         {"MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING": "CodebookT5ForConditionalGeneration"},
     ),
+    "key_value_vision": (
+        "excise.models.key_value",
+        "KeyValueVisionConfig",
+        {"MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING": "KeyValueForImageClassification"},
+    ),
     "codebook_clip": (
         CLIP,
         "CodebookCLIPConfig",

@@ -2,6 +2,7 @@
 
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
+from excise.training.keys import initialize_keys
 from excise.training.similarity import set_min_similarity
 
-__all__ = ["BottleneckCallback", "initialize_codes", "set_min_similarity"]
+__all__ = ["BottleneckCallback", "initialize_codes", "initialize_keys", "set_min_similarity"]

@@ -1,0 +1,64 @@
+"""Refuses what a baseline cannot work with, before anything is trained."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from excise.modes import eval_mode
+from excise.predictions import LABELS, Collator, what_is_taken
+
+
+def check_classifier(
+    model: PreTrainedModel, trained: Mapping[str, Dataset], evaluated: Mapping[str, Dataset], data_collator: Collator
+) -> None:
+    """Makes sure that a model classifies what is in each data set.
+
+    Args:
+        model: the model; one row is run through it.
+        trained: what it is to be trained on, by the name that messages call it by.
+        evaluated: what its accuracy is wanted on, by name.
+        data_collator: makes a batch of rows.
+
+    Raises:
+        ValueError: if a data set is empty, its labels are missing or none of the model's classes, or the model gives
+            no logits, one for each class, or no loss.
+    """
+    for name, dataset in (trained | {f"{name!r} evaluation": dataset for name, dataset in evaluated.items()}).items():
+        _check_labels(name, dataset, model.config.num_labels)
+    name, dataset = next(iter(trained.items()))
+    batch = data_collator([what_is_taken(dataset, model)[0]])
+    with eval_mode(model), torch.no_grad():
+        output = model(**{key: value.to(model.device) for key, value in batch.items()})
+    logits = getattr(output, "logits", None)
+    if logits is None or getattr(output, "loss", None) is None:
+        raise ValueError(
+            f"{type(model).__name__} gives a {type(output).__name__} for a row of the {name} set; expected one with "
+            "`loss` and `logits`. Give a model that classifies, such as an AutoModelForImageClassification."
+        )
+    if logits.shape != (1, model.config.num_labels):
+        raise ValueError(
+            f"{type(model).__name__} gives logits of shape {tuple(logits.shape)} for one row; expected one for each of "
+            f"the {model.config.num_labels} classes of `config.num_labels`."
+        )
+
+
+def _check_labels(name: str, dataset: Dataset, num_labels: int) -> None:
+    if len(dataset) == 0:
+        raise ValueError(f"The {name} set is empty; give at least one row.")
+    column = next((column for column in LABELS if column in dataset.column_names), None)
+    if column is None:
+        raise ValueError(f"The {name} set has neither `labels` nor `label`; its columns are {dataset.column_names}.")
+    labels = np.asarray(dataset.select_columns(column).with_format("numpy")[:][column])
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"The labels of the {name} set are {labels.dtype} of shape {labels.shape}; expected one class, a whole "
+            "number, for each row."
+        )
+    if labels.min() < 0 or labels.max() >= num_labels:
+        raise ValueError(
+            f"The labels of the {name} set go from {labels.min()} to {labels.max()}, and the model has classes 0 to "
+            f"{num_labels - 1}. Map the labels to these, or make the model with a larger `num_labels`."
+        )

@@ -1,0 +1,50 @@
+"""Training on, on what is to be kept."""
+
+import copy
+from collections.abc import Mapping
+
+from datasets import Dataset
+from transformers import PreTrainedModel, TrainingArguments, default_data_collator
+
+from excise.baselines.checks import check_classifier
+from excise.baselines.history import BaselineRun, EpochHistory
+from excise.baselines.training import train
+from excise.predictions import Collator
+
+
+def finetune(
+    model: PreTrainedModel,
+    retain: Dataset,
+    args: TrainingArguments,
+    *,
+    evaluate_on: Mapping[str, Dataset] | None = None,
+    data_collator: Collator = default_data_collator,
+) -> BaselineRun:
+    """Trains a copy of a model on the retain set alone.
+
+    Of a trained model it is the baseline that hopes for forgetting by neglect, and forgets little (section 1). Of a
+    model that was unlearned already it is the retraining of section 5.4, which asks whether more compute makes it
+    better and whether the class comes back: `evaluate_on` the forget and the retain test set, and the history is
+    figures 4 and 6. Masks are buffers and stay in force. `hyperparameters` has the paper's settings of it (table 7).
+
+    Args:
+        model: a classifier; it stays as it is.
+        retain: training examples of the classes to keep.
+        args: as for any `Trainer`; nothing is written to `output_dir`.
+        evaluate_on: data sets whose accuracy is recorded before the training and after every epoch, by name.
+        data_collator: makes a batch of rows.
+
+    Raises:
+        ValueError: if a data set is empty or has other labels than the model, or the model does not classify.
+
+    Example:
+        run = finetune(model, retain, args, evaluate_on={"forget": forget_test, "retain": retain_test})
+
+    Source: *Unlearning via Sparse Representations*, sections 1 and 5.4; Golatkar et al. (2020a).
+    """
+    sets = dict(evaluate_on or {})
+    check_classifier(model, {"retain": retain}, sets, data_collator)
+    history = EpochHistory(sets, data_collator)
+    student = copy.deepcopy(model)
+    train(student, retain, args, [history], data_collator)
+    return BaselineRun(student, tuple(history.epochs), len(history.epochs) - 1)

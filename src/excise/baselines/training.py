@@ -1,0 +1,56 @@
+"""How every baseline trains: with a `Trainer`, on the model it is given, leaving nothing behind."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from excise.predictions import Collator
+
+
+def train(
+    model: PreTrainedModel,
+    dataset: torch.utils.data.Dataset,
+    args: TrainingArguments,
+    callbacks: Sequence[TrainerCallback],
+    data_collator: Collator,
+    trainer: Callable[..., Trainer] = Trainer,
+) -> None:
+    """Trains a model in place and leaves it in eval mode.
+
+    Args:
+        model: the model.
+        dataset: what the `Trainer` trains on.
+        args: as for any `Trainer`. `output_dir`, saving and evaluating are left out: nothing is written, and what is
+            evaluated is the callbacks' business. Without a progress bar nothing is printed either.
+        callbacks: called in this order.
+        data_collator: makes a batch of rows.
+        trainer: the class, or what makes a `Trainer` of the same arguments.
+    """
+    unprepare(model)
+    with tempfile.TemporaryDirectory(prefix="excise-") as folder:
+        args = copy.copy(args)  # the caller's own stay as they are
+        args.output_dir = folder
+        args.save_strategy, args.eval_strategy, args.do_eval = SaveStrategy.NO, IntervalStrategy.NO, False
+        args.load_best_model_at_end = args.push_to_hub = args.eval_on_start = False
+        runner = trainer(
+            model=model, args=args, train_dataset=dataset, data_collator=data_collator, callbacks=list(callbacks)
+        )
+        if args.disable_tqdm:
+            runner.remove_callback(PrinterCallback)
+        runner.train()
+    unprepare(model)
+    model.eval()
+
+
+def unprepare(model: PreTrainedModel) -> None:
+    """Takes from a model what accelerate left on it when it was trained.
+
+    Without its mark the next `Trainer` prepares the model anew; with it, mixed precision would silently be left out.
+    """
+    extract_model_from_parallel(model, keep_fp32_wrapper=False)
+    vars(model).pop("_is_accelerate_prepared", None)

@@ -1,0 +1,129 @@
+"""The discrete key-value bottleneck: Unlearning via Sparse Representations, section 3, after Traeuble et al. (2023)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.configuration_key_value import KeyValueConfig
+from excise.functional.nearest import nearest_keys
+
+
+@dataclass
+class KeyValueOutput(ModelOutput):
+    """What a key-value bottleneck passes on.
+
+    Args:
+        values (`torch.FloatTensor` of shape `(batch, value_dim)`): Mean of the selected values.
+        pairs (`torch.LongTensor` of shape `(batch, num_codebooks * top_k)`): Selected pairs, numbered over all
+            codebooks: pair m of codebook c is `c * num_pairs + m`.
+    """
+
+    values: Tensor | None = None
+    pairs: Tensor | None = None
+
+
+class KeyValueBottleneck(Bottleneck):
+    """Passes an encoding on as the mean of the values whose keys are nearest to its heads, and as nothing else.
+
+    Projection and keys are buffers: no gradient reaches them. The keys are put where data is by `initialize_keys`.
+    A *code* of this bottleneck is a pair, and deleting it erases key and value.
+    """
+
+    config_class = KeyValueConfig
+    main_input_name = "encodings"
+    code_tensors = ("keys", "values")
+
+    def __init__(self, config: KeyValueConfig):
+        super().__init__(config)
+        for name in ("hidden_size", "value_dim"):
+            if getattr(config, name) is None:
+                raise ValueError(f"`{name}` is not set; give KeyValueConfig the width of the encodings and the values.")
+        codebooks = config.num_codebooks, config.num_pairs
+        if config.projection == "random":
+            self.register_buffer("projection", torch.empty(config.hidden_size, codebooks[0] * config.key_dim))
+        self.register_buffer("keys", torch.empty(*codebooks, config.key_dim))
+        self.values = nn.Parameter(torch.empty(*codebooks, config.value_dim))
+        self.register_buffer("live", torch.ones(codebooks[0] * codebooks[1], dtype=torch.bool))
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        # Only functions of transformers' `init`, which skip what a checkpoint has already filled: an in-place write
+        # here would clear a loaded mask.
+        if module is not self:
+            return
+        if self.config.projection == "random":
+            init.normal_(self.projection, std=self.config.hidden_size**-0.5)  # a head is as large as the encoding
+        init.normal_(self.keys)
+        if self.config.value_init == "normal":
+            init.normal_(self.values)
+        elif self.config.value_init == "uniform":
+            init.uniform_(self.values)
+        else:
+            init.zeros_(self.values)
+        init.ones_(self.live)
+
+    def too_few(self, live: Tensor) -> str | None:
+        """Why a mask leaves a codebook fewer live pairs than it selects; `None` where it leaves enough."""
+        left = live.view(self.config.num_codebooks, -1).sum(1)
+        short = int((left < self.config.top_k).sum())
+        if not short:
+            return None
+        return (
+            f"codebook {int(left.argmin())} would keep {int(left.min())} live pairs, fewer than the "
+            f"{self.config.top_k} that it selects ({short} of {len(left)} codebooks would have too few)"
+        )
+
+    def heads(self, encodings: Float[Tensor, "batch hidden_size"]) -> Float[Tensor, "batch num_codebooks key_dim"]:
+        """What the keys of each codebook are compared with, in fp32."""
+        with torch.autocast(encodings.device.type, enabled=False):
+            heads = encodings.float()
+            if self.config.projection == "random":
+                heads = heads @ self.projection.float()
+        return heads.unflatten(1, (self.config.num_codebooks, self.config.key_dim))
+
+    def select(self, encodings: Float[Tensor, "batch hidden_size"]) -> Int64[Tensor, "batch selected"]:
+        """The pairs that encodings select, nearest first within each codebook."""
+        return self.select_by_heads(self.heads(encodings))
+
+    def select_by_heads(self, heads: Float[Tensor, "batch num_codebooks key_dim"]) -> Int64[Tensor, "batch selected"]:
+        """The pairs that heads select; as `select`."""
+        live = self.live.view(self.config.num_codebooks, -1)
+        nearest = nearest_keys(heads, self.keys, self.config.top_k, live).keys
+        first = torch.arange(self.config.num_codebooks, device=nearest.device) * self.config.num_pairs
+        return (nearest + first[:, None]).flatten(1)
+
+    def select_again(
+        self, heads: Float[Tensor, "batch num_codebooks key_dim"], pairs: Int64[Tensor, "batch selected"]
+    ) -> Int64[Tensor, "batch selected"]:
+        """The pairs that heads select, given those that they selected when fewer pairs were removed.
+
+        What was nearest and still lives is nearest still: only where a pair is gone, keys are looked up again.
+        """
+        width, top_k = self.config.num_pairs, self.config.top_k
+        pairs = pairs.clone().unflatten(1, (-1, top_k))
+        gone = ~self.live[pairs].all(-1)
+        live = self.live.view(-1, width)
+        for codebook in gone.any(0).nonzero().flatten().tolist():
+            rows, one = gone[:, codebook], slice(codebook, codebook + 1)
+            nearest = nearest_keys(heads[rows, one], self.keys[one], top_k, live[one]).keys
+            pairs[rows, codebook] = nearest[:, 0] + codebook * width
+        return pairs.flatten(1)
+
+    def read(self, pairs: Int64[Tensor, "batch selected"]) -> Float[Tensor, "batch value_dim"]:
+        """The mean of the values of selected pairs; its gradient reaches those values only."""
+        return F.embedding_bag(pairs, self.by_code(self.values), mode="mean")
+
+    def forward(self, encodings: Float[Tensor, "batch hidden_size"]) -> KeyValueOutput:
+        """Replaces encodings by what the values of their nearest keys say of them."""
+        pairs = self.select(encodings)
+        return KeyValueOutput(values=self.read(pairs), pairs=pairs)
+
+
+__all__ = ["KeyValueBottleneck", "KeyValueOutput"]

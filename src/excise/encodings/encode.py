@@ -1,0 +1,87 @@
+"""What a frozen encoder makes of a data set's images, computed once and kept."""
+
+import copy
+import hashlib
+import json
+import os
+
+import torch
+from datasets import Dataset, Features, List, Value
+from transformers import BaseImageProcessor
+
+from excise.encodings.shards import described, digest, in_shards
+from excise.images import check_labels, image_column, images_digest, label_column, rgb_images
+from excise.models.key_value import KeyValueForImageClassification
+
+ENCODINGS = "encodings"
+LABELS = "labels"
+
+
+def encode_images(
+    model: KeyValueForImageClassification,
+    dataset: Dataset,
+    processor: BaseImageProcessor,
+    *,
+    image: str | None = None,
+    label: str | None = None,
+    batch_size: int = 8,
+    shard_size: int = 1_000,
+    cache_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """The encodings of a data set's images; computed at the first call, read from disk at every later one.
+
+    They are kept under a fingerprint of encoder, processor, images and labels, so that none of these can change and an
+    old encoding be used. They are written in shards: a run that was cut off goes on at the shard that it was at, and
+    several processes (`torchrun`) each compute a part of the shards.
+
+    Args:
+        model: its encoder is used, in eval mode.
+        dataset: rows with an image column and, to be used for training, one of class indices.
+        processor: the encoder's image processor.
+        image: the image column; the only one if not given.
+        label: the column of class indices; that of type `ClassLabel` if not given.
+        batch_size: images at once.
+        shard_size: images a file.
+        cache_dir: where to keep them; beside the caches of `datasets` if not given.
+        progress: show a progress bar.
+
+    Returns:
+        A data set with `encodings`, float32 `(hidden_size,)`, and `labels`, where there are any, in the given order.
+
+    Raises:
+        ValueError: if the data set is empty, an image cannot be read, labels are out of range, encodings are not
+            finite, or a file of the cache is not what was written.
+    """
+    image = image_column(dataset, image)
+    label = label_column(dataset, label)
+    if label is not None:
+        check_labels(dataset, label, model.config.num_labels)
+    about = {
+        "kind": ENCODINGS,
+        "encoder": encoder_digest(model),
+        "processor": hashlib.sha256(processor.to_json_string().encode()).hexdigest(),
+        "images": images_digest(dataset, image),
+        "labels": label and hashlib.sha256(json.dumps(dataset[label][:]).encode()).hexdigest(),
+    }
+    encoder = copy.deepcopy(model).requires_grad_(False).eval()
+    encoder.encoder.to(memory_format=torch.channels_last)  # a third faster on a CPU where there are convolutions
+
+    def encode(rows: list[int]) -> dict:
+        pixels = processor(rgb_images(dataset, rows, image), return_tensors="pt")["pixel_values"]
+        found = encoder.encode(pixels.to(model.device, model.dtype)).float().cpu()
+        if not found.isfinite().all():
+            raise ValueError(f"Encodings of rows {rows[0]} to {rows[-1]} are not finite (NaN or infinity).")
+        return {ENCODINGS: found.numpy()}
+
+    features = Features({ENCODINGS: List(Value("float32"), length=model.config.encoding_size)})
+    options = {"batch_size": batch_size, "shard_size": shard_size, "cache_dir": cache_dir, "progress": progress}
+    found = in_shards(len(dataset), encode, features, about, **options)
+    if label is not None:
+        found = found.add_column(LABELS, list(dataset[label]), feature=dataset.features[label])
+    return described(found, about)
+
+
+def encoder_digest(model: KeyValueForImageClassification) -> str:
+    """SHA-256 of a model's encoder and of what is taken of its output."""
+    return digest(model.config.pooling, model.encoder.state_dict())

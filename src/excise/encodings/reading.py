@@ -1,0 +1,45 @@
+"""What a bottleneck says of the same encodings under one mask after another."""
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from excise.bottlenecks import KeyValueBottleneck
+from excise.encodings.encode import ENCODINGS
+
+
+class Reading:
+    """The logits of a data set's encodings, again and again as masks change.
+
+    Keys are looked up once; after a change only those heads whose pair was removed look again, so that a sweep over
+    masks costs little more than one look-up.
+
+    Args:
+        bottleneck: the look-ups are its own, with the mask that it has.
+        encodings: a data set with a column of that name.
+        batch_size: encodings at once.
+    """
+
+    @torch.no_grad()
+    def __init__(self, bottleneck: KeyValueBottleneck, encodings: Dataset, batch_size: int = 1024):
+        self.bottleneck = bottleneck
+        rows = encodings.select_columns(ENCODINGS).with_format("torch", device=bottleneck.keys.device)
+        self.heads = torch.cat([bottleneck.heads(part[ENCODINGS]) for part in rows.iter(batch_size)])
+        self.batch_size = batch_size
+        self._live, self._pairs = bottleneck.live.clone(), bottleneck.select_by_heads(self.heads)
+
+    @torch.no_grad()
+    def pairs(self) -> Tensor:
+        """The pairs selected now, `(examples, num_codebooks * top_k)`."""
+        live = self.bottleneck.live
+        if (live & ~self._live).any():  # pairs have come back, and may be nearer than those selected
+            self._pairs = self.bottleneck.select_by_heads(self.heads)
+        elif not torch.equal(live, self._live):
+            self._pairs = self.bottleneck.select_again(self.heads, self._pairs)
+        self._live = live.clone()
+        return self._pairs
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """The mean of the values selected now, `(examples, value_dim)`."""
+        return torch.cat([self.bottleneck.read(part) for part in self.pairs().split(self.batch_size)])

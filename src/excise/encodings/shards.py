@@ -1,0 +1,109 @@
+"""Columns that are computed once and kept in files under a fingerprint of what they depend on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import (
+    Dataset,
+    Features,
+    are_progress_bars_disabled,
+    concatenate_datasets,
+    config,
+    disable_progress_bars,
+    enable_progress_bars,
+)
+from tqdm.auto import tqdm
+
+
+def in_shards(
+    rows: int,
+    function: Callable[[list[int]], dict],
+    features: Features,
+    about: dict[str, Any],
+    *,
+    batch_size: int,
+    shard_size: int,
+    cache_dir: str | os.PathLike | None,
+    progress: bool,
+) -> Dataset:
+    """What a function makes of each row, computed where no file of an earlier call has it.
+
+    Args:
+        rows: number of rows.
+        function: takes the numbers of some rows and returns their columns.
+        features: of these columns.
+        about: all that they depend on, as JSON values; `kind` is what they are called.
+        batch_size: rows at once.
+        shard_size: rows a file.
+        cache_dir: folder of all caches; that of `datasets` if not given.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if a file is not what was written.
+    """
+    fingerprint = hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    folder = Path(cache_dir or Path(config.HF_DATASETS_CACHE, "excise")) / f"{about['kind']}-{fingerprint[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    state, numbers = PartialState(), Dataset.from_dict({"row": range(rows)})
+
+    def shard(start: int) -> Dataset:
+        file = folder / f"{start:09d}.arrow"
+        part = numbers.select(range(start, min(start + shard_size, rows)))
+        mapped = part.map(
+            lambda batch: function(batch["row"]),
+            batched=True,
+            batch_size=batch_size,
+            remove_columns="row",
+            features=features,
+            cache_file_name=os.fspath(file),
+            load_from_cache_file=True,
+            new_fingerprint=f"{fingerprint[:32]}-{start}",
+        )
+        if len(mapped) != len(part) or mapped.features != features:
+            raise ValueError(
+                f"{file} holds {len(mapped)} rows of {list(mapped.features)}, not the {len(part)} of {list(features)} "
+                "that were written under its fingerprint. Remove the folder."
+            )
+        return mapped
+
+    starts = range(0, rows, shard_size)
+    hidden = are_progress_bars_disabled()
+    disable_progress_bars()  # of each file's own
+    try:
+        mine = starts[state.process_index :: state.num_processes]
+        for start in tqdm(mine, desc=about["kind"], unit="file", disable=not progress, leave=False):
+            shard(start)
+        state.wait_for_everyone()
+        return concatenate_datasets([shard(start) for start in starts])
+    finally:
+        if not hidden:
+            enable_progress_bars()
+
+
+def digest(settings: Any, tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of settings and tensors."""
+    sha = hashlib.sha256(json.dumps(settings).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
+def described(dataset: Dataset, about: dict[str, Any]) -> Dataset:
+    """The data set, which carries from now on, through `select` and `filter`, what it was made of."""
+    dataset.info.description = json.dumps({"excise": about})
+    return dataset
+
+
+def description(dataset: Dataset) -> dict[str, Any]:
+    """What `described` has noted; empty for a data set of other origin."""
+    try:
+        return json.loads(dataset.info.description)["excise"]
+    except (ValueError, KeyError, TypeError):
+        return {}

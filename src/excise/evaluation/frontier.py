@@ -1,0 +1,155 @@
+"""How much is forgotten and how much is kept, for every number of removed pairs: figures 2, 3 and 7."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from excise.encodings import LABELS, Reading
+from excise.files import new_file
+from excise.pair_selection import SITE
+from excise.selection import Selection
+from excise.unlearner import Unlearner
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Point(NamedTuple):
+    """One step of a frontier.
+
+    Args:
+        count: what was swept: N_a pairs, or N_e examples; 0 for the model as it was.
+        removed: number of pairs masked.
+        forget: accuracy on the forget class, a share of its examples.
+        retain: accuracy on all other classes.
+    """
+
+    count: int
+    removed: int
+    forget: float
+    retain: float
+
+
+@dataclass(frozen=True, repr=False)
+class Frontier:
+    """Accuracies on a test set as more and more of a class's pairs are masked.
+
+    Attributes:
+        topic: the class.
+        method: how pairs were chosen.
+        points: the model as it was, then one for each count, ascending.
+        examples: number of test examples of the class, and of all others.
+        thresholds: of the last selection.
+    """
+
+    topic: str
+    method: str
+    points: tuple[Point, ...]
+    examples: tuple[int, int]
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+
+    def nearest_to(self, forget_accuracy: float) -> Point:
+        """The point whose accuracy on the forget class is nearest to a reference: partial unlearning (appendix D).
+
+        Of several, the one that removes least.
+        """
+        return min(self.points, key=lambda point: (abs(point.forget - forget_accuracy), point.removed))
+
+    def relative_change(self, point: Point) -> float:
+        """Change of retain accuracy since before, in percent of it (table 2)."""
+        return 100 * (point.retain / self.points[0].retain - 1)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row a point, with `change`, the relative change of retain accuracy in percent."""
+        import pandas
+
+        rows = [point._asdict() | {"change": self.relative_change(point)} for point in self.points]
+        return pandas.DataFrame(rows).assign(topic=self.topic, method=self.method)
+
+    def __str__(self) -> str:
+        head = (
+            f"Class {self.topic!r}, pairs chosen by {self.method}; test examples: {self.examples[0]} of the class, "
+            f"{self.examples[1]} of others.\n{'count':>8} {'pairs':>8} {'forget':>8} {'retain':>8} {'change':>8}"
+        )
+        rows = (
+            f"{point.count:>8} {point.removed:>8} {100 * point.forget:>7.2f}% {100 * point.retain:>7.2f}% "
+            f"{self.relative_change(point):>+7.2f}%"
+            for point in self.points
+        )
+        return "\n".join([head, *rows])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes everything to a JSON file."""
+        with new_file(path) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Frontier":
+        """What `save` wrote.
+
+        Raises:
+            ValueError: if the file is of another kind.
+        """
+        try:
+            state = json.loads(Path(path).read_text(encoding="utf-8"))
+            points = tuple(Point(*point) for point in state["points"])
+            return cls(**state | {"points": points, "examples": tuple(state["examples"])})
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is no saved frontier: {error!r}.") from error
+
+
+def frontier(
+    unlearner: Unlearner,
+    test: Dataset,
+    forget_class: int,
+    selections: Mapping[int, Selection],
+    *,
+    reading: Reading | None = None,
+    progress: bool = True,
+) -> Frontier:
+    """Masks each selection for a trial and measures accuracies; the model is left as it was.
+
+    Args:
+        unlearner: the model, with the masks that are in force already.
+        test: encodings and labels that no pair was chosen on.
+        forget_class: index of the class that is to be forgotten.
+        selections: by count, from `by_activations` or `by_examples`.
+        reading: of the same test set, from an earlier call with this model; made if not given.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if the test set has no labels, or no example of the class or of another one.
+    """
+    if LABELS not in test.column_names:
+        raise ValueError(f"The test set has no {LABELS!r}; its columns are {test.column_names}.")
+    labels = np.asarray(test.with_format("numpy")[LABELS][:])
+    forget = labels == forget_class
+    if not 0 < forget.sum() < len(forget):
+        raise ValueError(f"{forget.sum()} of {len(forget)} test examples are of class {forget_class}; expected some.")
+    bottleneck = unlearner.sites[SITE]
+    reading = Reading(bottleneck, test) if reading is None else reading
+
+    def point(count: int, removed: int) -> Point:
+        right = reading.logits().argmax(-1).cpu().numpy() == labels
+        return Point(count, removed, float(right[forget].mean()), float(right[~forget].mean()))
+
+    points = [point(0, 0)]
+    for count, selection in tqdm(sorted(selections.items()), desc="frontier", disable=not progress, leave=False):
+        with unlearner.trial(selection):
+            points.append(point(count, selection.num_codes))
+    last = selections[max(selections)] if selections else Selection({})
+    names = unlearner.model.config.id2label
+    return Frontier(
+        topic=names.get(forget_class, str(forget_class)),
+        method=last.thresholds.get("method", ""),
+        points=tuple(points),
+        examples=(int(forget.sum()), int((~forget).sum())),
+        thresholds=last.thresholds,
+    )

@@ -1,0 +1,65 @@
+"""The configuration of an image classifier with a key-value bottleneck."""
+
+import copy
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+
+from excise.bottlenecks.configuration_key_value import KeyValueConfig
+
+
+@strict
+class KeyValueVisionConfig(PreTrainedConfig):
+    r"""Settings of a [`KeyValueForImageClassification`].
+
+    Args:
+        encoder (`PreTrainedConfig` or `dict`): Configuration of the vision encoder.
+        bottleneck (`KeyValueConfig` or `dict`, *optional*): Settings of the bottleneck; its defaults if not given.
+        pooling (`"pooler"`, `"first"` or `"mean"`, defaults to `"pooler"`): What is the encoding of an image: the
+            encoder's pooled output, its first token, or the mean over its tokens.
+        unlearning (`dict`, *optional*): The ledger of what was forgotten. Written by [`Unlearner`], not by hand.
+    """
+
+    model_type = "key_value_vision"
+    sub_configs = {"encoder": AutoConfig, "bottleneck": KeyValueConfig}
+    keys_to_ignore_at_inference = ["pairs"]
+
+    encoder: dict | PreTrainedConfig | None = None
+    bottleneck: dict | KeyValueConfig | None = None
+    pooling: Literal["pooler", "first", "mean"] = "pooler"
+    unlearning: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs):
+        if self.encoder is None:
+            self.encoder = AutoConfig.for_model("clip_vision_model")  # transformers builds configs without arguments
+        elif isinstance(self.encoder, dict):
+            self.encoder = AutoConfig.for_model(**self.encoder)
+        if isinstance(self.bottleneck, KeyValueConfig):
+            self.bottleneck = copy.deepcopy(self.bottleneck)  # the caller's own may go into another model
+        else:
+            self.bottleneck = KeyValueConfig(**(self.bottleneck or {}))
+        super().__post_init__(**kwargs)
+        for name, width in (("hidden_size", self.encoding_size), ("value_dim", self.num_labels)):
+            if getattr(self.bottleneck, name) is None:
+                setattr(self.bottleneck, name, width)
+        self.validate_bottleneck()  # here too: what `strict` raises is no ValueError
+
+    @property
+    def encoding_size(self) -> int:
+        """Width of the encoder's output."""
+        sizes = getattr(self.encoder, "hidden_sizes", None)  # of convolutional encoders, one for each stage
+        return sizes[-1] if sizes else self.encoder.hidden_size
+
+    def validate_bottleneck(self):
+        """Refuse a bottleneck that does not fit the encoder or the classes."""
+        self.bottleneck.validate_sizes()  # now that its width is known
+        for name, width in (("hidden_size", self.encoding_size), ("value_dim", self.num_labels)):
+            if getattr(self.bottleneck, name) != width:
+                raise ValueError(
+                    f"The bottleneck's `{name}` is {getattr(self.bottleneck, name)}, but the model needs {width}. "
+                    "Leave it out to have it filled in."
+                )
+
+
+__all__ = ["KeyValueVisionConfig"]

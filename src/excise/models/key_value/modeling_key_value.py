@@ -1,0 +1,190 @@
+"""A frozen vision encoder, a key-value bottleneck, and a decoder without parameters."""
+
+import inspect
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.utils import can_return_tuple
+
+from excise.bottlenecks import KeyValueBottleneck, KeyValueConfig
+from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
+from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
+from excise.models.site import BottleneckSite
+
+
+@dataclass
+class KeyValueClassifierOutput(ImageClassifierOutput):
+    """An image classifier's output, and the pairs that it was read from.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, with `labels`): Cross-entropy.
+        logits (`torch.FloatTensor` of shape `(batch, num_labels)`): Mean of the selected values.
+        pairs (`torch.LongTensor` of shape `(batch, num_codebooks * top_k)`): Selected pairs.
+    """
+
+    pairs: Tensor | None = None
+
+
+class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedModel):
+    """Classifies images by the values of their nearest keys (Unlearning via Sparse Representations, figure 1).
+
+    The encoder is frozen and always in eval mode, and projections and keys never change: values are all that is
+    trained. So what comes before them can be worked out once: `forward` takes `encodings`, or the `pairs` that they
+    select, in the place of pixels.
+    """
+
+    config_class = KeyValueVisionConfig
+    main_input_name = "pixel_values"
+    site = "bottleneck"
+    supports_gradient_checkpointing = True  # and nothing to do for it: a frozen encoder keeps nothing
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+
+    def __init__(self, config: KeyValueVisionConfig):
+        super().__init__(config)
+        self.encoder = AutoModel.from_config(config.encoder, **_pooling_layer(config.encoder, config.pooling))
+        self.encoder.requires_grad_(False)
+        self.bottleneck = KeyValueBottleneck(config.bottleneck)
+        self.gradient_checkpointing = False
+        self.post_init()
+        self.eval()
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As in transformers. A mask that is not the one its ledger tells of raises a `ValueError`."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.encoder.requires_grad_(False)  # loading makes new parameters
+        return loaded
+
+    @classmethod
+    def from_encoder(
+        cls,
+        encoder: str = "openai/clip-vit-base-patch32",
+        bottleneck: KeyValueConfig | None = None,
+        *,
+        num_labels: int | None = None,
+        id2label: dict[int, str] | None = None,
+        pooling: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        **kwargs,
+    ) -> "KeyValueForImageClassification":
+        """A pretrained vision encoder with a new bottleneck; keys are still to be initialised, values to be trained.
+
+        Args:
+            encoder: Hub id or local path of a vision encoder (CLIP, ViT, DINOv2, ResNet, ...), with a head or without.
+            bottleneck: settings of the bottleneck; the defaults if not given.
+            num_labels: number of classes; that of `id2label` if not given.
+            id2label: names of the classes.
+            pooling: as in `KeyValueVisionConfig`; if not given, the pooled output, or the first token where the pooling
+                layer is an option that checkpoints need not have (ViT).
+            dtype: of the encoder's weights.
+            **kwargs: passed on to `AutoModel.from_pretrained` (`revision`, `token`, ...).
+
+        Raises:
+            ValueError: if neither `num_labels` nor `id2label` is given or they differ, the checkpoint is no vision
+                encoder or lacks weights, or it has no pooled output.
+        """
+        names = dict(enumerate(f"LABEL_{i}" for i in range(num_labels or 0))) if id2label is None else id2label
+        if not names or (num_labels is not None and num_labels != len(names)):
+            raise ValueError(f"num_labels={num_labels}, id2label={id2label}: give one, or both of the same number.")
+        hub = {key: kwargs[key] for key in OF_THE_HUB if key in kwargs}
+        whole = AutoConfig.from_pretrained(encoder, **hub)
+        vision = getattr(whole, "vision_config", whole)
+        pooling = pooling or ("first" if _pooling_layer(vision, "first") else "pooler")
+        label2id = {name: i for i, name in names.items()}
+        config = KeyValueVisionConfig(
+            encoder=vision, bottleneck=bottleneck, pooling=pooling, id2label=names, label2id=label2id
+        )
+        layer = _pooling_layer(vision, pooling)
+        loaded, loading = AutoModel.from_pretrained(
+            encoder, config=vision, dtype=dtype, output_loading_info=True, **layer, **kwargs
+        )
+        if loading["missing_keys"]:
+            lost = sorted(loading["missing_keys"])
+            raise ValueError(f"{encoder} lacks weights of a {type(loaded).__name__}: {lost[:5]} ({len(lost)} in all).")
+        model = cls(config)
+        model.encoder = loaded.requires_grad_(False)
+        return model.eval()
+
+    def train(self, mode: bool = True) -> "KeyValueForImageClassification":
+        """As in torch, but that the encoder stays in eval mode: its batch norms and dropouts must not move."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    @torch.no_grad()
+    def encode(self, pixel_values: Tensor) -> Tensor:
+        """The encodings of images, `(batch, hidden_size)`.
+
+        Raises:
+            ValueError: if the encoder has no pooled output, or no tokens to pool.
+        """
+        return pooled(self.encoder(pixel_values=pixel_values.to(self.encoder.dtype)), self.config.pooling)
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        encodings: Tensor | None = None,
+        pairs: Tensor | None = None,
+    ) -> KeyValueClassifierOutput:
+        """Classifies images.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`.
+            labels: `(batch,)`, class indices.
+            encodings: what the encoder makes of the images, `(batch, hidden_size)`, in the place of pixels.
+            pairs: what encodings select, `(batch, num_codebooks * top_k)`, in the place of both.
+
+        Raises:
+            ValueError: if not exactly one of pixels, encodings and pairs is given, or pairs were removed.
+        """
+        if sum(given is not None for given in (pixel_values, encodings, pairs)) != 1:
+            raise ValueError("Give exactly one of `pixel_values`, `encodings` and `pairs`.")
+        if pairs is None:
+            encodings = self.encode(pixel_values) if encodings is None else encodings
+            output = self.bottleneck(encodings)
+            logits, pairs = output.values, output.pairs
+        else:
+            pairs = pairs.long()
+            if not self.bottleneck.live[pairs].all():
+                raise ValueError("`pairs` has pairs that were removed since it was made. Select pairs again.")
+            logits = self.bottleneck.read(pairs)
+        loss = None if labels is None else F.cross_entropy(logits.float(), labels)
+        return KeyValueClassifierOutput(loss=loss, logits=logits, pairs=pairs)
+
+
+def pooled(output, pooling: str) -> Tensor:
+    """One vector for each image, `(batch, hidden_size)`, of an encoder's output.
+
+    Raises:
+        ValueError: if the output does not have what is to be pooled.
+    """
+    if pooling == "pooler":
+        if getattr(output, "pooler_output", None) is None:
+            raise ValueError("The encoder has no pooled output. Use pooling='first' (its first token) or 'mean'.")
+        return output.pooler_output.flatten(1)
+    states = output.last_hidden_state
+    if pooling == "mean":
+        return states.mean(1) if states.dim() == 3 else states.flatten(2).mean(2)
+    if states.dim() != 3:
+        raise ValueError(f"The encoder has no tokens but a map of shape {tuple(states.shape)}. Use pooling='mean'.")
+    return states[:, 0]
+
+
+def _pooling_layer(encoder: PreTrainedConfig, pooling: str) -> dict[str, bool]:
+    """The argument that says whether an encoder has a pooling layer, where that is an option."""
+    model_class = MODEL_MAPPING.get(type(encoder), None)
+    if model_class is None:
+        raise ValueError(f"{encoder.model_type!r} is no model that AutoModel knows. Give a vision encoder.")
+    if "add_pooling_layer" not in inspect.signature(model_class.__init__).parameters:
+        return {}
+    return {"add_pooling_layer": pooling == "pooler"}
+
+
+__all__ = ["KeyValueClassifierOutput", "KeyValueForImageClassification"]

@@ -1,0 +1,112 @@
+"""Class membership inference."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from scipy import stats
+
+from excise.attacks import ClassLosses, class_membership_inference, example_losses
+from excise.baselines import LinearClassifier, LinearClassifierConfig
+
+
+def losses(seed, forget=2.0, heldout=2.0, rows=(1000, 1000)):
+    """Losses of which the classes have the given means, and as many rows in validation and test set."""
+    rng = np.random.default_rng(seed)
+    means = (forget, heldout, forget, heldout)
+    return ClassLosses(*(rng.gamma(4, mean / 4, size=n) for mean, n in zip(means, (*rows, *rows), strict=True)))
+
+
+def test_losses_of_the_same_distribution_are_told_apart_by_chance():
+    found = class_membership_inference({seed: losses(seed) for seed in range(5)})
+    assert found.mean == pytest.approx(0.5, abs=0.03)
+    assert found.interval.low < 0.5 < found.interval.high
+
+
+def test_losses_far_apart_are_told_apart():
+    found = class_membership_inference({0: losses(0, forget=0.01, heldout=5.0)})
+    assert found.mean > 0.99
+    assert found.examples == {0: (1000, 1000)}
+
+
+def test_it_does_not_matter_which_of_the_two_has_the_larger_losses():
+    low, high = (class_membership_inference({0: losses(0, *means)}).mean for means in ((1.0, 3.0), (3.0, 1.0)))
+    assert low == pytest.approx(high, abs=0.03)
+    assert low > 0.8
+
+
+def test_both_classes_weigh_the_same_in_the_score_whatever_their_numbers():
+    validation = np.zeros(10), np.full(10, 9.0)
+    forget, heldout = np.zeros(4), np.repeat([0.0, 9.0], 8)  # all right, and half of them
+    assert class_membership_inference({0: ClassLosses(*validation, forget, heldout)}).mean == pytest.approx(0.75)
+
+
+def test_both_classes_weigh_the_same_in_the_attackers_training_whatever_their_numbers():
+    even = class_membership_inference({0: losses(0, 1.5, 3.0, rows=(3000, 3000))}).mean
+    uneven = class_membership_inference({0: losses(0, 1.5, 3.0, rows=(150, 3000))}).mean
+    assert uneven == pytest.approx(even, abs=0.05)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_the_unit_of_the_losses_does_not_matter(scale):
+    plain = losses(0, 1.0, 2.0)
+    scaled = ClassLosses(*(scale * getattr(plain, field.name) for field in dataclasses.fields(plain)))
+    one, other = (class_membership_inference({0: found}).mean for found in (plain, scaled))
+    assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_the_attacker_learns_from_validation_losses_alone():
+    plain = losses(0, 1.0, 3.0)
+    swapped = dataclasses.replace(plain, forget_test=plain.heldout_test, heldout_test=plain.forget_test)
+    one, other = (class_membership_inference({0: found}).mean for found in (plain, swapped))
+    assert one + other == pytest.approx(1)
+
+
+def test_the_mean_and_its_interval_are_over_the_seeds():
+    found = class_membership_inference({seed: losses(seed, 1.0, 1.5) for seed in (3, 5, 8)})
+    values = [found.accuracy[seed] for seed in (3, 5, 8)]
+    assert found.accuracy[3] == class_membership_inference({3: losses(3, 1.0, 1.5)}).mean
+    assert found.mean == pytest.approx(np.mean(values))
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert found.interval == pytest.approx((expected.low, expected.high))
+    assert found.interval.low < found.mean < found.interval.high
+
+
+def test_a_single_seed_has_no_interval():
+    assert class_membership_inference({0: losses(0)}).interval is None
+
+
+@pytest.mark.parametrize("name", ["forget_validation", "heldout_validation", "forget_test", "heldout_test"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], r"shape \(0,\); expected one loss"),
+        (1.0, r"shape \(\)"),
+        ([[1.0]], r"shape \(1, 1\)"),
+        ([1.0, math.nan], "1 of 2 losses that are not finite"),
+        ([math.inf], "1 of 1 losses that are not finite"),
+    ],
+)
+def test_losses_that_are_none_are_refused(name, value, message):
+    with pytest.raises(ValueError, match=f"`{name}` has {message}"):
+        dataclasses.replace(losses(0), **{name: value})
+
+
+def test_no_seed_at_all_is_refused():
+    with pytest.raises(ValueError, match="at least one seed"):
+        class_membership_inference({})
+
+
+def test_a_class_that_a_model_knows_is_told_from_one_it_never_saw():
+    model = LinearClassifier(LinearClassifierConfig(hidden_size=2, num_labels=2))
+    model.classifier.weight.data = torch.tensor([[3.0, 0.0], [0.0, -3.0]])  # of class 1 it knows nothing
+
+    def rows(label, seed):
+        points = torch.eye(2)[label] + 0.3 * torch.randn(200, 2, generator=torch.Generator().manual_seed(seed))
+        return Dataset.from_dict({"encodings": points.tolist(), "labels": [label] * 200})
+
+    known = ClassLosses(*(example_losses(model, rows(label, seed)) for seed in (0, 1) for label in (0, 1)))
+    assert class_membership_inference({0: known}).mean > 0.95

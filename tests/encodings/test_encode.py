@@ -1,0 +1,129 @@
+import shutil
+
+import pytest
+import torch
+from datasets import Value, concatenate_datasets
+
+import excise.encodings.encode
+from excise import encode_images, select_pairs
+from excise.images import rgb_images
+from tests.tiny_images import images, key_value_model, processor
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts the images that are read to be encoded."""
+    seen = []
+
+    def counted(dataset, rows, image=None):
+        seen.extend(rows)
+        return rgb_images(dataset, rows, image)
+
+    monkeypatch.setattr(excise.encodings.encode, "rgb_images", counted)
+    return seen
+
+
+def encoded(model, dataset, folder, **options):
+    return encode_images(model, dataset, processor(), cache_dir=folder, progress=False, **options)
+
+
+def test_encodings_and_labels_are_the_models_own_in_the_given_order(tmp_path):
+    model, dataset = key_value_model(), images(11)
+    found = encoded(model, dataset, tmp_path, batch_size=3, shard_size=4).with_format("torch")
+    pixels = processor()(dataset["img"][:], return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(found["encodings"][:], model.encode(pixels))
+    assert found["labels"][:].tolist() == dataset["label"][:]
+
+
+def test_a_second_call_reads_what_the_first_has_kept(tmp_path, calls):
+    first = encoded(key_value_model(), images(8), tmp_path)
+    again = encoded(key_value_model(), images(8), tmp_path)
+    assert calls == list(range(8))
+    assert first._fingerprint == again._fingerprint
+
+
+@pytest.mark.parametrize("changed", ["encoder", "processor", "images", "order", "labels", "pooling"])
+def test_whatever_an_encoding_depends_on_makes_a_change_of_it_new_encodings(tmp_path, calls, changed):
+    model, dataset, how = key_value_model(), images(8), processor()
+    encoded(model, dataset, tmp_path)
+    if changed == "encoder":
+        model.encoder.embedder.embedder.convolution.weight.data[0] += 0.5
+    elif changed == "processor":
+        how.image_mean = [0.1, 0.2, 0.3]
+    elif changed == "images":
+        dataset = concatenate_datasets([dataset.select(range(7)), images(8, seed=1).select([7])])
+    elif changed == "order":
+        dataset = dataset.select(range(7, -1, -1))
+    elif changed == "labels":
+        dataset = dataset.map(lambda row: {"label": 3 - row["label"]})
+    else:
+        model.config.pooling = "mean"
+    encode_images(model, dataset, how, cache_dir=tmp_path, progress=False)
+    assert len(calls) == 16
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path, monkeypatch, calls):
+    model, dataset = key_value_model(), images(12)
+    encode = type(model).encode
+
+    def killed(self, pixel_values):
+        if len(calls) > 8:
+            raise KeyboardInterrupt
+        return encode(self, pixel_values)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(model), "encode", killed)
+        encoded(model, dataset, tmp_path, batch_size=2, shard_size=4)
+    del calls[:]
+    found = encoded(model, dataset, tmp_path, batch_size=2, shard_size=4).with_format("torch")
+    assert calls == [8, 9, 10, 11]
+    whole = encoded(model, dataset, tmp_path / "whole").with_format("torch")
+    torch.testing.assert_close(found["encodings"][:], whole["encodings"][:])
+
+
+def test_a_file_that_is_not_what_was_written_is_refused(tmp_path):
+    model = key_value_model()
+    encoded(model, images(8), tmp_path, shard_size=4)
+    encoded(model, images(3, seed=2), tmp_path / "other")
+    (short,) = (tmp_path / "other").rglob("*.arrow")
+    *_, last = sorted(tmp_path.glob("encodings-*/*.arrow"))
+    shutil.copy(short, last)
+    with pytest.raises(ValueError, match=r"holds 3 rows.*not the 4.*Remove the folder"):
+        encoded(model, images(8), tmp_path, shard_size=4)
+
+
+def test_labels_that_are_no_classes_of_the_model_and_encodings_that_are_not_finite_are_refused(tmp_path):
+    model, dataset = key_value_model(), images(8).cast_column("label", Value("int64"))
+    with pytest.raises(ValueError, match=r"from 0 to 9 .*classes 0 to 3"):
+        encoded(model, dataset.map(lambda row: {"label": row["label"] * 3}), tmp_path, label="label")
+    model.encoder.embedder.embedder.convolution.weight.data[0] = torch.nan
+    with pytest.raises(ValueError, match="rows 0 to 7 are not finite"):
+        encoded(model, dataset, tmp_path)
+    assert not list(tmp_path.rglob("*.arrow"))
+
+
+def test_pairs_are_those_that_the_model_selects_and_are_kept_until_keys_or_mask_change(tmp_path):
+    model, dataset = key_value_model(), images(8)
+    encodings = encoded(model, dataset, tmp_path)
+    pairs = select_pairs(model, encodings, cache_dir=tmp_path, progress=False)
+    vectors = encodings.with_format("torch")["encodings"][:]
+    assert torch.equal(pairs.with_format("torch")["pairs"][:].long(), model(encodings=vectors).pairs)
+    assert pairs["labels"][:] == dataset["label"][:]
+    files = len(list(tmp_path.rglob("*.arrow")))
+    select_pairs(model, encodings, cache_dir=tmp_path, progress=False)
+    assert len(list(tmp_path.rglob("*.arrow"))) == files
+    model.bottleneck.values.data += 1  # values do not matter
+    select_pairs(model, encodings, cache_dir=tmp_path, progress=False)
+    assert len(list(tmp_path.rglob("*.arrow"))) == files
+    model.bottleneck.live[pairs[0]["pairs"][0]] = False
+    again = select_pairs(model, encodings, cache_dir=tmp_path, progress=False)
+    assert again[0]["pairs"][0] != pairs[0]["pairs"][0]
+
+
+def test_encodings_of_another_encoder_and_other_data_sets_are_refused(tmp_path):
+    encodings = encoded(key_value_model(), images(8), tmp_path)
+    with pytest.raises(ValueError, match="another encoder"):
+        select_pairs(key_value_model(seed=1), encodings)
+    with pytest.raises(ValueError, match="Expected what `encode_images` returns"):
+        select_pairs(key_value_model(), images(8))
+    assert len(select_pairs(key_value_model(), encodings.select([3, 1]), cache_dir=tmp_path, progress=False)) == 2

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from excise.functional.nearest import nearest_keys
+
+
+def random_case(batch, codebooks, pairs, dim, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    heads = torch.randn(batch, codebooks, dim, generator=generator)
+    keys = torch.randn(codebooks, pairs, dim, generator=generator)
+    live = torch.rand(codebooks, pairs, generator=generator) < 0.7
+    live[:, :3] = True
+    return heads, keys, live
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 4), st.sampled_from([3, 7, 64, 128, 100]), st.integers(1, 3), st.integers(0, 9)
+)
+def test_the_keys_found_are_those_of_an_exhaustive_search(batch, codebooks, pairs, top_k, seed):
+    heads, keys, live = random_case(batch, codebooks, pairs, 4, seed)
+    found = nearest_keys(heads, keys, top_k, live, max_distances=2 * pairs)
+    exact = (heads[:, :, None] - keys).square().sum(-1).masked_fill(~live, torch.inf)
+    expected = exact.topk(top_k, largest=False)
+    assert torch.equal(found.keys, expected.indices)
+    torch.testing.assert_close(found.distances, expected.values, rtol=1e-4, atol=1e-4)
+
+
+def test_a_removed_key_is_never_found_even_when_it_is_all_zero_and_the_head_is_too():
+    heads, keys, live = torch.zeros(2, 3, 4), torch.randn(3, 64, 4), torch.ones(3, 64, dtype=torch.bool)
+    keys[:, 5], live[:, 5] = 0, False
+    assert not (nearest_keys(heads, keys, 1, live).keys == 5).any()
+
+
+def test_a_head_far_from_all_keys_still_finds_the_nearest_and_no_distance_is_negative():
+    heads, keys, live = random_case(4, 2, 64, 8)
+    keys[:, 9] = heads[0]
+    found = nearest_keys(heads, keys, 1, torch.ones_like(live))
+    assert (found.keys[0] == 9).all()
+    assert (found.distances >= 0).all()
+    far = nearest_keys(heads + 1e4, keys, 1, live)
+    assert live.gather(1, far.keys[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_distances_are_computed_in_fp32_whatever_the_dtype(dtype):
+    heads, keys, live = random_case(4, 2, 64, 8)
+    half = nearest_keys(heads.to(dtype), keys.to(dtype), 2, live)
+    full = nearest_keys(heads.to(dtype).float(), keys.to(dtype).float(), 2, live)
+    assert torch.equal(half.keys, full.keys) and half.distances.dtype == torch.float32
