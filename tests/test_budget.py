@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
-from excise import Unlearner
+from excise import Unlearner, class_sets
 from excise.budget import mean_loss, select_within_budget
 from excise.presets import Search
+from tests import tiny
 
 BUDGET = 0.02
 
@@ -58,3 +59,11 @@ def test_a_budget_below_nothing_is_refused(unlearner, topic, budget):
     counts = unlearner.count(topic, Search(multiple=1), progress=False)
     with pytest.raises(ValueError, match="expected 0 or more"):
         select_within_budget(unlearner, counts, topic, max_loss_rise=budget)
+
+
+def test_a_class_of_images_has_no_references_to_measure_a_loss_on():
+    sets = class_sets(tiny.images(60), "red", min_examples=4)
+    unlearner = Unlearner(tiny.codebook_clip(), tiny.image_processor())
+    counts = unlearner.count(sets, progress=False)
+    with pytest.raises(ValueError, match="no references"):
+        select_within_budget(unlearner, counts, sets, progress=False)

@@ -58,7 +58,7 @@ CLIP_TEXT = {
     "intermediate_size": 24,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
-    "max_position_embeddings": 16,
+    "max_position_embeddings": 32,
     "pad_token_id": 0,
     "bos_token_id": 3,
     "eos_token_id": 1,
@@ -166,15 +166,15 @@ def delete_codes(model, codes=(1, 2), site=SITE) -> None:
 CLASSES = ("red", "green", "blue")
 
 
-def images(rows: int, seed=0) -> Dataset:
-    """Images of 8 x 8 with much of the colour that is their class, the classes in turn."""
+def images(rows: int, seed=0, classes=CLASSES) -> Dataset:
+    """Images of 8 x 8 with much of the colour that is their class (a fourth is a bit of each), the classes in turn."""
     generator = torch.Generator().manual_seed(seed)
     pictures = torch.randint(0, 100, (rows, 8, 8, 3), generator=generator, dtype=torch.uint8)
-    labels = [i % len(CLASSES) for i in range(rows)]
+    labels = [i % len(classes) for i in range(rows)]
     for picture, label in zip(pictures, labels, strict=True):
-        picture[..., label] += 150
+        picture[..., label if label < 3 else slice(None)] += 150 if label < 3 else 50
     columns = {"image": list(pictures.numpy()), "label": labels}
-    return Dataset.from_dict(columns, features=Features({"image": Image(), "label": ClassLabel(names=list(CLASSES))}))
+    return Dataset.from_dict(columns, features=Features({"image": Image(), "label": ClassLabel(names=list(classes))}))
 
 
 def image_processor() -> CLIPImageProcessorPil:

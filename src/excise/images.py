@@ -1,15 +1,20 @@
 """Data sets of images as batches of pixels."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from datasets import ClassLabel, Dataset, Image
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor
+
+if TYPE_CHECKING:  # sets of images are made without any model
+    import torch
+    from transformers import BaseImageProcessor
 
 
 def image_column(dataset: Dataset, image: str | None = None) -> str:
@@ -27,8 +32,8 @@ def image_column(dataset: Dataset, image: str | None = None) -> str:
         return image
     if len(columns) != 1:
         raise ValueError(
-            f"The data set has {len(columns)} image columns {columns}, of {dataset.column_names}; name one, or cast "
-            "one with `dataset.cast_column(name, datasets.Image())`."
+            f"The data set has {len(columns)} image columns {columns}, of {dataset.column_names}; name one, keep "
+            "one with `select_columns`, or make one with `dataset.cast_column(name, datasets.Image())`."
         )
     return columns[0]
 

@@ -42,7 +42,7 @@ PRESETS: Mapping[str, tuple[Search, ...]] = {
     # Chi-squared at p <= 0.05, uncorrected, counted at every token (CodeUnlearn, sections 3.5 and 4.2; table 2's S').
     "paper": (Search(method="paper", positions="all", multiple=13),),
     # For a class of images, whose control is not paired: codes that the other classes hardly use.
-    "class": (Search(method="fisher", positions="all", multiple=1, max_retain_ratio=0.25),),
+    "class": (Search(method="fisher", positions="all", max_retain_ratio=0.25),),
 }
 
 

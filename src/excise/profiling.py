@@ -61,9 +61,18 @@ def profile_pairs(
 
 
 def profile_apart(
-    model: PreTrainedModel, processor: Processor, target: Dataset, control: Dataset, **options
+    model: PreTrainedModel,
+    processor: Processor,
+    target: Dataset,
+    control: Dataset,
+    *,
+    positions: Positions = "all",
+    max_top_s: int = MAX_TOP_S,
+    batch_size: int = 32,
+    progress: bool = True,
 ) -> dict[str, PairedUsage]:
-    """Which codes targets use, and which controls that are not paired with them; arguments as in `profile`."""
+    """Which codes targets use, and which controls that are not paired with them; arguments as in `profile_pairs`."""
+    options = {"positions": positions, "max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
     targets, controls = (profile(model, processor, rows, **options) for rows in (target, control))
     return {site: PairedUsage(targets[site], controls[site]) for site in targets}
 

@@ -1,5 +1,7 @@
 """What an unlearning did: scores and outputs before and after, beside the controls that tell whether to believe it."""
 
+from excise.evaluation.classes import evaluate_classes
+from excise.evaluation.classification import predict_classes
 from excise.evaluation.evaluate import evaluate
 from excise.evaluation.examples_table import examples_table
 from excise.evaluation.frontier import Frontier, frontier
@@ -17,9 +19,11 @@ __all__ = [
     "Sweep",
     "TopicsTable",
     "evaluate",
+    "evaluate_classes",
     "examples_table",
     "frontier",
     "generate_texts",
+    "predict_classes",
     "runtimes",
     "sweep",
     "synonyms",

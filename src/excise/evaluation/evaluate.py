@@ -5,17 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from evaluate import Metric
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.generation import generate_texts
-from excise.evaluation.result import AFTER, BEFORE, CUT, FIXED, RANDOM, REFERENCE, Evaluation
+from excise.evaluation.result import BEFORE, CUT, FIXED, REFERENCE, Evaluation
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
-from excise.profiling import profile
-from excise.selection import Selection, random_like
-from excise.topics import TopicSets, topic_words
+from excise.selection import Selection
+from excise.topics import ClassSets, TopicSets, topic_words
 from excise.unlearner import Unlearner
 from excise.usage import CodeUsage
-
-SETS = ("heldout", "heldout_retain")
-CONDITIONS = (BEFORE, CUT, AFTER, RANDOM, REFERENCE)
 
 
 def evaluate(
@@ -66,6 +63,8 @@ def evaluate(
         ValueError: if the sets have no references, no word of the references goes with the topic, or what is to be
             reused was made on other sets or in another way.
     """
+    if isinstance(topic, ClassSets):
+        raise ValueError(f"{topic.name!r} is a class of images, which has no texts to score. Use `evaluate_classes`.")
     if topic.reference is None:
         raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")
     words = tuple(words) if words is not None else topic_words(topic)
@@ -77,8 +76,15 @@ def evaluate(
         options = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
         return generate_texts(model, tokenizer, texts, **options, progress=condition if progress else None)
 
-    def outputs(*args):
+    def run(*args):
         return {name: generated_from(scorer.texts[name], *args) for name in SETS}
+
+    def cut(before):
+        texts = [without_spans(*row) for row in zip(scorer.texts["heldout"], topic.heldout["spans"], strict=True)]
+        return before | {"heldout": generated_from(texts, unlearner.model, CUT)}
+
+    def reference():
+        return run(reference_model, REFERENCE, reference_tokenizer or unlearner.tokenizer)
 
     settings = {
         "num_beams": num_beams,
@@ -87,25 +93,21 @@ def evaluate(
         "data": topic.digest(),
     }
     wanted = {BEFORE: True, CUT: cut_out, REFERENCE: reference_model is not None}
-    generated, scores = _taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
-    ledger = unlearner.ledger
-    deleted = any(request.kind == "delete" for request in ledger.requests)
-    if selection is None:
-        selection = Selection({site: ledger.removed(site) for site in unlearner.sites})
-    with unlearner.without_masks():
-        if not deleted and BEFORE not in generated:
-            generated[BEFORE] = outputs(unlearner.model, BEFORE)
-        if cut_out and not deleted and CUT not in generated:
-            texts = [without_spans(*row) for row in zip(scorer.texts["heldout"], topic.heldout["spans"], strict=True)]
-            generated[CUT] = generated[BEFORE] | {"heldout": generated_from(texts, unlearner.model, CUT)}
-        with unlearner.trial(selection):
-            generated[AFTER] = outputs(unlearner.model, AFTER)
-        if random_codes and not deleted and len(selection):
-            with unlearner.trial(_random_codes(unlearner, topic, selection, seed, retain, progress)):
-                generated[RANDOM] = outputs(unlearner.model, RANDOM)
-    if reference_model is not None and REFERENCE not in generated:
-        generated[REFERENCE] = outputs(reference_model, REFERENCE, reference_tokenizer or unlearner.tokenizer)
-    generated = {condition: generated[condition] for condition in CONDITIONS if condition in generated}
+    known, scores = taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
+    selection = chosen_codes(unlearner, selection)
+    generated = outputs_under_conditions(
+        unlearner,
+        topic,
+        run,
+        selection,
+        seed=seed,
+        random_codes=random_codes,
+        retain=retain,
+        known=known,
+        cut=cut if cut_out else None,
+        reference=reference if reference_model is not None else None,
+        progress=progress,
+    )
     return Evaluation(
         topic=topic.name,
         words=words,
@@ -118,20 +120,6 @@ def evaluate(
     )
 
 
-def _taken_over(reuse: Evaluation | None, settings: dict, words: tuple[str, ...], wanted: list[str]):
-    """Outputs and scores that an earlier evaluation made under conditions that do not change."""
-    if reuse is None:
-        return {}, {}
-    made = {name: reuse.settings.get(name) for name in settings} | {"words": tuple(reuse.words)}
-    other = [name for name, value in (settings | {"words": words}).items() if made[name] != value]
-    if other:
-        raise ValueError(
-            f"The evaluation to reuse differs in {', '.join(other)}. Give one made in the same way, or none."
-        )
-    kept = [condition for condition in wanted if condition in reuse.outputs]
-    return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
-
-
 def without_spans(text: str, spans: Iterable[Sequence[int]]) -> str:
     """A text with spans of characters cut out.
 
@@ -142,23 +130,6 @@ def without_spans(text: str, spans: Iterable[Sequence[int]]) -> str:
     for start, end in sorted(spans, reverse=True):
         text = text[:start] + text[end:]
     return " ".join(text.split())
-
-
-def retain_counts(unlearner: Unlearner, topic: TopicSets, progress: bool = True) -> dict[str, CodeUsage]:
-    """How often each code is used on the retain set: what random codes are matched on."""
-    options = {"max_top_s": unlearner.top_s, "progress": progress}
-    return profile(unlearner.model, unlearner.tokenizer, topic.retain, **options)
-
-
-def _random_codes(unlearner, topic, selection, seed, retain, progress) -> Selection:
-    """As many live codes as were selected, of like frequency on the retain set."""
-    if retain is None:
-        retain = retain_counts(unlearner, topic, progress)
-    frequency = {
-        site: counts.example_counts(min(unlearner.top_s, counts.max_top_s)).numpy() for site, counts in retain.items()
-    }
-    live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in unlearner.sites.items()}
-    return random_like(selection, frequency, live, seed)
 
 
 class _Scorer:

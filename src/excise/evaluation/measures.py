@@ -27,13 +27,14 @@ KNOWN = {
     "rest_bleu": Measure("rest BLEU", 1),
     "recall": Measure("topic recall", 3),
     "mentions": Measure("mentions", 3),
+    "accuracy": Measure("accuracy", 3),
     "meteor": Measure("METEOR", 3),
     "bert_score_precision": Measure("BERTScore P", 3),
     "bert_score_recall": Measure("BERTScore R", 3),
     "bert_score_f1": Measure("BERTScore F1", 3),
     "bart_score": Measure("BARTScore", 2),
 }
-# What stands beside topic recall: counts and the bounds of its interval.
+# What stands beside topic recall and accuracy: counts and the bounds of its interval.
 NO_MEASURES = {"hits", "total", "low", "high"}
 
 

@@ -122,7 +122,8 @@ def _caption(sweep: "Sweep") -> str:
     settings = next(iter(sweep.evaluations.values())).settings
     searches = thresholds.get("searches", [thresholds])
     chosen = " and ".join("{method}, {positions} positions, q ≤ {q}".format_map(search) for search in searches)
+    beams = f" Beams: {settings['num_beams']}." if "num_beams" in settings else ""
     return (
         f"Codes of {sweep.topic!r} chosen by {chosen}. Random codes: as many, of like frequency, one draw "
-        f"(seed {settings['seed']}). Beams: {settings['num_beams']}."
+        f"(seed {settings['seed']}).{beams}"
     )

@@ -18,7 +18,7 @@ FIXED = (BEFORE, CUT, REFERENCE)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a topic's sentences and others come out under each condition.
+    """How well a topic's sentences and others come out, or a class's images and others are told, under each condition.
 
     Conditions are `"before"` (masks lifted), `"word cut out"` (masks lifted, and the topic's word not in the sentence:
     what is then still said of it is guessed), `"after"`, `"random codes"` (as many live codes of like frequency masked
@@ -26,12 +26,12 @@ class Evaluation:
     (D'_T) and `"heldout_retain"` (D_R).
 
     Attributes:
-        topic: the topic in words.
+        topic: the topic in words, or the name of the class.
         words: its words in the language of the references, which topic recall looks for.
         removed: number of removed codes.
         scores: `scores[condition][set][metric]`.
-        outputs: `outputs[condition][set]`, generated texts.
-        texts: `texts[set]`, what they were generated from.
+        outputs: `outputs[condition][set]`, generated texts or the names of predicted classes.
+        texts: `texts[set]`, what they were generated from; of images, their number in the set.
         references: `references[set]`, what they should be.
         settings: seed and decoding.
     """
@@ -44,6 +44,11 @@ class Evaluation:
     texts: Mapping[str, list[str]]
     references: Mapping[str, list[str]]
     settings: Mapping[str, Any]
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether images were classified, which are scored by accuracy, rather than texts generated."""
+        return any("accuracy" in sets.get("heldout", {}) for sets in self.scores.values())
 
     def relative_drop(self, metric: str = "bleu", dataset: str = "heldout_retain", condition: str = AFTER) -> float:
         """The share of a score before that is gone: (before - after) / |before|."""
@@ -91,10 +96,28 @@ class Evaluation:
             return self.scores[condition][dataset][metric]
         except KeyError:
             raise ValueError(
-                f"There is no {metric!r} of {dataset!r} {condition!r}; conditions evaluated: {list(self.scores)}."
+                f"There is no {metric!r} of {dataset!r} {condition!r}; conditions evaluated: {list(self.scores)}, "
+                f"scores: {list(next(iter(self.scores.values()), {}).get(dataset, {}))}."
             ) from None
 
     def __str__(self) -> str:
+        return self._class_table() if self.of_classes else self._text_table()
+
+    def _class_table(self) -> str:
+        lines = [
+            f"Class {self.topic!r}: {self.removed} codes removed. {len(self.texts['heldout'])} held-out images of the "
+            f"class, {len(self.texts['heldout_retain'])} of others. Accuracy (95 %):",
+            f"{'':16} | {'of the class':<20} | {'of others':<20}",
+        ]
+        for condition, sets in self.scores.items():
+            cells = [
+                f"{found['accuracy']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+                for found in (sets["heldout"], sets["heldout_retain"])
+            ]
+            lines.append(f"{condition:16} | {' | '.join(cells)}")
+        return "\n".join(lines)
+
+    def _text_table(self) -> str:
         sizes = {name: len(texts) for name, texts in self.texts.items()}
         lines = [
             f"Topic {self.topic!r}: {self.removed} codes removed. "

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.evaluation.evaluate import evaluate, retain_counts
-from excise.evaluation.measures import SET_LABELS, change, drop, measures
+from excise.evaluation.classes import evaluate_classes
+from excise.evaluation.conditions import retain_counts
+from excise.evaluation.evaluate import evaluate
+from excise.evaluation.measures import SET_LABELS, change, drop, measure, measures
 from excise.evaluation.result import AFTER, BEFORE, FIXED, RANDOM, Evaluation
 from excise.files import new_file
 from excise.presets import Search
 from excise.selection import Selection
-from excise.topics import TopicSets
+from excise.topics import ClassSets, ForgetSets
 from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 # The paper's S' (section 4.2): 1 to 13 times its S.
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
+# What is printed of a sweep: sets and measures.
+TEXT_COLUMNS = (("heldout", "recall"), ("heldout", "bleu"), ("heldout_retain", "bleu"))
+CLASS_COLUMNS = (("heldout", "accuracy"), ("heldout_retain", "accuracy"))
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,25 +99,18 @@ class Sweep:
         where = f"{self.topic!r}" + (f", tested on {self.tested!r}" if self.tested != self.topic else "")
         first = next(iter(self.evaluations.values()))
         sizes = {name: len(texts) for name, texts in first.texts.items()}
+        kind, columns = ("images", CLASS_COLUMNS) if first.of_classes else ("sentences", TEXT_COLUMNS)
+        places = {"heldout": "with the topic", "heldout_retain": "without"}
         lines = [
-            f"Topic {where}: {sizes['heldout']} held-out sentences with the topic, {sizes['heldout_retain']} without. "
+            f"Topic {where}: {sizes['heldout']} held-out {kind} with the topic, {sizes['heldout_retain']} without. "
             f"Codes counted in {self.profile_seconds:.1f} s. In parentheses: random codes.",
-            f"{'':>8} | {'':>6} | {'with the topic':^34} | {'without':^14} |",
-            f"{'S′':>8} | {'codes':>6} | {'topic recall':^17} {'BLEU':^16} | {'BLEU':^14} | {'s':>5}",
+            _line("", "", (f"{places[dataset]:^17}" for dataset, _ in columns), ""),
+            _line("S′", "codes", (f"{measure(metric).label:^17}" for _, metric in columns), "s"),
         ]
         for top_s, evaluation in (0, first), *self.evaluations.items():
-            condition = AFTER if top_s else BEFORE
-            recall, bleu, retain = (
-                _with_control(evaluation, condition, dataset, metric, digits)
-                for dataset, metric, digits in (
-                    ("heldout", "recall", 3),
-                    ("heldout", "bleu", 1),
-                    ("heldout_retain", "bleu", 1),
-                )
-            )
-            codes = evaluation.removed if top_s else 0
+            cells = (_with_control(evaluation, AFTER if top_s else BEFORE, *column) for column in columns)
             seconds = f"{self.seconds[top_s]:5.2f}" if top_s else ""
-            lines.append(f"{top_s or 'original':>8} | {codes:>6} | {recall:<17} {bleu:<16} | {retain:<14} | {seconds}")
+            lines.append(_line(top_s or "original", evaluation.removed if top_s else 0, cells, seconds))
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -158,11 +156,11 @@ class Sweep:
 
 def sweep(
     unlearner: Unlearner,
-    topic: TopicSets,
+    topic: ForgetSets,
     *,
     top_s: Iterable[int] = TOP_S,
     preset: str | Search | Sequence[Search] = "default",
-    tested: TopicSets | None = None,
+    tested: ForgetSets | None = None,
     batch_size: int = 64,
     random_codes: bool = True,
     reuse: Evaluation | None = None,
@@ -176,7 +174,7 @@ def sweep(
 
     Args:
         unlearner: the model and its ledger, which must hold no deletion.
-        topic: sets as `topic_sets` makes them, with references.
+        topic: sets as `topic_sets` makes them, with references, or as `class_sets` does.
         top_s: numbers S' of codes counted for each token, by every search of the preset.
         preset: how codes are found, as in `Unlearner.count`.
         tested: sets to evaluate on, in place of the topic's own.
@@ -184,7 +182,7 @@ def sweep(
         random_codes: as in `evaluate`.
         reuse: as in `evaluate`.
         progress: show progress bars.
-        **options: the other arguments of `evaluate`.
+        **options: the other arguments of `evaluate`; for classes, of `evaluate_classes`.
 
     Raises:
         ValueError: if no S' is given, one is out of range, or codes were deleted, so that there is no model before.
@@ -199,12 +197,13 @@ def sweep(
         if random_codes:
             options["retain"] = counts.profiles[0].retain or retain_counts(unlearner, topic, progress)
 
+    of_classes = isinstance(tested, ClassSets)
     evaluations, selections, seconds = {}, {}, {}
     for step in steps:
         started = time.perf_counter()
         selections[step] = counts.select(step)
         seconds[step] = time.perf_counter() - started
-        evaluations[step] = evaluate(
+        evaluations[step] = (evaluate_classes if of_classes else evaluate)(
             unlearner,
             tested,
             selection=selections[step],
@@ -215,7 +214,8 @@ def sweep(
             **options,
         )
         reuse = reuse or evaluations[step]
-        options["words"] = reuse.words
+        if not of_classes:
+            options["words"] = reuse.words
     return Sweep(topic.name, tested.name, evaluations, selections, seconds, profile_seconds)
 
 
@@ -231,9 +231,14 @@ def _checked_steps(top_s: Iterable[int]) -> list[int]:
     return steps
 
 
-def _with_control(evaluation: Evaluation, condition: str, dataset: str, metric: str, digits: int) -> str:
+def _line(top_s: int | str, codes: int | str, cells: Iterable[str], seconds: str) -> str:
+    return f"{top_s:>8} | {codes:>6} | {' | '.join(f'{cell:<17}' for cell in cells)} | {seconds:>5}".rstrip()
+
+
+def _with_control(evaluation: Evaluation, condition: str, dataset: str, metric: str) -> str:
     """A score, and in parentheses what random codes leave of it."""
-    text = f"{evaluation.scores[condition][dataset][metric]:.{digits}f}"
+    decimals = measure(metric).decimals
+    text = f"{evaluation.scores[condition][dataset][metric]:.{decimals}f}"
     if condition == AFTER and RANDOM in evaluation.scores:
-        text += f" ({evaluation.scores[RANDOM][dataset][metric]:.{digits}f})"
+        text += f" ({evaluation.scores[RANDOM][dataset][metric]:.{decimals}f})"
     return text

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from datasets import ClassLabel, Dataset
 
-from excise.images import encoded_images, image_column
+from excise.images import encoded_images, image_column, label_column
 
 from .classes import ClassSets
 
@@ -59,7 +59,7 @@ def class_sets(
     }.items():
         if size < 1:
             raise ValueError(f"{size_name} must be at least 1, got {size}")
-    image, label = image_column(dataset, image), label_column(dataset, label)
+    image, label = image_column(dataset, image), class_column(dataset, label)
     classes = tuple(dataset.features[label].names)
     wanted = _index(name_or_index, classes)
     found = _labels_by_image(dataset, image, label)
@@ -101,21 +101,19 @@ def class_sets(
     return ClassSets(classes=classes, label=wanted, seed=seed, counts=counts, **sets)
 
 
-def label_column(dataset: Dataset, label: str | None = None) -> str:
-    """The name of a data set's column of class labels: the one asked for, or the only one there is.
+def class_column(dataset: Dataset, label: str | None = None) -> str:
+    """The name of a data set's column of class labels, with names: the one asked for, or the only one there is.
 
     Raises:
         ValueError: if there is no such column, or which one is meant is not clear.
     """
-    columns = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
-    if label is not None and label not in columns:
+    found = label_column(dataset, label)
+    if found is None or not isinstance(dataset.features[found], ClassLabel):
         raise ValueError(
-            f"there is no column {label!r} of class labels; this data set has {columns or 'none'}. Make it one with "
+            f"there is no column {label or 'of labels'!r} that has the names of its classes; make one with "
             "`dataset.cast_column(name, datasets.ClassLabel(names=[...]))`"
         )
-    if label is None and len(columns) != 1:
-        raise ValueError(f"the data set has {len(columns)} columns of class labels {columns}; name one")
-    return label or columns[0]
+    return found
 
 
 def _index(name_or_index: str | int, classes: Sequence[str]) -> int:
@@ -128,7 +126,7 @@ def _index(name_or_index: str | int, classes: Sequence[str]) -> int:
 
 
 def _same_classes(test: Dataset, label: str, classes: Sequence[str]) -> str:
-    if tuple(test.features[label_column(test, label)].names) != classes:
+    if tuple(test.features[class_column(test, label)].names) != classes:
         raise ValueError(f"the classes of the test set are other ones than the data set's, which are {list(classes)}")
     return label
 

@@ -22,7 +22,7 @@ class ModelArguments:
 class CodebookArguments:
     """The bottleneck. What is not given is as [`CodebookSAEConfig`] has it, or as a trained bottleneck has it."""
 
-    codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain T5."})
+    codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain model."})
     preset: str = field(
         default="default",
         metadata={

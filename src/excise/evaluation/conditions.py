@@ -1,0 +1,109 @@
+"""The conditions under which a topic's held-out sets are evaluated: before, after, and the controls beside these."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from excise.evaluation.result import AFTER, BEFORE, CUT, RANDOM, REFERENCE, Evaluation
+from excise.profiling import profile
+from excise.selection import Selection, random_like
+from excise.topics import ForgetSets
+from excise.unlearner import Unlearner
+from excise.usage import CodeUsage
+
+SETS = ("heldout", "heldout_retain")
+CONDITIONS = (BEFORE, CUT, AFTER, RANDOM, REFERENCE)
+Outputs = dict[str, list[str]]
+
+
+def chosen_codes(unlearner: Unlearner, selection: Selection | None) -> Selection:
+    """The codes to evaluate without: a selection, or those in the ledger if none is given."""
+    if selection is not None:
+        return selection
+    return Selection({site: unlearner.ledger.removed(site) for site in unlearner.sites})
+
+
+def outputs_under_conditions(
+    unlearner: Unlearner,
+    topic: ForgetSets,
+    run: Callable[[PreTrainedModel, str], Outputs],
+    selection: Selection,
+    *,
+    seed: int,
+    random_codes: bool,
+    retain: Mapping[str, CodeUsage] | None,
+    known: Mapping[str, Outputs],
+    cut: Callable[[Outputs], Outputs] | None = None,
+    reference: Callable[[], Outputs] | None = None,
+    progress: bool = True,
+) -> dict[str, Outputs]:
+    """What a model puts out on the held-out sets under each condition; the model is left as it was.
+
+    Once codes are deleted there is no "before" and no random control.
+
+    Args:
+        unlearner: the model and its ledger.
+        topic: the sets.
+        run: the outputs of a model, by set; its second argument is the condition.
+        selection: the codes that are removed "after".
+        seed: of the random codes.
+        random_codes: whether to run with as many random live codes removed instead.
+        retain: counts over the retain set, on which these are matched; made if not given.
+        known: outputs under conditions that need not be run again.
+        cut: the outputs with the word cut out, of those before; the condition is left out without it.
+        reference: the outputs of the reference model; the condition is left out without it.
+        progress: show progress bars.
+    """
+    outputs = dict(known)
+    deleted = any(request.kind == "delete" for request in unlearner.ledger.requests)
+    with unlearner.without_masks():
+        if not deleted and BEFORE not in outputs:
+            outputs[BEFORE] = run(unlearner.model, BEFORE)
+        if cut is not None and not deleted and CUT not in outputs:
+            outputs[CUT] = cut(outputs[BEFORE])
+        with unlearner.trial(selection):
+            outputs[AFTER] = run(unlearner.model, AFTER)
+        if random_codes and not deleted and len(selection):
+            with unlearner.trial(_random_codes(unlearner, topic, selection, seed, retain, progress)):
+                outputs[RANDOM] = run(unlearner.model, RANDOM)
+    if reference is not None and REFERENCE not in outputs:
+        outputs[REFERENCE] = reference()
+    return {condition: outputs[condition] for condition in CONDITIONS if condition in outputs}
+
+
+def taken_over(
+    reuse: Evaluation | None, settings: Mapping[str, Any], words: tuple[str, ...], wanted: list[str]
+) -> tuple[dict, dict]:
+    """Outputs and scores that an earlier evaluation made under conditions that do not change.
+
+    Raises:
+        ValueError: if it was made on other sets or in another way.
+    """
+    if reuse is None:
+        return {}, {}
+    made = {name: reuse.settings.get(name) for name in settings} | {"words": tuple(reuse.words)}
+    other = [name for name, value in {**settings, "words": words}.items() if made[name] != value]
+    if other:
+        raise ValueError(
+            f"The evaluation to reuse differs in {', '.join(other)}. Give one made in the same way, or none."
+        )
+    kept = [condition for condition in wanted if condition in reuse.outputs]
+    return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
+
+
+def retain_counts(unlearner: Unlearner, topic: ForgetSets, progress: bool = True) -> dict[str, CodeUsage]:
+    """How often each code is used on the retain set: what random codes are matched on."""
+    options = {"max_top_s": unlearner.top_s, "progress": progress}
+    return profile(unlearner.model, unlearner.processor, topic.retain, **options)
+
+
+def _random_codes(unlearner, topic, selection, seed, retain, progress) -> Selection:
+    """As many live codes as were selected, of like frequency on the retain set."""
+    if retain is None:
+        retain = retain_counts(unlearner, topic, progress)
+    frequency = {
+        site: counts.example_counts(min(unlearner.top_s, counts.max_top_s)).numpy() for site, counts in retain.items()
+    }
+    live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in unlearner.sites.items()}
+    return random_like(selection, frequency, live, seed)
