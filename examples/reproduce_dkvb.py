@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from dkvb_report import report
 from train_image_classifier import DataArguments, load
 from train_image_classifier import main as train
@@ -31,7 +32,7 @@ from excise import (
     frontier,
     select_pairs,
 )
-from excise.attacks import ClassLosses, class_membership_inference
+from excise.attacks import ClassLosses, class_membership_inference, example_losses
 from excise.baselines import (
     LinearClassifier,
     LinearClassifierConfig,
@@ -44,8 +45,11 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.encodings import LABELS, Reading
+from excise.images import label_column
 from excise.pair_selection import SITE, by_activations, by_examples
-from excise.selection import Selection, random_like
+from excise.selection import random_like
+
+TABLES = {"scrub": hyperparameters.SCRUB["cifar10"], "linear": hyperparameters.LINEAR["cifar10"]}
 
 
 def main():
@@ -84,6 +88,7 @@ def arguments():
     parser.add_argument("--top_k", type=int, default=1)
     parser.add_argument("--value_init", default="normal")
     parser.add_argument("--key_epochs", type=int, default=10)
+    parser.add_argument("--components", type=int, help="whitened principal components; the paper has none")
     parser.add_argument("--epochs", type=int, default=74)
     parser.add_argument("--learning_rate", type=float, default=0.1)
     parser.add_argument("--max_train_samples", type=int)
@@ -92,6 +97,12 @@ def arguments():
     parser.add_argument("--ne", type=int, default=3_400, help="examples N_e whose pairs are masked in the tables")
     parser.add_argument("--steps", type=int, default=20, help="points of a frontier")
     return parser
+
+
+def load_data(args):
+    """The images to train on and to test on."""
+    names = ("dataset_name", "max_train_samples", "max_test_samples")
+    return load(DataArguments(**{name: getattr(args, name) for name in names}))
 
 
 def kept(path, make, *args):
@@ -108,77 +119,206 @@ def trained(args, folder, seed, *more):
     if (folder / "all_results.json").exists():
         return
     same = ("model_name_or_path", "dataset_name", "cache_dir", "num_codebooks", "num_pairs", "key_dim", "top_k")
-    same += ("value_init", "key_epochs", "learning_rate", "max_train_samples", "max_test_samples")
+    same += ("value_init", "key_epochs", "components", "learning_rate", "max_train_samples", "max_test_samples")
     given = {name: getattr(args, name) for name in same} | {"num_train_epochs": args.epochs}
     options = [f"--{name}={value}" for name, value in given.items() if value is not None]
     train([*options, f"--output_dir={folder}", f"--seed={seed}", "--disable_tqdm=True", *more])
 
 
 class Run:
-    """A trained model, and its data as encodings and pairs."""
+    """A trained model, and its data as encodings and as pairs."""
 
-    def __init__(self, args, folder, seed, **data):
-        self.args, self.seed, self.forget_class = args, seed, args.forget_class
+    def __init__(self, args, folder, seed, data=None):
+        self.args, self.seed = args, seed
         self.model = KeyValueForImageClassification.from_pretrained(folder / "model")
-        processor = AutoImageProcessor.from_pretrained(folder / "model")
-        self.unlearner, self.bottleneck = Unlearner(self.model, processor), self.model.bottleneck
-        limits = {"max_train_samples": args.max_train_samples, "max_test_samples": args.max_test_samples}
-        self.data = load(DataArguments(dataset_name=args.dataset_name, **limits | data))
-        options = {"cache_dir": args.cache_dir, "progress": False}
-        self.encodings = {name: encode_images(self.model, part, processor, **options) for name, part in self.data.items()}
-        self.pairs = {name: select_pairs(self.model, part, **options) for name, part in self.encodings.items()}
+        self.processor = AutoImageProcessor.from_pretrained(folder / "model")
+        self.unlearner, self.bottleneck = Unlearner(self.model, self.processor), self.model.bottleneck
+        self.options = {"cache_dir": args.cache_dir, "progress": False}
+        parts = (data or load_data(args)).items()
+        self.encodings = {name: encode_images(self.model, part, self.processor, **self.options) for name, part in parts}
+        self.pairs = {name: select_pairs(self.model, part, **self.options) for name, part in self.encodings.items()}
         self.counts = PairCounts.load(folder / "model" / "pair_counts.safetensors")
         self.reading = None
 
-    def rows(self, kind, split, forget):
-        """The forget class's rows of a split, or all others, as a Trainer takes them."""
-        dataset = getattr(self, kind)[split]
-        of_class = np.asarray(dataset.with_format("numpy")[LABELS][:]) == self.forget_class
-        return dataset.select(np.flatnonzero(of_class == forget)).with_format("torch")
-
     def accuracies(self):
-        """Table 1 and figure 5: accuracies by split and class, of the model and of a linear layer."""
-        found = {}
-        for name, model, kind in (("dkvb", self.model, "pairs"), ("linear", self.linear(), "encodings")):
-            for split in ("train", "test"):
-                dataset = getattr(self, kind)[split].with_format("torch")
-                found[f"{name}, {split}"] = list(class_accuracy(model, dataset).values())
+        """Table 1 and figure 5: accuracies by class, of the model and of a linear layer."""
+        linear, found = self.linear(), {}
+        for split in self.encodings:
+            for name, model, rows in (("DKVB", self.model, self.pairs), ("linear", linear, self.encodings)):
+                found[f"{name}, {split}"] = list(class_accuracy(model, rows[split].with_format("torch")).values())
         return found
 
     def linear(self):
-        """The baseline that replaces the bottleneck (section 5.1, table 5)."""
-        set_seed(self.seed)
+        """What takes the bottleneck's place in the baselines (section 5.1, table 5)."""
         config = LinearClassifierConfig(hidden_size=self.model.config.encoding_size, num_labels=self.model.num_labels)
-        settings = hyperparameters.LINEAR["cifar10"].arguments(self.seed)
+        set_seed(self.seed)
+        settings = TABLES["linear"].arguments(self.seed)
         return retrain(lambda: LinearClassifier(config), self.encodings["train"].with_format("torch"), settings).model
 
     def forgetting(self, index):
-        """Figures 2, 3 and 7 for a class: both of the paper's ways, by enrichment, and random pairs."""
-        test = self.encodings["test"]
-        self.reading = self.reading or Reading(self.bottleneck, test)
-        self.forget_class = index
-        forget = self.rows("pairs", "train", True)
-        counts = self.counts.of_class(index)
-        table = enrich_counts(
-            {SITE: self.counts.against_the_rest(index)}, "fisher", top_s=self.args.top_k, positions="all"
-        )
-        ranked = table.select(q=1.0)
-        steps = range(1, self.args.steps + 1)
-        pairs = [step * self.args.na // self.args.steps for step in steps]
-        examples = [min(len(forget), step * len(forget) // self.args.steps) for step in steps]
+        """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
+        self.reading = self.reading or Reading(self.bottleneck, self.encodings["test"])
+        forget, counts = of_class(self.pairs["train"], index), self.counts.of_class(index)
+        contrast = {SITE: self.counts.against_the_rest(index)}
+        enriched = enrich_counts(contrast, "fisher", top_s=self.args.top_k, positions="all")
+        steps = np.arange(1, self.args.steps + 1) / self.args.steps
+        pairs = (steps * self.args.na).astype(int).tolist()
+        examples = sorted({min(self.args.ne, len(forget)), *(steps * len(forget)).astype(int).tolist()})
         tries = {
             "activations": {n: by_activations(counts, n) for n in pairs},
-            "examples": {n: by_examples(forget, n, self.seed) for n in sorted({*examples, min(self.args.ne, len(forget))})},
-            "enrichment": {n: table.select(q=1.0, count=n) for n in pairs},
-            "significant": {len(chosen): chosen for q in (0.05,) if len(chosen := table.select(q=q))},
+            "examples": {n: by_examples(forget, n, self.seed) for n in examples if n},
+            "enrichment": {n: enriched.select(q=1.0, count=n) for n in pairs},
+            "enriched at q <= 0.05": {1: enriched.select()},
         }
-        total = np.asarray(self.counts.table.sum(0)).reshape(-1)
+        frequency = np.asarray(self.counts.table.sum(0)).reshape(-1)
         live = {SITE: self.bottleneck.live.numpy()}
-        random = random_like(tries["activations"][self.args.na], {SITE: total}, live, self.seed)
-        tries["random"] = {len(random): random}
-        found = {"ranked": len(ranked)}
-        for name, selections in tries.items():
-            made = frontier(self.unlearner, test, index, selections, reading=self.reading, progress=False)
-            found[name] = made.to_dict()
-        self.forget_class = self.args.forget_class
+        like = tries["activations"][self.args.na]
+        tries["random pairs"] = {len(like): random_like(like, {SITE: frequency}, live, self.seed)}
+        options = {"reading": self.reading, "progress": False}
+        return {
+            name: frontier(self.unlearner, self.encodings["test"], index, selections, **options).to_dict()
+            for name, selections in tries.items()
+        }
+
+    def baselines(self):
+        """Tables 2 and 9, and SCRUB's lines in figures 4 and 6: unlearning on the linear layer, for ten epochs."""
+        index, linear, config = self.args.forget_class, self.linear(), self.linear().config
+        forget, retain = (of_class(self.encodings["train"], index, inside) for inside in (True, False))
+        sets = self.test_sets(self.encodings)
+        settings = replace(TABLES["scrub"], epochs=10).arguments(self.seed)
+        found = {
+            f"SCRUB, {msteps} max-steps": scrub(
+                linear, forget, retain, settings, msteps=msteps, stop_early=False, evaluate_on=sets
+            )
+            for msteps in (1, 2, 3, 5)
+        }
+        found["gradient difference"] = gradient_difference(linear, forget, retain, settings, evaluate_on=sets)
+        found["fine-tuned on the rest"] = finetune(linear, retain, settings, evaluate_on=sets)
+        set_seed(self.seed)
+        found["trained without the class"] = retrain(
+            lambda: LinearClassifier(config), retain, settings, evaluate_on=sets
+        )
+        return {name: epochs(run) | {"chosen": run.epoch} for name, run in found.items()}
+
+    def retraining(self):
+        """Figures 4 and 6: ten more epochs on the retain set after each way of unlearning (section 5.4, table 7)."""
+        index, found = self.args.forget_class, {}
+        forget = of_class(self.pairs["train"], index)
+        ways = {
+            "activations": (by_activations(self.counts.of_class(index), self.args.na), "RETRAIN_ACTIVATIONS"),
+            "examples": (by_examples(forget, min(self.args.ne, len(forget)), self.seed), "RETRAIN_EXAMPLES"),
+        }
+        for name, (selection, table) in ways.items():
+            with self.unlearner.trial(selection):
+                options = {"cache_dir": None, "progress": False}
+                masked = {split: select_pairs(self.model, part, **options) for split, part in self.encodings.items()}
+                settings = getattr(hyperparameters, table)["cifar10"].arguments(self.seed)
+                retain = of_class(masked["train"], index, False)
+                found[name] = epochs(finetune(self.model, retain, settings, evaluate_on=self.test_sets(masked)))
         return found
+
+    def runtimes(self):
+        """Table 8: seconds to unlearn the class, with what is at hand in each case."""
+        index, found = self.args.forget_class, {}
+        forget = of_class(self.encodings["train"], index)
+
+        def seconds(name, call, *args):
+            start = time.perf_counter()
+            made = call(*args)
+            found[name] = time.perf_counter() - start
+            return made
+
+        counts = self.counts.of_class(index)
+        request = seconds(
+            "activations, counts kept in training", self.unlearner.mask_by_activations, counts, self.args.na, "c"
+        )
+        self.unlearner.undo(request)
+        bare = {"cache_dir": self.args.out / f"runtimes-{self.seed}", "progress": False}
+        pairs = seconds("looking up the class's encodings", lambda: select_pairs(self.model, forget, **bare))
+        drawn = min(self.args.ne, len(pairs))
+        request = seconds("examples, pairs at hand", self.unlearner.mask_by_examples, pairs, drawn, "c", self.seed)
+        self.unlearner.undo(request)
+        images = load_data(self.args)["train"].select(range(64))
+        seconds("encoding 64 images", lambda: encode_images(self.model, images, self.processor, **bare))
+        linear, retain = self.linear(), of_class(self.encodings["train"], index, False)
+        sets = self.test_sets(self.encodings)
+        run = scrub(linear, forget, retain, TABLES["scrub"].arguments(self.seed), evaluate_on=sets)
+        found["SCRUB, encodings at hand"] = run.seconds
+        found["SCRUB, images it encodes"] = (len(run.history) - 1) * (len(forget) + len(retain))
+        found["images of the class"] = len(forget)
+        return found
+
+    def test_sets(self, rows):
+        """The forget class's test rows, and all others."""
+        parts = {"forget": True, "retain": False}
+        return {name: of_class(rows["test"], self.args.forget_class, inside) for name, inside in parts.items()}
+
+
+def membership(args, seed):
+    """Table 3: can the class that was forgotten be told from one that the model never saw (appendix D)?
+
+    The model is trained on all classes but the last, on four fifths of the training images. The class is forgotten as
+    far as its losses on the rest are nearest to those of the last class.
+    """
+    data, folder = load_data(args), args.out / f"membership-{seed}"
+    labels = np.asarray(data["train"].with_format("numpy")[label_column(data["train"])][:])
+    heldout, forget = int(labels.max()), args.forget_class
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rows = {c: order[labels[order] == c] for c in range(heldout + 1)}
+    cut = {c: len(found) * 4 // 5 for c, found in rows.items()}
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "rows.npy", np.sort(np.concatenate([rows[c][: cut[c]] for c in range(heldout)])))
+    trained(args, folder / "model", seed, f"--train_rows={folder / 'rows.npy'}")
+    validation = data["train"].select(np.sort(np.concatenate([rows[c][cut[c] :] for c in rows])))
+    run = Run(args, folder, seed, {"validation": validation, "test": data["test"]})
+    readings = {name: Reading(run.bottleneck, part) for name, part in run.encodings.items()}
+    classes = {name: np.asarray(part[LABELS][:]) for name, part in run.encodings.items()}
+
+    def losses(name, index):
+        logits = readings[name].logits()[torch.from_numpy(classes[name] == index)]
+        return torch.nn.functional.cross_entropy(logits, torch.full((len(logits),), index), reduction="none").numpy()
+
+    best, found = np.inf, None
+    counts = run.counts.of_class(forget)
+    for count in np.linspace(0, args.na * 3 // 2, 31).astype(int)[1:].tolist():
+        with run.unlearner.trial(by_activations(counts, count)):
+            gap = abs(losses("validation", forget).mean() - losses("validation", heldout).mean())
+            if gap < best:
+                measured = [losses(split, index) for split in readings for index in (forget, heldout)]
+                best, found = gap, (count, ClassLosses(*measured))
+    return {"DKVB, partial": class_membership_inference({seed: found[1]}).accuracy[seed], "count": found[0]} | (
+        rewound(args, run, seed, folder, forget, heldout, validation)
+    )
+
+
+def rewound(args, run, seed, folder, forget, heldout, validation):
+    """The attack on the linear layer after SCRUB+R, on the same rows."""
+    seen = encode_images(
+        run.model, load_data(args)["train"].select(np.load(folder / "rows.npy")), run.processor, **run.options
+    )
+    config = LinearClassifierConfig(hidden_size=run.model.config.encoding_size, num_labels=run.model.num_labels)
+    set_seed(seed)
+    linear = retrain(
+        lambda: LinearClassifier(config), seen.with_format("torch"), TABLES["linear"].arguments(seed)
+    ).model
+    settings = replace(TABLES["scrub"], epochs=10).arguments(seed)
+    parts = of_class(seen, forget), of_class(seen, forget, False), of_class(run.encodings["validation"], forget)
+    model = scrub_rewind(linear, *parts, settings).model
+    parts = [of_class(run.encodings[split], index) for split in run.encodings for index in (forget, heldout)]
+    losses = [example_losses(model, part) for part in parts]
+    return {"linear layer, SCRUB+R": class_membership_inference({seed: ClassLosses(*losses)}).accuracy[seed]}
+
+
+def of_class(dataset, index, inside=True):
+    """The rows of a class, or all others, as a Trainer takes them."""
+    labels = np.asarray(dataset.with_format("numpy")[LABELS][:])
+    return dataset.select(np.flatnonzero((labels == index) == inside)).with_format("torch")
+
+
+def epochs(run):
+    """A baseline's accuracies and seconds, epoch by epoch."""
+    return {"epochs": [vars(epoch) | {"accuracy": dict(epoch.accuracy)} for epoch in run.history]}
+
+
+if __name__ == "__main__":
+    main()

@@ -41,6 +41,9 @@ class ModelArguments:
     projection: str = field(default="random", metadata={"help": "`random`, or `chunk` for none."})
     value_init: str = field(default="normal", metadata={"help": "`normal`, `zeros` or `uniform`."})
     key_epochs: int = field(default=10, metadata={"help": "Passes over the encodings to initialise the keys."})
+    components: int | None = field(
+        default=None, metadata={"help": "Whitened principal components that heads are projections of; the paper: none."}
+    )
 
 
 @dataclass
@@ -52,6 +55,7 @@ class DataArguments:
     test_split: str = "test"
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many only."})
     max_test_samples: int | None = None
+    train_rows: str | None = field(default=None, metadata={"help": "Train on these rows only: a file of `numpy.save`."})
     cache_dir: str | None = field(default=None, metadata={"help": "Where encodings and pairs are kept."})
 
 
@@ -78,6 +82,8 @@ def load(args: DataArguments) -> DatasetDict:
     path = Path(args.dataset_name).expanduser()
     dataset = load_from_disk(str(path)) if path.exists() else load_dataset(args.dataset_name)
     splits = {"train": dataset[args.train_split], "test": dataset[args.test_split]}
+    if args.train_rows:
+        splits["train"] = splits["train"].select(np.load(args.train_rows))
     limits = {"train": args.max_train_samples, "test": args.max_test_samples}
     return DatasetDict({n: part.select(range(min(len(part), limits[n] or len(part)))) for n, part in splits.items()})
 
@@ -106,6 +112,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         model,
         encodings["train"],
         epochs=model_args.key_epochs,
+        components=model_args.components,
         seed=args.seed,
         checkpoint=Path(args.output_dir, "keys.safetensors"),
         progress=not args.disable_tqdm,

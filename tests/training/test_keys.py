@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -129,3 +130,19 @@ def test_two_processes_make_the_same_keys_as_one(tmp_path, root):
     assert found[0]["keys"] == found[1]["keys"] == alone["keys"]
     assert found[0]["error"] == pytest.approx(alone["error"], rel=1e-9)
     assert found[0]["encoded"] + found[1]["encoded"] == alone["encoded"] == 60
+
+
+def test_with_components_heads_are_projections_of_whitened_principal_components(model, encodings):
+    from sklearn.decomposition import PCA
+
+    initialize_keys(model, encodings, epochs=1, components=3, seed=7, progress=False)
+    whitened = PCA(3, whiten=True).fit_transform(encodings.with_format("numpy")["encodings"][:])
+    found = heads(model, encodings).flatten(1)
+    found = (found - found.mean(0)).numpy()
+    # Every head is a linear image of the components, by directions of variance 1/3 in each.
+    directions, residual, *_ = np.linalg.lstsq(whitened, found, rcond=None)
+    assert residual.sum() < 1e-4 * np.square(found).sum()
+    np.testing.assert_allclose(directions.var(), 1 / 3, rtol=0.5)
+    assert np.linalg.matrix_rank(found, rtol=1e-4) == 3
+    with pytest.raises(ValueError, match="components=17: expected 1 to 16"):
+        initialize_keys(model, encodings, components=17)

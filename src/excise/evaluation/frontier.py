@@ -85,10 +85,20 @@ class Frontier:
         )
         return "\n".join([head, *rows])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return asdict(self)
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
         with new_file(path) as partial:
-            partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "Frontier":
+        """What `to_dict` gave."""
+        points = tuple(Point(*point) for point in state["points"])
+        return cls(**state | {"points": points, "examples": tuple(state["examples"])})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Frontier":
@@ -98,9 +108,7 @@ class Frontier:
             ValueError: if the file is of another kind.
         """
         try:
-            state = json.loads(Path(path).read_text(encoding="utf-8"))
-            points = tuple(Point(*point) for point in state["points"])
-            return cls(**state | {"points": points, "examples": tuple(state["examples"])})
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{os.fspath(path)!r} is no saved frontier: {error!r}.") from error
 

@@ -1,0 +1,185 @@
+"""The report of reproduce_dkvb.py: the paper's tables in Markdown, and its figures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from scipy.stats import sem, t
+
+from excise import Frontier
+from excise.evaluation.plots import COLOURS, MARKERS, STYLE
+
+WAYS = ("activations", "examples", "enrichment")
+
+
+def report(out: Path, forget_class: int) -> str:
+    """Writes report.md and the figures into a folder of results, and returns the text."""
+    seeds = [folder for folder in sorted(out.glob("seed-*")) if (folder / "runtimes.json").exists()]
+    read = {folder: {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")} for folder in seeds}
+    runs = list(read.values())
+    sections = [
+        f"# Unlearning via Sparse Representations, reproduced ({len(runs)} seeds; mean and 95 % interval over seeds)",
+        table_of_accuracies(runs, forget_class),
+        table_of_forgetting(runs, forget_class),
+        table_of_all_classes(runs),
+        table_of_membership(out),
+        table_of_runtimes(runs),
+    ]
+    figure_of_frontiers(runs, forget_class, out / "figure-7-frontier.svg")
+    figure_of_retraining(runs, out / "figure-4-6-retraining.svg")
+    figure_of_mistakes(runs, forget_class, out / "figure-5-mistakes.svg")
+    text = "\n\n".join(sections) + "\n"
+    (out / "report.md").write_text(text)
+    return text
+
+
+def mean(values, scale=100.0, digits=2) -> str:
+    """A mean with the half-width of its 95 % interval, in percent."""
+    values = np.array(values, float) * scale
+    text = f"{values.mean():.{digits}f}"
+    if len(values) > 1:
+        text += f" ± {t.ppf(0.975, len(values) - 1) * sem(values):.{digits}f}"
+    return text
+
+
+def rows_of(header, rows) -> str:
+    """A Markdown table."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def split_accuracy(by_class, index):
+    """Accuracy over all classes, all but one, and that one; classes are of one size."""
+    others = [value for c, value in enumerate(by_class) if c != index]
+    return np.mean(by_class), np.mean(others), by_class[index]
+
+
+def table_of_accuracies(runs, index) -> str:
+    """Table 1."""
+    rows = []
+    for name in runs[0]["accuracy"]:
+        found = np.array([split_accuracy(run["accuracy"][name], index) for run in runs]).T
+        rows.append([name, *map(mean, found)])
+    return "## Table 1: accuracy after training (%)\n\n" + rows_of(["Model, split", "all", "retain", "forget"], rows)
+
+
+def frontier_of(run, index, way) -> Frontier:
+    return Frontier.from_dict(run[f"class-{index}"][way])
+
+
+def ends(runs, index, way):
+    """Of each seed: forget accuracy, retain accuracy, relative change of it, number of pairs, at the last point."""
+    found = []
+    for run in runs:
+        frontier = frontier_of(run, index, way)
+        last = frontier.points[-1]
+        start = frontier.points[0]
+        found.append(
+            (last.forget, last.retain, frontier.relative_change(last) / 100, last.removed, last.forget / start.forget)
+        )
+    return np.array(found).T
+
+
+def table_of_forgetting(runs, index) -> str:
+    """Tables 2 and 9, and what stands beside them here."""
+    rows = []
+    for way in [*WAYS, "enriched at q <= 0.05", "random pairs"]:
+        forget, retain, change, removed, kept = ends(runs, index, way)
+        rows.append([f"DKVB, {way}", f"{removed.mean():,.0f}", *map(mean, (forget, retain, change, kept - 1))])
+    for name in runs[0]["baselines"]:
+        found = []
+        for run in runs:
+            made = run["baselines"][name]
+            start, end = (made["epochs"][i]["accuracy"] for i in (0, made["chosen"]))
+            before = start if name != "trained without the class" else {"retain": np.nan, "forget": np.nan}
+            changes = [end[part] / before[part] - 1 for part in ("retain", "forget")]
+            found.append((end["forget"], end["retain"], *changes))
+        rows.append([f"linear layer, {name}", "", *map(mean, np.array(found).T)])
+    header = ["Way", "pairs masked", "forget (%)", "retain (%)", "change of retain (%)", "change of forget (%)"]
+    return f"## Tables 2 and 9: class {index} forgotten, test accuracy\n\n" + rows_of(header, rows)
+
+
+def table_of_all_classes(runs) -> str:
+    """Every class forgotten once: means over classes and seeds."""
+    classes = sorted(int(name.split("-")[1]) for name in runs[0] if name.startswith("class-"))
+    rows = []
+    for way in [*WAYS, "enriched at q <= 0.05", "random pairs"]:
+        by_class = np.array([ends(runs, index, way).mean(1) for index in classes]).T
+        forget, retain, change, removed, kept = by_class
+        row = [way, f"{removed.mean():,.0f}", mean(forget), f"{100 * forget.max():.2f}", mean(retain)]
+        rows.append([*row, mean(change), f"{100 * change.min():.2f}", mean(kept - 1)])
+    header = [
+        "Way",
+        "pairs",
+        "forget (%)",
+        "worst",
+        "retain (%)",
+        "change of retain (%)",
+        "worst",
+        "change of forget (%)",
+    ]
+    return f"## Each of {len(classes)} classes forgotten (mean and interval over classes)\n\n" + rows_of(header, rows)
+
+
+def table_of_membership(out: Path) -> str:
+    """Table 3."""
+    found = [json.loads(path.read_text()) for path in sorted(out.glob("membership-*.json"))]
+    if not found:
+        return "## Table 3: not made"
+    names = ("DKVB, partial", "linear layer, SCRUB+R")
+    rows = [[name, mean([each[name] for each in found])] for name in names]
+    rows[0][0] += f" (N_a {', '.join(str(each['count']) for each in found)})"
+    return f"## Table 3: accuracy of the attacker ({len(found)} seeds)\n\n" + rows_of(["Model", "accuracy (%)"], rows)
+
+
+def table_of_runtimes(runs) -> str:
+    """Table 8."""
+    names = list(runs[0]["runtimes"])
+    rows = [[name, f"{np.median([run['runtimes'][name] for run in runs]):.3g}"] for name in names]
+    return "## Table 8: seconds (median over seeds)\n\n" + rows_of(["What", "seconds, or number"], rows)
+
+
+def figure_of_frontiers(runs, index, path) -> None:
+    """Figures 2, 3 and 7: retain against forget accuracy, mean over seeds."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for way, colour, marker in zip(WAYS, COLOURS, MARKERS, strict=False):
+            points = (
+                np.mean([[(p.forget, p.retain) for p in frontier_of(run, index, way).points] for run in runs], 0) * 100
+            )
+            axes.plot(*points.T, marker=marker, color=colour, label=way, markersize=4)
+        axes.set(xlabel="accuracy on the forget class (%)", ylabel="accuracy on the others (%)")
+        axes.legend(frameon=False)
+        figure.savefig(path)
+
+
+def figure_of_retraining(runs, path) -> None:
+    """Figures 4 and 6: ten epochs on the retain set after unlearning, and of SCRUB."""
+    lines = {f"DKVB via {name}": ("retraining", name) for name in runs[0]["retraining"]}
+    lines |= {
+        f"linear, {name}": ("baselines", name) for name in runs[0]["baselines"] if "3 max" in name or "fine" in name
+    }
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.8), layout="constrained")
+        for axes, which in zip(figure.subplots(1, 2), ("retain", "forget"), strict=True):
+            for (label, (part, name)), colour, marker in zip(lines.items(), COLOURS, MARKERS, strict=False):
+                curves = [[epoch["accuracy"][which] for epoch in run[part][name]["epochs"]] for run in runs]
+                axes.plot(100 * np.mean(curves, 0), marker=marker, color=colour, label=label, markersize=4)
+            axes.set(xlabel="epoch", ylabel=f"test accuracy, {which} (%)")
+        axes.legend(frameon=False)
+        figure.savefig(path)
+
+
+def figure_of_mistakes(runs, index, path) -> None:
+    """Figure 5: mistakes per class on the test set."""
+    share = 1 - np.mean([run["accuracy"]["DKVB, test"] for run in runs], 0)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3), layout="constrained")
+        axes = figure.subplots()
+        bars = axes.bar(np.arange(len(share)), 100 * share, color=COLOURS[0])
+        bars[index].set_color(COLOURS[1])
+        axes.set(xlabel="class", ylabel="mistakes (% of the class)", xticks=np.arange(len(share)))
+        figure.savefig(path)
