@@ -74,7 +74,7 @@ class CodeFinder:
             check_pairs(dataset, self.sites[SITE])
             return dataset
         if ENCODINGS not in dataset.column_names:
-            dataset = encode_images(self.model, dataset, self.tokenizer, progress=progress)
+            dataset = encode_images(self.model, dataset, self.processor, progress=progress)
         return select_pairs(self.model, dataset, progress=progress)
 
     def profile(

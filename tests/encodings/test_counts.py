@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from excise import PairCounts, encode_images, select_pairs
+from tests.tiny_images import images, key_value_model, processor
+
+
+def test_counts_are_how_many_examples_of_each_class_select_each_pair(model, pairs):
+    counts = PairCounts.count(pairs["train"], model.bottleneck)
+    labels, selected = np.array(pairs["train"]["labels"][:]), np.array(pairs["train"]["pairs"][:])
+    assert counts.examples.tolist() == [100] * 4
+    for index in range(4):
+        expected = np.bincount(selected[labels == index].ravel(), minlength=model.bottleneck.num_codes)
+        assert np.array_equal(counts.of_class(index), expected)
+    table = counts.against_the_rest(2)
+    assert np.array_equal(table.target_count + table.control_count, np.bincount(selected.ravel(), minlength=1024))
+    assert (table.num_target, table.num_control) == (100, 300)
+
+
+def test_counts_of_parts_add_up_to_those_of_the_whole(model, pairs):
+    rows = pairs["train"]
+    parts = [PairCounts.count(rows.select(range(*cut)), model.bottleneck) for cut in ((0, 150), (150, 400))]
+    whole, summed = PairCounts.count(rows, model.bottleneck), parts[0] + parts[1]
+    assert (whole.table != summed.table).nnz == 0 and np.array_equal(whole.examples, summed.examples)
+
+
+def test_counts_survive_a_file(model, pairs, tmp_path):
+    counts = PairCounts.count(pairs["train"], model.bottleneck)
+    counts.save(tmp_path / "counts.safetensors")
+    loaded = PairCounts.load(tmp_path / "counts.safetensors")
+    assert (counts.table != loaded.table).nnz == 0 and np.array_equal(counts.examples, loaded.examples)
+    assert loaded.keys == counts.keys == model.config.bottleneck.keys_id
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds no counts of pairs"):
+        PairCounts.load(tmp_path / "model.safetensors")
+
+
+def test_counts_without_labels_are_all_of_one_class(model, pairs):
+    counts = PairCounts.count(pairs["train"].remove_columns("labels"), model.bottleneck)
+    assert counts.examples.tolist() == [400, 0, 0, 0]
+
+
+def test_what_does_not_fit_is_refused(model, pairs, encodings, tmp_path):
+    counts = PairCounts.count(pairs["train"].select(range(3)), model.bottleneck)
+    absent = next(index for index in range(4) if not counts.examples[index])
+    with pytest.raises(ValueError, match="No example of class"):
+        counts.of_class(absent)
+    for wrong in (-1, 4):
+        with pytest.raises(ValueError, match="classes are 0 to 3"):
+            counts.of_class(wrong)
+    with pytest.raises(ValueError, match="is empty"):
+        PairCounts.count(pairs["train"].select([]), model.bottleneck)
+    with pytest.raises(ValueError, match="Expected what `select_pairs` returns"):
+        PairCounts.count(encodings["train"], model.bottleneck)
+    other = key_value_model(num_codebooks=16)
+    options = {"cache_dir": tmp_path, "progress": False}
+    theirs = select_pairs(other, encode_images(other, images(8), processor(), **options), **options)
+    with pytest.raises(ValueError, match="other keys"):
+        PairCounts.count(theirs, model.bottleneck)
+    with pytest.raises(ValueError, match="do not add up"):
+        counts + PairCounts.count(theirs, other.bottleneck)

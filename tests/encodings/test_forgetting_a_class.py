@@ -1,0 +1,200 @@
+"""From counts to a class that is forgotten: selection, masks, deletion, and the frontier."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageClassification
+
+from excise import Frontier, PairCounts, Selection, Unlearner, enrich_counts, frontier
+from excise.encodings import Reading
+from excise.pair_selection import SITE, by_activations, by_examples
+from excise.selection import random_like
+from tests.tiny_images import images, processor
+
+GREEN = 1
+
+
+@pytest.fixture
+def counts(model, pairs):
+    return PairCounts.count(pairs["train"], model.bottleneck)
+
+
+@pytest.fixture
+def unlearner(model):
+    return Unlearner(model, processor())
+
+
+@pytest.fixture
+def green(pairs):
+    labels = np.array(pairs["train"]["labels"][:])
+    return pairs["train"].select(np.flatnonzero(labels == GREEN))
+
+
+def accuracies(model, encodings):
+    rows = encodings["test"].with_format("torch")
+    right = model(encodings=rows["encodings"][:]).logits.argmax(1) == rows["labels"][:]
+    green = rows["labels"][:] == GREEN
+    return right[green].float().mean().item(), right[~green].float().mean().item()
+
+
+class TestSelection:
+    def test_by_activations_takes_the_most_frequent_and_never_one_that_was_not_selected(self, counts):
+        of_class = counts.of_class(GREEN)
+        few, all_of_them = by_activations(of_class, 20), by_activations(of_class, len(of_class))
+        chosen = list(few.codes[SITE])
+        assert len(chosen) == 20
+        assert of_class[chosen].min() >= np.delete(of_class, chosen).max()
+        assert len(all_of_them) == np.count_nonzero(of_class)
+
+    def test_by_examples_takes_all_pairs_of_some_examples_and_more_with_more(self, green):
+        few, more = by_examples(green, 5, seed=3), by_examples(green, 9, seed=3)
+        assert set(few.codes[SITE]) < set(more.codes[SITE])
+        everything = by_examples(green, len(green))
+        assert set(everything.codes[SITE]) == set(np.array(green["pairs"][:]).ravel().tolist())
+        assert by_examples(green, 5, seed=4) != few
+
+    @pytest.mark.parametrize(
+        ("counts", "count", "message"),
+        [
+            ([1, 2], 0, "expected 1 to 2, the number of pairs"),
+            ([1, 2], 3, "expected 1 to 2, the number of pairs"),
+            ([0, 0], 1, "forget set is empty"),
+            ([0.5, 2.0], 1, "expected integers"),
+            ([-1, 2], 1, "expected integers"),
+            ([[1, 2]], 1, "expected integers"),
+        ],
+    )
+    def test_counts_that_are_none_are_refused(self, counts, count, message):
+        with pytest.raises(ValueError, match=message):
+            by_activations(np.array(counts), count)
+
+    def test_more_examples_than_there_are_are_refused(self, green):
+        for wrong in (0, 101):
+            with pytest.raises(ValueError, match="expected 1 to 100, the number of examples"):
+                by_examples(green, wrong)
+
+
+class TestMasking:
+    def test_by_counts_alone_the_class_is_forgotten_and_the_rest_stays(self, unlearner, counts, encodings):
+        before = accuracies(unlearner.model, encodings)
+        assert min(before) > 0.9
+        request = unlearner.mask_by_activations(counts.of_class(GREEN), 400, "green")
+        forget, retain = accuracies(unlearner.model, encodings)
+        assert forget == 0 and retain >= before[1] - 0.02
+        assert request.thresholds["method"] == "activations" and request.topic == "green"
+        unlearner.undo(request)
+        assert accuracies(unlearner.model, encodings) == before
+
+    def test_by_examples_too_from_pairs_encodings_or_images(self, unlearner, encodings, green, tmp_path, monkeypatch):
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
+        labels = np.array(encodings["train"]["labels"][:])
+        of_class = encodings["train"].select(np.flatnonzero(labels == GREEN))
+        photos = images(400).select(np.flatnonzero(labels == GREEN))
+        found = []
+        for forget in (green, of_class, photos):
+            request = unlearner.mask_by_examples(forget, 100, "green")
+            assert accuracies(unlearner.model, encodings)[0] < 0.1
+            found.append(request.codes)
+            unlearner.undo(request)
+        assert found[0] == found[1] == found[2]
+        counted = unlearner.mask_by_activations(photos, 50, "green")
+        unlearner.undo(counted)
+        assert counted.codes == unlearner.mask_by_activations(green, 50, "green").codes
+
+    def test_as_many_random_pairs_as_often_used_forget_nothing(self, unlearner, counts, encodings):
+        frequency = np.asarray(counts.table.sum(0)).reshape(-1)
+        chosen = by_activations(counts.of_class(GREEN), 150)
+        drawn = random_like(chosen, {SITE: frequency}, {SITE: np.ones(1024, bool)}, seed=0)
+        with unlearner.trial(drawn):
+            assert accuracies(unlearner.model, encodings)[0] > 0.9
+
+    def test_a_deletion_erases_keys_and_values_from_model_and_file_and_stays(
+        self, unlearner, counts, encodings, tmp_path
+    ):
+        chosen = by_activations(counts.of_class(GREEN), 400)
+        unlearner.delete(chosen, "green")
+        rows = list(chosen.codes[SITE])
+        unlearner.save_pretrained(tmp_path / "saved")
+        for model in (unlearner.model, AutoModelForImageClassification.from_pretrained(tmp_path / "saved")):
+            bottleneck = model.bottleneck
+            for name in ("keys", "values"):
+                assert not bottleneck.by_code(getattr(bottleneck, name))[rows].any()
+            assert accuracies(model, encodings)[0] == 0
+
+    def test_counts_of_training_serve_for_a_second_class_after_a_deletion(self, unlearner, counts, encodings):
+        unlearner.delete(by_activations(counts.of_class(GREEN), 300), "green")
+        unlearner.mask_by_activations(counts.of_class(2), 300, "blue")
+        rows = encodings["test"].with_format("torch")
+        right = unlearner.model(encodings=rows["encodings"][:]).logits.argmax(1) == rows["labels"][:]
+        for index, least, most in ((0, 0.8, 1), (1, 0, 0.1), (2, 0, 0.1), (3, 0.8, 1)):
+            assert least <= right[rows["labels"][:] == index].float().mean() <= most, index
+
+    def test_a_mask_that_empties_a_codebook_is_refused_and_changes_nothing(self, unlearner):
+        with pytest.raises(ValueError, match="codebook 3 would keep 0 live pairs"):
+            unlearner.mask(Selection({SITE: range(192, 256)}), "too much")
+        assert unlearner.model.bottleneck.live.all() and not unlearner.ledger.requests
+
+    def test_an_optimizer_forgets_deleted_values(self, unlearner, counts, pairs):
+        model, rows = unlearner.model, pairs["train"].with_format("torch")
+        optimizer = torch.optim.AdamW([model.bottleneck.values], lr=0.1)
+        model(pairs=rows["pairs"][:], labels=rows["labels"][:]).loss.backward()
+        optimizer.step()
+        chosen = by_activations(counts.of_class(GREEN), 30)
+        unlearner.delete(chosen, "green", optimizer)
+        optimizer.step()
+        values = model.bottleneck.by_code(model.bottleneck.values)[list(chosen.codes[SITE])]
+        assert not values.any()
+
+
+class TestFrontier:
+    def test_its_points_are_the_accuracies_of_the_masked_model(self, unlearner, counts, encodings):
+        selections = {n: by_activations(counts.of_class(GREEN), n) for n in (50, 200, 350)}
+        made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
+        assert [point.count for point in made.points] == [0, 50, 200, 350]
+        assert made.points[0][2:] == pytest.approx(accuracies(unlearner.model, encodings))
+        for point in made.points[1:]:
+            with unlearner.trial(selections[point.count]):
+                assert point[2:] == pytest.approx(accuracies(unlearner.model, encodings))
+        assert made.examples == (30, 90) and made.topic == "green" and made.method == "activations"
+        assert made.points[0].forget > made.points[-1].forget
+
+    def test_partial_unlearning_takes_the_point_nearest_to_a_reference(self, unlearner, counts, encodings):
+        selections = {n: by_activations(counts.of_class(GREEN), n) for n in range(20, 300, 20)}
+        made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
+        for reference in (0.9, 0.5, 0.0):
+            gaps = [abs(point.forget - reference) for point in made.points]
+            assert abs(made.nearest_to(reference).forget - reference) == min(gaps)
+
+    def test_pairs_by_enrichment_are_a_further_choice(self, unlearner, counts, encodings):
+        table = enrich_counts({SITE: counts.against_the_rest(GREEN)}, "fisher", top_s=1, positions="all")
+        made = frontier(unlearner, encodings["test"], GREEN, {400: table.select(q=1.0, count=400)}, progress=False)
+        assert made.method == "fisher"
+        assert made.points[1].forget < 0.5 < made.points[1].retain
+
+    def test_it_survives_a_file_and_prints(self, unlearner, counts, encodings, tmp_path):
+        selections = {9: by_activations(counts.of_class(GREEN), 9)}
+        made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
+        made.save(tmp_path / "frontier.json")
+        assert Frontier.load(tmp_path / "frontier.json") == made
+        assert list(made.to_pandas()["removed"]) == [0, 9] and "'green'" in str(made)
+        (tmp_path / "other.json").write_text("{}")
+        with pytest.raises(ValueError, match="no saved frontier"):
+            Frontier.load(tmp_path / "other.json")
+
+    def test_a_class_without_test_examples_and_a_set_without_labels_are_refused(self, unlearner, encodings):
+        with pytest.raises(ValueError, match="0 of 120 test examples are of class 7"):
+            frontier(unlearner, encodings["test"], 7, {})
+        with pytest.raises(ValueError, match="has no 'labels'"):
+            frontier(unlearner, encodings["test"].remove_columns("labels"), GREEN, {})
+
+
+def test_a_reading_follows_masks_that_come_and_go(unlearner, counts, encodings):
+    reading = Reading(unlearner.model.bottleneck, encodings["test"])
+    vectors = encodings["test"].with_format("torch")["encodings"][:]
+    requests = []
+    for index in (0, 1, 2):
+        requests.append(unlearner.mask_by_activations(counts.of_class(index), 60, "x"))
+        torch.testing.assert_close(reading.logits(), unlearner.model(encodings=vectors).logits)
+    for request in requests[1:]:
+        unlearner.undo(request)
+        torch.testing.assert_close(reading.logits(), unlearner.model(encodings=vectors).logits)
