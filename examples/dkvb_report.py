@@ -38,6 +38,8 @@ def report(out: Path, forget_class: int) -> str:
 def mean(values, scale=100.0, digits=2) -> str:
     """A mean with the half-width of its 95 % interval, in percent."""
     values = np.array(values, float) * scale
+    if not np.isfinite(values).all():
+        return "-"
     text = f"{values.mean():.{digits}f}"
     if len(values) > 1:
         text += f" ± {t.ppf(0.975, len(values) - 1) * sem(values):.{digits}f}"
@@ -94,7 +96,7 @@ def table_of_forgetting(runs, index) -> str:
             made = run["baselines"][name]
             start, end = (made["epochs"][i]["accuracy"] for i in (0, made["chosen"]))
             before = start if name != "trained without the class" else {"retain": np.nan, "forget": np.nan}
-            changes = [end[part] / before[part] - 1 for part in ("retain", "forget")]
+            changes = [end[part] / before[part] - 1 if before[part] else np.nan for part in ("retain", "forget")]
             found.append((end["forget"], end["retain"], *changes))
         rows.append([f"linear layer, {name}", "", *map(mean, np.array(found).T)])
     header = ["Way", "pairs masked", "forget (%)", "retain (%)", "change of retain (%)", "change of forget (%)"]

@@ -150,7 +150,8 @@ class Run:
 
     def linear(self):
         """What takes the bottleneck's place in the baselines (section 5.1, table 5)."""
-        config = LinearClassifierConfig(hidden_size=self.model.config.encoding_size, num_labels=self.model.num_labels)
+        sizes = {"hidden_size": self.model.config.encoding_size, "num_labels": self.model.config.num_labels}
+        config = LinearClassifierConfig(**sizes)
         set_seed(self.seed)
         settings = TABLES["linear"].arguments(self.seed)
         return retrain(lambda: LinearClassifier(config), self.encodings["train"].with_format("torch"), settings).model
@@ -296,7 +297,7 @@ def rewound(args, run, seed, folder, forget, heldout, validation):
     seen = encode_images(
         run.model, load_data(args)["train"].select(np.load(folder / "rows.npy")), run.processor, **run.options
     )
-    config = LinearClassifierConfig(hidden_size=run.model.config.encoding_size, num_labels=run.model.num_labels)
+    config = LinearClassifierConfig(hidden_size=run.model.config.encoding_size, num_labels=run.model.config.num_labels)
     set_seed(seed)
     linear = retrain(
         lambda: LinearClassifier(config), seen.with_format("torch"), TABLES["linear"].arguments(seed)

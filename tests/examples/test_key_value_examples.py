@@ -1,0 +1,74 @@
+"""The examples of the key-value bottleneck run at tiny size, go on where they were cut off, and report."""
+
+import json
+import runpy
+import sys
+
+import pytest
+from datasets import DatasetDict
+from transformers import AutoModelForImageClassification, ResNetModel, set_seed
+
+from excise import PairCounts
+from tests.tiny_images import ENCODERS, images, processor
+
+SIZES = {"num_codebooks": 16, "num_pairs": 64, "key_dim": 4, "key_epochs": 2}
+QUIET = ["--disable_tqdm=True", "--use_cpu=True", "--dataloader_pin_memory=False", "--logging_strategy=no"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A tiny encoder with its processor, and images of four colours, in folders."""
+    folder = tmp_path_factory.mktemp("inputs")
+    set_seed(0)
+    ResNetModel(ENCODERS["resnet"]).save_pretrained(folder / "encoder")
+    processor().save_pretrained(folder / "encoder")
+    DatasetDict(train=images(200), test=images(80, seed=1)).save_to_disk(str(folder / "data"))
+    data = {"model_name_or_path": folder / "encoder", "dataset_name": folder / "data", "cache_dir": folder / "cache"}
+    return [f"--{name}={value}" for name, value in (data | SIZES).items()]
+
+
+@pytest.fixture
+def example(request, monkeypatch):
+    folder = request.config.rootpath / "examples"
+    monkeypatch.syspath_prepend(str(folder))
+
+    def run(name, arguments):
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        for imported in ("train_image_classifier", "dkvb_report"):
+            sys.modules.pop(imported, None)
+        return runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
+
+    return run
+
+
+def test_a_classifier_is_trained_with_its_counts_and_goes_on_where_it_was_cut_off(example, inputs, tmp_path, capsys):
+    arguments = [*inputs, *QUIET, f"--output_dir={tmp_path / 'out'}", "--per_device_train_batch_size=50"]
+    example("train_image_classifier", [*arguments, "--num_train_epochs=2"])
+    example("train_image_classifier", [*arguments, "--num_train_epochs=6"])
+    state = json.loads(next((tmp_path / "out").glob("checkpoint-*/trainer_state.json")).read_text())
+    assert state["global_step"] == 6 * 4
+    metrics = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert metrics["test_accuracy"] > 0.9
+    model = AutoModelForImageClassification.from_pretrained(tmp_path / "out")
+    counts = PairCounts.load(tmp_path / "out" / "pair_counts.safetensors")
+    assert counts.examples.tolist() == [50] * 4 and counts.keys == model.config.bottleneck.keys_id
+    assert model.config.id2label[1] == "green"
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument")
+def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, tmp_path, capsys):
+    more = {"seeds": 2, "membership_seeds": 2, "epochs": 4, "na": 400, "ne": 40, "steps": 4}
+    arguments = [*inputs, *(f"--{name}={value}" for name, value in more.items()), f"--out={tmp_path}"]
+    example("reproduce_dkvb", [*arguments, "--classes", "0", "1", "2", "3"])
+    text = (tmp_path / "report.md").read_text()
+    for title in ("Table 1", "Tables 2 and 9", "Each of 4 classes", "Table 3", "Table 8"):
+        assert f"## {title}" in text
+    assert "nan" not in text
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    frontiers = json.loads((tmp_path / "seed-0" / "class-1.json").read_text())
+    assert frontiers["activations"]["points"][0][2] > 0.9 > 0.5 > frontiers["activations"]["points"][-1][2]
+    assert len(list(tmp_path.glob("*.svg"))) == 3
+    capsys.readouterr()
+    example("reproduce_dkvb", [*arguments, "--classes", "0", "1", "2", "3"])
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert capsys.readouterr().out.startswith("# Unlearning via Sparse Representations")
