@@ -49,7 +49,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "profile": ["Profile"],
         "topics": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "tracing": ["trace"],
-        "training": ["BottleneckCallback", "initialize_codes", "initialize_keys", "set_min_similarity"],
+        "training": [
+            "BottleneckCallback",
+            "PairCountCallback",
+            "initialize_codes",
+            "initialize_keys",
+            "set_min_similarity",
+        ],
         "unlearner": ["Unlearner"],
     },
 )
