@@ -73,7 +73,8 @@ class KeyValueTrainingArguments(TrainingArguments):
     weight_decay: float = 0.0  # AdamW is then Adam
     lr_scheduler_type: str = "constant"
     max_grad_norm: float = 0.0
-    save_strategy: str = "epoch"
+    save_strategy: str = "steps"
+    save_steps: float = 0.1  # ten times in a training
     save_total_limit: int = 1
     logging_strategy: str = "epoch"
     report_to: str = "none"

@@ -19,7 +19,7 @@ LAYERS = [
     {"bottlenecks", "counts", "inputs", "predictions", "selection", "metrics", "topics"},
     {"attacks", "baselines", "enrichment", "ledger", "pair_selection", "tracing", "usage"},
     {"models"},
-    {"activations", "encodings", "profile", "readback"},
+    {"activations", "compaction", "encodings", "profile", "readback"},
     {"presets", "profiling", "training"},
     {"finder"},
     {"unlearner"},

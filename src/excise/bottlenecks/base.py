@@ -26,6 +26,11 @@ class Bottleneck(PreTrainedModel):
         """Number of codes, removed ones included."""
         return len(self.live)
 
+    @property
+    def num_groups(self) -> int:
+        """Number of codebooks that the codes belong to, one after the other and of one size."""
+        return 1
+
     def too_few(self, live: Tensor) -> str | None:
         """Why a mask leaves fewer live codes than an input needs; `None` where it leaves enough."""
         raise NotImplementedError

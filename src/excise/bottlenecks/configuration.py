@@ -64,6 +64,10 @@ class CodebookSAEConfig(PreTrainedConfig):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be a finite number, at least 0.")
 
+    def resize(self, num_codes: int) -> None:
+        """Another number of codes, in a bottleneck that deleted ones were taken out of."""
+        self.num_codes = num_codes
+
     def penalty(self, reconstruction, l1):
         """The codebook loss of eq. 7: its parts, of tokens or of a batch, weighted."""
         return self.reconstruction_weight * reconstruction + self.l1_weight * l1

@@ -54,3 +54,8 @@ class KeyValueConfig(PreTrainedConfig):
                 f"Chunks of {self.key_dim} for {self.num_codebooks} codebooks take {heads} numbers, but `hidden_size` "
                 f"is {self.hidden_size}. Choose sizes whose product it is, or projection='random'."
             )
+
+    def resize(self, num_pairs: int) -> None:
+        """Another number of pairs, in a bottleneck that deleted ones were taken out of; they have new numbers then."""
+        self.num_pairs = num_pairs
+        self.keys_id = f"{self.keys_id}, {num_pairs} pairs left"

@@ -69,6 +69,11 @@ class KeyValueBottleneck(Bottleneck):
             init.zeros_(self.values)
         init.ones_(self.live)
 
+    @property
+    def num_groups(self) -> int:
+        """Number of codebooks."""
+        return self.config.num_codebooks
+
     def too_few(self, live: Tensor) -> str | None:
         """Why a mask leaves a codebook fewer live pairs than it selects; `None` where it leaves enough."""
         left = live.view(self.config.num_codebooks, -1).sum(1)

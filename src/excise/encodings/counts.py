@@ -93,6 +93,18 @@ class PairCounts:
         num_target = int(self.examples[index])
         return CountTable(target, total - target, num_target, int(self.examples.sum()) - num_target)
 
+    def renumbered(self, index: np.ndarray, bottleneck: KeyValueBottleneck) -> "PairCounts":
+        """The counts of the pairs that are left in a bottleneck that deleted ones were taken out of.
+
+        Args:
+            index: the new number of each pair, -1 for one that is gone, from `Unlearner.compact`.
+            bottleneck: the smaller one.
+        """
+        index = np.asarray(index)
+        left = np.flatnonzero(index >= 0)
+        order = left[np.argsort(index[left])]
+        return PairCounts(self.table[:, order].tocsr(), self.examples, bottleneck.config.keys_id)
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         table = self.table.tocsr()

@@ -1,0 +1,110 @@
+"""Takes deleted codes out of a model, so that it and its files are smaller."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from excise.bottlenecks import Bottleneck
+from excise.ledger import Ledger
+from excise.models.site import bottleneck_copies, bottlenecks
+
+
+@torch.no_grad()
+def compact(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Takes the rows of deleted codes out of a model's bottlenecks and numbers the others anew.
+
+    What the model computes stays the same. All codebooks stay of one size, that of the largest: smaller ones keep some
+    of their erased rows. Masks can still be undone. Deletions stay in the ledger, with those of their codes that are
+    still there, and the number of those taken out. An optimizer or a count that was made before knows the old numbers:
+    make it anew, or renumber it by what is returned.
+
+    Args:
+        model: a model with bottlenecks; changed in place.
+
+    Returns:
+        By site, the new number of each old code, int64 `(old num_codes,)`, -1 for those that are gone.
+    """
+    sites, ledger = bottlenecks(model), Ledger.from_dict(model.config.unlearning)
+    kept = _kept(sites, ledger)
+    index = {}
+    for site, rows in kept.items():
+        index[site] = torch.full((sites[site].num_codes,), -1)
+        index[site][rows] = torch.arange(len(rows))
+    if all(len(rows) == sites[site].num_codes for site, rows in kept.items()):
+        return index
+    smaller = Ledger(
+        tuple(
+            replace(
+                request,
+                codes={site: _renumbered(codes, index[site]) for site, codes in request.codes.items()},
+                thresholds=dict(request.thresholds) | _taken_out(request.codes, index),
+            )
+            for request in ledger.requests
+        )
+    )
+    for site, copies in bottleneck_copies(model).items():
+        for bottleneck in copies:
+            _take_rows(bottleneck, kept[site])
+    _set_size(model, sites, kept)
+    model.config.unlearning = smaller.to_dict(smaller.live(bottlenecks(model)))
+    return index
+
+
+def _kept(sites: Mapping[str, Bottleneck], ledger: Ledger) -> dict[str, Tensor]:
+    """The codes that stay at each site: those that are not deleted, and as many more as make codebooks of one size."""
+    deleted = {}
+    for site, bottleneck in sites.items():
+        gone = torch.zeros(bottleneck.num_codes, dtype=torch.bool)
+        gone[torch.tensor(ledger.removed(site, kinds=("delete",))).long()] = True
+        deleted[site] = gone.view(bottleneck.num_groups, -1)
+    size = max(int((~gone).sum(1).max()) for gone in deleted.values())
+    kept = {}
+    for site, gone in deleted.items():
+        # The codes that live come first in each codebook, then the deleted ones; in each part in their own order.
+        order = gone.int().argsort(dim=1, stable=True)[:, :size].sort(dim=1).values
+        kept[site] = (order + torch.arange(len(gone))[:, None] * gone.shape[1]).flatten()
+    return kept
+
+
+def _renumbered(codes: tuple[int, ...], index: Tensor) -> tuple[int, ...]:
+    found = index[torch.tensor(codes).long()]
+    return tuple(found[found >= 0].tolist())
+
+
+def _taken_out(codes: Mapping[str, tuple[int, ...]], index: Mapping[str, Tensor]) -> dict[str, int]:
+    gone = sum(int((index[site][torch.tensor(ids).long()] < 0).sum()) for site, ids in codes.items())
+    return {"taken_out": gone} if gone else {}
+
+
+def _take_rows(bottleneck: Bottleneck, rows: Tensor) -> None:
+    for name in bottleneck.code_tensors:
+        tensor = getattr(bottleneck, name)
+        taken = bottleneck.by_code(tensor)[rows.to(tensor.device)]
+        shape = (bottleneck.num_groups, -1, *tensor.shape[2:]) if bottleneck.num_groups > 1 else (-1, *tensor.shape[1:])
+        taken = taken.reshape(shape)
+        trained = isinstance(tensor, nn.Parameter)
+        setattr(bottleneck, name, nn.Parameter(taken, requires_grad=tensor.requires_grad) if trained else taken)
+    bottleneck.live = bottleneck.live[rows.to(bottleneck.live.device)]
+
+
+def _set_size(model: PreTrainedModel, sites: Mapping[str, Bottleneck], kept: Mapping[str, Tensor]) -> None:
+    # The model's own settings of a bottleneck may be the same object as the bottleneck's, or another.
+    sized = {}
+    for site, bottleneck in sites.items():
+        for config in (bottleneck.config, *_configs(model.config, type(bottleneck.config))):
+            sized[id(config)] = config, len(kept[site]) // bottleneck.num_groups
+    for config, size in sized.values():
+        config.resize(size)
+
+
+def _configs(config, kind) -> list:
+    """The settings of bottlenecks anywhere in a model's configuration."""
+    found = [value for value in vars(config).values() if isinstance(value, kind)]
+    for name in config.sub_configs:
+        inner = getattr(config, name, None)
+        if inner is not None and not isinstance(inner, kind):
+            found += _configs(inner, kind)
+    return found

@@ -1,0 +1,105 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageClassification, AutoModelForSeq2SeqLM
+
+from excise import PairCounts, Selection, Unlearner, encode_images, select_pairs
+from excise.pair_selection import SITE, by_activations
+from tests.tiny import batch, codebook_t5
+from tests.tiny_images import image_batch, images, key_value_model, processor
+
+T5_SITES = ("encoder.block.0", "encoder.block.2")
+
+
+def t5():
+    model = codebook_t5(layers=(0, 2))
+    unlearner = Unlearner(model, None)
+    unlearner.delete(Selection({T5_SITES[0]: range(5, 15), T5_SITES[1]: range(6)}), "first")
+    mask = unlearner.mask(Selection({T5_SITES[0]: [1, 20]}), "second")
+    return unlearner, mask, batch(), AutoModelForSeq2SeqLM
+
+
+def key_value():
+    model = key_value_model()
+    unlearner = Unlearner(model, None)
+    unlearner.delete(Selection({SITE: [64 * c + m for c in range(6) for m in range(5, 25 + 3 * c)]}), "first")
+    mask = unlearner.mask(Selection({SITE: [1, 40, 130]}), "second")
+    return unlearner, mask, image_batch(), AutoModelForImageClassification
+
+
+@pytest.fixture(params=[t5, key_value], ids=["codebook", "key-value"])
+def case(request):
+    return request.param()
+
+
+def test_the_model_computes_the_same_and_is_smaller(case, tmp_path):
+    unlearner, _, inputs, auto = case
+    model = unlearner.model
+    expected, size = model(**inputs), sum(p.numel() for p in model.parameters())
+    index = unlearner.compact()
+    found = model(**inputs)
+    torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=0)
+    torch.testing.assert_close(found.loss, expected.loss)
+    assert sum(p.numel() for p in model.parameters()) < size
+    model.save_pretrained(tmp_path)
+    loaded = auto.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(**inputs).logits, expected.logits, rtol=0, atol=0)
+    for site, numbers in index.items():
+        assert sorted(numbers[numbers >= 0].tolist()) == list(range(unlearner.sites[site].num_codes))
+
+
+def test_a_mask_can_still_be_undone_and_deletions_stay_in_the_ledger(case):
+    unlearner, mask, inputs, _ = case
+    other = Unlearner(copy.deepcopy(unlearner.model), None)
+    other.undo(mask)
+    expected = other.model(**inputs).logits
+    index = unlearner.compact()
+    first, second = unlearner.ledger.requests
+    for site, codes in mask.codes.items():
+        assert second.codes[site] == tuple(index[site][list(codes)].tolist())
+    left = sum(len(ids) for ids in first.codes.values())
+    assert first.kind == "delete" and first.thresholds["taken_out"] + left == other.ledger.requests[0].num_codes
+    unlearner.undo(second)
+    torch.testing.assert_close(unlearner.model(**inputs).logits, expected, rtol=0, atol=0)
+
+
+def test_codebooks_stay_of_one_size_and_what_fills_them_is_erased(case):
+    unlearner = case[0]
+    most = {"CodebookT5ForConditionalGeneration": 40 - 6, "KeyValueForImageClassification": 64 - 20}
+    unlearner.compact()
+    for site, bottleneck in unlearner.sites.items():
+        size = bottleneck.num_codes // bottleneck.num_groups
+        assert size == most[type(unlearner.model).__name__]
+        erased = unlearner.ledger.removed(site, kinds=("delete",))
+        for name in bottleneck.code_tensors:
+            assert not bottleneck.by_code(getattr(bottleneck, name))[erased].any()
+
+
+def test_where_nothing_can_be_taken_out_nothing_changes(case):
+    unlearner = case[0]
+    unlearner.compact()
+    before = copy.deepcopy(unlearner.model.state_dict()), copy.deepcopy(unlearner.model.config.to_dict())
+    index = unlearner.compact()
+    assert all(torch.equal(numbers, torch.arange(len(numbers))) for numbers in index.values())
+    after = unlearner.model.state_dict(), unlearner.model.config.to_dict()
+    assert after[1] == before[1] and all(torch.equal(after[0][key], before[0][key]) for key in before[0])
+
+
+def test_counts_are_renumbered_and_those_of_old_numbers_are_refused(tmp_path):
+    model = key_value_model()
+    options = {"cache_dir": tmp_path, "progress": False}
+    encodings = encode_images(model, images(40), processor(), **options)
+    counts = PairCounts.count(select_pairs(model, encodings, **options), model.bottleneck)
+    unlearner = Unlearner(model, processor())
+    unused = np.flatnonzero(np.asarray(counts.table.sum(0)).reshape(-1) == 0)
+    unlearner.delete(Selection({SITE: unused}), "what nothing uses")
+    kept = by_activations(counts.of_class(1), 10).codes[SITE]
+    index = unlearner.compact()[SITE]
+    fresh = PairCounts.count(select_pairs(model, encodings, **options), model.bottleneck)
+    renumbered = counts.renumbered(index.numpy(), model.bottleneck)
+    assert (fresh.table != renumbered.table).nnz == 0
+    assert by_activations(renumbered.of_class(1), 10).codes[SITE] == tuple(index[list(kept)].tolist())
+    with pytest.raises(ValueError, match="do not add up"):
+        counts + fresh
