@@ -229,10 +229,8 @@ class Run:
             found[name] = time.perf_counter() - start
             return made
 
-        counts = self.counts.of_class(index)
-        request = seconds(
-            "activations, counts kept in training", self.unlearner.mask_by_activations, counts, self.args.na, "c"
-        )
+        mask, name = self.unlearner.mask_by_activations, self.model.config.id2label[index]
+        request = seconds("activations, counts kept in training", mask, self.counts, self.args.na, name)
         self.unlearner.undo(request)
         bare = {"cache_dir": self.args.out / f"runtimes-{self.seed}", "progress": False}
         pairs = seconds("looking up the class's encodings", lambda: select_pairs(self.model, forget, **bare))

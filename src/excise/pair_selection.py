@@ -58,6 +58,8 @@ def draw_examples(forget: Dataset, count: int, seed: int) -> Dataset:
     Raises:
         ValueError: if `count` is not from 1 to the number of examples.
     """
+    if len(forget) == 0:
+        raise ValueError("The forget set is empty; give at least one example.")
     if not 1 <= count <= len(forget):
         raise ValueError(f"count={count}: expected 1 to {len(forget)}, the number of examples in the forget set.")
     return forget.select(np.random.default_rng(seed).permutation(len(forget))[:count])

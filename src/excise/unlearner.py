@@ -103,22 +103,28 @@ class Unlearner(CodeFinder):
         name, data = _described(topic)
         return self._request("mask", selection.codes, name, selection.thresholds, data)
 
-    def mask_by_activations(self, forget: Dataset | np.ndarray, count: int, topic: str) -> Request:
+    def mask_by_activations(self, forget: Dataset | PairCounts, count: int, topic: str) -> Request:
         """Masks the pairs that a class selects most often (Unlearning via Sparse Representations, section 4).
 
         Args:
             forget: images of the class, or of a proxy set; what `encode_images` or `select_pairs` made of them; or,
-                without any data, counts that were kept in training: `PairCounts.of_class`.
+                without any data, the counts that were kept in training.
             count: number of pairs N_a.
-            topic: what is forgotten, in words.
+            topic: what is forgotten, in words; given counts, the name of the class in the model's config.
 
         Raises:
-            ValueError: as `mask` and `by_activations`, or if the pairs are another model's.
+            ValueError: as `mask` and `by_activations`, or if pairs or counts are another model's, or there is no such
+                class.
         """
         if isinstance(forget, Dataset):
-            counts = PairCounts.count(self.pairs(forget), self.sites[SITE])
-            forget = np.asarray(counts.table.sum(0)).reshape(-1)
-        return self.mask(by_activations(forget, count), topic)
+            table = PairCounts.count(self.pairs(forget), self.sites[SITE]).table
+            return self.mask(by_activations(np.asarray(table.sum(0)).reshape(-1), count), topic)
+        if forget.keys != self.sites[SITE].config.keys_id:
+            raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
+        classes = self.model.config.label2id or {}
+        if topic not in classes:
+            raise ValueError(f"There is no class {topic!r}; the model's are {list(classes)}.")
+        return self.mask(by_activations(forget.of_class(classes[topic]), count), topic)
 
     def mask_by_examples(self, forget: Dataset, count: int, topic: str, seed: int = 0) -> Request:
         """Masks all pairs that some examples of a class select (Unlearning via Sparse Representations, section 4).

@@ -1,5 +1,7 @@
 """From counts to a class that is forgotten: selection, masks, deletion, and the frontier."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,7 +80,7 @@ class TestMasking:
     def test_by_counts_alone_the_class_is_forgotten_and_the_rest_stays(self, unlearner, counts, encodings):
         before = accuracies(unlearner.model, encodings)
         assert min(before) > 0.9
-        request = unlearner.mask_by_activations(counts.of_class(GREEN), 400, "green")
+        request = unlearner.mask_by_activations(counts, 400, "green")
         forget, retain = accuracies(unlearner.model, encodings)
         assert forget == 0 and retain >= before[1] - 0.02
         assert request.thresholds["method"] == "activations" and request.topic == "green"
@@ -100,6 +102,16 @@ class TestMasking:
         counted = unlearner.mask_by_activations(photos, 50, "green")
         unlearner.undo(counted)
         assert counted.codes == unlearner.mask_by_activations(green, 50, "green").codes
+
+    def test_counts_of_other_keys_unknown_classes_and_empty_sets_are_refused(self, unlearner, counts, green):
+        with pytest.raises(ValueError, match=r"no class 'teal'; the model's are \['red', 'green'"):
+            unlearner.mask_by_activations(counts, 5, "teal")
+        with pytest.raises(ValueError, match="other keys than the model's"):
+            unlearner.mask_by_activations(replace(counts, keys="others"), 5, "green")
+        for mask in (unlearner.mask_by_activations, unlearner.mask_by_examples):
+            with pytest.raises(ValueError, match="is empty"):
+                mask(green.select([]), 5, "green")
+        assert not unlearner.ledger.requests
 
     def test_as_many_random_pairs_as_often_used_forget_nothing(self, unlearner, counts, encodings):
         frequency = np.asarray(counts.table.sum(0)).reshape(-1)
@@ -123,7 +135,7 @@ class TestMasking:
 
     def test_counts_of_training_serve_for_a_second_class_after_a_deletion(self, unlearner, counts, encodings):
         unlearner.delete(by_activations(counts.of_class(GREEN), 300), "green")
-        unlearner.mask_by_activations(counts.of_class(2), 300, "blue")
+        unlearner.mask_by_activations(counts, 300, "blue")
         rows = encodings["test"].with_format("torch")
         right = unlearner.model(encodings=rows["encodings"][:]).logits.argmax(1) == rows["labels"][:]
         for index, least, most in ((0, 0.8, 1), (1, 0, 0.1), (2, 0, 0.1), (3, 0.8, 1)):
@@ -192,8 +204,8 @@ def test_a_reading_follows_masks_that_come_and_go(unlearner, counts, encodings):
     reading = Reading(unlearner.model.bottleneck, encodings["test"])
     vectors = encodings["test"].with_format("torch")["encodings"][:]
     requests = []
-    for index in (0, 1, 2):
-        requests.append(unlearner.mask_by_activations(counts.of_class(index), 60, "x"))
+    for name in ("red", "green", "blue"):
+        requests.append(unlearner.mask_by_activations(counts, 60, name))
         torch.testing.assert_close(reading.logits(), unlearner.model(encodings=vectors).logits)
     for request in requests[1:]:
         unlearner.undo(request)
