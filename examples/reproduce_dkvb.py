@@ -211,8 +211,9 @@ class Run:
         }
         for name, (selection, table) in ways.items():
             with self.unlearner.trial(selection):
-                options = {"cache_dir": None, "progress": False}
-                masked = {split: select_pairs(self.model, part, **options) for split, part in self.encodings.items()}
+                masked = {
+                    split: select_pairs(self.model, part, **self.options) for split, part in self.encodings.items()
+                }
                 settings = getattr(hyperparameters, table)["cifar10"].arguments(self.seed)
                 retain = of_class(masked["train"], index, False)
                 found[name] = epochs(finetune(self.model, retain, settings, evaluate_on=self.test_sets(masked)))
