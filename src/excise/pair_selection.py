@@ -29,10 +29,12 @@ def by_activations(counts: np.ndarray, count: int) -> Selection:
         raise ValueError(f"counts are {counts.dtype} of shape {counts.shape}; expected integers, one for each pair.")
     if not 1 <= count <= len(counts):
         raise ValueError(f"count={count}: expected 1 to {len(counts)}, the number of pairs in the bottleneck.")
-    selected = np.flatnonzero(counts)
-    if not len(selected):
+    number = min(count, np.count_nonzero(counts))
+    if not number:
         raise ValueError("The forget set is empty: no pair was counted. Give at least one example.")
-    best = selected[np.argsort(-counts[selected], kind="stable")][:count]
+    least = np.partition(counts, -number)[-number]  # sorting a million takes ten times as long
+    more, as_many = np.flatnonzero(counts > least), np.flatnonzero(counts == least)
+    best = np.concatenate([more, as_many[: number - len(more)]])
     return Selection({SITE: best.tolist()}, {"method": "activations", "count": count})
 
 
