@@ -28,7 +28,6 @@ from excise import (
     PairCounts,
     Unlearner,
     encode_images,
-    enrich_counts,
     frontier,
     select_pairs,
 )
@@ -160,8 +159,7 @@ class Run:
         """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
         self.reading = self.reading or Reading(self.bottleneck, self.encodings["test"])
         forget, counts = of_class(self.pairs["train"], index), self.counts.of_class(index)
-        contrast = {SITE: self.counts.against_the_rest(index)}
-        enriched = enrich_counts(contrast, "fisher", top_s=self.args.top_k, positions="all")
+        enriched = self.counts.enrich(index)
         steps = np.arange(1, self.args.steps + 1) / self.args.steps
         pairs = (steps * self.args.na).astype(int).tolist()
         examples = sorted({min(self.args.ne, len(forget)), *(steps * len(forget)).astype(int).tolist()})

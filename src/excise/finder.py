@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.bottlenecks import Bottleneck
+from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.encodings import ENCODINGS, PAIRS, check_pairs, encode_images, select_pairs
 from excise.enrichment import Enrichment, Method, Positions
 from excise.inputs import Processor, tokenizer_of
@@ -49,11 +49,19 @@ class CodeFinder:
     @property
     def top_s(self) -> int:
         """The model's S; the largest, if its sites differ."""
+        self._check_codebooks()
         return max(bottleneck.config.top_s for bottleneck in self.sites.values())
 
     def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: ForgetSets | None = None) -> int:
         """The largest S' that a search of a preset, which may depend on the topic, asks for in this model."""
         return self.top_s * max(search.multiple for search in searches_of(preset_for(topic, preset)))
+
+    def _check_codebooks(self) -> None:
+        if any(isinstance(bottleneck, KeyValueBottleneck) for bottleneck in self.sites.values()):
+            raise ValueError(
+                "A key-value bottleneck has pairs, not codes that are shared by tokens. Use `mask_by_activations` or "
+                "`mask_by_examples`, or mask what `PairCounts.enrich(...)` selects."
+            )
 
     def pairs(self, dataset: Dataset, *, progress: bool = True) -> Dataset:
         """The key-value pairs that the examples of a data set select.
@@ -99,6 +107,7 @@ class CodeFinder:
             batch_size: pairs a batch; it changes nothing but time and memory.
             progress: show progress bars.
         """
+        self._check_codebooks()
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         positions, count = positions or topic.positions, profile_pairs if topic.paired else profile_apart
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification
 
-from excise import Frontier, PairCounts, Selection, Unlearner, enrich_counts, frontier
+from excise import Frontier, PairCounts, Selection, Unlearner, class_sets, evaluate_classes, frontier
 from excise.encodings import Reading
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
@@ -157,6 +157,16 @@ class TestMasking:
         values = model.bottleneck.by_code(model.bottleneck.values)[list(chosen.codes[SITE])]
         assert not values.any()
 
+    def test_class_sets_say_how_accurate_the_model_is_before_and_after(self, unlearner, counts):
+        topic = class_sets(images(400), "green", test=images(120, seed=1), min_examples=10)
+        unlearner.mask_by_activations(counts, 400, "green")
+        scores = evaluate_classes(unlearner, topic, random_codes=False, progress=False).scores
+        assert scores["before"]["heldout"]["accuracy"] > 0.9 and scores["after"]["heldout"]["accuracy"] == 0
+        assert scores["after"]["heldout_retain"]["accuracy"] > 0.9
+        for search in (unlearner.forget, unlearner.profile):
+            with pytest.raises(ValueError, match="mask_by_activations"):
+                search(topic)
+
 
 class TestFrontier:
     def test_its_points_are_the_accuracies_of_the_masked_model(self, unlearner, counts, encodings):
@@ -178,7 +188,7 @@ class TestFrontier:
             assert abs(made.nearest_to(reference).forget - reference) == min(gaps)
 
     def test_pairs_by_enrichment_are_a_further_choice(self, unlearner, counts, encodings):
-        table = enrich_counts({SITE: counts.against_the_rest(GREEN)}, "fisher", top_s=1, positions="all")
+        table = counts.enrich(GREEN)
         made = frontier(unlearner, encodings["test"], GREEN, {400: table.select(q=1.0, count=400)}, progress=False)
         assert made.method == "fisher"
         assert made.points[1].forget < 0.5 < made.points[1].retain

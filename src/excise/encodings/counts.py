@@ -14,7 +14,9 @@ from excise.bottlenecks import KeyValueBottleneck
 from excise.counts import CountTable
 from excise.encodings.encode import LABELS
 from excise.encodings.pairs import PAIRS, check_pairs
+from excise.enrichment import Enrichment, Method, enrich_counts
 from excise.files import new_file
+from excise.pair_selection import SITE
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +29,13 @@ class PairCounts:
         table: sparse int64 `(num_classes, num_pairs)`, pairs of all codebooks.
         examples: int64 `(num_classes,)`, number of examples.
         keys: `keys_id` of the keys that they were selected with.
+        top_k: how many pairs an encoding selects in each codebook.
     """
 
     table: csr_array
     examples: np.ndarray
     keys: str | None
+    top_k: int
 
     @classmethod
     def count(cls, pairs: Dataset, bottleneck: KeyValueBottleneck) -> "PairCounts":
@@ -59,7 +63,7 @@ class PairCounts:
         shape = bottleneck.config.value_dim, bottleneck.num_codes
         cells = np.repeat(labels, pairs.shape[1]), pairs.reshape(-1).astype(np.int64)
         table = csr_array((np.ones(pairs.size, np.int64), cells), shape=shape)
-        return cls(table, np.bincount(labels, minlength=shape[0]), bottleneck.config.keys_id)
+        return cls(table, np.bincount(labels, minlength=shape[0]), bottleneck.config.keys_id, bottleneck.config.top_k)
 
     @classmethod
     def empty(cls, bottleneck: KeyValueBottleneck) -> "PairCounts":
@@ -75,7 +79,7 @@ class PairCounts:
         """
         if self.keys != other.keys:
             raise ValueError("These counts are of pairs that were selected with different keys, and do not add up.")
-        return PairCounts(self.table + other.table, self.examples + other.examples, self.keys)
+        return PairCounts(self.table + other.table, self.examples + other.examples, self.keys, self.top_k)
 
     def of_class(self, index: int) -> np.ndarray:
         """In how many examples of a class each pair is selected, int64 `(num_pairs,)`.
@@ -85,6 +89,20 @@ class PairCounts:
         """
         self._check(index)
         return self.table[[index]].toarray()[0]
+
+    def enrich(self, index: int, method: Method = "fisher") -> Enrichment:
+        """Tests each pair for enrichment in a class against all others, a choice of pairs beside the paper's ways.
+
+        `select(q=1.0, count=N)` of it takes the N surest pairs.
+
+        Args:
+            index: the class.
+            method: `"fisher"`, `"chi2"` or `"paper"`.
+
+        Raises:
+            ValueError: as `of_class`, or for `"mcnemar"`, as nothing is paired.
+        """
+        return enrich_counts({SITE: self.against_the_rest(index)}, method, top_s=self.top_k, positions="all")
 
     def against_the_rest(self, index: int) -> CountTable:
         """A class against all others, as the statistics need it; errors as `of_class`."""
@@ -103,13 +121,13 @@ class PairCounts:
         index = np.asarray(index)
         left = np.flatnonzero(index >= 0)
         order = left[np.argsort(index[left])]
-        return PairCounts(self.table[:, order].tocsr(), self.examples, bottleneck.config.keys_id)
+        return PairCounts(self.table[:, order].tocsr(), self.examples, bottleneck.config.keys_id, self.top_k)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         table = self.table.tocsr()
         arrays = {"data": table.data, "indices": table.indices, "indptr": table.indptr, "examples": self.examples}
-        about = {"shape": table.shape, "keys": self.keys}
+        about = {"shape": table.shape, "keys": self.keys, "top_k": self.top_k}
         with new_file(path) as partial:
             save_file(arrays, partial, metadata={"excise.pair_counts": json.dumps(about)})
 
@@ -127,7 +145,7 @@ class PairCounts:
             about = json.loads(about)
             parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
         table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=about["shape"])
-        return cls(table, parts["examples"], about["keys"])
+        return cls(table, parts["examples"], about["keys"], about["top_k"])
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self.examples):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 
 from excise.functional.scores import clopper_pearson
 from excise.inputs import Processor, inputs_of, tokenizer_of
@@ -48,7 +48,7 @@ def predict_classes(
     with eval_mode(model):
         if hasattr(model, "get_text_features") and hasattr(model, "get_image_features"):
             of_names = _name_embeddings(model, processor, classes, templates)
-        elif getattr(model, "num_labels", None) and hasattr(model, "classifier"):
+        elif type(model.config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
             of_names, classes = None, _head_classes(model, classes)
         else:
             raise ValueError(f"{type(model).__name__} does not classify: expected a CLIP or an image classifier.")
@@ -90,7 +90,7 @@ def _name_embeddings(model, processor, classes: Sequence[str], templates: Sequen
 
 def _head_classes(model: PreTrainedModel, classes: Sequence[str]) -> list[str]:
     """The names of a classifier's outputs, in their order."""
-    own = [model.config.id2label[i] for i in range(model.num_labels)]
+    own = [model.config.id2label[i] for i in range(model.config.num_labels)]
     if len(own) != len(classes):
         raise ValueError(f"The model tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
     return own if set(own) == set(classes) else list(classes)
