@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from datasets import Value
 
 from excise import PairCounts, encode_images, select_pairs
 from tests.tiny_images import images, key_value_model, processor
@@ -52,6 +53,9 @@ def test_what_does_not_fit_is_refused(model, pairs, encodings, tmp_path):
         PairCounts.count(pairs["train"].select([]), model.bottleneck)
     with pytest.raises(ValueError, match="Expected what `select_pairs` returns"):
         PairCounts.count(encodings["train"], model.bottleneck)
+    unknown = pairs["train"].cast_column("labels", Value("int64")).map(lambda row: {"labels": row["labels"] + 1})
+    with pytest.raises(ValueError, match=r"from 1 to 4 .*classes 0 to 3"):
+        PairCounts.count(unknown, model.bottleneck)
     other = key_value_model(num_codebooks=16)
     options = {"cache_dir": tmp_path, "progress": False}
     theirs = select_pairs(other, encode_images(other, images(8), processor(), **options), **options)

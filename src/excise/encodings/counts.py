@@ -16,6 +16,7 @@ from excise.encodings.encode import LABELS
 from excise.encodings.pairs import PAIRS, check_pairs
 from excise.enrichment import Enrichment, Method, enrich_counts
 from excise.files import new_file
+from excise.images import check_labels
 from excise.pair_selection import SITE
 
 
@@ -46,9 +47,11 @@ class PairCounts:
             bottleneck: whose pairs they are.
 
         Raises:
-            ValueError: if the data set is empty, or its pairs are another bottleneck's.
+            ValueError: if the data set is empty, its pairs are another bottleneck's, or labels are out of range.
         """
         check_pairs(pairs, bottleneck)
+        if LABELS in pairs.column_names:
+            check_labels(pairs, LABELS, bottleneck.config.value_dim)
         rows = pairs.with_format("numpy")
         labels = rows[LABELS][:] if LABELS in pairs.column_names else np.zeros(len(rows), np.int64)
         counts = cls.empty(bottleneck)
