@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoModelForImageClassification,
+    BertConfig,
     CLIPConfig,
     CLIPModel,
     ResNetForImageClassification,
@@ -188,6 +189,9 @@ class TestFromEncoder:
         assert model.config.id2label[2] == "blue" and model.config.label2id["blue"] == 2
 
     def test_what_is_no_vision_encoder_or_lacks_weights_or_classes_is_refused(self, tmp_path):
+        BertConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match="'bert' model takes no images"):
+            KeyValueForImageClassification.from_encoder(str(tmp_path), num_labels=3)
         AutoModel.from_config(ENCODERS["resnet"]).save_pretrained(tmp_path)
         for classes in ({}, {"num_labels": 0}, {"num_labels": 3, "id2label": {0: "a"}}):
             with pytest.raises(ValueError, match="give one, or both of the same number"):

@@ -180,8 +180,10 @@ def pooled(output, pooling: str) -> Tensor:
 def _pooling_layer(encoder: PreTrainedConfig, pooling: str) -> dict[str, bool]:
     """The argument that says whether an encoder has a pooling layer, where that is an option."""
     model_class = MODEL_MAPPING.get(type(encoder), None)
-    if model_class is None:
-        raise ValueError(f"{encoder.model_type!r} is no model that AutoModel knows. Give a vision encoder.")
+    if getattr(model_class, "main_input_name", None) != "pixel_values":
+        raise ValueError(
+            f"A {encoder.model_type!r} model takes no images. Give a vision encoder: CLIP, ViT, ResNet, ..."
+        )
     if "add_pooling_layer" not in inspect.signature(model_class.__init__).parameters:
         return {}
     return {"add_pooling_layer": pooling == "pooler"}
