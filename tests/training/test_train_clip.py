@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 
 import pytest
 import torch
@@ -98,3 +99,18 @@ def test_a_shifted_image_keeps_its_size(example):
 def test_a_codebook_without_a_trained_clip_is_refused(example, data, tmp_path):
     with pytest.raises(ValueError, match="model_name_or_path"):
         example["main"]([*data, *QUIET, "--codebook", "--output_dir", str(tmp_path)])
+
+
+def test_the_reproduction_forgets_each_class_and_reports(example, data, plain, tmp_path, monkeypatch, request):
+    monkeypatch.syspath_prepend(str(request.config.rootpath / "examples"))
+    arguments = ["--model_name_or_path", str(plain[0]), "--codebook", "--num_codes", "40", "--top_s", "3"]
+    arguments += ["--init_tokens", "200", "--init_steps", "5", "--max_steps", "10", "--learning_rate", "1e-3"]
+    example["main"]([*data, *QUIET, *TRAIN, *arguments, "--output_dir", str(tmp_path / "codebook")])
+    given = {"model": tmp_path / "codebook", "plain": plain[0], "dataset_name": data[1], "out": tmp_path / "out"}
+    argv = [f"--{name}={value}" for name, value in given.items()]
+    monkeypatch.setattr(
+        sys, "argv", ["reproduce_clip", *argv, "--examples=20", "--q=1.0", "--max_retain_ratio=9", "--count=5"]
+    )
+    runpy.run_path(str(request.config.rootpath / "examples" / "reproduce_clip.py"), run_name="__main__")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert all(f"| {name} |" in text for name in (*tiny.CLASSES, "mean"))

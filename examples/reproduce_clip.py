@@ -1,0 +1,120 @@
+#!/usr/bin/env python
+"""Each class of an image data set forgotten by a CLIP with a codebook, as CodeUnlearn does with words, in one command.
+
+It needs two models of examples/train_clip.py: one with a codebook, and the same CLIP trained as long without.
+
+    python examples/reproduce_clip.py --model out/codebook --plain out/plain-longer --dataset_name cifar10 --out classes
+
+For each class: sets from the training images, the codes that its images use and others do not (Fisher's exact test),
+the mask, and zero-shot accuracy on all test images before, after, and with as many random codes. Each part is kept in
+`--out` and made again only if its file is removed: a run that was cut off goes on.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from train_clip import TEMPLATES
+from transformers import AutoModel, AutoProcessor
+from transformers.utils import logging
+
+from excise import Evaluation, Search, Unlearner, class_sets, evaluate_classes, predict_classes
+from excise.cli.loading import load_rows
+from excise.evaluation.result import AFTER, BEFORE, RANDOM
+from excise.topics.class_building import class_column
+
+
+def main():
+    """Makes what is missing in `--out`, then the report."""
+    args = arguments().parse_args()
+    logging.disable_progress_bar()
+    args.out.mkdir(parents=True, exist_ok=True)
+    train, test = (load_rows(args.dataset_name, None, split) for split in (args.train_split, args.test_split))
+    names = train.features[class_column(train)].names
+    for name, folder in (("codebook", args.model), ("plain", args.plain)):
+        path = args.out / f"accuracy-{name}.json"
+        if not path.exists():
+            path.write_text(json.dumps(accuracy(folder, test, names)))
+    unlearner = Unlearner.from_pretrained(args.model)
+    for name in names:
+        path = args.out / f"{name}.json"
+        if not path.exists():
+            forgotten(args, unlearner, train, test, name).save(path)
+            print(path, flush=True)
+    print(report(args.out, names))
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="CLIP with a codebook")
+    parser.add_argument("--plain", required=True, help="the same CLIP, trained as long without one")
+    parser.add_argument("--dataset_name", default="cifar10", help="Hub id, or folder")
+    parser.add_argument("--train_split", default="train")
+    parser.add_argument("--test_split", default="test")
+    parser.add_argument("--examples", type=int, default=2000, help="training images of the class, and others, counted")
+    parser.add_argument("--multiple", type=int, default=3, help="S' as a multiple of the model's S")
+    parser.add_argument("--q", type=float, default=0.05)
+    parser.add_argument("--max_retain_ratio", type=float, default=0.25)
+    parser.add_argument("--count", type=int, help="at most so many codes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def accuracy(folder, test, names):
+    """Zero-shot accuracy on all test images."""
+    model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    predicted = predict_classes(model, processor, test, names, templates=TEMPLATES)
+    return float(np.mean([names[i] == found for i, found in zip(test[class_column(test)], predicted, strict=True)]))
+
+
+def forgotten(args, unlearner, train, test, name):
+    """One class's codes, masked for a trial."""
+    sizes = {"max_examples": args.examples, "max_retain": len(test), "min_examples": 1}
+    topic = class_sets(train, name, test=test, seed=args.seed, **sizes)
+    search = Search(
+        method="fisher",
+        positions="all",
+        multiple=args.multiple,
+        q=args.q,
+        max_retain_ratio=args.max_retain_ratio,
+        count=args.count,
+    )
+    selection = unlearner.choose(topic, search, progress=False)
+    options = {"templates": TEMPLATES, "seed": args.seed, "progress": False}
+    return evaluate_classes(unlearner, topic, selection=selection, **options)
+
+
+def report(out, names):
+    """Writes report.md and returns its text."""
+    found = {name: Evaluation.load(out / f"{name}.json") for name in names}
+    codebook, plain = (json.loads((out / f"accuracy-{name}.json").read_text()) for name in ("codebook", "plain"))
+    lines = [
+        "# Each class forgotten",
+        f"Zero-shot accuracy with a codebook {codebook:.4f}, without {plain:.4f}: {codebook / plain:.1%} of it.",
+        "Accuracy in percent; change in points.\n",
+        "| Class | codes | class: before | after | random codes | others: before | after (change) | random (change) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    rows = []
+    for evaluation in found.values():
+        scores = [
+            [100 * evaluation.scores[condition][part]["accuracy"] for condition in (BEFORE, AFTER, RANDOM)]
+            for part in ("heldout", "heldout_retain")
+        ]
+        rows.append([evaluation.removed, *scores[0], *scores[1]])
+    for name, row in [*zip(found, rows, strict=True), ("mean", np.mean(rows, 0))]:
+        codes, before, after, random, kept, kept_after, kept_random = row
+        lines.append(
+            f"| {name} | {codes:.0f} | {before:.1f} | {after:.1f} | {random:.1f} | {kept:.1f} | {kept_after:.1f} "
+            f"({kept_after - kept:+.2f}) | {kept_random:.1f} ({kept_random - kept:+.2f}) |"
+        )
+    text = "\n".join(lines) + "\n"
+    (out / "report.md").write_text(text)
+    return text
+
+
+if __name__ == "__main__":
+    main()
