@@ -280,3 +280,21 @@ def test_random_codes_refuse_unknown_sites_and_wrong_shapes():
 
 def test_nothing_selected_draws_nothing():
     assert len(random_like(Selection({}), {}, {}, seed=0)) == 0
+
+
+def test_of_very_many_codes_random_ones_are_drawn_at_once_and_are_as_often_used():
+    rng = np.random.default_rng(0)
+    frequency, live = rng.poisson(rng.gamma(1.0, 5.0, 80_000)), rng.random(80_000) < 0.9
+    selected = np.sort(rng.permutation(np.flatnonzero(live & (frequency > 3)))[:12_000])
+    drawn = [random_like(Selection({SITE: selected}), {SITE: frequency}, {SITE: live}, seed) for seed in (0, 0, 1)]
+    codes = np.array(drawn[0].codes[SITE])
+    assert len(set(codes)) == 12_000 and live[codes].all() and not set(codes) & set(selected)
+    quantiles = np.linspace(0, 1, 21)
+    np.testing.assert_allclose(
+        np.quantile(frequency[codes], quantiles), np.quantile(frequency[selected], quantiles), atol=1, rtol=0.1
+    )
+    assert drawn[0] == drawn[1] != drawn[2]
+    few = live.copy()
+    few[np.setdiff1d(np.arange(80_000), selected)[11_999:]] = False  # one too few are left
+    with pytest.raises(ValueError, match="12000 random codes are needed"):
+        random_like(Selection({SITE: selected}), {SITE: frequency}, {SITE: few}, seed=0)
