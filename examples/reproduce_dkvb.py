@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from dkvb_report import report
 from train_image_classifier import DataArguments, load
 from train_image_classifier import main as train
-from transformers import AutoImageProcessor, set_seed
+from transformers import AutoImageProcessor
 
 from excise import (
     KeyValueForImageClassification,
@@ -141,19 +142,16 @@ class Run:
 
     def accuracies(self):
         """Table 1 and figure 5: accuracies by class, of the model and of a linear layer."""
-        linear, found = self.linear(), {}
+        linear, found = self.linear, {}
         for split in self.encodings:
             for name, model, rows in (("DKVB", self.model, self.pairs), ("linear", linear, self.encodings)):
                 found[f"{name}, {split}"] = list(class_accuracy(model, rows[split].with_format("torch")).values())
         return found
 
+    @cached_property
     def linear(self):
-        """What takes the bottleneck's place in the baselines (section 5.1, table 5)."""
-        sizes = {"hidden_size": self.model.config.encoding_size, "num_labels": self.model.config.num_labels}
-        config = LinearClassifierConfig(**sizes)
-        set_seed(self.seed)
-        settings = TABLES["linear"].arguments(self.seed)
-        return retrain(lambda: LinearClassifier(config), self.encodings["train"].with_format("torch"), settings).model
+        """What takes the bottleneck's place in the baselines."""
+        return linear_layer(self.model, self.encodings["train"], self.seed)
 
     def forgetting(self, index):
         """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
@@ -169,10 +167,9 @@ class Run:
             "enrichment": {n: enriched.select(q=1.0, count=n) for n in pairs},
             "enriched at q <= 0.05": {1: enriched.select()},
         }
-        frequency = np.asarray(self.counts.table.sum(0)).reshape(-1)
         live = {SITE: self.bottleneck.live.numpy()}
         like = tries["activations"][self.args.na]
-        tries["random pairs"] = {len(like): random_like(like, {SITE: frequency}, live, self.seed)}
+        tries["random pairs"] = {len(like): random_like(like, {SITE: self.counts.of_all()}, live, self.seed)}
         options = {"reading": self.reading, "progress": False}
         return {
             name: frontier(self.unlearner, self.encodings["test"], index, selections, **options).to_dict()
@@ -181,7 +178,7 @@ class Run:
 
     def baselines(self):
         """Tables 2 and 9, and SCRUB's lines in figures 4 and 6: unlearning on the linear layer, for ten epochs."""
-        index, linear, config = self.args.forget_class, self.linear(), self.linear().config
+        index, linear = self.args.forget_class, self.linear
         forget, retain = (of_class(self.encodings["train"], index, inside) for inside in (True, False))
         sets = self.test_sets(self.encodings)
         settings = replace(TABLES["scrub"], epochs=10).arguments(self.seed)
@@ -193,9 +190,8 @@ class Run:
         }
         found["gradient difference"] = gradient_difference(linear, forget, retain, settings, evaluate_on=sets)
         found["fine-tuned on the rest"] = finetune(linear, retain, settings, evaluate_on=sets)
-        set_seed(self.seed)
         found["trained without the class"] = retrain(
-            lambda: LinearClassifier(config), retain, settings, evaluate_on=sets
+            lambda: LinearClassifier(linear.config), retain, settings, evaluate_on=sets
         )
         return {name: epochs(run) | {"chosen": run.epoch} for name, run in found.items()}
 
@@ -238,7 +234,7 @@ class Run:
         self.unlearner.undo(request)
         images = load_data(self.args)["train"].select(range(64))
         seconds("encoding 64 images", lambda: encode_images(self.model, images, self.processor, **bare))
-        linear, retain = self.linear(), of_class(self.encodings["train"], index, False)
+        linear, retain = self.linear, of_class(self.encodings["train"], index, False)
         sets = self.test_sets(self.encodings)
         run = scrub(linear, forget, retain, TABLES["scrub"].arguments(self.seed), evaluate_on=sets)
         found["SCRUB, encodings at hand"] = run.seconds
@@ -294,17 +290,20 @@ def rewound(args, run, seed, folder, forget, heldout, validation):
     seen = encode_images(
         run.model, load_data(args)["train"].select(np.load(folder / "rows.npy")), run.processor, **run.options
     )
-    config = LinearClassifierConfig(hidden_size=run.model.config.encoding_size, num_labels=run.model.config.num_labels)
-    set_seed(seed)
-    linear = retrain(
-        lambda: LinearClassifier(config), seen.with_format("torch"), TABLES["linear"].arguments(seed)
-    ).model
+    linear = linear_layer(run.model, seen, seed)
     settings = replace(TABLES["scrub"], epochs=10).arguments(seed)
     parts = of_class(seen, forget), of_class(seen, forget, False), of_class(run.encodings["validation"], forget)
     model = scrub_rewind(linear, *parts, settings).model
     parts = [of_class(run.encodings[split], index) for split in run.encodings for index in (forget, heldout)]
     losses = [example_losses(model, part) for part in parts]
     return {"linear layer, SCRUB+R": class_membership_inference({seed: ClassLosses(*losses)}).accuracy[seed]}
+
+
+def linear_layer(model, encodings, seed):
+    """A linear layer on a model's encodings, trained as the paper's (section 5.1, table 5)."""
+    config = LinearClassifierConfig(hidden_size=model.config.encoding_size, num_labels=model.config.num_labels)
+    settings = TABLES["linear"].arguments(seed)
+    return retrain(lambda: LinearClassifier(config), encodings.with_format("torch"), settings).model
 
 
 def of_class(dataset, index, inside=True):

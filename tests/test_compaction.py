@@ -93,7 +93,7 @@ def test_counts_are_renumbered_and_those_of_old_numbers_are_refused(tmp_path):
     encodings = encode_images(model, images(40), processor(), **options)
     counts = PairCounts.count(select_pairs(model, encodings, **options), model.bottleneck)
     unlearner = Unlearner(model, processor())
-    unused = np.flatnonzero(np.asarray(counts.table.sum(0)).reshape(-1) == 0)
+    unused = np.flatnonzero(counts.of_all() == 0)
     unlearner.delete(Selection({SITE: unused}), "what nothing uses")
     kept = by_activations(counts.of_class(1), 10).codes[SITE]
     index = unlearner.compact()[SITE]

@@ -4,7 +4,8 @@ import torch
 from datasets import Dataset, Features, Image, Value, concatenate_datasets
 from transformers import CLIPImageProcessorPil
 
-from excise.images import image_column, pixel_batches
+from excise.images import image_column
+from excise.inputs import Images
 
 PROCESSOR = CLIPImageProcessorPil(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
 
@@ -17,7 +18,7 @@ def images(count, channels=3):
 
 def test_batches_are_what_the_processor_makes_of_all_images_at_once():
     dataset = images(5)
-    batches = list(pixel_batches(dataset, PROCESSOR, batch_size=2))
+    batches = list(Images(dataset, PROCESSOR).batches(2))
     assert [list(rows) for rows, _ in batches] == [[0, 1], [2, 3], [4]]
     whole = PROCESSOR(dataset["img"][:], return_tensors="pt")["pixel_values"]
     assert torch.equal(torch.cat([batch["pixel_values"] for _, batch in batches]), whole)
@@ -26,7 +27,7 @@ def test_batches_are_what_the_processor_makes_of_all_images_at_once():
 def test_a_greyscale_image_is_taken_as_the_rgb_image_that_looks_like_it():
     grey = images(3, channels=1)
     colour = grey.map(lambda row: {"img": row["img"].convert("RGB")})
-    ((_, found),), ((_, expected),) = pixel_batches(grey, PROCESSOR), pixel_batches(colour, PROCESSOR)
+    ((_, found),), ((_, expected),) = Images(grey, PROCESSOR).batches(3), Images(colour, PROCESSOR).batches(3)
     assert found["pixel_values"].shape == (3, 3, 8, 8)
     assert torch.equal(found["pixel_values"], expected["pixel_values"])
 
@@ -37,7 +38,7 @@ def test_an_image_that_cannot_be_read_is_named(broken):
     raw[2] = {"img": {"bytes": broken, "path": None} if broken else None}
     dataset = Dataset.from_list(raw, features=Features({"img": Image()}))
     with pytest.raises(ValueError, match=r"row 2|Row 2"):
-        list(pixel_batches(dataset, PROCESSOR, batch_size=4))
+        list(Images(dataset, PROCESSOR).batches(4))
 
 
 def test_the_image_column_is_found_or_asked_for():

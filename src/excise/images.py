@@ -1,4 +1,4 @@
-"""Data sets of images as batches of pixels."""
+"""Data sets of images: their columns, pixels, labels and digests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from datasets import ClassLabel, Dataset, Image
-from tqdm.auto import tqdm
 
 if TYPE_CHECKING:  # sets of images are made without any model
     import torch
@@ -38,39 +37,10 @@ def image_column(dataset: Dataset, image: str | None = None) -> str:
     return columns[0]
 
 
-def pixel_batches(
-    dataset: Dataset,
-    processor: BaseImageProcessor,
-    batch_size: int = 32,
-    image: str | None = None,
-    progress: str | None = None,
-) -> Iterator[tuple[range, dict[str, torch.Tensor]]]:
-    """A data set's images as a model takes them, in order.
-
-    Args:
-        dataset: rows with an image column.
-        processor: the model's image processor. It is given RGB images, whatever was stored.
-        batch_size: images a batch.
-        image: the image column; the only one if not given.
-        progress: label of a progress bar; none is shown without it.
-
-    Yields:
-        The indices of the batch's rows, and `pixel_values`, `(batch, channels, height, width)`.
-
-    Raises:
-        ValueError: as `image_column`, or if an image cannot be read; the message tells which.
-    """
-    name = image_column(dataset, image)
-    starts = range(0, len(dataset), batch_size)
-    for start in tqdm(starts, desc=progress, unit="batch", disable=progress is None, leave=False):
-        rows = range(start, min(start + batch_size, len(dataset)))
-        yield rows, {"pixel_values": pixel_values(dataset, processor, rows, name)}
-
-
 def pixel_values(
     dataset: Dataset, processor: BaseImageProcessor, rows: Sequence[int], image: str | None = None
 ) -> torch.Tensor:
-    """Some rows' images as a model takes them, `(rows, channels, height, width)`; errors as in `pixel_batches`."""
+    """Some rows' images as a model takes them, `(rows, channels, height, width)`; errors as in `rgb_images`."""
     return processor(rgb_images(dataset, rows, image), return_tensors="pt")["pixel_values"]
 
 

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
@@ -117,8 +116,8 @@ class Unlearner(CodeFinder):
                 class.
         """
         if isinstance(forget, Dataset):
-            table = PairCounts.count(self.pairs(forget), self.sites[SITE]).table
-            return self.mask(by_activations(np.asarray(table.sum(0)).reshape(-1), count), topic)
+            counts = PairCounts.count(self.pairs(forget), self.sites[SITE])
+            return self.mask(by_activations(counts.of_all(), count), topic)
         if forget.keys != self.sites[SITE].config.keys_id:
             raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
         classes = self.model.config.label2id or {}

@@ -6,7 +6,7 @@ from datasets import Value, concatenate_datasets
 
 import excise.encodings.encode
 from excise import encode_images, select_pairs
-from excise.images import rgb_images
+from excise.images import pixel_values
 from tests.tiny_images import images, key_value_model, processor
 
 
@@ -15,11 +15,11 @@ def calls(monkeypatch):
     """Counts the images that are read to be encoded."""
     seen = []
 
-    def counted(dataset, rows, image=None):
+    def counted(dataset, processor, rows, image=None):
         seen.extend(rows)
-        return rgb_images(dataset, rows, image)
+        return pixel_values(dataset, processor, rows, image)
 
-    monkeypatch.setattr(excise.encodings.encode, "rgb_images", counted)
+    monkeypatch.setattr(excise.encodings.encode, "pixel_values", counted)
     return seen
 
 

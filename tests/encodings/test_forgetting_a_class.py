@@ -114,7 +114,7 @@ class TestMasking:
         assert not unlearner.ledger.requests
 
     def test_as_many_random_pairs_as_often_used_forget_nothing(self, unlearner, counts, encodings):
-        frequency = np.asarray(counts.table.sum(0)).reshape(-1)
+        frequency = counts.of_all()
         chosen = by_activations(counts.of_class(GREEN), 150)
         drawn = random_like(chosen, {SITE: frequency}, {SITE: np.ones(1024, bool)}, seed=0)
         with unlearner.trial(drawn):

@@ -84,6 +84,10 @@ class PairCounts:
             raise ValueError("These counts are of pairs that were selected with different keys, and do not add up.")
         return PairCounts(self.table + other.table, self.examples + other.examples, self.keys, self.top_k)
 
+    def of_all(self) -> np.ndarray:
+        """In how many examples of any class each pair is selected, int64 `(num_pairs,)`."""
+        return np.asarray(self.table.sum(0)).reshape(-1)
+
     def of_class(self, index: int) -> np.ndarray:
         """In how many examples of a class each pair is selected, int64 `(num_pairs,)`.
 
@@ -110,9 +114,8 @@ class PairCounts:
     def against_the_rest(self, index: int) -> CountTable:
         """A class against all others, as the statistics need it; errors as `of_class`."""
         target = self.of_class(index)
-        total = np.asarray(self.table.sum(0)).reshape(-1)
         num_target = int(self.examples[index])
-        return CountTable(target, total - target, num_target, int(self.examples.sum()) - num_target)
+        return CountTable(target, self.of_all() - target, num_target, int(self.examples.sum()) - num_target)
 
     def renumbered(self, index: np.ndarray, bottleneck: KeyValueBottleneck) -> "PairCounts":
         """The counts of the pairs that are left in a bottleneck that deleted ones were taken out of.

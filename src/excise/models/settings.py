@@ -2,17 +2,20 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from excise.bottlenecks.configuration import CodebookSAEConfig
+from excise.bottlenecks.configuration_key_value import KeyValueConfig
+
+Settings = TypeVar("Settings", CodebookSAEConfig, KeyValueConfig)
 
 
-def own_settings(bottleneck: dict[str, Any] | CodebookSAEConfig | None, width: int) -> CodebookSAEConfig:
+def own_settings(bottleneck: dict[str, Any] | Settings | None, width: int, kind: type[Settings]) -> Settings:
     """A bottleneck's settings for activations of a width, if it has none of its own; a copy of what is given."""
-    if isinstance(bottleneck, CodebookSAEConfig):
+    if isinstance(bottleneck, kind):
         settings = copy.deepcopy(bottleneck)  # the caller's own may go into another model
     else:
-        settings = CodebookSAEConfig(**(bottleneck or {}))
+        settings = kind(**(bottleneck or {}))
     if settings.hidden_size is None:
         settings.hidden_size = width
     return settings

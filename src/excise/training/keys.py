@@ -130,9 +130,9 @@ def initialize_keys(
             total += _step(state, batch, decay, min_use, generator)
         error = _over_processes(total)
         _save(checkpoint, run, epoch + 1, error, state, processes)
-    keys = _gathered(state.keys)
-    trial.keys.copy_(keys)
-    bottleneck.load_state_dict(trial.state_dict())
+    bottleneck.keys.copy_(_gathered(state.keys))
+    if components is not None:
+        bottleneck.projection.copy_(trial.projection)
     bottleneck.config.keys_id = model.config.bottleneck.keys_id = run
     return error
 

@@ -31,7 +31,7 @@ class CodebookCLIPVisionConfig(CLIPVisionConfig):
     unlearning: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
-        self.bottleneck = own_settings(self.bottleneck, self.hidden_size)
+        self.bottleneck = own_settings(self.bottleneck, self.hidden_size, CodebookSAEConfig)
         self.bottleneck_layers = sorted(self.bottleneck_layers)
         super().__post_init__(**kwargs)
         self.validate_bottleneck()  # here too: what `strict` raises is no ValueError

@@ -30,7 +30,7 @@ class CodebookT5Config(T5Config):
     unlearning: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
-        self.bottleneck = own_settings(self.bottleneck, self.d_model)
+        self.bottleneck = own_settings(self.bottleneck, self.d_model, CodebookSAEConfig)
         self.bottleneck_layers = sorted(self.bottleneck_layers)
         super().__post_init__(**kwargs)
         self.validate_bottleneck()  # here too: what `strict` raises is no ValueError

@@ -1,12 +1,12 @@
 """The configuration of an image classifier with a key-value bottleneck."""
 
-import copy
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from excise.bottlenecks.configuration_key_value import KeyValueConfig
+from excise.models.settings import own_settings
 
 
 @strict
@@ -35,14 +35,10 @@ class KeyValueVisionConfig(PreTrainedConfig):
             self.encoder = AutoConfig.for_model("clip_vision_model")  # transformers builds configs without arguments
         elif isinstance(self.encoder, dict):
             self.encoder = AutoConfig.for_model(**self.encoder)
-        if isinstance(self.bottleneck, KeyValueConfig):
-            self.bottleneck = copy.deepcopy(self.bottleneck)  # the caller's own may go into another model
-        else:
-            self.bottleneck = KeyValueConfig(**(self.bottleneck or {}))
+        self.bottleneck = own_settings(self.bottleneck, self.encoding_size, KeyValueConfig)
         super().__post_init__(**kwargs)
-        for name, width in (("hidden_size", self.encoding_size), ("value_dim", self.num_labels)):
-            if getattr(self.bottleneck, name) is None:
-                setattr(self.bottleneck, name, width)
+        if self.bottleneck.value_dim is None:
+            self.bottleneck.value_dim = self.num_labels
         self.validate_bottleneck()  # here too: what `strict` raises is no ValueError
 
     @property
