@@ -103,3 +103,42 @@ def test_counts_are_renumbered_and_those_of_old_numbers_are_refused(tmp_path):
     assert by_activations(renumbered.of_class(1), 10).codes[SITE] == tuple(index[list(kept)].tolist())
     with pytest.raises(ValueError, match="do not add up"):
         counts + fresh
+
+
+def test_a_bottleneck_with_one_codebook_and_a_second_compaction():
+    model = key_value_model(num_codebooks=1)
+    unlearner, inputs = Unlearner(model, None), image_batch()
+    unlearner.delete(Selection({SITE: range(20)}), "first")
+    expected = model(**inputs).logits
+    for removed in (range(0), range(30, 35)):
+        if removed:
+            unlearner.delete(Selection({SITE: removed}), "second")
+            expected = model(**inputs).logits
+        unlearner.compact()
+        assert model.bottleneck.keys.shape == (1, 44 - len(removed), 4)
+        torch.testing.assert_close(model(**inputs).logits, expected, rtol=0, atol=0)
+    assert [request.thresholds["taken_out"] for request in unlearner.ledger.requests] == [20, 5]
+
+
+def test_codes_that_two_compactions_take_out_are_all_told():
+    unlearner = Unlearner(key_value_model(num_codebooks=2), None)
+    unlearner.delete(Selection({SITE: [*range(30), *range(64, 89)]}), "first")
+    unlearner.compact()
+    first = unlearner.ledger.requests[0].thresholds["taken_out"]
+    unlearner.delete(Selection({SITE: range(60, 68)}), "second")
+    unlearner.compact()
+    request = unlearner.ledger.requests[0]
+    assert first == 50 and request.thresholds["taken_out"] + request.num_codes == 55
+
+
+def test_twins_of_keys_select_the_same_values_after_it():
+    model = key_value_model()
+    keys = model.bottleneck.keys
+    keys[:, 40] = keys[:, 7]  # in another block of the search, after others are gone
+    keys[:, 63] = keys[:, 12]
+    encodings = torch.randn(200, 16)
+    unlearner = Unlearner(model, None)
+    unlearner.delete(Selection({SITE: [64 * c + m for c in range(6) for m in range(13, 30)]}), "some")
+    expected = model(encodings=encodings).logits
+    unlearner.compact()
+    torch.testing.assert_close(model(encodings=encodings).logits, expected, rtol=0, atol=0)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from excise.bottlenecks import Bottleneck
-from excise.ledger import Ledger
+from excise.ledger import Ledger, Request
 from excise.models.site import bottleneck_copies, bottlenecks
 
 
@@ -40,7 +41,7 @@ def compact(model: PreTrainedModel) -> dict[str, Tensor]:
             replace(
                 request,
                 codes={site: _renumbered(codes, index[site]) for site, codes in request.codes.items()},
-                thresholds=dict(request.thresholds) | _taken_out(request.codes, index),
+                thresholds=_taken_out(request, index),
             )
             for request in ledger.requests
         )
@@ -74,17 +75,20 @@ def _renumbered(codes: tuple[int, ...], index: Tensor) -> tuple[int, ...]:
     return tuple(found[found >= 0].tolist())
 
 
-def _taken_out(codes: Mapping[str, tuple[int, ...]], index: Mapping[str, Tensor]) -> dict[str, int]:
-    gone = sum(int((index[site][torch.tensor(ids).long()] < 0).sum()) for site, ids in codes.items())
-    return {"taken_out": gone} if gone else {}
+def _taken_out(request: Request, index: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A request's thresholds, with the number of its codes that are no longer there."""
+    gone = sum(int((index[site][torch.tensor(ids).long()] < 0).sum()) for site, ids in request.codes.items())
+    gone += request.thresholds.get("taken_out", 0)
+    return dict(request.thresholds) | ({"taken_out": gone} if gone else {})
 
 
 def _take_rows(bottleneck: Bottleneck, rows: Tensor) -> None:
     for name in bottleneck.code_tensors:
         tensor = getattr(bottleneck, name)
-        taken = bottleneck.by_code(tensor)[rows.to(tensor.device)]
-        shape = (bottleneck.num_groups, -1, *tensor.shape[2:]) if bottleneck.num_groups > 1 else (-1, *tensor.shape[1:])
-        taken = taken.reshape(shape)
+        flat = bottleneck.by_code(tensor)
+        taken = flat[rows.to(tensor.device)]
+        if flat.dim() < tensor.dim():  # codebook by codebook
+            taken = taken.unflatten(0, (bottleneck.num_groups, -1))
         trained = isinstance(tensor, nn.Parameter)
         setattr(bottleneck, name, nn.Parameter(taken, requires_grad=tensor.requires_grad) if trained else taken)
     bottleneck.live = bottleneck.live[rows.to(bottleneck.live.device)]

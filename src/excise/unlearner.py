@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, Image
 from transformers import AutoConfig, PreTrainedModel
 
 from excise.compaction import compact
@@ -116,9 +116,9 @@ class Unlearner(CodeFinder):
                 class.
         """
         if isinstance(forget, Dataset):
-            counts = PairCounts.count(self.pairs(forget), self.sites[SITE])
+            counts = PairCounts.count(self.pairs(_unlabelled(forget)), self.sites[SITE])
             return self.mask(by_activations(counts.of_all(), count), topic)
-        if forget.keys != self.sites[SITE].config.keys_id:
+        if forget.keys != self.sites[SITE].keys_id:
             raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
         classes = self.model.config.label2id or {}
         if topic not in classes:
@@ -137,7 +137,7 @@ class Unlearner(CodeFinder):
         Raises:
             ValueError: as `mask` and `by_examples`, or if the pairs are another model's.
         """
-        return self.mask(by_examples(self.pairs(draw_examples(forget, count, seed)), count, seed), topic)
+        return self.mask(by_examples(self.pairs(_unlabelled(draw_examples(forget, count, seed))), count, seed), topic)
 
     def delete(
         self, selection: Selection, topic: ForgetSets | str, optimizer: torch.optim.Optimizer | None = None
@@ -272,6 +272,12 @@ class Unlearner(CodeFinder):
         for site, copies in bottleneck_copies(self.model).items():
             for bottleneck in copies:
                 bottleneck.live.copy_(masks[site])
+
+
+def _unlabelled(forget: Dataset) -> Dataset:
+    """Images alone: the classes of a proxy set need not be the model's."""
+    images = [name for name, feature in forget.features.items() if isinstance(feature, Image)]
+    return forget.select_columns(images) if images else forget
 
 
 def _described(topic: ForgetSets | str) -> tuple[str, dict[str, str]]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from datasets import Value
 
-from excise import PairCounts, encode_images, select_pairs
+from excise import PairCounts, Selection, Unlearner, encode_images, select_pairs
 from tests.tiny_images import images, key_value_model, processor
 
 
@@ -30,7 +30,7 @@ def test_counts_survive_a_file(model, pairs, tmp_path):
     counts.save(tmp_path / "counts.safetensors")
     loaded = PairCounts.load(tmp_path / "counts.safetensors")
     assert (counts.table != loaded.table).nnz == 0 and np.array_equal(counts.examples, loaded.examples)
-    assert loaded.keys == counts.keys == model.config.bottleneck.keys_id
+    assert loaded.keys == counts.keys == model.bottleneck.keys_id
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds no counts of pairs"):
         PairCounts.load(tmp_path / "model.safetensors")
@@ -54,7 +54,7 @@ def test_what_does_not_fit_is_refused(model, pairs, encodings, tmp_path):
     with pytest.raises(ValueError, match="Expected what `select_pairs` returns"):
         PairCounts.count(encodings["train"], model.bottleneck)
     unknown = pairs["train"].cast_column("labels", Value("int64")).map(lambda row: {"labels": row["labels"] + 1})
-    with pytest.raises(ValueError, match=r"from 1 to 4 .*classes 0 to 3"):
+    with pytest.raises(ValueError, match=r"from 1 to 4; .*classes 0 to 3"):
         PairCounts.count(unknown, model.bottleneck)
     other = key_value_model(num_codebooks=16)
     options = {"cache_dir": tmp_path, "progress": False}
@@ -63,3 +63,24 @@ def test_what_does_not_fit_is_refused(model, pairs, encodings, tmp_path):
         PairCounts.count(theirs, model.bottleneck)
     with pytest.raises(ValueError, match="do not add up"):
         counts + PairCounts.count(theirs, other.bottleneck)
+
+
+def test_pairs_and_counts_know_the_keys_top_k_and_mask_that_they_were_selected_with(
+    model, pairs, encodings, tmp_path, monkeypatch
+):
+    options = {"cache_dir": tmp_path, "progress": False}
+    counts = PairCounts.count(pairs["train"], model.bottleneck)
+    never = [key_value_model(seed=seed) for seed in (0, 1)]  # keys that were never initialised differ too
+    assert never[0].bottleneck.keys_id != never[1].bottleneck.keys_id
+    masked = np.unique(pairs["train"]["pairs"][0])[:3]
+    with Unlearner(model, processor()).trial(Selection({"bottleneck": masked})):
+        selected = select_pairs(model, encodings["train"], **options)
+        PairCounts.count(selected, model.bottleneck)
+        PairCounts.count(pairs["train"], model.bottleneck)  # selected without any mask: what training was on
+    with pytest.raises(ValueError, match="under another mask"):
+        PairCounts.count(selected, model.bottleneck)
+    monkeypatch.setattr(model.bottleneck.config, "top_k", 2)
+    with pytest.raises(ValueError, match="other keys"):
+        PairCounts.count(pairs["train"], model.bottleneck)
+    with pytest.raises(ValueError, match="other keys"):
+        Unlearner(model, processor()).mask_by_activations(counts, 5, "green")

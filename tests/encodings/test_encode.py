@@ -1,3 +1,4 @@
+import copy
 import shutil
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_second_call_reads_what_the_first_has_kept(tmp_path, calls):
     assert first._fingerprint == again._fingerprint
 
 
-@pytest.mark.parametrize("changed", ["encoder", "processor", "images", "order", "labels", "pooling"])
+@pytest.mark.parametrize("changed", ["encoder", "processor", "images", "order", "labels", "pooling", "activation"])
 def test_whatever_an_encoding_depends_on_makes_a_change_of_it_new_encodings(tmp_path, calls, changed):
     model, dataset, how = key_value_model(), images(8), processor()
     encoded(model, dataset, tmp_path)
@@ -56,6 +57,9 @@ def test_whatever_an_encoding_depends_on_makes_a_change_of_it_new_encodings(tmp_
         dataset = dataset.select(range(7, -1, -1))
     elif changed == "labels":
         dataset = dataset.map(lambda row: {"label": 3 - row["label"]})
+    elif changed == "activation":
+        model.config.encoder = copy.deepcopy(model.config.encoder)
+        model.config.encoder.hidden_act = "gelu"
     else:
         model.config.pooling = "mean"
     encode_images(model, dataset, how, cache_dir=tmp_path, progress=False)
@@ -88,13 +92,13 @@ def test_a_file_that_is_not_what_was_written_is_refused(tmp_path):
     (short,) = (tmp_path / "other").rglob("*.arrow")
     *_, last = sorted(tmp_path.glob("encodings-*/*.arrow"))
     shutil.copy(short, last)
-    with pytest.raises(ValueError, match=r"holds 3 rows.*not the 4.*Remove the folder"):
+    with pytest.raises(ValueError, match=r"holds 3 rows.*not the 4.*Remove this file"):
         encoded(model, images(8), tmp_path, shard_size=4)
 
 
 def test_labels_that_are_no_classes_of_the_model_and_encodings_that_are_not_finite_are_refused(tmp_path):
     model, dataset = key_value_model(), images(8).cast_column("label", Value("int64"))
-    with pytest.raises(ValueError, match=r"from 0 to 9 .*classes 0 to 3"):
+    with pytest.raises(ValueError, match=r"from 0 to 9; .*classes 0 to 3"):
         encoded(model, dataset.map(lambda row: {"label": row["label"] * 3}), tmp_path, label="label")
     model.encoder.embedder.embedder.convolution.weight.data[0] = torch.nan
     with pytest.raises(ValueError, match="rows 0 to 7 are not finite"):
@@ -127,3 +131,32 @@ def test_encodings_of_another_encoder_and_other_data_sets_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Expected what `encode_images` returns"):
         select_pairs(key_value_model(), images(8))
     assert len(select_pairs(key_value_model(), encodings.select([3, 1]), cache_dir=tmp_path, progress=False)) == 2
+
+
+def test_another_size_of_files_makes_files_of_its_own_and_a_broken_one_is_named(tmp_path, calls):
+    model, dataset = key_value_model(), images(8)
+    first = encoded(model, dataset, tmp_path, shard_size=4)["encodings"][:]
+    again = encoded(model, dataset, tmp_path, shard_size=3)["encodings"][:]
+    assert first == again and len(calls) == 16
+    encoded(model, dataset, tmp_path, shard_size=4)
+    assert len(calls) == 16
+    broken = sorted(tmp_path.glob("encodings-*/*-000000004.arrow"))[0]
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{broken.name} cannot be read .*Remove this file"):
+        encoded(model, dataset, tmp_path, shard_size=4)
+    broken.unlink()
+    assert encoded(model, dataset, tmp_path, shard_size=4)["encodings"][:] == first
+
+
+@pytest.mark.parametrize("how", ["torch", "numpy", "transform"])
+def test_the_format_of_a_data_set_does_not_matter(tmp_path, how):
+    model, dataset = key_value_model(), images(8)
+    formatted = dataset.with_transform(lambda rows: {}) if how == "transform" else dataset.with_format(how)
+    expected = encoded(model, dataset, tmp_path)
+    assert encoded(model, formatted, tmp_path)["labels"][:] == expected["labels"][:]
+
+
+def test_names_of_classes_in_the_place_of_indices_are_refused(tmp_path):
+    named = images(8).map(lambda row: {"name": f"class {row['label']}"})
+    with pytest.raises(ValueError, match=r"'name' has values of type .*class_encode_column\('name'\)"):
+        encoded(key_value_model(), named, tmp_path, label="name")

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from datasets import Value
 from transformers import AutoModelForImageClassification
 
 from excise import Frontier, PairCounts, Selection, Unlearner, class_sets, evaluate_classes, frontier
 from excise.encodings import Reading
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
-from tests.tiny_images import images, processor
+from tests.tiny_images import images, key_value_model, processor
 
 GREEN = 1
 
@@ -160,7 +161,7 @@ class TestMasking:
     def test_class_sets_say_how_accurate_the_model_is_before_and_after(self, unlearner, counts):
         topic = class_sets(images(400), "green", test=images(120, seed=1), min_examples=10)
         unlearner.mask_by_activations(counts, 400, "green")
-        scores = evaluate_classes(unlearner, topic, random_codes=False, progress=False).scores
+        scores = evaluate_classes(unlearner, topic, progress=False).scores
         assert scores["before"]["heldout"]["accuracy"] > 0.9 and scores["after"]["heldout"]["accuracy"] == 0
         assert scores["after"]["heldout_retain"]["accuracy"] > 0.9
         for search in (unlearner.forget, unlearner.profile):
@@ -208,6 +209,22 @@ class TestFrontier:
             frontier(unlearner, encodings["test"], 7, {})
         with pytest.raises(ValueError, match="has no 'labels'"):
             frontier(unlearner, encodings["test"].remove_columns("labels"), GREEN, {})
+
+    def test_another_encoders_encodings_and_a_reading_of_others_are_refused(self, unlearner, encodings):
+        other = Unlearner(key_value_model(seed=5), processor())
+        with pytest.raises(ValueError, match="another encoder"):
+            frontier(other, encodings["test"], GREEN, {})
+        reading = Reading(unlearner.model.bottleneck, encodings["train"])
+        with pytest.raises(ValueError, match="another model or another test set"):
+            frontier(unlearner, encodings["test"], GREEN, {}, reading=reading)
+
+
+def test_a_proxy_set_may_have_classes_of_its_own(unlearner):
+    proxy = images(12).cast_column("label", Value("int64")).map(lambda row: {"label": row["label"] + 90})
+    request = unlearner.mask_by_activations(proxy, 20, "what is like these")
+    assert request.num_codes == 20
+    unlearner.undo(request)
+    assert unlearner.mask_by_examples(proxy, 3, "what is like these").num_codes > 6
 
 
 def test_a_reading_follows_masks_that_come_and_go(unlearner, counts, encodings):

@@ -49,3 +49,12 @@ def test_distances_are_computed_in_fp32_whatever_the_dtype(dtype):
     half = nearest_keys(heads.to(dtype), keys.to(dtype), 2, live)
     full = nearest_keys(heads.to(dtype).float(), keys.to(dtype).float(), 2, live)
     assert torch.equal(half.keys, full.keys) and half.distances.dtype == torch.float32
+
+
+@pytest.mark.parametrize("pairs", [64, 192, 100])
+def test_of_equal_keys_the_first_is_nearest_whatever_the_size_of_the_codebook(pairs):
+    heads, keys, _ = random_case(6, 2, pairs, 4)
+    keys[:, 70 % pairs] = keys[:, 3] = heads[0]
+    keys[:, 1] = keys[:, pairs - 1] = heads[1]
+    found = nearest_keys(heads, keys, 1, torch.ones(2, pairs, dtype=torch.bool)).keys
+    assert (found[0] == 3).all() and (found[1] == 1).all()

@@ -102,9 +102,9 @@ def test_a_checkpoint_of_another_run_is_refused(model, encodings, tmp_path):
 def test_settings_out_of_range_and_other_data_are_refused(model, encodings, wrong):
     with pytest.raises(ValueError, match="expected at least 1 epoch"):
         initialize_keys(model, encodings, **wrong)
-    with pytest.raises(ValueError, match="Expected what `encode_images` makes"):
+    with pytest.raises(ValueError, match="Expected what `encode_images` returns"):
         initialize_keys(model, images(5))
-    with pytest.raises(ValueError, match="Expected what `encode_images` makes"):
+    with pytest.raises(ValueError, match="of another encoder than the model's"):
         initialize_keys(key_value_model(seed=5), encodings)
 
 
@@ -146,3 +146,15 @@ def test_with_components_heads_are_projections_of_whitened_principal_components(
     assert np.linalg.matrix_rank(found, rtol=1e-4) == 3
     with pytest.raises(ValueError, match="components=17: expected 1 to 16"):
         initialize_keys(model, encodings, components=17)
+
+
+def test_keys_of_other_epochs_have_another_name_and_a_longer_run_is_not_taken_for_a_shorter(model, encodings, tmp_path):
+    names, path = [], tmp_path / "keys.safetensors"
+    for epochs in (1, 3):
+        initialize_keys(model, encodings, epochs=epochs, checkpoint=path, progress=False)
+        names.append(model.bottleneck.keys_id)
+    assert names[0] != names[1]
+    before = model.bottleneck.keys.clone()
+    with pytest.raises(ValueError, match="keys of 3 epochs, more than the 2 asked for"):
+        initialize_keys(model, encodings, epochs=2, checkpoint=path, progress=False)
+    assert torch.equal(model.bottleneck.keys, before)

@@ -35,3 +35,41 @@ def test_the_last_epoch_gives_the_counts_of_the_whole_training_set(on, tmp_path)
     assert (callback.counts.table != expected.table).nnz == 0
     assert np.array_equal(callback.counts.examples, expected.examples)
     assert not model._forward_hooks
+
+
+def trained(pairs, folder, callback, resume=None, **settings):
+    model = key_value_model()
+    args = TrainingArguments(
+        folder,
+        per_device_train_batch_size=10,
+        save_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **{"num_train_epochs": 2} | settings,
+    )
+    Trainer(model, args, train_dataset=pairs, callbacks=[callback]).train(resume_from_checkpoint=resume)
+
+
+@pytest.mark.parametrize("step", [4, 5, 7])
+def test_of_an_epoch_that_was_cut_off_there_are_no_wrong_counts(step, tmp_path, caplog):
+    model, options = key_value_model(), {"cache_dir": tmp_path, "progress": False}
+    pairs = select_pairs(model, encode_images(model, images(40), processor(), **options), **options)
+    callback, rows = PairCountCallback(), pairs.with_format("torch")
+    trained(rows, tmp_path / "out", callback)
+    assert callback.counts.examples.tolist() == [10] * 4
+    trained(rows, tmp_path / "out", callback, resume=str(tmp_path / "out" / f"checkpoint-{step}"))
+    if step == 4:  # between the epochs
+        assert callback.counts.examples.tolist() == [10] * 4
+    else:
+        assert callback.counts is None and "was not seen from its beginning" in caplog.text
+
+
+def test_half_an_epoch_and_hidden_labels_are_not_counted(tmp_path, caplog):
+    model, options = key_value_model(), {"cache_dir": tmp_path, "progress": False}
+    pairs = select_pairs(model, encode_images(model, images(40), processor(), **options), **options)
+    callback, rows = PairCountCallback(), pairs.with_format("torch")
+    trained(rows, tmp_path / "half", callback, max_steps=6)
+    assert callback.counts is None and "was not seen from its beginning" in caplog.text
+    with pytest.raises(ValueError, match=r"label_smoothing_factor=0\.1: the model does not see the labels"):
+        trained(rows, tmp_path / "smooth", callback, label_smoothing_factor=0.1)

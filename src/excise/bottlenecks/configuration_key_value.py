@@ -21,7 +21,7 @@ class KeyValueConfig(PreTrainedConfig):
             encoding, or chunks of it as it is; then `num_codebooks * key_dim` must be `hidden_size`.
         value_init (`"normal"`, `"zeros"` or `"uniform"`, defaults to `"normal"`): What values start as: standard
             normal, zero, or uniform from 0 to 1; table 4's for CIFAR-10, CIFAR-100 and LACUNA-100, in this order.
-        keys_id (`str`, *optional*): Tells these keys from others. Written by `initialize_keys`, not by hand.
+        keys_id (`str`, *optional*): SHA-256 of keys and projection. Written by `initialize_keys`, not by hand.
     """
 
     model_type = "key_value_bottleneck"
@@ -58,4 +58,4 @@ class KeyValueConfig(PreTrainedConfig):
     def resize(self, num_pairs: int) -> None:
         """Another number of pairs, in a bottleneck that deleted ones were taken out of; they have new numbers then."""
         self.num_pairs = num_pairs
-        self.keys_id = f"{self.keys_id}, {num_pairs} pairs left"
+        self.keys_id = None

@@ -11,6 +11,7 @@ from transformers.utils import ModelOutput
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.configuration_key_value import KeyValueConfig
+from excise.digests import digest
 from excise.functional.nearest import nearest_keys
 
 
@@ -68,6 +69,16 @@ class KeyValueBottleneck(Bottleneck):
         else:
             init.zeros_(self.values)
         init.ones_(self.live)
+
+    @property
+    def keys_id(self) -> str:
+        """Tells all that decides which pairs an encoding selects, but for masks, from what other models have."""
+        return f"{self.config.keys_id or self.digest_keys()}, top {self.config.top_k}"
+
+    def digest_keys(self) -> str:
+        """SHA-256 of keys and projection."""
+        tensors = {name: tensor for name, tensor in self.named_buffers() if name != "live"}
+        return digest(self.config.projection, tensors)
 
     @property
     def num_groups(self) -> int:

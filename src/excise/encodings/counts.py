@@ -29,13 +29,13 @@ class PairCounts:
     Attributes:
         table: sparse int64 `(num_classes, num_pairs)`, pairs of all codebooks.
         examples: int64 `(num_classes,)`, number of examples.
-        keys: `keys_id` of the keys that they were selected with.
+        keys: `KeyValueBottleneck.keys_id` of what they were selected with.
         top_k: how many pairs an encoding selects in each codebook.
     """
 
     table: csr_array
     examples: np.ndarray
-    keys: str | None
+    keys: str
     top_k: int
 
     @classmethod
@@ -66,7 +66,7 @@ class PairCounts:
         shape = bottleneck.config.value_dim, bottleneck.num_codes
         cells = np.repeat(labels, pairs.shape[1]), pairs.reshape(-1).astype(np.int64)
         table = csr_array((np.ones(pairs.size, np.int64), cells), shape=shape)
-        return cls(table, np.bincount(labels, minlength=shape[0]), bottleneck.config.keys_id, bottleneck.config.top_k)
+        return cls(table, np.bincount(labels, minlength=shape[0]), bottleneck.keys_id, bottleneck.config.top_k)
 
     @classmethod
     def empty(cls, bottleneck: KeyValueBottleneck) -> "PairCounts":
@@ -121,13 +121,14 @@ class PairCounts:
         """The counts of the pairs that are left in a bottleneck that deleted ones were taken out of.
 
         Args:
-            index: the new number of each pair, -1 for one that is gone, from `Unlearner.compact`.
+            index: the new number of each pair, -1 for one that is gone: what `Unlearner.compact` returns under
+                `"bottleneck"`.
             bottleneck: the smaller one.
         """
         index = np.asarray(index)
         left = np.flatnonzero(index >= 0)
         order = left[np.argsort(index[left])]
-        return PairCounts(self.table[:, order].tocsr(), self.examples, bottleneck.config.keys_id, self.top_k)
+        return PairCounts(self.table[:, order].tocsr(), self.examples, bottleneck.keys_id, self.top_k)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""

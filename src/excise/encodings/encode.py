@@ -10,12 +10,15 @@ import torch
 from datasets import Dataset, Features, List, Value
 from transformers import BaseImageProcessor
 
-from excise.encodings.shards import described, digest, in_shards
+from excise.digests import digest
+from excise.encodings.shards import described, description, in_shards
 from excise.images import check_labels, image_column, images_digest, label_column, pixel_values
 from excise.models.key_value import KeyValueForImageClassification
 
 ENCODINGS = "encodings"
 LABELS = "labels"
+# What an encoder's configuration says beside how it computes; the type of its weights is told by these themselves.
+NO_SETTINGS = ("_name_or_path", "architectures", "dtype", "id2label", "label2id", "transformers_version")
 
 
 def encode_images(
@@ -54,6 +57,7 @@ def encode_images(
         ValueError: if the data set is empty, an image cannot be read, labels are out of range, encodings are not
             finite, or a file of the cache is not what was written.
     """
+    dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
     image = image_column(dataset, image)
     label = label_column(dataset, label)
     if label is not None:
@@ -87,6 +91,23 @@ def encode_images(
     return described(found, about)
 
 
+def check_encodings(encodings: Dataset, model: KeyValueForImageClassification) -> None:
+    """Makes sure that a data set holds encodings by a model's encoder.
+
+    Raises:
+        ValueError: if it holds something else, or another encoder's.
+    """
+    about = description(encodings)
+    if about.get("kind") != ENCODINGS:
+        raise ValueError(
+            f"Expected what `encode_images` returns, or a part of it; got columns {encodings.column_names}. Put data "
+            "sets together before they are encoded, not after."
+        )
+    if about["encoder"] != encoder_digest(model):
+        raise ValueError("These are encodings of another encoder than the model's. Make them again: `encode_images`.")
+
+
 def encoder_digest(model: KeyValueForImageClassification) -> str:
-    """SHA-256 of a model's encoder and of what is taken of its output."""
-    return digest(model.config.pooling, model.encoder.state_dict())
+    """SHA-256 of a model's encoder, its settings and what is taken of its output."""
+    settings = {name: value for name, value in model.config.encoder.to_dict().items() if name not in NO_SETTINGS}
+    return digest([model.config.pooling, settings], model.encoder.state_dict())

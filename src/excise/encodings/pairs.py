@@ -5,8 +5,9 @@ import os
 from datasets import Dataset, Features, List, Value
 
 from excise.bottlenecks import KeyValueBottleneck
-from excise.encodings.encode import ENCODINGS, LABELS, encoder_digest
-from excise.encodings.shards import described, description, digest, in_shards
+from excise.digests import digest
+from excise.encodings.encode import ENCODINGS, LABELS, check_encodings
+from excise.encodings.shards import described, description, in_shards
 from excise.models.key_value import KeyValueForImageClassification
 
 PAIRS = "pairs"
@@ -41,17 +42,14 @@ def select_pairs(
     Raises:
         ValueError: if the encodings are none, or another encoder's.
     """
-    about = description(encodings)
-    if about.get("kind") != ENCODINGS:
-        raise ValueError(f"Expected what `encode_images` returns; got columns {encodings.column_names}.")
-    if about["encoder"] != encoder_digest(model):
-        raise ValueError("These are encodings of another encoder than the model's. Make them again: `encode_images`.")
+    check_encodings(encodings, model)
     bottleneck = model.bottleneck
     about = {
         "kind": PAIRS,
-        "keys": bottleneck.config.keys_id,
+        "keys": bottleneck.keys_id,
+        "masked": None if bottleneck.live.all() else digest([], {"live": bottleneck.live}),
         "selects": _digest(bottleneck),
-        "encodings": about | {"rows": encodings._fingerprint},
+        "encodings": description(encodings) | {"rows": encodings._fingerprint},
     }
     vectors = encodings.select_columns(ENCODINGS).with_format("torch", device=model.device)
 
@@ -68,18 +66,22 @@ def select_pairs(
 
 
 def check_pairs(pairs: Dataset, bottleneck: KeyValueBottleneck) -> None:
-    """Makes sure that a data set holds pairs of this bottleneck, as it is or as it was before a mask.
+    """Makes sure that a data set holds pairs of this bottleneck, as it is or as it was without any mask.
 
     Raises:
-        ValueError: if it is empty, holds something else, or was made with other keys.
+        ValueError: if it is empty, holds something else, or was made with other keys or under another mask.
     """
     about = description(pairs)
     if about.get("kind") != PAIRS:
         raise ValueError(f"Expected what `select_pairs` returns; got columns {pairs.column_names}.")
     if len(pairs) == 0:
         raise ValueError("The set of pairs is empty; give at least one example.")
-    if about["keys"] != bottleneck.config.keys_id:
+    if about["keys"] != bottleneck.keys_id:
         raise ValueError("These pairs were selected with other keys than the model's. Make them again: `select_pairs`.")
+    if about["masked"] not in (None, digest([], {"live": bottleneck.live})):
+        raise ValueError(
+            "These pairs were selected under another mask than the model's. Make them again: `select_pairs`."
+        )
 
 
 def _digest(bottleneck: KeyValueBottleneck) -> str:

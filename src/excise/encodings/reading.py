@@ -12,7 +12,7 @@ class Reading:
     """The logits of a data set's encodings, again and again as masks change.
 
     Keys are looked up once; after a change only those heads whose pair was removed look again, so that a sweep over
-    masks costs little more than one look-up.
+    masks costs little more than one look-up. Two results are kept, the last and that of the mask with which it began.
 
     Args:
         bottleneck: the look-ups are its own, with the mask that it has.
@@ -22,22 +22,25 @@ class Reading:
 
     @torch.no_grad()
     def __init__(self, bottleneck: KeyValueBottleneck, encodings: Dataset, batch_size: int = 1024):
-        self.bottleneck = bottleneck
+        self.bottleneck, self.rows = bottleneck, encodings._fingerprint
         rows = encodings.select_columns(ENCODINGS).with_format("torch", device=bottleneck.keys.device)
         self.heads = torch.cat([bottleneck.heads(part[ENCODINGS]) for part in rows.iter(batch_size)])
         self.batch_size = batch_size
-        self._live, self._pairs = bottleneck.live.clone(), bottleneck.select_by_heads(self.heads)
+        self._first = self._last = bottleneck.live.clone(), bottleneck.select_by_heads(self.heads)
 
     @torch.no_grad()
     def pairs(self) -> Tensor:
         """The pairs selected now, `(examples, num_codebooks * top_k)`."""
-        live = self.bottleneck.live
-        if (live & ~self._live).any():  # pairs have come back, and may be nearer than those selected
-            self._pairs = self.bottleneck.select_by_heads(self.heads)
-        elif not torch.equal(live, self._live):
-            self._pairs = self.bottleneck.select_again(self.heads, self._pairs)
-        self._live = live.clone()
-        return self._pairs
+        live = self.bottleneck.live.clone()
+        for before, pairs in (self._last, self._first):
+            if not (live & ~before).any():  # where pairs have come back, they may be nearer than those selected
+                self._last = (
+                    live,
+                    pairs if torch.equal(live, before) else self.bottleneck.select_again(self.heads, pairs),
+                )
+                return self._last[1]
+        self._first = self._last = live, self.bottleneck.select_by_heads(self.heads)
+        return self._last[1]
 
     @torch.no_grad()
     def logits(self) -> Tensor:

@@ -1,13 +1,12 @@
 """Columns that are computed once and kept in files under a fingerprint of what they depend on."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+import pyarrow
 from accelerate import PartialState
 from datasets import (
     Dataset,
@@ -19,6 +18,8 @@ from datasets import (
     enable_progress_bars,
 )
 from tqdm.auto import tqdm
+
+from excise.digests import digest
 
 
 def in_shards(
@@ -40,35 +41,43 @@ def in_shards(
         features: of these columns.
         about: all that they depend on, as JSON values; `kind` is what they are called.
         batch_size: rows at once.
-        shard_size: rows a file.
+        shard_size: rows a file; files of another size are left alone, and rows computed again.
         cache_dir: folder of all caches; that of `datasets` if not given.
         progress: show a progress bar.
 
     Raises:
         ValueError: if a file is not what was written.
     """
-    fingerprint = hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    fingerprint = digest(about, {})
     folder = Path(cache_dir or Path(config.HF_DATASETS_CACHE, "excise")) / f"{about['kind']}-{fingerprint[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     state, numbers = PartialState(), Dataset.from_dict({"row": range(rows)})
 
     def shard(start: int) -> Dataset:
-        file = folder / f"{start:09d}.arrow"
         part = numbers.select(range(start, min(start + shard_size, rows)))
-        mapped = part.map(
-            lambda batch: function(batch["row"]),
-            batched=True,
-            batch_size=batch_size,
-            remove_columns="row",
-            features=features,
-            cache_file_name=os.fspath(file),
-            load_from_cache_file=True,
-            new_fingerprint=f"{fingerprint[:32]}-{start}",
-        )
+        file = folder / f"{start:09d}-{start + len(part):09d}.arrow"
+        was_there = file.exists()
+        try:
+            mapped = part.map(
+                lambda batch: function(batch["row"]),
+                batched=True,
+                batch_size=batch_size,
+                remove_columns="row",
+                features=features,
+                cache_file_name=os.fspath(file),
+                load_from_cache_file=True,
+                new_fingerprint=f"{fingerprint[:32]}-{start}",
+            )
+        except (pyarrow.ArrowException, OSError) as error:
+            if not was_there:
+                raise
+            raise ValueError(
+                f"{file} cannot be read ({error}). Remove this file to have its rows computed again."
+            ) from error
         if len(mapped) != len(part) or mapped.features != features:
             raise ValueError(
                 f"{file} holds {len(mapped)} rows of {list(mapped.features)}, not the {len(part)} of {list(features)} "
-                "that were written under its fingerprint. Remove the folder."
+                "that were written there. Remove this file to have its rows computed again."
             )
         return mapped
 
@@ -84,15 +93,6 @@ def in_shards(
     finally:
         if not hidden:
             enable_progress_bars()
-
-
-def digest(settings: Any, tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of settings and tensors."""
-    sha = hashlib.sha256(json.dumps(settings).encode())
-    for name, tensor in sorted(tensors.items()):
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return sha.hexdigest()
 
 
 def described(dataset: Dataset, about: dict[str, Any]) -> Dataset:

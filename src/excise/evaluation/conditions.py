@@ -5,7 +5,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from excise.encodings import PairCounts
 from excise.evaluation.result import AFTER, BEFORE, CUT, RANDOM, REFERENCE, Evaluation
+from excise.pair_selection import SITE
 from excise.profiling import profile
 from excise.selection import Selection, random_like
 from excise.topics import ForgetSets
@@ -49,7 +51,8 @@ def outputs_under_conditions(
         selection: the codes that are removed "after".
         seed: of the random codes.
         random_codes: whether to run with as many random live codes removed instead.
-        retain: counts over the retain set, on which these are matched; made if not given.
+        retain: counts over the retain set, on which these are matched; made if not given, and always of a key-value
+            model.
         known: outputs under conditions that need not be run again.
         cut: the outputs with the word cut out, of those before; the condition is left out without it.
         reference: the outputs of the reference model; the condition is left out without it.
@@ -100,10 +103,14 @@ def retain_counts(unlearner: Unlearner, topic: ForgetSets, progress: bool = True
 
 def _random_codes(unlearner, topic, selection, seed, retain, progress) -> Selection:
     """As many live codes as were selected, of like frequency on the retain set."""
-    if retain is None:
-        retain = retain_counts(unlearner, topic, progress)
-    frequency = {
-        site: counts.example_counts(min(unlearner.top_s, counts.max_top_s)).numpy() for site, counts in retain.items()
-    }
+    if SITE in unlearner.sites:
+        pairs = unlearner.pairs(topic.retain, progress=progress)
+        frequency = {SITE: PairCounts.count(pairs, unlearner.sites[SITE]).of_all()}
+    else:
+        retain = retain_counts(unlearner, topic, progress) if retain is None else retain
+        top_s = unlearner.top_s
+        frequency = {
+            site: counts.example_counts(min(top_s, counts.max_top_s)).numpy() for site, counts in retain.items()
+        }
     live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in unlearner.sites.items()}
     return random_like(selection, frequency, live, seed)

@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from excise.encodings import LABELS, Reading
+from excise.encodings import LABELS, Reading, check_encodings
 from excise.files import new_file
 from excise.pair_selection import SITE
 from excise.selection import Selection
@@ -58,7 +58,8 @@ class Frontier:
     def nearest_to(self, forget_accuracy: float) -> Point:
         """The point whose accuracy on the forget class is nearest to a reference: partial unlearning (appendix D).
 
-        Of several, the one that removes least.
+        Of several, the one that removes least. To choose a point is to look at what it was measured on: choose on a
+        frontier over validation data, and measure what was chosen on test data.
         """
         return min(self.points, key=lambda point: (abs(point.forget - forget_accuracy), point.removed))
 
@@ -133,8 +134,10 @@ def frontier(
         progress: show a progress bar.
 
     Raises:
-        ValueError: if the test set has no labels, or no example of the class or of another one.
+        ValueError: if the test set has no labels, no example of the class or of another one, or encodings by another
+            encoder than the model's, or the reading is of another set or model.
     """
+    check_encodings(test, unlearner.model)
     if LABELS not in test.column_names:
         raise ValueError(f"The test set has no {LABELS!r}; its columns are {test.column_names}.")
     labels = np.asarray(test.with_format("numpy")[LABELS][:])
@@ -143,6 +146,8 @@ def frontier(
         raise ValueError(f"{forget.sum()} of {len(forget)} test examples are of class {forget_class}; expected some.")
     bottleneck = unlearner.sites[SITE]
     reading = Reading(bottleneck, test) if reading is None else reading
+    if reading.bottleneck is not bottleneck or reading.rows != test._fingerprint:
+        raise ValueError("`reading` is of another model or another test set. Make it of these, or leave it out.")
 
     def point(count: int, removed: int) -> Point:
         right = reading.logits().argmax(-1).cpu().numpy() == labels

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from excise.encodings import ENCODINGS, description, digest, encoder_digest
+from excise.digests import digest
+from excise.encodings import ENCODINGS, check_encodings, description
 from excise.files import new_file
 from excise.functional.nearest import nearest_keys
 from excise.models.key_value import KeyValueForImageClassification
@@ -76,7 +77,7 @@ def initialize_keys(
 
     Raises:
         ValueError: if the encodings are none or another encoder's, a setting is out of range, the checkpoint is of
-            another run, or the model has forgotten something already, which other keys would undo.
+            another run or of more epochs, or the model has forgotten something already, which other keys would undo.
     """
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; new keys would bring back what it forgot.")
@@ -90,14 +91,12 @@ def initialize_keys(
             f"epochs={epochs}, batch_size={batch_size}, decay={decay}, min_use={min_use}: expected at least 1 epoch "
             "and 1 encoding a batch, a decay and a share from 0 to below 1."
         )
-    made_by = description(encodings)
-    if made_by.get("kind") != ENCODINGS or made_by["encoder"] != encoder_digest(model):
-        raise ValueError("Expected what `encode_images` makes with this model's encoder.")
+    check_encodings(encodings, model)
     bottleneck, settings = model.bottleneck, model.bottleneck.config
     sizes = [settings.num_codebooks, settings.num_pairs, settings.key_dim]
     given = components is None and settings.projection == "random"
     run = digest(
-        [made_by, encodings._fingerprint, batch_size, decay, min_use, seed, components, *sizes],
+        [description(encodings), encodings._fingerprint, batch_size, decay, min_use, seed, components, *sizes],
         {"projection": bottleneck.projection} if given else {},
     )
     vectors = encodings.select_columns(ENCODINGS).with_format("torch", device=model.device)
@@ -112,7 +111,12 @@ def initialize_keys(
     def heads(rows: Tensor) -> Tensor:
         return trial.heads(vectors[rows.tolist()][ENCODINGS])[:, mine]
 
-    done, error, state = _load(checkpoint, run, mine)
+    done, error, state = _load(checkpoint, run, mine, model.device)
+    if done > epochs:
+        raise ValueError(
+            f"{os.fspath(checkpoint)} holds the keys of {done} epochs, more than the {epochs} asked for. Ask for "
+            f"{done}, or give another file."
+        )
     if state is None:
         generator.manual_seed(seed)
         repeats = -(-settings.num_pairs // len(encodings))
@@ -133,7 +137,7 @@ def initialize_keys(
     bottleneck.keys.copy_(_gathered(state.keys))
     if components is not None:
         bottleneck.projection.copy_(trial.projection)
-    bottleneck.config.keys_id = model.config.bottleneck.keys_id = run
+    bottleneck.config.keys_id = model.config.bottleneck.keys_id = bottleneck.digest_keys()
     return error
 
 
@@ -181,7 +185,9 @@ def _save(path: str | os.PathLike | None, run: str, done: int, error: float, sta
     processes.wait_for_everyone()
 
 
-def _load(path: str | os.PathLike | None, run: str, mine: Tensor) -> tuple[int, float, _State | None]:
+def _load(
+    path: str | os.PathLike | None, run: str, mine: Tensor, device: torch.device
+) -> tuple[int, float, _State | None]:
     """How many epochs are done, the error of the last one, and the state after it."""
     if path is None or not Path(path).exists():
         return 0, 0.0, None
@@ -195,5 +201,5 @@ def _load(path: str | os.PathLike | None, run: str, mine: Tensor) -> tuple[int, 
         return (
             int(about["epochs"]),
             float(about["error"]),
-            _State(*(file.get_tensor(n)[mine] for n in ("keys", "counts"))),
+            _State(*(file.get_tensor(name)[mine].to(device) for name in ("keys", "counts"))),
         )

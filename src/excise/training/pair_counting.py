@@ -1,5 +1,6 @@
 """Counts of the pairs that each class selects, from the last epoch of a training."""
 
+import logging
 import math
 
 from accelerate.utils import gather_object
@@ -9,15 +10,24 @@ from excise.encodings import PairCounts
 from excise.models.site import bottlenecks
 from excise.pair_selection import SITE
 
+logger = logging.getLogger(__name__)
+
+INSTEAD = "Count after the training: `PairCounts.count(select_pairs(model, encodings), model.bottleneck)`."
+ROUNDING = 1e-6  # of epochs, which are fractions of steps
+
 
 class PairCountCallback(TrainerCallback):
     """Keeps what a class will be forgotten by when its images are no longer at hand.
 
     In the last epoch of a `Trainer` that trains a key-value model, on pixels, encodings or pairs, it counts which pairs
-    the examples of each class select (Unlearning via Sparse Representations, section 4). It costs no forward pass.
+    the examples of each class select (Unlearning via Sparse Representations, section 4). It costs no forward pass. Of
+    an epoch that was cut off, before or after a resume, only a part was seen: then it warns, and there are no counts.
 
     Attributes:
         counts: the `PairCounts`, over all processes, once the training has ended; `None` before.
+
+    Raises:
+        ValueError: when a training begins with label smoothing, for which the `Trainer` hides the labels.
 
     Example:
         callback = PairCountCallback()
@@ -27,13 +37,21 @@ class PairCountCallback(TrainerCallback):
 
     def __init__(self):
         self.counts = self._so_far = self._hook = None
+        self._whole = False
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
+        if args.label_smoothing_factor:
+            raise ValueError(
+                f"label_smoothing_factor={args.label_smoothing_factor}: the model does not see the labels then, and "
+                f"pairs cannot be counted by class. {INSTEAD}"
+            )
         self.counts = self._so_far = None
         self._release()
 
     def on_epoch_begin(self, args, state, control, model=None, **kwargs):
-        if round(state.epoch or 0) == math.ceil(state.num_train_epochs) - 1:
+        epoch = state.epoch or 0.0
+        if math.floor(epoch + ROUNDING) == math.ceil(state.num_train_epochs) - 1:
+            self._whole = _is_whole(epoch)
             self._bottleneck = bottlenecks(model)[SITE]
             self._so_far = PairCounts.empty(self._bottleneck)
             self._release()
@@ -41,7 +59,11 @@ class PairCountCallback(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         self._release()
-        if self._so_far is not None:
+        if self._so_far is None or not (self._whole and _is_whole(state.epoch)):
+            logger.warning(
+                "The last epoch was not seen from its beginning to its end: no pairs were counted. %s", INSTEAD
+            )
+        else:
             first, *others = gather_object([self._so_far])
             self.counts = sum(others, start=first)
 
@@ -54,3 +76,7 @@ class PairCountCallback(TrainerCallback):
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
+
+
+def _is_whole(epoch: float) -> bool:
+    return abs(epoch - round(epoch)) < ROUNDING

@@ -1,0 +1,17 @@
+"""What tells settings and tensors from others."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def digest(settings: Any, tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of settings, as JSON values, and tensors."""
+    sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return sha.hexdigest()
