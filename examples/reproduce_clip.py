@@ -24,6 +24,8 @@ from excise.cli.loading import load_rows
 from excise.evaluation.result import AFTER, BEFORE, RANDOM
 from excise.topics.class_building import class_column
 
+CONDITIONS = (BEFORE, AFTER, RANDOM)
+
 
 def main():
     """Makes what is missing in `--out`, then the report."""
@@ -101,11 +103,11 @@ def report(out, names):
     rows = []
     for evaluation in found.values():
         scores = [
-            [100 * evaluation.scores[condition][part]["accuracy"] for condition in (BEFORE, AFTER, RANDOM)]
+            [100 * evaluation.scores.get(c, {}).get(part, {"accuracy": np.nan})["accuracy"] for c in CONDITIONS]
             for part in ("heldout", "heldout_retain")
         ]
         rows.append([evaluation.removed, *scores[0], *scores[1]])
-    for name, row in [*zip(found, rows, strict=True), ("mean", np.mean(rows, 0))]:
+    for name, row in [*zip(found, rows, strict=True), ("mean", np.nanmean(rows, 0))]:
         codes, before, after, random, kept, kept_after, kept_random = row
         lines.append(
             f"| {name} | {codes:.0f} | {before:.1f} | {after:.1f} | {random:.1f} | {kept:.1f} | {kept_after:.1f} "

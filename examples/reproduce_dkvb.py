@@ -4,14 +4,18 @@
     python examples/reproduce_dkvb.py --model_name_or_path resnet50 --dataset_name cifar10 --out reproduction
 
 Models and data sets are Hub ids or local paths. The paper's originals are `openai/clip-vit-base-patch32` on `cifar10`,
-and on `cifar100` with `--forget_class 58 --top_k 10 --value_init zeros --learning_rate 0.3 --epochs 71`.
+and on `cifar100` with `--label_column fine_label --baselines cifar100 --forget_class 58 --top_k 10 --value_init zeros
+--learning_rate 0.3 --epochs 71`. A data set whose labelled test images are in another split, as ImageNet's, takes
+`--test_split validation`.
 
-Each part is kept in `--out` and made again only if its file is removed: a run that was cut off goes on. The encoder
-runs over each image once. What is printed at the end is the report, which is kept beside its figures.
+Each part is kept in `--out` and made again only if its file is removed: a run that was cut off goes on, and one with
+other arguments is refused. The encoder runs over each image once. What is printed at the end is the report, which is
+kept beside its figures.
 """
 
 import argparse
 import json
+import tempfile
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -45,30 +49,35 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.encodings import LABELS, Reading
+from excise.files import new_file
 from excise.images import label_column
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
 
-TABLES = {"scrub": hyperparameters.SCRUB["cifar10"], "linear": hyperparameters.LINEAR["cifar10"]}
+# Of the arguments, those that change where things are kept or how much is made, but nothing of what is made.
+FREE = ("out", "cache_dir", "seeds", "membership_seeds", "classes")
 
 
 def main():
     """Makes what is missing in `--out`, then the report."""
     args = arguments().parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    settings = {name: value for name, value in vars(args).items() if name not in FREE}
+    if kept(args.out / "arguments.json", lambda: settings) != settings:
+        raise SystemExit(f"{args.out} holds results of other arguments (arguments.json): choose another --out.")
     for seed in range(args.seeds):
         folder = args.out / f"seed-{seed}"
         trained(args, folder / "model", seed)
         run = Run(args, folder, seed)
         kept(folder / "accuracy.json", run.accuracies)
-        for index in args.classes:
+        for index in args.classes or range(run.model.config.num_labels):
             kept(folder / f"class-{index}.json", run.forgetting, index)
         kept(folder / "baselines.json", run.baselines)
         kept(folder / "runtimes.json", run.runtimes)
         kept(folder / "retraining.json", run.retraining)
     for seed in range(args.membership_seeds):
         kept(args.out / f"membership-{seed}.json", membership, args, seed)
-    print(report(args.out, args.forget_class))
+    print(report(args.out, args.forget_class, args.ne))
 
 
 def arguments():
@@ -76,12 +85,17 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_name_or_path", default="openai/clip-vit-base-patch32")
     parser.add_argument("--dataset_name", default="cifar10")
+    parser.add_argument("--image_column", help="the only one if not given")
+    parser.add_argument("--label_column", help="the one of type ClassLabel if not given")
+    parser.add_argument("--train_split", default="train")
+    parser.add_argument("--test_split", default="test", help="one with labels")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache_dir", help="where encodings and pairs are kept")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--membership_seeds", type=int, default=3)
     parser.add_argument("--forget_class", type=int, default=1, help="class of the tables and figures")
-    parser.add_argument("--classes", type=int, nargs="+", default=list(range(10)), help="each is forgotten once")
+    parser.add_argument("--classes", type=int, nargs="+", help="each is forgotten once; all if not given")
+    parser.add_argument("--baselines", default="cifar10", choices=hyperparameters.SCRUB, help="column of tables 5 to 7")
     parser.add_argument("--num_codebooks", type=int, default=256)
     parser.add_argument("--num_pairs", type=int, default=4096)
     parser.add_argument("--key_dim", type=int, default=8)
@@ -99,17 +113,21 @@ def arguments():
     return parser
 
 
+DATA = ("dataset_name", "image_column", "label_column", "train_split", "test_split")
+DATA += ("max_train_samples", "max_test_samples", "cache_dir")
+
+
 def load_data(args):
     """The images to train on and to test on."""
-    names = ("dataset_name", "max_train_samples", "max_test_samples")
-    return load(DataArguments(**{name: getattr(args, name) for name in names}))
+    return load(DataArguments(**{name: getattr(args, name) for name in DATA}))
 
 
 def kept(path, make, *args):
     """Makes a JSON file, if it is not there, of what a call gives."""
     if not path.exists():
         made = make(*args)
-        path.write_text(json.dumps(made, indent=1) + "\n")
+        with new_file(path) as partial:
+            partial.write_text(json.dumps(made, indent=1) + "\n")
         print(path, flush=True)
     return json.loads(path.read_text())
 
@@ -118,8 +136,8 @@ def trained(args, folder, seed, *more):
     """Trains a model at the paper's hyperparameters, unless it is there."""
     if (folder / "all_results.json").exists():
         return
-    same = ("model_name_or_path", "dataset_name", "cache_dir", "num_codebooks", "num_pairs", "key_dim", "top_k")
-    same += ("value_init", "key_epochs", "components", "learning_rate", "max_train_samples", "max_test_samples")
+    same = (*DATA, "model_name_or_path", "num_codebooks", "num_pairs", "key_dim", "top_k")
+    same += ("value_init", "key_epochs", "components", "learning_rate")
     given = {name: getattr(args, name) for name in same} | {"num_train_epochs": args.epochs}
     options = [f"--{name}={value}" for name, value in given.items() if value is not None]
     train([*options, f"--output_dir={folder}", f"--seed={seed}", "--disable_tqdm=True", *more])
@@ -130,12 +148,19 @@ class Run:
 
     def __init__(self, args, folder, seed, data=None):
         self.args, self.seed = args, seed
+        self.linear_settings, self.scrub_settings = (
+            getattr(hyperparameters, table)[args.baselines] for table in ("LINEAR", "SCRUB")
+        )
         self.model = KeyValueForImageClassification.from_pretrained(folder / "model")
+        self.model.to("cuda" if torch.cuda.is_available() else "cpu")
         self.processor = AutoImageProcessor.from_pretrained(folder / "model")
         self.unlearner, self.bottleneck = Unlearner(self.model, self.processor), self.model.bottleneck
         self.options = {"cache_dir": args.cache_dir, "progress": False}
         parts = (data or load_data(args)).items()
-        self.encodings = {name: encode_images(self.model, part, self.processor, **self.options) for name, part in parts}
+        columns = {"image": args.image_column, "label": args.label_column}
+        self.encodings = {
+            name: encode_images(self.model, part, self.processor, **columns, **self.options) for name, part in parts
+        }
         self.pairs = {name: select_pairs(self.model, part, **self.options) for name, part in self.encodings.items()}
         self.counts = PairCounts.load(folder / "model" / "pair_counts.safetensors")
         self.reading = None
@@ -145,13 +170,21 @@ class Run:
         linear, found = self.linear, {}
         for split in self.encodings:
             for name, model, rows in (("DKVB", self.model, self.pairs), ("linear", linear, self.encodings)):
-                found[f"{name}, {split}"] = list(class_accuracy(model, rows[split].with_format("torch")).values())
+                by_class = class_accuracy(model, rows[split].with_format("torch"))
+                found[f"{name}, {split}"] = [by_class.get(index) for index in range(self.model.config.num_labels)]
         return found
 
     @cached_property
     def linear(self):
         """What takes the bottleneck's place in the baselines."""
-        return linear_layer(self.model, self.encodings["train"], self.seed)
+        return self.linear_layer(self.encodings["train"])
+
+    def linear_layer(self, encodings):
+        """A linear layer on encodings, trained as the paper's (section 5.1, table 5)."""
+        sizes = {"hidden_size": self.model.config.encoding_size, "num_labels": self.model.config.num_labels}
+        settings = self.linear_settings.arguments(self.seed)
+        make = lambda: LinearClassifier(LinearClassifierConfig(**sizes))  # noqa: E731
+        return retrain(make, encodings.with_format("torch"), settings).model
 
     def forgetting(self, index):
         """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
@@ -167,7 +200,7 @@ class Run:
             "enrichment": {n: enriched.select(q=1.0, count=n) for n in pairs},
             "enriched at q <= 0.05": {1: enriched.select()},
         }
-        live = {SITE: self.bottleneck.live.numpy()}
+        live = {SITE: self.bottleneck.live.cpu().numpy()}
         like = tries["activations"][self.args.na]
         tries["random pairs"] = {len(like): random_like(like, {SITE: self.counts.of_all()}, live, self.seed)}
         options = {"reading": self.reading, "progress": False}
@@ -181,7 +214,7 @@ class Run:
         index, linear = self.args.forget_class, self.linear
         forget, retain = (of_class(self.encodings["train"], index, inside) for inside in (True, False))
         sets = self.test_sets(self.encodings)
-        settings = replace(TABLES["scrub"], epochs=10).arguments(self.seed)
+        settings = replace(self.scrub_settings, epochs=10).arguments(self.seed)
         found = {
             f"SCRUB, {msteps} max-steps": scrub(
                 linear, forget, retain, settings, msteps=msteps, stop_early=False, evaluate_on=sets
@@ -208,7 +241,7 @@ class Run:
                 masked = {
                     split: select_pairs(self.model, part, **self.options) for split, part in self.encodings.items()
                 }
-                settings = getattr(hyperparameters, table)["cifar10"].arguments(self.seed)
+                settings = getattr(hyperparameters, table)[self.args.baselines].arguments(self.seed)
                 retain = of_class(masked["train"], index, False)
                 found[name] = epochs(finetune(self.model, retain, settings, evaluate_on=self.test_sets(masked)))
         return found
@@ -227,16 +260,19 @@ class Run:
         mask, name = self.unlearner.mask_by_activations, self.model.config.id2label[index]
         request = seconds("activations, counts kept in training", mask, self.counts, self.args.na, name)
         self.unlearner.undo(request)
-        bare = {"cache_dir": self.args.out / f"runtimes-{self.seed}", "progress": False}
-        pairs = seconds("looking up the class's encodings", lambda: select_pairs(self.model, forget, **bare))
+        with tempfile.TemporaryDirectory() as empty:  # nothing is read that an earlier run has kept
+            bare = {"cache_dir": empty, "progress": False}
+            pairs = seconds("looking up the class's encodings", lambda: select_pairs(self.model, forget, **bare))
+            images = load_data(self.args)["train"].select(range(64))
+            columns = {"image": self.args.image_column, "label": self.args.label_column}
+            encode = lambda: encode_images(self.model, images, self.processor, **columns, **bare)  # noqa: E731
+            seconds("encoding 64 images", encode)
         drawn = min(self.args.ne, len(pairs))
         request = seconds("examples, pairs at hand", self.unlearner.mask_by_examples, pairs, drawn, "c", self.seed)
         self.unlearner.undo(request)
-        images = load_data(self.args)["train"].select(range(64))
-        seconds("encoding 64 images", lambda: encode_images(self.model, images, self.processor, **bare))
         linear, retain = self.linear, of_class(self.encodings["train"], index, False)
         sets = self.test_sets(self.encodings)
-        run = scrub(linear, forget, retain, TABLES["scrub"].arguments(self.seed), evaluate_on=sets)
+        run = scrub(linear, forget, retain, self.scrub_settings.arguments(self.seed), evaluate_on=sets)
         found["SCRUB, encodings at hand"] = run.seconds
         found["SCRUB, images it encodes"] = (len(run.history) - 1) * (len(forget) + len(retain))
         found["images of the class"] = len(forget)
@@ -249,13 +285,14 @@ class Run:
 
 
 def membership(args, seed):
-    """Table 3: can the class that was forgotten be told from one that the model never saw (appendix D)?
+    """Table 3 and more: can the class that was forgotten be told from one that the model never saw (appendix D)?
 
     The model is trained on all classes but the last, on four fifths of the training images. The class is forgotten as
     far as its losses on the rest are nearest to those of the last class.
     """
     data, folder = load_data(args), args.out / f"membership-{seed}"
-    labels = np.asarray(data["train"].with_format("numpy")[label_column(data["train"])][:])
+    label = label_column(data["train"], args.label_column)
+    labels = np.asarray(data["train"].with_format("numpy")[label][:])
     heldout, forget = int(labels.max()), args.forget_class
     order = np.random.default_rng(seed).permutation(len(labels))
     rows = {c: order[labels[order] == c] for c in range(heldout + 1)}
@@ -269,41 +306,47 @@ def membership(args, seed):
     classes = {name: np.asarray(part[LABELS][:]) for name, part in run.encodings.items()}
 
     def losses(name, index):
-        logits = readings[name].logits()[torch.from_numpy(classes[name] == index)]
+        logits = readings[name].logits().cpu()[torch.from_numpy(classes[name] == index)]
         return torch.nn.functional.cross_entropy(logits, torch.full((len(logits),), index), reduction="none").numpy()
 
-    best, found = np.inf, None
+    def attacked():
+        measured = [losses(split, index) for split in readings for index in (forget, heldout)]
+        return class_membership_inference({seed: ClassLosses(*measured)}).accuracy[seed]
+
+    found, best = {"DKVB, as trained": attacked()}, np.inf
     counts = run.counts.of_class(forget)
     for count in np.linspace(0, args.na * 3 // 2, 31).astype(int)[1:].tolist():
         with run.unlearner.trial(by_activations(counts, count)):
             gap = abs(losses("validation", forget).mean() - losses("validation", heldout).mean())
             if gap < best:
-                measured = [losses(split, index) for split in readings for index in (forget, heldout)]
-                best, found = gap, (count, ClassLosses(*measured))
-    return {"DKVB, partial": class_membership_inference({seed: found[1]}).accuracy[seed], "count": found[0]} | (
-        rewound(args, run, seed, folder, forget, heldout, validation)
-    )
+                best, found["N_a"], found["DKVB, partial"] = gap, count, attacked()
+    with run.unlearner.trial(by_activations(counts, args.na)):
+        found["DKVB, all N_a pairs"] = attacked()
+    seen = load_data(args)["train"].select(np.load(folder / "rows.npy"))
+    columns = {"image": args.image_column, "label": args.label_column}
+    seen = encode_images(run.model, seen, run.processor, **columns, **run.options)
+    return found | attacked_baselines(run, seen, forget, heldout)
 
 
-def rewound(args, run, seed, folder, forget, heldout, validation):
-    """The attack on the linear layer after SCRUB+R, on the same rows."""
-    seen = encode_images(
-        run.model, load_data(args)["train"].select(np.load(folder / "rows.npy")), run.processor, **run.options
-    )
-    linear = linear_layer(run.model, seen, seed)
-    settings = replace(TABLES["scrub"], epochs=10).arguments(seed)
-    parts = of_class(seen, forget), of_class(seen, forget, False), of_class(run.encodings["validation"], forget)
-    model = scrub_rewind(linear, *parts, settings).model
+def attacked_baselines(run, seen, forget, heldout):
+    """The attack on the linear layer, as trained on the same rows and after each baseline."""
+    linear = run.linear_layer(seen)
+    settings = replace(run.scrub_settings, epochs=10).arguments(run.seed)
+    inside, outside = of_class(seen, forget), of_class(seen, forget, False)
+    models = {
+        "as trained": linear,
+        "SCRUB": scrub(linear, inside, outside, settings).model,
+        "SCRUB+R": scrub_rewind(linear, inside, outside, of_class(run.encodings["validation"], forget), settings).model,
+        "gradient difference": gradient_difference(linear, inside, outside, settings).model,
+        "fine-tuned on the rest": finetune(linear, outside, settings).model,
+        "trained without the class": retrain(lambda: LinearClassifier(linear.config), outside, settings).model,
+    }
     parts = [of_class(run.encodings[split], index) for split in run.encodings for index in (forget, heldout)]
-    losses = [example_losses(model, part) for part in parts]
-    return {"linear layer, SCRUB+R": class_membership_inference({seed: ClassLosses(*losses)}).accuracy[seed]}
-
-
-def linear_layer(model, encodings, seed):
-    """A linear layer on a model's encodings, trained as the paper's (section 5.1, table 5)."""
-    config = LinearClassifierConfig(hidden_size=model.config.encoding_size, num_labels=model.config.num_labels)
-    settings = TABLES["linear"].arguments(seed)
-    return retrain(lambda: LinearClassifier(config), encodings.with_format("torch"), settings).model
+    losses = {name: ClassLosses(*(example_losses(model, part) for part in parts)) for name, model in models.items()}
+    return {
+        f"linear layer, {name}": class_membership_inference({run.seed: found}).accuracy[run.seed]
+        for name, found in losses.items()
+    }
 
 
 def of_class(dataset, index, inside=True):

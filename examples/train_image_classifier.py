@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from datasets import DatasetDict, load_dataset, load_from_disk
 from transformers import AutoImageProcessor, HfArgumentParser, Trainer, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from excise import (
     KeyValueConfig,
@@ -28,6 +27,8 @@ from excise import (
     initialize_keys,
     select_pairs,
 )
+from excise.images import label_column
+from excise.training.translation import last_whole_checkpoint
 
 
 @dataclass
@@ -99,12 +100,13 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model_args, data_args, args = parser.parse_args_into_dataclasses(argv)
     set_seed(args.seed)
     data = load(data_args)
-    label = data_args.label_column or next(n for n, f in data["train"].features.items() if hasattr(f, "names"))
+    label = label_column(data["train"], data_args.label_column)
     names = dict(enumerate(data["train"].features[label].names))
 
     settings = {name: getattr(model_args, name) for name in ("num_codebooks", "num_pairs", "key_dim", "top_k")}
     bottleneck = KeyValueConfig(**settings, projection=model_args.projection, value_init=model_args.value_init)
     model = KeyValueForImageClassification.from_encoder(model_args.model_name_or_path, bottleneck, id2label=names)
+    model.to(args.device)
     processor = AutoImageProcessor.from_pretrained(model_args.model_name_or_path)
 
     cache = {"cache_dir": data_args.cache_dir, "progress": not args.disable_tqdm}
@@ -129,7 +131,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         processing_class=processor,
         compute_metrics=accuracy,
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(args.output_dir))
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(args.output_dir))
     trainer.save_model()
     # What was selected in training: with these counts a class can be forgotten when its images are no longer at hand.
     PairCounts.count(pairs["train"], model.bottleneck).save(Path(args.output_dir, "pair_counts.safetensors"))

@@ -1,10 +1,11 @@
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from datasets import Dataset, Features, Image, Value, concatenate_datasets
 from transformers import CLIPImageProcessorPil
 
-from excise.images import image_column
+from excise.images import image_column, rgb_images
 from excise.inputs import Images
 
 PROCESSOR = CLIPImageProcessorPil(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
@@ -52,3 +53,18 @@ def test_the_image_column_is_found_or_asked_for():
         image_column(concatenate_datasets([dataset, dataset.rename_column("img", "other")], axis=1))
     with pytest.raises(ValueError, match="empty"):
         image_column(dataset.select([]))
+
+
+def test_greys_of_16_bits_keep_their_shades():
+    ramp = np.linspace(0, 65_535, 64).astype(np.uint16).reshape(8, 8)
+    dataset = Dataset.from_dict({"img": [PIL.Image.fromarray(ramp)]}, features=Features({"img": Image()}))
+    (found,) = rgb_images(dataset, [0])
+    assert found.mode == "RGB"
+    np.testing.assert_allclose(np.asarray(found)[..., 1], ramp / 257, atol=1)
+
+
+def test_images_of_floating_point_numbers_are_refused():
+    picture = PIL.Image.fromarray(np.ones((8, 8), np.float32))
+    dataset = Dataset.from_dict({"img": [picture]}, features=Features({"img": Image()}))
+    with pytest.raises(ValueError, match="row 0 is of floating-point numbers"):
+        rgb_images(dataset, [0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 from datasets import ClassLabel, Dataset, Image
 
 if TYPE_CHECKING:  # sets of images are made without any model
@@ -59,7 +60,18 @@ def rgb_images(dataset: Dataset, rows: Sequence[int], image: str | None = None) 
     for row, picture in zip(rows, found, strict=True):
         if picture is None:
             raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")
-    return [picture.convert("RGB") for picture in found]
+    return [_rgb(picture, row) for row, picture in zip(rows, found, strict=True)]
+
+
+def _rgb(picture, row: int):
+    """An image with 8 bits for each of red, green and blue; Pillow alone would cut off 16-bit greys at 255."""
+    if picture.mode == "F":
+        raise ValueError(
+            f"The image of row {row} is of floating-point numbers, whose range is not known. Save it as 8 bits."
+        )
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        picture = PIL.Image.fromarray((np.asarray(picture).clip(0, 65_535) // 257).astype(np.uint8))
+    return picture.convert("RGB")
 
 
 def _unreadable(dataset: Dataset, rows: Sequence[int], name: str) -> str:
@@ -95,10 +107,14 @@ def check_labels(dataset: Dataset, label: str, num_labels: int) -> None:
         ValueError: if one is none.
     """
     found = np.asarray(dataset.with_format("numpy")[label])
-    if not np.issubdtype(found.dtype, np.integer) or found.min() < 0 or found.max() >= num_labels:
+    if not np.issubdtype(found.dtype, np.integer):
         raise ValueError(
-            f"{label!r} has values from {found.min()} to {found.max()} ({found.dtype}); the model has classes 0 to "
-            f"{num_labels - 1}."
+            f"{label!r} has values of type {found.dtype}; expected class indices, 0 to {num_labels - 1}. Names become "
+            f"indices by `dataset.class_encode_column({label!r})`."
+        )
+    if found.min() < 0 or found.max() >= num_labels:
+        raise ValueError(
+            f"{label!r} has values from {found.min()} to {found.max()}; the model has classes 0 to {num_labels - 1}."
         )
 
 

@@ -77,14 +77,18 @@ def predict(
 def what_is_taken(dataset: Dataset, model: PreTrainedModel) -> Dataset:
     """The columns that a model's `forward` names, and the labels: what a `Trainer` leaves of a data set.
 
+    All columns stay where the model takes none of them: a transform or a collator makes of them what it takes.
+
     Raises:
         ValueError: if there are no labels.
     """
-    accepted = {*inspect.signature(model.forward).parameters, *LABELS}
-    columns = [name for name in dataset.column_names if name in accepted]
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    taken = inspect.signature(base.forward).parameters
+    columns = [name for name in dataset.column_names if name in {*taken, *LABELS}]
     if not set(LABELS) & set(columns):
         raise ValueError(f"The data set has neither `labels` nor `label`; its columns are {dataset.column_names}.")
-    return dataset.select_columns(columns)
+    inputs = set(columns) - set(LABELS)
+    return dataset.select_columns(columns) if inputs else dataset
 
 
 def accuracy(

@@ -73,3 +73,37 @@ def test_a_frozen_backbone_stays_as_it_is(arguments):
     after = scrub(model, images([FORGOTTEN] * 40, 1), images([0, 2] * 40, 2), args).model.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
+
+
+@pytest.mark.parametrize("columns", ["transform", "collator"])
+def test_images_become_what_the_model_takes_by_a_transform_or_a_collator(columns, arguments):
+    raw = images([0, 1, 2] * 20, 0).rename_column("pixel_values", "photo")
+    collator = default_data_collator
+    if columns == "transform":
+        raw = raw.with_transform(
+            lambda rows: {"pixel_values": [torch.tensor(photo) for photo in rows["photo"]], "labels": rows["label"]}
+        )
+    else:
+
+        def collator(rows):
+            pixels, labels = (torch.stack([row[name] for row in rows]) for name in ("photo", "label"))
+            return {"pixel_values": pixels, "labels": labels}
+
+    retain = raw.select([row for row in range(60) if row % 3 != FORGOTTEN])
+    forget = raw.select(range(FORGOTTEN, 60, 3))
+    options = {"evaluate_on": {"forget": forget, "retain": retain}, "data_collator": collator}
+    args = arguments(0.003, 15, remove_unused_columns=False)
+    tuned = finetune(vit(), raw, args, **options)
+    assert min(tuned.accuracy.values()) > 0.9
+    assert scrub(tuned.model, forget, retain, args, **options).accuracy["retain"] > 0.9
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_a_lora_adapter_is_trained(arguments):
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(vit(), LoraConfig(target_modules=["q_proj", "v_proj"], modules_to_save=["classifier"]))
+    retain = images([0, 2] * 40, 2)
+    run = finetune(model, retain, arguments(0.01, 8), evaluate_on={"retain": retain})
+    assert run.accuracy["retain"] > 0.9
+    assert any("lora" in name for name in run.model.state_dict())

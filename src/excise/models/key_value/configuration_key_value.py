@@ -45,7 +45,13 @@ class KeyValueVisionConfig(PreTrainedConfig):
     def encoding_size(self) -> int:
         """Width of the encoder's output."""
         sizes = getattr(self.encoder, "hidden_sizes", None)  # of convolutional encoders, one for each stage
-        return sizes[-1] if sizes else self.encoder.hidden_size
+        width = sizes[-1] if sizes else getattr(self.encoder, "hidden_size", None)
+        if width is None:
+            raise ValueError(
+                f"The configuration of a {self.encoder.model_type!r} encoder has neither `hidden_size` nor "
+                "`hidden_sizes`, so the width of its output is not known. CLIP, ViT, DINOv2 and ResNet have one."
+            )
+        return width
 
     def validate_bottleneck(self):
         """Refuse a bottleneck that does not fit the encoder or the classes."""
@@ -54,7 +60,7 @@ class KeyValueVisionConfig(PreTrainedConfig):
             if getattr(self.bottleneck, name) != width:
                 raise ValueError(
                     f"The bottleneck's `{name}` is {getattr(self.bottleneck, name)}, but the model needs {width}. "
-                    "Leave it out to have it filled in."
+                    "In a new bottleneck, leave it out; a trained one keeps its encoder and its classes."
                 )
 
 

@@ -118,11 +118,12 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
 
     @torch.no_grad()
     def encode(self, pixel_values: Tensor) -> Tensor:
-        """The encodings of images, `(batch, hidden_size)`.
+        """The encodings of images, `(batch, hidden_size)`, in eval mode whatever mode the encoder was put in.
 
         Raises:
             ValueError: if the encoder has no pooled output, or no tokens to pool.
         """
+        self.encoder.eval()
         return pooled(self.encoder(pixel_values=pixel_values.to(self.encoder.dtype)), self.config.pooling)
 
     @can_return_tuple
