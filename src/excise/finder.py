@@ -1,5 +1,6 @@
 """Find a topic's codes: count, test, select."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -63,11 +64,12 @@ class CodeFinder:
                 "`mask_by_examples`, or mask what `PairCounts.enrich(...)` selects."
             )
 
-    def pairs(self, dataset: Dataset, *, progress: bool = True) -> Dataset:
+    def pairs(self, dataset: Dataset, *, cache_dir: str | os.PathLike | None = None, progress: bool = True) -> Dataset:
         """The key-value pairs that the examples of a data set select.
 
         Args:
             dataset: images, or what `encode_images` or `select_pairs` made of them.
+            cache_dir: where encodings and pairs are kept, until you remove them: as in `encode_images`.
             progress: show a progress bar.
 
         Raises:
@@ -82,8 +84,8 @@ class CodeFinder:
             check_pairs(dataset, self.sites[SITE])
             return dataset
         if ENCODINGS not in dataset.column_names:
-            dataset = encode_images(self.model, dataset, self.processor, progress=progress)
-        return select_pairs(self.model, dataset, progress=progress)
+            dataset = encode_images(self.model, dataset, self.processor, cache_dir=cache_dir, progress=progress)
+        return select_pairs(self.model, dataset, cache_dir=cache_dir, progress=progress)
 
     def profile(
         self,

@@ -107,7 +107,8 @@ class Unlearner(CodeFinder):
 
         Args:
             forget: images of the class, or of a proxy set; what `encode_images` or `select_pairs` made of them; or,
-                without any data, the counts that were kept in training.
+                without any data, the counts that were kept in training. Of images, encodings and pairs stay in the
+                cache of `datasets`; where they must not, make them with `pairs(images, cache_dir=...)`.
             count: number of pairs N_a.
             topic: what is forgotten, in words; given counts, the name of the class in the model's config.
 
