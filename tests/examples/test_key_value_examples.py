@@ -55,6 +55,16 @@ def test_a_classifier_is_trained_with_its_counts_and_goes_on_where_it_was_cut_of
     assert model.config.id2label[1] == "green"
 
 
+def test_settings_are_compared_on_images_held_out_of_the_training_split(example, inputs, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = [*QUIET, f"--output_dir={out}", "--num_train_epochs=2", "--validation_samples=80"]
+    example("train_image_classifier", [*inputs, *more])
+    counts = PairCounts.load(out / "pair_counts.safetensors")
+    assert counts.examples.sum() == 120  # of 200
+    metrics = json.loads((out / "all_results.json").read_text())
+    assert metrics["test_accuracy"] * 80 == pytest.approx(round(metrics["test_accuracy"] * 80))
+
+
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument")
 def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, tmp_path, capsys):
     more = {"seeds": 2, "membership_seeds": 2, "epochs": 4, "na": 400, "ne": 40, "steps": 4}

@@ -85,8 +85,8 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
             **kwargs: passed on to `AutoModel.from_pretrained` (`revision`, `token`, ...).
 
         Raises:
-            ValueError: if neither `num_labels` nor `id2label` is given or they differ, the checkpoint is no vision
-                encoder or lacks weights, or it has no pooled output.
+            ValueError: if neither `num_labels` nor `id2label` is given or they differ, or the checkpoint is no vision
+                encoder, does not tell its width, or lacks weights. That it has no pooled output shows when it encodes.
         """
         names = dict(enumerate(f"LABEL_{i}" for i in range(num_labels or 0))) if id2label is None else id2label
         if not names or (num_labels is not None and num_labels != len(names)):
