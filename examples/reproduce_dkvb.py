@@ -18,7 +18,7 @@ import json
 import tempfile
 import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,16 @@ from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
 
 # Of the arguments, those that change where things are kept or how much is made, but nothing of what is made.
+DATA = (
+    "dataset_name",
+    "image_column",
+    "label_column",
+    "train_split",
+    "test_split",
+    "max_train_samples",
+    "max_test_samples",
+    "cache_dir",
+)
 FREE = ("out", "cache_dir", "seeds", "membership_seeds", "classes")
 
 
@@ -70,8 +80,8 @@ def main():
         trained(args, folder / "model", seed)
         run = Run(args, folder, seed)
         kept(folder / "accuracy.json", run.accuracies)
-        others = args.classes or range(run.model.config.num_labels)
-        for index in (args.forget_class, *others) if seed == 0 else (args.forget_class,):
+        others = () if seed else args.classes or range(run.model.config.num_labels)
+        for index in (args.forget_class, *others):
             kept(folder / f"class-{index}.json", run.forgetting, index)
         kept(folder / "baselines.json", run.baselines)
         kept(folder / "runtimes.json", run.runtimes)
@@ -114,10 +124,6 @@ def arguments():
     return parser
 
 
-DATA = ("dataset_name", "image_column", "label_column", "train_split", "test_split")
-DATA += ("max_train_samples", "max_test_samples", "cache_dir")
-
-
 def load_data(args):
     """The images to train on and to test on."""
     return load(DataArguments(**{name: getattr(args, name) for name in DATA}))
@@ -149,22 +155,22 @@ class Run:
 
     def __init__(self, args, folder, seed, data=None):
         self.args, self.seed = args, seed
-        self.linear_settings, self.scrub_settings = (
-            getattr(hyperparameters, table)[args.baselines] for table in ("LINEAR", "SCRUB")
-        )
+        self.linear_settings = hyperparameters.LINEAR[args.baselines]
+        self.scrub_settings = hyperparameters.SCRUB[args.baselines]
         self.model = KeyValueForImageClassification.from_pretrained(folder / "model")
         self.model.to("cuda" if torch.cuda.is_available() else "cpu")
         self.processor = AutoImageProcessor.from_pretrained(folder / "model")
         self.unlearner, self.bottleneck = Unlearner(self.model, self.processor), self.model.bottleneck
         self.options = {"cache_dir": args.cache_dir, "progress": False}
-        parts = (data or load_data(args)).items()
-        columns = {"image": args.image_column, "label": args.label_column}
-        self.encodings = {
-            name: encode_images(self.model, part, self.processor, **columns, **self.options) for name, part in parts
-        }
+        self.encodings = {name: self.encode(part) for name, part in (data or load_data(args)).items()}
         self.pairs = {name: select_pairs(self.model, part, **self.options) for name, part in self.encodings.items()}
         self.counts = PairCounts.load(folder / "model" / "pair_counts.safetensors")
         self.reading = None
+
+    def encode(self, images, **options):
+        """The encodings of images; options as in `encode_images`."""
+        columns = {"image": self.args.image_column, "label": self.args.label_column}
+        return encode_images(self.model, images, self.processor, **columns, **(self.options | options))
 
     def accuracies(self):
         """Table 1 and figure 5: accuracies by class, of the model and of a linear layer."""
@@ -184,8 +190,8 @@ class Run:
         """A linear layer on encodings, trained as the paper's (section 5.1, table 5)."""
         sizes = {"hidden_size": self.model.config.encoding_size, "num_labels": self.model.config.num_labels}
         settings = self.linear_settings.arguments(self.seed)
-        make = lambda: LinearClassifier(LinearClassifierConfig(**sizes))  # noqa: E731
-        return retrain(make, encodings.with_format("torch"), settings).model
+        config = LinearClassifierConfig(**sizes)
+        return retrain(lambda: LinearClassifier(config), encodings.with_format("torch"), settings).model
 
     def forgetting(self, index):
         """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
@@ -262,12 +268,10 @@ class Run:
         request = seconds("activations, counts kept in training", mask, self.counts, self.args.na, name)
         self.unlearner.undo(request)
         with tempfile.TemporaryDirectory() as empty:  # nothing is read that an earlier run has kept
-            bare = {"cache_dir": empty, "progress": False}
-            pairs = seconds("looking up the class's encodings", lambda: select_pairs(self.model, forget, **bare))
+            look_up = partial(select_pairs, self.model, forget, cache_dir=empty, progress=False)
+            pairs = seconds("looking up the class's encodings", look_up)
             images = load_data(self.args)["train"].select(range(64))
-            columns = {"image": self.args.image_column, "label": self.args.label_column}
-            encode = lambda: encode_images(self.model, images, self.processor, **columns, **bare)  # noqa: E731
-            seconds("encoding 64 images", encode)
+            seconds("encoding 64 images", partial(self.encode, images, cache_dir=empty))
         drawn = min(self.args.ne, len(pairs))
         request = seconds("examples, pairs at hand", self.unlearner.mask_by_examples, pairs, drawn, "c", self.seed)
         self.unlearner.undo(request)
@@ -299,7 +303,8 @@ def membership(args, seed):
     rows = {c: order[labels[order] == c] for c in range(heldout + 1)}
     cut = {c: len(found) * 4 // 5 for c, found in rows.items()}
     folder.mkdir(exist_ok=True)
-    np.save(folder / "rows.npy", np.sort(np.concatenate([rows[c][: cut[c]] for c in range(heldout)])))
+    seen = np.sort(np.concatenate([rows[c][: cut[c]] for c in range(heldout)]))
+    np.save(folder / "rows.npy", seen)
     trained(args, folder / "model", seed, f"--train_rows={folder / 'rows.npy'}")
     validation = data["train"].select(np.sort(np.concatenate([rows[c][cut[c] :] for c in rows])))
     run = Run(args, folder, seed, {"validation": validation, "test": data["test"]})
@@ -310,27 +315,25 @@ def membership(args, seed):
         logits = readings[name].logits().cpu()[torch.from_numpy(classes[name] == index)]
         return torch.nn.functional.cross_entropy(logits, torch.full((len(logits),), index), reduction="none").numpy()
 
-    def attacked():
-        measured = [losses(split, index) for split in readings for index in (forget, heldout)]
-        return class_membership_inference({seed: ClassLosses(*measured)}).accuracy[seed]
+    def measured():
+        return ClassLosses(*(losses(split, index) for split in readings for index in (forget, heldout)))
 
-    found, best = {"DKVB, as trained": attacked()}, np.inf
+    found, best = {"DKVB, as trained": measured()}, np.inf
     counts = run.counts.of_class(forget)
     for count in np.linspace(0, args.na * 3 // 2, 31).astype(int)[1:].tolist():
         with run.unlearner.trial(by_activations(counts, count)):
             gap = abs(losses("validation", forget).mean() - losses("validation", heldout).mean())
             if gap < best:
-                best, found["N_a"], found["DKVB, partial"] = gap, count, attacked()
+                best, partly, found["DKVB, partial"] = gap, count, measured()
     with run.unlearner.trial(by_activations(counts, args.na)):
-        found["DKVB, all N_a pairs"] = attacked()
-    seen = load_data(args)["train"].select(np.load(folder / "rows.npy"))
-    columns = {"image": args.image_column, "label": args.label_column}
-    seen = encode_images(run.model, seen, run.processor, **columns, **run.options)
-    return found | attacked_baselines(run, seen, forget, heldout)
+        found["DKVB, all N_a pairs"] = measured()
+    found |= losses_of_baselines(run, run.encode(data["train"].select(seen)), forget, heldout)
+    attacks = {name: class_membership_inference({seed: made}).accuracy[seed] for name, made in found.items()}
+    return {"N_a": partly} | attacks
 
 
-def attacked_baselines(run, seen, forget, heldout):
-    """The attack on the linear layer, as trained on the same rows and after each baseline."""
+def losses_of_baselines(run, seen, forget, heldout):
+    """What the attack goes by, of the linear layer as trained on the same rows and after each baseline."""
     linear = run.linear_layer(seen)
     settings = replace(run.scrub_settings, epochs=10).arguments(run.seed)
     inside, outside = of_class(seen, forget), of_class(seen, forget, False)
@@ -343,10 +346,9 @@ def attacked_baselines(run, seen, forget, heldout):
         "trained without the class": retrain(lambda: LinearClassifier(linear.config), outside, settings).model,
     }
     parts = [of_class(run.encodings[split], index) for split in run.encodings for index in (forget, heldout)]
-    losses = {name: ClassLosses(*(example_losses(model, part) for part in parts)) for name, model in models.items()}
     return {
-        f"linear layer, {name}": class_membership_inference({run.seed: found}).accuracy[run.seed]
-        for name, found in losses.items()
+        f"linear layer, {name}": ClassLosses(*(example_losses(model, part) for part in parts))
+        for name, model in models.items()
     }
 
 

@@ -6,11 +6,15 @@ from excise import PairCountCallback, PairCounts, encode_images, select_pairs
 from tests.tiny_images import images, key_value_model, processor
 
 
+def pairs_of(model, dataset, folder):
+    options = {"cache_dir": folder, "progress": False}
+    return select_pairs(model, encode_images(model, dataset, processor(), **options), **options)
+
+
 @pytest.mark.parametrize("on", ["pixels", "pairs"])
 def test_the_last_epoch_gives_the_counts_of_the_whole_training_set(on, tmp_path):
     model, dataset = key_value_model(), images(50)
-    options = {"cache_dir": tmp_path, "progress": False}
-    pairs = select_pairs(model, encode_images(model, dataset, processor(), **options), **options)
+    pairs = pairs_of(model, dataset, tmp_path)
     rows = pairs.with_format("torch")
     if on == "pixels":
         rows = dataset.with_transform(
@@ -53,9 +57,7 @@ def trained(pairs, folder, callback, resume=None, **settings):
 
 @pytest.mark.parametrize("step", [4, 5, 7])
 def test_of_an_epoch_that_was_cut_off_there_are_no_wrong_counts(step, tmp_path, caplog):
-    model, options = key_value_model(), {"cache_dir": tmp_path, "progress": False}
-    pairs = select_pairs(model, encode_images(model, images(40), processor(), **options), **options)
-    callback, rows = PairCountCallback(), pairs.with_format("torch")
+    callback, rows = PairCountCallback(), pairs_of(key_value_model(), images(40), tmp_path).with_format("torch")
     trained(rows, tmp_path / "out", callback)
     assert callback.counts.examples.tolist() == [10] * 4
     trained(rows, tmp_path / "out", callback, resume=str(tmp_path / "out" / f"checkpoint-{step}"))
@@ -66,9 +68,7 @@ def test_of_an_epoch_that_was_cut_off_there_are_no_wrong_counts(step, tmp_path, 
 
 
 def test_half_an_epoch_and_hidden_labels_are_not_counted(tmp_path, caplog):
-    model, options = key_value_model(), {"cache_dir": tmp_path, "progress": False}
-    pairs = select_pairs(model, encode_images(model, images(40), processor(), **options), **options)
-    callback, rows = PairCountCallback(), pairs.with_format("torch")
+    callback, rows = PairCountCallback(), pairs_of(key_value_model(), images(40), tmp_path).with_format("torch")
     trained(rows, tmp_path / "half", callback, max_steps=6)
     assert callback.counts is None and "was not seen from its beginning" in caplog.text
     with pytest.raises(ValueError, match=r"label_smoothing_factor=0\.1: the model does not see the labels"):

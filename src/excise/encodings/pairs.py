@@ -47,7 +47,7 @@ def select_pairs(
     about = {
         "kind": PAIRS,
         "keys": bottleneck.keys_id,
-        "masked": None if bottleneck.live.all() else digest([], {"live": bottleneck.live}),
+        "masked": _mask(bottleneck),
         "selects": _digest(bottleneck),
         "encodings": description(encodings) | {"rows": encodings._fingerprint},
     }
@@ -78,10 +78,15 @@ def check_pairs(pairs: Dataset, bottleneck: KeyValueBottleneck) -> None:
         raise ValueError("The set of pairs is empty; give at least one example.")
     if about["keys"] != bottleneck.keys_id:
         raise ValueError("These pairs were selected with other keys than the model's. Make them again: `select_pairs`.")
-    if about["masked"] not in (None, digest([], {"live": bottleneck.live})):
+    if about["masked"] not in (None, _mask(bottleneck)):
         raise ValueError(
             "These pairs were selected under another mask than the model's. Make them again: `select_pairs`."
         )
+
+
+def _mask(bottleneck: KeyValueBottleneck) -> str | None:
+    """Tells a mask from others; `None` where no pair is removed."""
+    return None if bottleneck.live.all() else digest([], {"live": bottleneck.live})
 
 
 def _digest(bottleneck: KeyValueBottleneck) -> str:

@@ -34,13 +34,14 @@ class Reading:
         live = self.bottleneck.live.clone()
         for before, pairs in (self._last, self._first):
             if not (live & ~before).any():  # where pairs have come back, they may be nearer than those selected
-                self._last = (
-                    live,
-                    pairs if torch.equal(live, before) else self.bottleneck.select_again(self.heads, pairs),
-                )
-                return self._last[1]
-        self._first = self._last = live, self.bottleneck.select_by_heads(self.heads)
-        return self._last[1]
+                if not torch.equal(live, before):
+                    pairs = self.bottleneck.select_again(self.heads, pairs)
+                break
+        else:
+            pairs = self.bottleneck.select_by_heads(self.heads)
+            self._first = live, pairs
+        self._last = live, pairs
+        return pairs
 
     @torch.no_grad()
     def logits(self) -> Tensor:

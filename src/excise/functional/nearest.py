@@ -71,9 +71,9 @@ def nearest_keys(
 def _smallest(distances: Float[Tensor, "batch num_pairs"], top_k: int) -> Int64[Tensor, "batch top_k"]:
     """Where the smallest of each row are, in order.
 
-    Of equal ones the first is the nearest, wherever it stands. A minimum without its place takes a fraction of the time
-    of one with it. So for the nearest key alone, the least distance of each block is found first, then the first block
-    that has it, then the place in it.
+    A minimum without its place takes a fraction of the time of one with it. So for the nearest key alone, the least
+    distance of each block is found first, then the first block that has it, then the place in it: of equal ones it is
+    the first, wherever that stands.
     """
     if top_k > 1:
         return distances.topk(top_k, largest=False).indices

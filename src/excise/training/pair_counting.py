@@ -37,7 +37,6 @@ class PairCountCallback(TrainerCallback):
 
     def __init__(self):
         self.counts = self._so_far = self._hook = None
-        self._whole = False
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if args.label_smoothing_factor:
@@ -50,8 +49,7 @@ class PairCountCallback(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, model=None, **kwargs):
         epoch = state.epoch or 0.0
-        if math.floor(epoch + ROUNDING) == math.ceil(state.num_train_epochs) - 1:
-            self._whole = _is_whole(epoch)
+        if _is_whole(epoch) and round(epoch) == math.ceil(state.num_train_epochs) - 1:
             self._bottleneck = bottlenecks(model)[SITE]
             self._so_far = PairCounts.empty(self._bottleneck)
             self._release()
@@ -59,7 +57,7 @@ class PairCountCallback(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         self._release()
-        if self._so_far is None or not (self._whole and _is_whole(state.epoch)):
+        if self._so_far is None or not _is_whole(state.epoch):
             logger.warning(
                 "The last epoch was not seen from its beginning to its end: no pairs were counted. %s", INSTEAD
             )
