@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from dkvb_report import report
-from train_image_classifier import DataArguments, load
+from train_image_classifier import DataArguments, encoder_dtype, load
 from train_image_classifier import main as train
 from transformers import AutoImageProcessor
 
@@ -64,6 +64,7 @@ DATA = (
     "max_train_samples",
     "max_test_samples",
     "cache_dir",
+    "encoder_dtype",
 )
 FREE = ("out", "cache_dir", "seeds", "membership_seeds", "classes")
 
@@ -102,6 +103,7 @@ def arguments():
     parser.add_argument("--test_split", default="test", help="one with labels")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache_dir", help="where encodings and pairs are kept")
+    parser.add_argument("--encoder_dtype", help="bfloat16: the encoder computes in it, faster where hardware has it")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--membership_seeds", type=int, default=3)
     parser.add_argument("--forget_class", type=int, default=1, help="class of the tables and figures")
@@ -169,8 +171,8 @@ class Run:
 
     def encode(self, images, **options):
         """The encodings of images; options as in `encode_images`."""
-        columns = {"image": self.args.image_column, "label": self.args.label_column}
-        return encode_images(self.model, images, self.processor, **columns, **(self.options | options))
+        how = {"image": self.args.image_column, "label": self.args.label_column, "dtype": encoder_dtype(self.args)}
+        return encode_images(self.model, images, self.processor, **how, **(self.options | options))
 
     def accuracies(self):
         """Table 1 and figure 5: accuracies by class, of the model and of a linear layer."""

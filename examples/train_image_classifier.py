@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import DatasetDict, load_dataset, load_from_disk
 from transformers import AutoImageProcessor, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
@@ -64,6 +65,9 @@ class DataArguments:
     )
     train_rows: str | None = field(default=None, metadata={"help": "Train on these rows only: a file of `numpy.save`."})
     cache_dir: str | None = field(default=None, metadata={"help": "Where encodings and pairs are kept."})
+    encoder_dtype: str | None = field(
+        default=None, metadata={"help": "What the encoder computes in: `bfloat16` is faster where hardware has it."}
+    )
 
 
 @dataclass
@@ -100,6 +104,10 @@ def load(args: DataArguments) -> DatasetDict:
     return DatasetDict({n: part.select(range(min(len(part), limits[n] or len(part)))) for n, part in splits.items()})
 
 
+def encoder_dtype(args: DataArguments) -> torch.dtype | None:
+    return getattr(torch, args.encoder_dtype) if args.encoder_dtype else None
+
+
 def accuracy(prediction) -> dict[str, float]:
     return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
 
@@ -119,8 +127,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     processor = AutoImageProcessor.from_pretrained(model_args.model_name_or_path)
 
     cache = {"cache_dir": data_args.cache_dir, "progress": not args.disable_tqdm}
-    columns = {"image": data_args.image_column, "label": label}
-    encodings = {name: encode_images(model, part, processor, **columns, **cache) for name, part in data.items()}
+    how = {"image": data_args.image_column, "label": label, "dtype": encoder_dtype(data_args)}
+    encodings = {name: encode_images(model, part, processor, **how, **cache) for name, part in data.items()}
     initialize_keys(
         model,
         encodings["train"],

@@ -160,3 +160,12 @@ def test_names_of_classes_in_the_place_of_indices_are_refused(tmp_path):
     named = images(8).map(lambda row: {"name": f"class {row['label']}"})
     with pytest.raises(ValueError, match=r"'name' has values of type .*class_encode_column\('name'\)"):
         encoded(key_value_model(), named, tmp_path, label="name")
+
+
+def test_another_type_to_compute_in_makes_encodings_of_its_own_that_are_near(tmp_path, calls):
+    model, dataset = key_value_model(), images(8)
+    exact = encoded(model, dataset, tmp_path).with_format("torch")["encodings"][:]
+    near = encoded(model, dataset, tmp_path, dtype=torch.bfloat16).with_format("torch")["encodings"][:]
+    assert calls == [*range(8), *range(8)]
+    assert not torch.equal(exact, near)
+    torch.testing.assert_close(near, exact, rtol=0.05, atol=0.05)
