@@ -100,3 +100,16 @@ def test_a_plain_model_loads_and_is_refused_for_having_no_bottleneck(tmp_path):
     tiny.clip_processor().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="CLIPModel has no bottleneck"):
         Unlearner.from_pretrained(tmp_path)
+
+
+def test_the_class_token_is_counted_alone():
+    model, images = tiny.codebook_clip(), tiny.images(5)
+    options = {"max_top_s": 6, "batch_size": 2, "progress": False}
+    usage = profile(model, tiny.image_processor(), images, positions="class_token", **options)[SITE]
+    module, expected = bottlenecks(model)[SITE], torch.zeros(40, dtype=torch.int64)
+    for image in images["image"][:]:
+        pixels = tiny.image_processor()(image, return_tensors="pt")["pixel_values"]
+        first = bottleneck_inputs(model, {"pixel_values": pixels})[SITE][:, 0]
+        expected[module.similar_codes(module.encode(first), 4)[0].flatten()] += 1
+    assert torch.equal(usage.example_counts(4), expected)
+    assert usage.num_tokens == 5

@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"functional", "batches", "data", "digests", "files", "images", "modes", "packing"},
+    {"functional", "batches", "data", "digests", "files", "images", "modes", "packing", "positions"},
     {"bottlenecks", "counts", "inputs", "predictions", "selection", "metrics", "topics"},
     {"attacks", "baselines", "enrichment", "ledger", "pair_selection", "tracing", "usage"},
     {"models"},
@@ -35,7 +35,7 @@ ONLY = {
     "metrics": {"functional", "files"},
     "selection": {"functional", "files"},
     "counts": {"functional", "files"},
-    "enrichment": {"functional", "files", "selection", "counts"},
+    "enrichment": {"functional", "files", "positions", "selection", "counts"},
     "usage": {"functional", "files", "counts"},
 }
 # Slow to import and needed by some users only: inside the functions that use them.

@@ -18,7 +18,7 @@ def test_texts_come_longest_first_and_padded():
     assert sorted(rows, key=lambda i: -lengths[i]) == list(rows)
     assert first["attention_mask"].sum(1).tolist() == [lengths[i] for i in rows]
     assert second["input_ids"].shape == (1, min(lengths))
-    assert torch.equal(inputs.counted(rows, first), first["attention_mask"].bool())
+    assert torch.equal(inputs.counted(rows, first, first["attention_mask"].shape), first["attention_mask"].bool())
 
 
 @pytest.mark.parametrize("processor", [tiny.image_processor(), tiny.clip_processor()], ids=["images", "both"])
@@ -30,7 +30,10 @@ def test_images_come_in_order_and_all_of_them_counts(processor):
     assert [list(rows) for rows, _ in batches] == [[0, 1], [2, 3], [4]]
     expected = tiny.image_processor()(dataset["image"][:], return_tensors="pt")["pixel_values"]
     assert torch.equal(torch.cat([batch["pixel_values"] for _, batch in batches]), expected)
-    assert inputs.counted(*batches[0]) is None
+    shape = torch.Size([2, 3])
+    assert inputs.counted(*batches[0], shape).all()
+    first = inputs_of(dataset, tiny.image_processor(), positions="class_token").counted(*batches[0], shape)
+    assert first.tolist() == [[True, False, False]] * 2
     assert torch.equal(inputs.batch([3, 0])["pixel_values"], expected[[3, 0]])
 
 
@@ -42,8 +45,10 @@ def test_a_transform_for_training_is_not_applied():
 
 
 def test_the_topics_words_are_for_texts():
-    with pytest.raises(ValueError, match="all positions of an image count"):
-        inputs_of(tiny.images(3), tiny.image_processor(), topic_only=True)
+    with pytest.raises(ValueError, match='of an image, count "all" or the "class_token"'):
+        inputs_of(tiny.images(3), tiny.image_processor(), positions="topic")
+    with pytest.raises(ValueError, match='of a text, count "all" or those of the "topic"'):
+        inputs_of(Dataset.from_dict({"text": ["the cat"]}), tiny.tokenizer(), positions="class_token")
 
 
 def test_texts_are_drawn_until_there_are_enough_tokens():

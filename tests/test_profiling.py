@@ -108,7 +108,7 @@ def test_bad_input_is_refused(make_model, tokenizer, topic):
         profile(model, tokenizer, topic.retain.select([]), progress=False, max_top_s=4)
     with pytest.raises(ValueError, match="come in pairs"):
         profile_pairs(model, tokenizer, topic.target, topic.control.select([0]), max_top_s=4, progress=False)
-    with pytest.raises(ValueError, match="expected 'topic' or 'all'"):
+    with pytest.raises(ValueError, match="expected one of 'topic', 'all'"):
         profile(model, tokenizer, topic.retain, positions="own", max_top_s=4, progress=False)
     with torch.no_grad():
         model.shared.weight[3] = float("nan")

@@ -18,6 +18,7 @@ from excise.functional.enrichment import (
     log2_ratio,
     mcnemar,
 )
+from excise.positions import Positions, check_positions
 from excise.selection import Selection, random_like
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["CountTable", "Enrichment", "Method", "Positions", "Selection", "enrich_counts", "random_like"]
 
 Method = Literal["mcnemar", "fisher", "chi2", "paper"]
-Positions = Literal["topic", "all"]
 
 # Shares of examples are compared with this much slack: 15/500 - 10/500 is a little less than 0.01 in floating point.
 ROUNDING = 1e-12
@@ -51,7 +51,7 @@ class Enrichment:
         qvalue: Benjamini-Hochberg over all rows of all sites.
         method: "mcnemar", "fisher", "chi2" or "paper".
         top_s: how many codes per token were counted (the paper's S').
-        positions: "topic" if only the topic word's own tokens were counted, else "all".
+        positions: "topic" if only the topic word's own tokens were counted, "class_token" if only that, else "all".
         num_target: number of target examples.
         num_control: number of control examples.
         retain_frequency: share of retain examples in which it fires, or None.
@@ -188,7 +188,7 @@ def enrich_counts(
         method: "mcnemar" (exact, for paired controls), "fisher" (exact, unpaired), "chi2" (Pearson), or "paper"
             (Pearson's p-values, which `Enrichment.select` then takes without correction, as CodeUnlearn does).
         top_s: how many codes per token were counted; recorded.
-        positions: "topic" or "all", the tokens that were counted; recorded.
+        positions: "topic", "class_token" or "all", the tokens that were counted; recorded.
 
     Returns:
         One row per seen code, sites in the order given, with q-values joint over all rows.
@@ -204,8 +204,7 @@ def enrich_counts(
     """
     if method not in get_args(Method):
         raise ValueError(f"method={method!r}: expected one of {', '.join(get_args(Method))}.")
-    if positions not in get_args(Positions):
-        raise ValueError(f"positions={positions!r}: expected 'topic' or 'all'.")
+    check_positions(positions)
     if top_s < 1:
         raise ValueError(f"top_s={top_s}: expected at least 1.")
     if not counts:

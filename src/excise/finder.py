@@ -10,10 +10,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.encodings import ENCODINGS, PAIRS, check_pairs, encode_images, select_pairs
-from excise.enrichment import Enrichment, Method, Positions
+from excise.enrichment import Enrichment, Method
 from excise.inputs import Processor, tokenizer_of
 from excise.models.site import bottlenecks
 from excise.pair_selection import SITE
+from excise.positions import Positions
 from excise.presets import Search, TopicCounts, preset_for, searches_of
 from excise.profile import Profile
 from excise.profiling import MAX_TOP_S, profile, profile_apart, profile_pairs
@@ -102,7 +103,8 @@ class CodeFinder:
         Args:
             topic: sets as `topic_sets` or `class_sets` make them; `heldout` and `heldout_retain` are not looked at.
             positions: count targets and controls at the topic word's own tokens (`"topic"`) or at `"all"`; the former
-                if not given, for words, and the latter for classes of images.
+                if not given, for words, and the latter for classes of images. Of images, the `"class_token"` alone can
+                be counted: where the bottleneck is in CLIP's last layer, only that goes on.
             retain: count the retain set too, at all tokens, which takes several times as long. Needed to select by
                 `max_retain_ratio`.
             max_top_s: the largest S'.

@@ -11,6 +11,7 @@ from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorM
 
 from excise.batches import encoder_inputs, longest_first, token_masks, tokenize
 from excise.images import image_column, pixel_values
+from excise.positions import Positions, check_positions
 
 Processor = PreTrainedTokenizerBase | BaseImageProcessor | ProcessorMixin
 
@@ -29,9 +30,9 @@ class Inputs(ABC):
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What a model takes of some rows."""
 
-    def counted(self, rows: Sequence[int], batch: dict[str, Tensor]) -> Tensor | None:
-        """The positions that count, bool `(batch, seq)`, in a batch of some rows; `None` for all there are."""
-        return None
+    @abstractmethod
+    def counted(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
+        """The positions that count, bool `(batch, seq)`, in a batch of some rows whose activations have this shape."""
 
     def batches(self, batch_size: int, progress: str | None = None) -> Iterator[tuple[Sequence[int], dict]]:
         """All rows, and what a model takes of them.
@@ -70,7 +71,7 @@ class Texts(Inputs):
         padded = self.tokenizer.pad({"input_ids": [list(self.input_ids[i]) for i in rows]}, return_tensors="pt")
         return encoder_inputs(padded)
 
-    def counted(self, rows: Sequence[int], batch: dict[str, Tensor]) -> Tensor:
+    def counted(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
         """The tokens that count."""
         mask = batch["attention_mask"].bool()
         if self.masks is None:
@@ -82,10 +83,11 @@ class Texts(Inputs):
 
 
 class Images(Inputs):
-    """Images, in the order of the data set. All positions count."""
+    """Images, in the order of the data set, of which all positions count, or the class token alone."""
 
-    def __init__(self, dataset: Dataset, processor: BaseImageProcessor):
+    def __init__(self, dataset: Dataset, processor: BaseImageProcessor, class_token: bool = False):
         self.dataset, self.processor, self.image = dataset, processor, image_column(dataset)
+        self.class_token = class_token
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -98,24 +100,37 @@ class Images(Inputs):
         """`pixel_values`, `(batch, channels, height, width)`."""
         return {"pixel_values": pixel_values(self.dataset, self.processor, rows, self.image)}
 
+    def counted(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
+        """The first position, where the class token stands, or all."""
+        counted = torch.ones(shape, dtype=torch.bool)
+        if self.class_token:
+            counted[:, 1:] = False
+        return counted
 
-def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", topic_only: bool = False) -> Inputs:
+
+def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positions: Positions = "all") -> Inputs:
     """A data set's rows for the model that a processor belongs to.
 
     Args:
         dataset: rows with an image, or with `input_ids` or a text.
         processor: the model's tokenizer, or image processor, or both in one, of which the latter is used.
         text: the text column, used where there are no `input_ids`.
-        topic_only: only the tokens in the `spans` of each text count.
+        positions: those that count: `"all"`; in texts, the tokens in the `spans` of each, `"topic"`; in images, the
+            `"class_token"`.
 
     Raises:
-        ValueError: if the data set is empty or has no such column, or `topic_only` is asked for with images.
+        ValueError: if the data set is empty or has no such column, or there are no such positions.
     """
+    check_positions(positions)
     if images := image_processor_of(processor):
-        if topic_only:
-            raise ValueError('positions="topic" is for words in texts; all positions of an image count: "all".')
-        return Images(dataset, images)
-    if topic_only:
+        if positions == "topic":
+            raise ValueError('positions="topic" is for words in texts; of an image, count "all" or the "class_token".')
+        return Images(dataset, images, positions == "class_token")
+    if positions == "class_token":
+        raise ValueError(
+            'positions="class_token" is for images; of a text, count "all" tokens or those of the "topic".'
+        )
+    if positions == "topic":
         input_ids, masks = token_masks(processor, dataset["text"], dataset["spans"])
         return Texts(input_ids, processor, masks)
     return Texts(tokenize(dataset, processor, text), processor)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from excise.enrichment import Enrichment, Method, Positions
+from excise.enrichment import Enrichment, Method
+from excise.positions import Positions
 from excise.profile import Profile
 from excise.selection import Selection
 from excise.topics import ForgetSets

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from excise.enrichment import Enrichment, Method, Positions, enrich_counts
+from excise.enrichment import Enrichment, Method, enrich_counts
 from excise.files import new_folder
+from excise.positions import Positions
 from excise.usage import CodeUsage, PairedUsage
 
 
@@ -19,7 +20,7 @@ class Profile:
         topic: what it is a profile of, in words.
         pairs: by site, counts over targets and their controls.
         retain: by site, counts over the retain set; empty where it was not counted.
-        positions: `"topic"` or `"all"`, the tokens counted in targets and controls.
+        positions: `"topic"`, `"class_token"` or `"all"`, the tokens counted in targets and controls.
         data: digests of the sets counted.
     """
 

@@ -1,7 +1,5 @@
 """One pass over texts or images that counts which codes they use, and runs no further than the last bottleneck."""
 
-from typing import get_args
-
 import torch
 from datasets import Dataset
 from torch import Tensor
@@ -9,10 +7,10 @@ from transformers import PreTrainedModel
 
 from excise.activations import bottleneck_inputs
 from excise.batches import to_device
-from excise.enrichment import Positions
 from excise.inputs import Inputs, Processor, inputs_of
 from excise.models.site import bottlenecks
 from excise.modes import eval_mode
+from excise.positions import Positions
 from excise.usage import CodeUsage, PairedUsage, best_ranks
 
 # The paper's largest S' (section 4.2): 13 times its S.
@@ -38,7 +36,8 @@ def profile_pairs(
         target: rows with `text` and `spans`, as `topic_sets` makes them; or with an image.
         control: the same, row by row with the topic's word replaced, or what is to be forgotten taken out.
         positions: count at the tokens of the topic's word (of its replacement, in the control) or at all tokens.
-            The word's neighbours change their codes with it, and those codes are needed elsewhere. In images all count.
+            The word's neighbours change their codes with it, and those codes are needed elsewhere. In images, at all
+            positions or at the `"class_token"`.
         max_top_s: the largest S'.
         batch_size: pairs a batch.
         progress: show a progress bar.
@@ -99,11 +98,9 @@ def profile(
 
 
 def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inputs:
-    if positions not in get_args(Positions):
-        raise ValueError(f"positions={positions!r}: expected 'topic' or 'all'.")
     if len(dataset) == 0:
         raise ValueError("There is nothing to profile: the set is empty.")
-    return inputs_of(dataset, processor, topic_only=positions == "topic")
+    return inputs_of(dataset, processor, positions=positions)
 
 
 class _Counter:
@@ -120,12 +117,10 @@ class _Counter:
     def codes(self, inputs: Inputs, rows, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """By site, the counted tokens' codes and each example's best ranks."""
         batch = to_device(batch, self.model.device)
-        counted = inputs.counted(rows, batch)
         found = {}
         for site, hidden_states in bottleneck_inputs(self.model, batch).items():
-            bottleneck, all_there_are = self.sites[site], hidden_states.shape[:-1]
-            where = torch.ones(all_there_are, dtype=torch.bool) if counted is None else counted
-            where = where.to(hidden_states.device)
+            bottleneck = self.sites[site]
+            where = inputs.counted(rows, batch, hidden_states.shape[:-1]).to(hidden_states.device)
             codes, cosines = bottleneck.similar_codes(bottleneck.encode(hidden_states[where]), self.max_top_s)
             # A less similar code could not be passed on even if all better ones were gone.
             codes = codes.masked_fill(cosines < bottleneck.min_similarity, -1)
