@@ -127,9 +127,7 @@ def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positi
             raise ValueError('positions="topic" is for words in texts; of an image, count "all" or the "class_token".')
         return Images(dataset, images, positions == "class_token")
     if positions == "class_token":
-        raise ValueError(
-            'positions="class_token" is for images; of a text, count "all" tokens or those of the "topic".'
-        )
+        raise ValueError('positions="class_token" is for images; of a text, count "all" or those of the "topic".')
     if positions == "topic":
         input_ids, masks = token_masks(processor, dataset["text"], dataset["spans"])
         return Texts(input_ids, processor, masks)
