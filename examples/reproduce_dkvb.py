@@ -155,7 +155,8 @@ def trained(args, folder, seed, *more):
 class Run:
     """A trained model, and its data as encodings and as pairs."""
 
-    def __init__(self, args, folder, seed, data=None):
+    def __init__(self, args, folder, seed, rows=None):
+        """Takes all training images, or as many parts of them as `rows` names; and all test images."""
         self.args, self.seed = args, seed
         self.linear_settings = hyperparameters.LINEAR[args.baselines]
         self.scrub_settings = hyperparameters.SCRUB[args.baselines]
@@ -164,7 +165,10 @@ class Run:
         self.processor = AutoImageProcessor.from_pretrained(folder / "model")
         self.unlearner, self.bottleneck = Unlearner(self.model, self.processor), self.model.bottleneck
         self.options = {"cache_dir": args.cache_dir, "progress": False}
-        self.encodings = {name: self.encode(part) for name, part in (data or load_data(args)).items()}
+        self.encodings = {name: self.encode(part) for name, part in load_data(args).items()}
+        if rows:
+            train = self.encodings.pop("train")
+            self.encodings = {name: train.select(part) for name, part in rows.items()} | self.encodings
         self.pairs = {name: select_pairs(self.model, part, **self.options) for name, part in self.encodings.items()}
         self.counts = PairCounts.load(folder / "model" / "pair_counts.safetensors")
         self.reading = None
@@ -297,9 +301,8 @@ def membership(args, seed):
     The model is trained on all classes but the last, on four fifths of the training images. The class is forgotten as
     far as its losses on the rest are nearest to those of the last class.
     """
-    data, folder = load_data(args), args.out / f"membership-{seed}"
-    label = label_column(data["train"], args.label_column)
-    labels = np.asarray(data["train"].with_format("numpy")[label][:])
+    train, folder = load_data(args)["train"], args.out / f"membership-{seed}"
+    labels = np.asarray(train.with_format("numpy")[label_column(train, args.label_column)][:])
     heldout, forget = int(labels.max()), args.forget_class
     order = np.random.default_rng(seed).permutation(len(labels))
     rows = {c: order[labels[order] == c] for c in range(heldout + 1)}
@@ -308,10 +311,11 @@ def membership(args, seed):
     seen = np.sort(np.concatenate([rows[c][: cut[c]] for c in range(heldout)]))
     np.save(folder / "rows.npy", seen)
     trained(args, folder / "model", seed, f"--train_rows={folder / 'rows.npy'}")
-    validation = data["train"].select(np.sort(np.concatenate([rows[c][cut[c] :] for c in rows])))
-    run = Run(args, folder, seed, {"validation": validation, "test": data["test"]})
-    readings = {name: Reading(run.bottleneck, part) for name, part in run.encodings.items()}
-    classes = {name: np.asarray(part[LABELS][:]) for name, part in run.encodings.items()}
+    validation = np.sort(np.concatenate([rows[c][cut[c] :] for c in rows]))
+    run = Run(args, folder, seed, {"seen": seen, "validation": validation})
+    told_by = {split: run.encodings[split] for split in ("validation", "test")}
+    readings = {name: Reading(run.bottleneck, part) for name, part in told_by.items()}
+    classes = {name: np.asarray(part[LABELS][:]) for name, part in told_by.items()}
 
     def losses(name, index):
         logits = readings[name].logits().cpu()[torch.from_numpy(classes[name] == index)]
@@ -329,13 +333,14 @@ def membership(args, seed):
                 best, partly, found["DKVB, partial"] = gap, count, measured()
     with run.unlearner.trial(by_activations(counts, args.na)):
         found["DKVB, all N_a pairs"] = measured()
-    found |= losses_of_baselines(run, run.encode(data["train"].select(seen)), forget, heldout)
+    found |= losses_of_baselines(run, told_by, forget, heldout)
     attacks = {name: class_membership_inference({seed: made}).accuracy[seed] for name, made in found.items()}
     return {"N_a": partly} | attacks
 
 
-def losses_of_baselines(run, seen, forget, heldout):
+def losses_of_baselines(run, told_by, forget, heldout):
     """What the attack goes by, of the linear layer as trained on the same rows and after each baseline."""
+    seen = run.encodings["seen"]
     linear = run.linear_layer(seen)
     settings = replace(run.scrub_settings, epochs=10).arguments(run.seed)
     inside, outside = of_class(seen, forget), of_class(seen, forget, False)
@@ -347,7 +352,7 @@ def losses_of_baselines(run, seen, forget, heldout):
         "fine-tuned on the rest": finetune(linear, outside, settings).model,
         "trained without the class": retrain(lambda: LinearClassifier(linear.config), outside, settings).model,
     }
-    parts = [of_class(run.encodings[split], index) for split in run.encodings for index in (forget, heldout)]
+    parts = [of_class(part, index) for part in told_by.values() for index in (forget, heldout)]
     return {
         f"linear layer, {name}": ClassLosses(*(example_losses(model, part) for part in parts))
         for name, model in models.items()

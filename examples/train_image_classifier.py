@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from transformers import AutoImageProcessor, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from excise import (
@@ -58,7 +58,7 @@ class DataArguments:
     label_column: str | None = field(default=None, metadata={"help": "The one of type ClassLabel if not given."})
     train_split: str = "train"
     test_split: str = "test"
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many only."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use the first so many training images."})
     max_test_samples: int | None = None
     validation_samples: int | None = field(
         default=None, metadata={"help": "Hold out so many training images, drawn at random, and test on these instead."}
@@ -93,15 +93,23 @@ class KeyValueTrainingArguments(TrainingArguments):
 def load(args: DataArguments) -> DatasetDict:
     path = Path(args.dataset_name).expanduser()
     dataset = load_from_disk(str(path)) if path.exists() else load_dataset(args.dataset_name)
-    splits = {"train": dataset[args.train_split], "test": dataset[args.test_split]}
-    if args.validation_samples:
-        order = np.random.default_rng(0).permutation(len(splits["train"]))
-        splits["test"] = splits["train"].select(np.sort(order[: args.validation_samples]))
-        splits["train"] = splits["train"].select(np.sort(order[args.validation_samples :]))
-    if args.train_rows:
-        splits["train"] = splits["train"].select(np.load(args.train_rows))
+    splits = {"train": dataset[args.train_split]}
+    if not args.validation_samples:
+        splits["test"] = dataset[args.test_split]
     limits = {"train": args.max_train_samples, "test": args.max_test_samples}
     return DatasetDict({n: part.select(range(min(len(part), limits[n] or len(part)))) for n, part in splits.items()})
+
+
+def chosen(args: DataArguments, encodings: dict[str, Dataset]) -> dict[str, Dataset]:
+    """The rows to train on and to test on: chosen among encodings, so that no image is encoded again for them."""
+    train, test = encodings["train"], encodings.get("test")
+    if args.validation_samples:
+        order = np.random.default_rng(0).permutation(len(train))
+        test = train.select(np.sort(order[: args.validation_samples]))
+        train = train.select(np.sort(order[args.validation_samples :]))
+    if args.train_rows:
+        train = train.select(np.load(args.train_rows))
+    return {"train": train, "test": test}
 
 
 def encoder_dtype(args: DataArguments) -> torch.dtype | None:
@@ -128,7 +136,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
     cache = {"cache_dir": data_args.cache_dir, "progress": not args.disable_tqdm}
     how = {"image": data_args.image_column, "label": label, "dtype": encoder_dtype(data_args)}
-    encodings = {name: encode_images(model, part, processor, **how, **cache) for name, part in data.items()}
+    encoded = {name: encode_images(model, part, processor, **how, **cache) for name, part in data.items()}
+    encodings = chosen(data_args, encoded)
     initialize_keys(
         model,
         encodings["train"],
