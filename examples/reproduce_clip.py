@@ -6,7 +6,7 @@ It needs two models of examples/train_clip.py: one with a codebook, and the same
     python examples/reproduce_clip.py --model out/codebook --plain out/plain-longer --dataset_name cifar10 --out classes
 
 For each class: sets from the training images, the codes that its images use and others do not (Fisher's exact test),
-the mask, and zero-shot accuracy on all test images before, after, and with as many random codes. Each part is kept in
+searched again under the mask of those already found, and zero-shot accuracy on all test images before, after, and with as many random codes. Each part is kept in
 `--out` and made again only if its file is removed: a run that was cut off goes on.
 """
 
@@ -55,11 +55,11 @@ def arguments():
     parser.add_argument("--dataset_name", default="cifar10", help="Hub id, or folder")
     parser.add_argument("--train_split", default="train")
     parser.add_argument("--test_split", default="test")
-    parser.add_argument("--examples", type=int, default=2000, help="training images of the class, and others, counted")
-    parser.add_argument("--multiple", type=int, default=3, help="S' as a multiple of the model's S")
+    parser.add_argument("--examples", type=int, default=5000, help="training images of the class, at most, counted")
+    parser.add_argument("--positions", default="class_token", choices=("class_token", "all"), help="where codes count")
+    parser.add_argument("--multiple", type=int, default=5, help="S' as a multiple of the model's S")
     parser.add_argument("--q", type=float, default=0.05)
-    parser.add_argument("--max_retain_ratio", type=float, default=0.25)
-    parser.add_argument("--count", type=int, help="at most so many codes")
+    parser.add_argument("--rounds", type=int, default=2, help="searches, each under the mask of what was found")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     return parser
@@ -74,16 +74,9 @@ def accuracy(folder, test, names):
 
 def forgotten(args, unlearner, train, test, name):
     """One class's codes, masked for a trial."""
-    sizes = {"max_examples": args.examples, "max_retain": len(test), "min_examples": 1}
+    sizes = {"max_examples": args.examples, "max_retain": 2 * args.examples, "min_examples": 1}
     topic = class_sets(train, name, test=test, seed=args.seed, **sizes)
-    search = Search(
-        method="fisher",
-        positions="all",
-        multiple=args.multiple,
-        q=args.q,
-        max_retain_ratio=args.max_retain_ratio,
-        count=args.count,
-    )
+    search = Search("fisher", args.positions, args.multiple, args.q, rounds=args.rounds)
     selection = unlearner.choose(topic, search, progress=False)
     options = {"templates": TEMPLATES, "seed": args.seed, "progress": False}
     return evaluate_classes(unlearner, topic, selection=selection, **options)

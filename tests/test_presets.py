@@ -1,12 +1,14 @@
 """Searches, presets, and forgetting in one call."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from excise import Selection, Unlearner
+from excise import Selection, Unlearner, class_sets
 from excise.models.site import bottlenecks
 from excise.presets import PRESETS, Search
+from tests import tiny
 
 SITE = "encoder.block.1"
 EASY = Search(q=1.0, multiple=1)
@@ -70,7 +72,30 @@ def test_forgetting_masks_what_is_chosen_and_the_ledger_names_the_preset(unlearn
     assert not bottlenecks(unlearner.model)[SITE].live[list(request.codes[SITE])].any()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+def test_a_second_round_finds_what_takes_the_place_of_the_first_ones_codes(unlearner, topic):
+    before = bottlenecks(unlearner.model)[SITE].live.clone()
+    first = unlearner.choose(topic, EASY, progress=False)
+    with unlearner.trial(first):
+        second = unlearner.choose(topic, EASY, progress=False)
+    both = unlearner.choose(topic, Search(q=1.0, multiple=1, rounds=2), progress=False)
+    assert set(both.codes[SITE]) == {*first.codes[SITE], *second.codes[SITE]}
+    assert both.thresholds["codes_by_round"] == [len(first), len(second)] and len(second)
+    assert not set(first.codes[SITE]) & set(second.codes[SITE])
+    assert bottlenecks(unlearner.model)[SITE].live.equal(before)
+    with pytest.raises(ValueError, match="rounds=0: expected at least 1"):
+        Search(rounds=0)
+
+
+def test_the_class_token_of_a_class_of_images_is_searched_in_two_rounds():
+    model, sets = tiny.codebook_clip(), class_sets(tiny.images(60), "red", min_examples=1)
+    unlearner = Unlearner(model, tiny.image_processor())
+    (search,) = PRESETS["class_token"]
+    chosen = unlearner.choose(sets, replace(search, q=1.0, multiple=1, count=2), progress=False)
+    first, second = chosen.thresholds["codes_by_round"]
+    assert chosen.thresholds["positions"] == "class_token" and len(chosen) == first + second >= 1
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "class_token"])
 def test_every_preset_runs_and_is_named_in_its_thresholds(unlearner, topic, name):
     chosen = unlearner.choose(topic, name, progress=False)
     assert isinstance(chosen, Selection)

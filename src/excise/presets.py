@@ -22,6 +22,8 @@ class Search:
         effect: as in `Enrichment.select`.
         count: as in `Enrichment.select`.
         max_retain_ratio: as in `Enrichment.select`.
+        rounds: how often `Unlearner.choose` searches, each time under the mask of what it has found: what takes the
+            place of those codes is then found too. A sweep makes the first round alone.
     """
 
     method: Method = "mcnemar"
@@ -31,6 +33,11 @@ class Search:
     effect: float = 0.0
     count: int | None = None
     max_retain_ratio: float | None = None
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds={self.rounds}: expected at least 1.")
 
     def select(self, enrichment: Enrichment) -> Selection:
         """The codes that pass in a table of the search's own method and positions."""
@@ -44,6 +51,8 @@ PRESETS: Mapping[str, tuple[Search, ...]] = {
     "paper": (Search(method="paper", positions="all", multiple=13),),
     # For a class of images, whose control is not paired: codes that the other classes hardly use.
     "class": (Search(method="fisher", positions="all", max_retain_ratio=0.25),),
+    # The same where the bottleneck is in a CLIP's last layer: only the class token goes on from there.
+    "class_token": (Search(method="fisher", positions="class_token", multiple=5, rounds=2),),
 }
 
 

@@ -49,6 +49,13 @@ class Selection:
         found = f"{self.num_codes} codes ({sites})" if self.num_codes else "nothing was selected"
         return f"Selection: {found}; {thresholds}" if thresholds else f"Selection: {found}"
 
+    def with_more(self, other: "Selection") -> "Selection":
+        """All codes of both; the thresholds are this one's, and the numbers of codes by round are noted."""
+        sites = dict.fromkeys([*self.codes, *other.codes])
+        codes = {site: (*self.codes.get(site, ()), *other.codes.get(site, ())) for site in sites}
+        rounds = [*self.thresholds.get("codes_by_round", [len(self)]), len(other)]
+        return Selection(codes, {**self.thresholds, "codes_by_round": rounds})
+
     def to_dict(self) -> dict[str, Any]:
         """The selection as JSON values; `from_dict` reads it back."""
         return {"codes": {site: list(ids) for site, ids in self.codes.items()}, "thresholds": dict(self.thresholds)}

@@ -19,7 +19,7 @@ from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
 from excise.models.site import bottleneck_copies
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
-from excise.presets import Search
+from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
 from excise.selection import Selection
 from excise.topics import ForgetSets
@@ -88,6 +88,32 @@ class Unlearner(CodeFinder):
     def forget(self, topic: ForgetSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
         """Chooses a topic's codes and masks them; arguments as in `choose`, errors as in `mask`."""
         return self.mask(self.choose(topic, preset, **options), topic)
+
+    def choose(
+        self,
+        topic: ForgetSets,
+        preset: str | Search | Sequence[Search] = "default",
+        **options: Any,
+    ) -> Selection:
+        """A topic's codes, by the searches of a preset, each in as many rounds as it asks for.
+
+        Args:
+            topic: sets as `topic_sets` or `class_sets` make them.
+            preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
+            **options: `top_s`, S' of all searches (each one's own multiple of S if not given), and the other arguments
+                of `count`.
+
+        Raises:
+            ValueError: if there is no such preset, or a round would leave fewer live codes than S'.
+        """
+        preset = preset_for(topic, preset)
+        found = super().choose(topic, preset, **options)
+        searches = searches_of(preset)
+        for done in range(1, max(search.rounds for search in searches)):
+            more = [search for search in searches if search.rounds > done]
+            with self.trial(found):
+                found = found.with_more(super().choose(topic, more, **options))
+        return found
 
     def mask(self, selection: Selection, topic: ForgetSets | str) -> Request:
         """Stops the selected codes from being used, until the request is undone.
