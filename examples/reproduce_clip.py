@@ -5,9 +5,10 @@ It needs two models of examples/train_clip.py: one with a codebook, and the same
 
     python examples/reproduce_clip.py --model out/codebook --plain out/plain-longer --dataset_name cifar10 --out classes
 
-For each class: sets from the training images, the codes that its images use and others do not (Fisher's exact test),
-searched again under the mask of those already found, and zero-shot accuracy on all test images before, after, and with as many random codes. Each part is kept in
-`--out` and made again only if its file is removed: a run that was cut off goes on.
+For each class: sets from the training images; the codes that its images use and others do not, at the class token
+(Fisher's exact test), searched for again under the mask of those found; and zero-shot accuracy on all test images
+before, after, and with as many random codes. Each part is kept in `--out` and made again only if its file is removed: a
+run that was cut off goes on.
 """
 
 import argparse

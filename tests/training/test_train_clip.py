@@ -109,7 +109,7 @@ def test_the_reproduction_forgets_each_class_and_reports(example, data, plain, t
     given = {"model": tmp_path / "codebook", "plain": plain[0], "dataset_name": data[1], "out": tmp_path / "out"}
     argv = [f"--{name}={value}" for name, value in given.items()]
     monkeypatch.setattr(
-        sys, "argv", ["reproduce_clip", *argv, "--examples=20", "--q=1.0", "--max_retain_ratio=9", "--count=5"]
+        sys, "argv", ["reproduce_clip", *argv, "--examples=20", "--q=1.0", "--multiple=1", "--rounds=1"]
     )
     runpy.run_path(str(request.config.rootpath / "examples" / "reproduce_clip.py"), run_name="__main__")
     text = (tmp_path / "out" / "report.md").read_text()
