@@ -35,25 +35,15 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Record:
-    """What was forgotten, how it was found, what it cost, and what is not shown.
+    """What was forgotten, how it was found, what it cost, and what is not shown. Made by `of` or `load`.
 
     Attributes:
         state: JSON values, as the packaged schema says: what `report.json` holds.
         enrichments: by file name, the tables that are written beside it.
-
-    Raises:
-        ValueError: if the state is not as the schema says, or the tables are not those that it names.
     """
 
     state: Mapping[str, Any]
     enrichments: Mapping[str, Enrichment]
-
-    def __post_init__(self) -> None:
-        check_state(self.state)
-        named = {entry["file"]: entry["rows"] for entry in self.state["enrichments"]}
-        if len(named) < len(self.state["enrichments"]) or {f: len(e) for f, e in self.enrichments.items()} != named:
-            tables = {file: len(table) for file, table in self.enrichments.items()}
-            raise ValueError(f"The record names the tables (with rows) {named}, but there are {tables}.")
 
     @classmethod
     def of(
@@ -103,7 +93,9 @@ class Record:
             "data": dict(data or {}),
             "settings": dict(settings or {}),
         }
-        return cls(_whole(model, mode, base_model, state, []), tables)
+        state = _whole(model, mode, base_model, state, [])
+        check_state(state)
+        return cls(state, tables)
 
     def for_model(self, model: PreTrainedModel, *, mode: str, checks: Sequence[Mapping[str, Any]] = ()) -> "Record":
         """The same evidence for a model that is about to be written, which may be another than the one measured.
@@ -118,6 +110,7 @@ class Record:
         """
         base_model = self.state["model"]["base_model"]
         state = _whole(inner_model(model), mode, base_model, self.state, [dict(check) for check in checks])
+        check_state(state)
         return Record(state, self.enrichments)
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -144,7 +137,7 @@ class Record:
             raise ValueError(f"There is no record in {os.fspath(folder)!r}: it has no file {FILE}.")
         state = read(path)
         check_state(state)
-        tables = {}
+        tables: dict[str, Enrichment] = {}
         for entry in state["enrichments"]:
             file = path.with_name(entry["file"])
             try:
@@ -152,6 +145,12 @@ class Record:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 message = f"The record names the table {os.fspath(file)!r}, which cannot be read: {error}"
                 raise ValueError(message) from error
+        named, found = (
+            [(e["file"], e["rows"]) for e in state["enrichments"]],
+            [(f, len(t)) for f, t in tables.items()],
+        )
+        if named != found:
+            raise ValueError(f"The record names the tables (with rows) {named}, but there are {found}.")
         return cls(state, tables)
 
 
