@@ -24,7 +24,7 @@ LAYERS = [
     {"presets", "profiling", "training"},
     {"finder"},
     {"unlearner"},
-    {"budget", "evaluation"},
+    {"budget", "evaluation", "meanings"},
     {"demo"},
     {"cli"},
     {"__main__"},
