@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from excise.compaction import compact
 from excise.encodings import PairCounts
+from excise.erasure import ErasedRows
 from excise.files import new_folder
 from excise.finder import CodeFinder
 from excise.inputs import Processor
@@ -237,7 +238,7 @@ class Unlearner(CodeFinder):
             if self.whole is not self.model:
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.processor.save_pretrained(partial)
-            check_written(partial, self.ledger, self.sites)
+            check_written(partial, ErasedRows.of(self.model, kinds=("delete",)), self.ledger, self.sites)
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):

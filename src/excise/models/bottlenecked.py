@@ -23,6 +23,8 @@ class Bottlenecked:
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         check_masks(model.config.unlearning, bottlenecks(model))
+        if not cls.is_remote_code():  # it names code in the folder, which saving this model will not write again
+            vars(model.config).pop("auto_map", None)
         return loaded
 
     @classmethod
