@@ -12,9 +12,9 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import LFSFileInfo, RepoFile
 
 # The Hub puts it into every repository, and needs it there.
-OF_THE_HUB = ".gitattributes"
+ATTRIBUTES = ".gitattributes"
 # What a repository may hold of a model before it forgot: text that describes it. Weights are in none of these.
-TEXTS = (".md", ".json", ".txt", ".jinja", ".py", ".model", OF_THE_HUB)
+TEXTS = (".md", ".json", ".txt", ".jinja", ".py", ".model", ATTRIBUTES)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Repository:
     def holds(self, revision: str, files: Mapping[str, LocalFile]) -> bool:
         """Whether a revision is these files and nothing else."""
         tree = self.tree(revision)
-        tree = {path: file for path, file in tree.items() if path != OF_THE_HUB or path in files}
+        tree = {path: file for path, file in tree.items() if path != ATTRIBUTES or path in files}
         return tree.keys() == files.keys() and all(files[path].equals(tree[path]) for path in files)
 
     def others(self, files: Mapping[str, LocalFile], texts: bool = False) -> list[str]:
@@ -113,12 +113,12 @@ class Repository:
 
         Args:
             files: those that may be there.
-            texts: whether small files that hold no weights may be there too.
+            texts: whether texts, such as a tokenizer, may be there too.
         """
         found, seen = [], set()
         for commit, refs in self.commits.items():
             for path, file in self.tree(commit).items():
-                allowed = path == OF_THE_HUB or (texts and not file.lfs and path.endswith(TEXTS))
+                allowed = path == ATTRIBUTES or (texts and path.endswith(TEXTS))
                 if allowed or (path, file.blob_id) in seen or (path in files and files[path].equals(file)):
                     continue
                 seen.add((path, file.blob_id))
@@ -127,4 +127,26 @@ class Repository:
                 return found
         ours = {file.sha256 for file in files.values()}
         stored = [file for file in self.large_files() if ours.isdisjoint((file.oid, file.file_oid))]
+        stored = [file for file in stored if not (texts and (file.filename or "").endswith(TEXTS))]
         return found + [f"the large file {file.oid[:8]} that was {file.filename or 'of no commit'}" for file in stored]
+
+
+def check_no_older_weights(repo_id: str, folder: str | os.PathLike, token: str | bool | None = None) -> None:
+    """Makes sure that a repository holds no weights, at whatever revision, but those in a folder.
+
+    Args:
+        repo_id: name of a model repository, with or without namespace; it need not be there.
+        folder: what is going to be pushed.
+        token: as in huggingface_hub.
+
+    Raises:
+        ValueError: if it does.
+    """
+    api = HfApi(token=token)
+    repository = Repository.find(api, repo_id if "/" in repo_id else f"{api.whoami(cache=True)['name']}/{repo_id}")
+    if repository and (older := repository.others(local_files(folder), texts=True)):
+        raise ValueError(
+            f"{repo_id} holds other weights already ({'; '.join(older[:3])}), which could bring back what was deleted "
+            "from this model. Push it to a new repository; or remove what is there, with all history, by "
+            f"`Unlearner(model, processor).push_to_hub({repo_id!r}, purge_history=True)`."
+        )

@@ -25,9 +25,7 @@ def check_writer(api: HfApi, repo_id: str, create_pr: bool = False) -> str:
     try:
         who = api.whoami(cache=True)
     except LocalTokenNotFoundError:
-        raise NotPushedError(
-            "There is no token to push with. Log in with `hf auth login`, or pass `token=`."
-        ) from None
+        raise NotPushedError("There is no token to push with. Log in with `hf auth login`, or pass `token=`.") from None
     except HfHubHTTPError as error:
         if error.response.status_code != 401:
             raise
@@ -37,7 +35,7 @@ def check_writer(api: HfApi, repo_id: str, create_pr: bool = False) -> str:
     token = who.get("auth", {}).get("accessToken", {})
     if not _writes(token):
         raise NotPushedError(
-            f"The token {token.get('displayName', '')!r} of {who['name']} may read only. Pass one with the role 'write'."
+            f"The token {token.get('displayName', '')!r} of {who['name']} may only read. Pass one that may write."
         )
     namespace, _, name = repo_id.rpartition("/")
     own = [who["name"], *(organization["name"] for organization in who.get("orgs", []))]

@@ -32,7 +32,9 @@ class Finding:
     leftover: Leftover | None
 
     def __str__(self) -> str:
-        where = f"at {', '.join(self.refs)} in {len(self.commits)} commits" if self.refs else "in the storage, of no commit"
+        where = (
+            f"at {', '.join(self.refs)} in {len(self.commits)} commits" if self.refs else "in the storage, of no commit"
+        )
         return f"{self.path} ({where}): {self.leftover or 'it cannot be read, so nothing is known of it'}"
 
 

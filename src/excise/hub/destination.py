@@ -71,7 +71,9 @@ class Destination:
         if repository is None:
             for kind in ("dataset", "space"):
                 if api.repo_exists(repo_id, repo_type=kind):
-                    raise NotPushedError(f"{repo_id} is a {kind}. A model goes to a model repository: give another name.")
+                    raise NotPushedError(
+                        f"{repo_id} is a {kind}. A model goes to a model repository: give another name."
+                    )
             if create_pr:
                 raise NotPushedError(f"There is no repository {repo_id} to make a pull request for.")
             return cls(api, repo_id, None, revision or "main", mode == "mask" if private is None else private)
@@ -99,7 +101,9 @@ def check_base(api: HfApi, name: str, revision: str) -> None:
         NotPushedError: if it is not.
     """
     if os.path.isdir(name):
-        raise NotPushedError(f"The bundle needs the base {name}, a folder of this machine. Push the base, and name that.")
+        raise NotPushedError(
+            f"The bundle needs the base {name}, a folder of this machine. Push the base, and name that."
+        )
     try:
         api.model_info(name, revision=revision)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

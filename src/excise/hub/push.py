@@ -14,7 +14,7 @@ from excise.hub.audit import Audit
 from excise.hub.contents import BundleContents
 from excise.hub.destination import Destination
 from excise.hub.purge import check_other_branches, purge
-from excise.repository import OF_THE_HUB, LocalFile, Repository, local_files
+from excise.repository import ATTRIBUTES, LocalFile, Repository, local_files
 
 
 @dataclass
@@ -133,7 +133,7 @@ def _send(
         head = api.model_info(repo_id, revision=branch).sha
     there = Repository(api, repo_id).tree(head)
     operations = [CommitOperationAdd(path, Path(folder, path)) for path in files]
-    gone = sorted(there.keys() - files.keys() - {OF_THE_HUB})
+    gone = sorted(there.keys() - files.keys() - {ATTRIBUTES})
     operations += [CommitOperationDelete(path, is_folder=False) for path in gone]
     try:
         return api.create_commit(

@@ -1,14 +1,17 @@
 """What every model with bottlenecks does beside what its plain model does: load with a check, checkpoint exactly."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.utils import PushToHubMixin
 
-from excise.ledger import check_masks
+from excise.ledger import Ledger, check_masks
 from excise.models.site import bottlenecks
+from excise.repository import check_no_older_weights
 from excise.tracing import checkpoint_contexts
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
@@ -26,6 +29,20 @@ class Bottlenecked:
         if not cls.is_remote_code():  # it names code in the folder, which saving this model will not write again
             vars(model.config).pop("auto_map", None)
         return loaded
+
+    @wraps(PushToHubMixin.push_to_hub, assigned=())
+    def push_to_hub(self, repo_id: str, **kwargs):
+        """As in transformers, but that a model with deletions is not pushed to where weights have been before.
+
+        Raises:
+            ValueError: if there are any, at whatever revision: they could bring back what was deleted. With
+                `purge_history=True`, `Unlearner.push_to_hub` removes them.
+        """
+        if any(request.kind == "delete" for request in Ledger.from_dict(self.config.unlearning).requests):
+            with TemporaryDirectory() as folder:
+                self.save_pretrained(folder, max_shard_size=kwargs.get("max_shard_size", "50GB"))
+                check_no_older_weights(repo_id, folder, kwargs.get("token"))
+        return super().push_to_hub(repo_id, **kwargs)
 
     @classmethod
     def _from_plain(
