@@ -12,13 +12,13 @@ from transformers import AutoConfig, PreTrainedModel
 
 from excise.compaction import compact
 from excise.encodings import PairCounts
+from excise.enforcement import enforce, set_masks
 from excise.erasure import ErasedRows
 from excise.files import new_folder
 from excise.finder import CodeFinder
 from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
-from excise.models.site import bottleneck_copies
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search
 from excise.readback import check_written
@@ -78,7 +78,7 @@ class Unlearner(CodeFinder):
         model = PeftModel.from_pretrained(base, folder)
         base.config.unlearning = AutoConfig.from_pretrained(folder).unlearning
         unlearner = cls(model, processor)
-        unlearner._enforce(unlearner.ledger)
+        enforce(unlearner.model, unlearner.ledger)
         return unlearner
 
     @property
@@ -193,7 +193,7 @@ class Unlearner(CodeFinder):
             ValueError: if there is no such request, it is a deletion, or it was undone already.
         """
         number = request.id if isinstance(request, Request) else request
-        self._enforce(ledger := self.ledger.undo(number))
+        enforce(self.model, ledger := self.ledger.undo(number))
         return ledger.requests[number - 1]
 
     def compact(self) -> dict[str, torch.Tensor]:
@@ -243,37 +243,17 @@ class Unlearner(CodeFinder):
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
-        self._enforce(ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
+        enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
         return ledger.requests[-1]
-
-    def _enforce(self, ledger: Ledger) -> None:
-        """Makes a ledger the model's. All is worked out, and may fail, before anything is written."""
-        masks = ledger.live(self.sites)
-        state = ledger.to_dict(masks)
-        self._write(masks)
-        with torch.no_grad():
-            for site, copies in bottleneck_copies(self.model).items():
-                rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
-                for bottleneck in copies:
-                    for tensor in (getattr(bottleneck, name) for name in bottleneck.code_tensors):
-                        bottleneck.by_code(tensor)[rows] = 0
-                        if tensor.grad is not None:
-                            bottleneck.by_code(tensor.grad)[rows] = 0
-        self.model.config.unlearning = state
 
     @contextmanager
     def _for_a_while(self, masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
         before = {site: bottleneck.live.clone() for site, bottleneck in self.sites.items()}
-        self._write(masks)
+        set_masks(self.model, masks)
         try:
             yield
         finally:
-            self._write(before)
-
-    def _write(self, masks: Mapping[str, torch.Tensor]) -> None:
-        for site, copies in bottleneck_copies(self.model).items():
-            for bottleneck in copies:
-                bottleneck.live.copy_(masks[site])
+            set_masks(self.model, before)
 
 
 def _unlabelled(forget: Dataset) -> Dataset:
