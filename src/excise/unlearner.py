@@ -10,6 +10,8 @@ import torch
 from datasets import Dataset, Image
 from transformers import AutoConfig, PreTrainedModel
 
+from excise.bundle import check_bundle, write_bundle
+from excise.bundle.manifest import MANIFEST
 from excise.compaction import compact
 from excise.encodings import PairCounts
 from excise.enforcement import enforce, set_masks
@@ -22,6 +24,7 @@ from excise.models.loading import load_model, load_processor
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search
 from excise.readback import check_written
+from excise.report import Record
 from excise.selection import Selection
 from excise.topics import ForgetSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
@@ -56,7 +59,7 @@ class Unlearner(CodeFinder):
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":
-        """Goes on with what `save_pretrained` wrote: model, processor and ledger, each of its own class.
+        """Goes on with what `save_pretrained` or `save_bundle` wrote: model, processor and ledger, each of its own class.
 
         A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
         switching the adapter off does not lift them.
@@ -66,8 +69,10 @@ class Unlearner(CodeFinder):
             **kwargs: passed on to the model's `from_pretrained`.
 
         Raises:
-            ValueError: if the masks are not those of the ledger.
+            ValueError: if the masks are not those of the ledger, or a bundle is not as it was written.
         """
+        if Path(folder, MANIFEST).is_file():
+            check_bundle(folder)
         processor = load_processor(folder)
         if not Path(folder, "adapter_config.json").is_file():
             return cls(load_model(folder, **kwargs), processor)
@@ -239,6 +244,50 @@ class Unlearner(CodeFinder):
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.processor.save_pretrained(partial)
             check_written(partial, ErasedRows.of(self.model, kinds=("delete",)), self.ledger, self.sites)
+
+    def save_bundle(
+        self,
+        folder: str | os.PathLike,
+        record: Record | None = None,
+        *,
+        mode: str = "delete",
+        compact: bool = False,
+        base: tuple[str | os.PathLike, str | None] | None = None,
+        remote_code: bool = True,
+        max_shard_size: int | str | None = None,
+    ) -> Record:
+        """Writes what is shared of the model, with its card and report, and reads back that nothing deleted is in it.
+
+        Masks are deletions in what is written; the model itself stays as it is.
+
+        Args:
+            folder: a new or empty folder. It appears only when all is written and checked.
+            record: the evidence, from `Record.of`; without one, what the model itself tells.
+            mode: `"delete"`, or `"mask"` for private use: whoever has the bundle can undo the requests then.
+            compact: takes deleted codes out, which makes the bundle smaller.
+            base: to write the bottlenecks alone: Hub id and revision of the checkpoint that all other weights come from,
+                which loading fetches; or a local folder and `None`.
+            remote_code: whether the code to load it without excise goes with it.
+            max_shard_size: as in the model's `save_pretrained`.
+
+        Returns:
+            The record that was written.
+
+        Raises:
+            FileExistsError: if the folder holds something.
+            ValueError: as `excise.bundle.write_bundle`.
+        """
+        return write_bundle(
+            folder,
+            self.whole,
+            self.processor,
+            record=record,
+            mode=mode,
+            compact=compact,
+            base=base,
+            remote_code=remote_code,
+            max_shard_size=max_shard_size,
+        )
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):
