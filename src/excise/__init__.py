@@ -36,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "topics_table",
         ],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
+        "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
         "models.codebook_clip": [
             "CodebookCLIPConfig",
             "CodebookCLIPForImageClassification",

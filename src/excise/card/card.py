@@ -87,9 +87,9 @@ def _about(model: Mapping[str, Any]) -> str:
     made = f", made from {code(base['id'])}" if base else ""
     made += f" at revision {code(base['revision'])}" if base and base["revision"] else ""
     return (
-        f"A {code(model['class'])} of {model['parameters']:,} parameters in {model["dtype"]}{made}. All that it knows "
-        "a token or an image passes through a discrete bottleneck as a few of many codes; to forget a topic, the codes "
-        "that carry it are taken out, and nothing is trained again."
+        f"A {code(model['class'])} of {model['parameters']:,} parameters in {model['dtype']}{made}. All that it knows "
+        "of a token or an image passes through a discrete bottleneck as a few of many codes; to forget a topic, the "
+        "codes that carry it are taken out, and nothing is trained again."
     )
 
 

@@ -37,7 +37,7 @@ def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) 
     """
     if base_model is not None and set(base_model) != {"id", "revision"}:
         raise ValueError(f"base_model={dict(base_model)}: expected its 'id' and 'revision', or None.")
-    name, ledger = type(model).__name__, Ledger.from_dict(model.config.unlearning)
+    name = type(model).__name__
     return {
         "class": name,
         "model_type": model.config.model_type,
@@ -45,8 +45,19 @@ def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) 
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "dtype": str(model.dtype).removeprefix("torch."),
         "base_model": None if base_model is None else dict(base_model),
-        "sites": [_site(site, bottleneck, ledger) for site, bottleneck in bottlenecks(model).items()],
+        "sites": sites_section(model),
     }
+
+
+def sites_section(model: PreTrainedModel) -> list[dict[str, Any]]:
+    """How many codes of each bottleneck are live, masked and deleted, in the order in which they run.
+
+    Raises:
+        ValueError: if the model has no bottleneck.
+    """
+    sites = bottlenecks(model)
+    ledger = Ledger.from_dict(model.config.unlearning)
+    return [_site(site, bottleneck, ledger) for site, bottleneck in sites.items()]
 
 
 def requests_section(model: PreTrainedModel) -> list[dict[str, Any]]:
