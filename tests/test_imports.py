@@ -15,9 +15,22 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"functional", "batches", "data", "digests", "files", "images", "json_values", "modes", "packing", "repository"},
-    {"single_file"},
-    {"bottlenecks", "counts", "inputs", "predictions", "selection", "metrics", "topics"},
+    {
+        "functional",
+        "batches",
+        "data",
+        "conditions",
+        "digests",
+        "files",
+        "images",
+        "json_values",
+        "measures",
+        "modes",
+        "packing",
+        "repository",
+        "single_file",
+    },
+    {"bottlenecks", "counts", "inputs", "plotting", "predictions", "selection", "metrics", "topics"},
     {"attacks", "baselines", "enrichment", "ledger", "pair_selection", "tracing", "usage"},
     {"models"},
     {"activations", "compaction", "encodings", "enforcement", "erasure", "profile", "remote_code"},

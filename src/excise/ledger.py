@@ -74,6 +74,10 @@ class Ledger:
         undone = replace(request, undone=_now())
         return Ledger(tuple(undone if other is request else other for other in self.requests))
 
+    def as_deletions(self) -> "Ledger":
+        """A ledger in which every mask in force is a deletion, with its own id and time."""
+        return Ledger(tuple(request if request.undone else replace(request, kind="delete") for request in self.requests))
+
     def mask_in_force(self, request_id: int) -> Request:
         """The request of that id.
 

@@ -1,6 +1,6 @@
 """What was written is read back before it is called saved."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -38,12 +38,17 @@ def check_written(folder: Path, erased: ErasedRows, ledger: Ledger, sites: Mappi
         )
 
 
-def check_erased(folder: Path, erased: ErasedRows) -> None:
+def check_erased(folder: Path, erased: ErasedRows, without: Collection[Path] = ()) -> None:
     """Makes sure that nothing that was erased is in any file of a folder.
+
+    Args:
+        folder: it may hold folders.
+        erased: what must not be there.
+        without: files, as paths in the folder, that were read already.
 
     Raises:
         ValueError: if something is; it names file, site and codes.
     """
-    if found := erased.find_in(folder):
+    if found := erased.find_in(folder, without):
         listed = "; ".join(map(str, found[:5])) + ("; ..." if len(found) > 5 else "")
         raise ValueError(f"What was written still holds deleted codes, so nothing is kept of it. {listed}.")

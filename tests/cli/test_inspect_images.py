@@ -1,5 +1,6 @@
 import PIL.Image
 import pytest
+
 from tests import tiny_images
 
 SITE = "encoder.block.1"

@@ -46,7 +46,7 @@ def run(args: Namespace) -> Report:
     if args.code is None:
         return _inspect_model(args)
     if not args.dataset:
-        args.parser.error("--code needs texts or images to look in: give --dataset, and --text for texts")
+        args.parser.error("--code needs something to look in: give --dataset and --text, or a --dataset of images")
     site, _, number = args.code.rpartition(":")
     if not (site and number.isdecimal()):
         args.parser.error(f"--code {args.code}: expected SITE:ID, such as encoder.block.2:17")

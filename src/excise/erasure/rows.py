@@ -3,7 +3,7 @@
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,10 +151,17 @@ class ErasedRows:
                     found.append(Leftover(path.name, shape.site, shape.tensor, ids, how))
         return found
 
-    def find_in(self, folder: str | os.PathLike) -> list[Leftover]:
-        """What is left of erased rows in any file of a folder, in folders in it and hidden ones too."""
+    def find_in(self, folder: str | os.PathLike, without: Collection[Path] = ()) -> list[Leftover]:
+        """What is left of erased rows in any file of a folder, in folders in it and hidden ones too.
+
+        Args:
+            folder: the folder.
+            without: files, as paths in the folder, that need not be read.
+        """
         found = []
         for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            if path.relative_to(folder) in without:
+                continue
             inside = path.relative_to(folder).as_posix().removesuffix(path.name)
             found += [
                 Leftover(inside + left.file, left.site, left.tensor, left.codes, left.how) for left in self.find(path)

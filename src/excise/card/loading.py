@@ -1,0 +1,91 @@
+"""How to load what a card is about, and how to go on from it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from excise.card.text import code, counted, plain
+from excise.models.auto import MODELS
+from excise.remote_code import auto_map, requirements
+
+FOLDER = "path/to/this/folder"  # until it is known where it will be
+
+
+def loading(state: Mapping[str, Any], where: str | None, *, bottleneck_only: bool, remote_code: bool) -> str:
+    """Code that loads it, with excise and without.
+
+    Args:
+        state: of a record.
+        where: id on the Hub or path that it is loaded by.
+        bottleneck_only: whether the base model is fetched.
+        remote_code: whether the code to load it without excise is in its folder.
+    """
+    where = _quoted(where)
+    auto = auto_class(state["model"])
+    parts = []
+    if bottleneck_only:
+        base = state["model"]["base_model"] or {}
+        parts.append(
+            "This holds the bottleneck and its masks only. The rest is fetched from the base model, "
+            f"{code(base.get('id', 'unknown'))} at revision {code(base.get('revision') or 'unknown')}, and no other "
+            "revision is taken. It loads with excise:"
+        )
+        return "\n\n".join([*parts, _python([*_unlearner(where), "model = unlearner.model"])])
+    parts += ["With excise, whose own classes and checks are used:"]
+    parts.append(
+        _python(["import excise", f"from transformers import {auto}", "", f"model = {auto}.from_pretrained({where})"])
+    )
+    if remote_code:
+        needed = requirements(state["model"]["model_type"])
+        names = ", ".join(code(name) for name in needed)
+        parts.append(f"Without excise, by the code in this repository (read it first; it needs {names}):")
+        trusted = f"model = {auto}.from_pretrained({where}, trust_remote_code=True)"
+        parts.append(_python([f"from transformers import {auto}", "", trusted]))
+    parts.append(
+        "Either way the mask is in force, and a checkpoint whose mask or erased rows are not those of its ledger does "
+        "not load. The plain class of the base model would load it without its bottleneck, with a warning only: do not "
+        "use that."
+    )
+    return "\n\n".join(parts)
+
+
+def going_on(state: Mapping[str, Any], where: str | None) -> str:
+    """Code that undoes a request where that can be done, and that forgets more."""
+    where = _quoted(where)
+    masks = [r for r in state["requests"] if r["kind"] == "mask" and not r["undone"]]
+    lines = [*_unlearner(where), "print(unlearner.ledger)"]
+    if masks:
+        lines += [f"unlearner.undo({masks[-1]['id']})  # the model is as it was before that request"]
+        lines += [f"unlearner.delete_request({masks[0]['id']})  # or for good"] if len(masks) > 1 else []
+        said = (
+            f"{counted(len(masks), 'request')} can be undone{', in any order' if masks[1:] else ''}; others can follow:"
+        )
+    else:
+        said = "What was deleted cannot be undone. Further requests can follow:" if state["requests"] else ""
+    kinds = {site["kind"] for site in state["model"]["sites"]}
+    if "codebook" in kinds:
+        lines += ["unlearner.forget(topic)  # of excise.topic_sets(...) or excise.class_sets(...)"]
+    else:
+        lines += ['unlearner.mask_by_examples(images, 1_000, "the class")  # or mask_by_activations']
+    return "\n\n".join(part for part in (said, _python(lines)) if part)
+
+
+def auto_class(model: Mapping[str, Any]) -> str:
+    """The `Auto*` class that opens a model as what it was saved as."""
+    if model["model_type"] in MODELS:
+        for name, found in sorted(auto_map(model["model_type"]).items()):
+            if found.partition(".")[2] == model["class"]:
+                return name
+    return "AutoModel"
+
+
+def _unlearner(where: str) -> list[str]:
+    return ["from excise import Unlearner", "", f"unlearner = Unlearner.from_pretrained({where})"]
+
+
+def _quoted(where: str | None) -> str:
+    return json.dumps(plain(where or FOLDER), ensure_ascii=False)
+
+
+def _python(lines: list[str]) -> str:
+    return "\n".join(["```python", *lines, "```"])
