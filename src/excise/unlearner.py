@@ -18,6 +18,7 @@ from excise.enforcement import enforce, set_masks
 from excise.erasure import ErasedRows
 from excise.files import new_folder
 from excise.finder import CodeFinder
+from excise.hub.published import Published
 from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
@@ -30,7 +31,7 @@ from excise.topics import ForgetSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
 
 
-class Unlearner(CodeFinder):
+class Unlearner(Published, CodeFinder):
     """Makes a model with bottlenecks forget, and keeps the ledger of it in the model's config.
 
     A *mask* stops codes from being selected and can be undone; a *deletion* also erases them and cannot. Whatever

@@ -40,6 +40,7 @@ class Fault:
         pattern: regular expression for `"METHOD /path"`.
         status: the answer; without one, the connection breaks.
         read: bytes of the body that are read before; all of it by default.
+        done: whether the request takes effect, and only its answer is lost.
         then: called when it happens, such as the end of the client.
     """
 
@@ -48,6 +49,7 @@ class Fault:
     times: int = 1
     status: int | None = None
     read: int | None = None
+    done: bool = False
     then: Callable[[], object] = lambda: None
 
     def takes(self, request: str) -> bool:
@@ -134,6 +136,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.read(fault.read if fault else None)
         if fault:
             hub.log.append((name, fault.status, len(body)))
+            if fault.done:
+                with contextlib.suppress(Refusal):
+                    self.route(hub, parts, body)
             fault.then()
             if fault.status:
                 self.send(fault.status, b"", {"X-Error-Message": "The test asked for this", "Connection": "close"})

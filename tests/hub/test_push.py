@@ -9,35 +9,12 @@ from transformers import AutoModelForSeq2SeqLM
 
 from excise.erasure import ErasedRows
 from excise.hub import NotPushedError, push_bundle
-from tests.hub.bundles import REPO, deleted, write_bundle
+from tests.hub.bundles import REPO, add, contents
 from tests.hub.server import Fault
 from tests.hub.test_clients import logits
 from tests.tiny import codebook_t5, delete_codes, mask_codes
 
-
-@pytest.fixture(autouse=True)
-def small_sizes(hub):
-    """Weights are large files and are sent in several parts."""
-    hub.lfs_from, hub.chunk = 5_000, 30_000
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    """A model with deleted codes, what was erased, and the folder."""
-    return deleted(tmp_path / "bundle")
-
-
-@pytest.fixture
-def masked(tmp_path):
-    """The same of a model that is masked."""
-    model = codebook_t5()
-    mask_codes(model)
-    return model, ErasedRows.of(model, {}), write_bundle(tmp_path / "masked", model, mode="mask")
-
-
-def contents(folder) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+pytestmark = pytest.mark.usefixtures("small_sizes")
 
 
 def sent(hub) -> list:
@@ -122,7 +99,7 @@ def test_a_mask_is_private_unless_the_user_says_otherwise(api, masked):
     assert api.model_info(REPO).private
     push_bundle(folder, "tester/open", erased=erased, private=False)
     assert not api.model_info("tester/open").private
-    (folder / "more.txt").write_text("more")
+    add(folder, "more.txt", "more")
     with pytest.raises(NotPushedError, match="undo its masks"):
         push_bundle(folder, "tester/open", erased=erased)
     push_bundle(folder, "tester/open", erased=erased, private=False)
@@ -134,7 +111,7 @@ def test_a_commit_that_is_no_longer_the_newest_is_not_pushed_onto(hub, api, mask
     _, erased, folder = masked
     first = push_bundle(folder, REPO, erased=erased)
     moved = api.upload_file(repo_id=REPO, path_or_fileobj=b"new", path_in_repo="new.txt").oid
-    (folder / "more.txt").write_text("more")
+    add(folder, "more.txt", "more")
     hub.log.clear()
     with pytest.raises(NotPushedError, match=f"at commit {first.oid[:8]}.*is at {moved[:8]}"):
         push_bundle(folder, REPO, erased=erased, parent_commit=first.oid)
@@ -146,7 +123,7 @@ def test_a_commit_that_is_no_longer_the_newest_is_not_pushed_onto(hub, api, mask
 def test_a_commit_that_comes_while_the_push_is_under_way_is_not_lost(hub, api, masked):
     _, erased, folder = masked
     push_bundle(folder, REPO, erased=erased)
-    (folder / "more.txt").write_text("more")
+    add(folder, "more.txt", "more")
 
     def another():
         repository = hub.repository(REPO)
@@ -198,18 +175,40 @@ def test_a_repository_of_another_type_is_refused(hub, api, bundle):
     assert not sent(hub)
 
 
-def test_a_folder_that_is_no_bundle_or_has_a_newer_report_is_refused(hub, bundle, tmp_path):
+def test_a_folder_that_was_changed_is_refused_before_the_first_byte(hub, bundle):
     _, erased, folder = bundle
-    report = folder / "report" / "report.json"
-    state = json.loads(report.read_text())
-    for text, said in (
-        (json.dumps(state | {"version": 99}), "Update"),
-        (json.dumps(state | {"mode": "both"}), "schema"),
-        (None, "no record"),
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    for file, text in (
+        (folder / "README.md", b"Nothing was forgotten."),
+        (weights, weights.read_bytes()[:-1] + b"?"),
+        (config, config.read_bytes().replace(b'"digest": "', b'"digest": "0')),
+        (folder / "optimizer.pt", b"x"),
     ):
-        report.write_text(text) if text else report.unlink()
+        kept = file.read_bytes() if file.exists() else None
+        file.write_bytes(text)
+        with pytest.raises(ValueError, match=f"{file.name} (was changed|is not part of it)"):
+            push_bundle(folder, REPO, erased=erased)
+        file.unlink() if kept is None else file.write_bytes(kept)
+    (folder / "bundle.json").unlink()
+    with pytest.raises(ValueError, match="is no bundle"):
+        push_bundle(folder, REPO, erased=erased)
+    assert not hub.log
+
+
+def test_a_newer_report_and_one_of_another_mode_are_refused(hub, bundle):
+    _, erased, folder = bundle
+    state = json.loads((folder / "report" / "report.json").read_text())
+    for change, said in (({"version": 99}, "Update"), ({"mode": "both"}, "schema"), ({"mode": "mask"}, "its report")):
+        add(folder, "report/report.json", json.dumps(state | change))
         with pytest.raises(ValueError, match=said):
             push_bundle(folder, REPO, erased=erased)
+    assert not hub.log
+
+
+def test_a_bundle_that_holds_what_was_deleted_is_refused(hub, masked):
+    model, _, folder = masked
+    with pytest.raises(NotPushedError, match=r"holds what was deleted: model\.safetensors"):
+        push_bundle(folder, REPO, erased=ErasedRows.of(model))
     assert not hub.log
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
 from excise.hub.account import NotPushedError, check_writer
 from excise.hub.purge import check_can_be_purged
@@ -46,7 +46,7 @@ class Destination:
         revision: str | None = None,
         create_pr: bool = False,
         purge_history: bool = False,
-        base: tuple[str, str] | None = None,
+        base: tuple[str | os.PathLike, str | None] | None = None,
     ) -> "Destination":
         """Makes sure that a bundle can go there; nothing is sent.
 
@@ -94,7 +94,7 @@ class Destination:
         return cls(api, repo_id, repository, revision or "main", private)
 
 
-def check_base(api: HfApi, name: str, revision: str) -> None:
+def check_base(api: HfApi, name: str | os.PathLike, revision: str | None) -> None:
     """Makes sure that the model that a bottleneck-only bundle needs is there, at its revision.
 
     Raises:
@@ -102,11 +102,12 @@ def check_base(api: HfApi, name: str, revision: str) -> None:
     """
     if os.path.isdir(name):
         raise NotPushedError(
-            f"The bundle needs the base {name}, a folder of this machine. Push the base, and name that."
+            f"The bundle needs the base {name}, a folder that only this machine has. Push the base to the Hub, and name it "
+            "there with its revision."
         )
     try:
         api.model_info(name, revision=revision)
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise NotPushedError(
             f"The bundle needs the base {name} at revision {revision}, which is not on the Hub (any more). Push the "
             "whole model, without `base`."

@@ -63,9 +63,9 @@ def push_bundle(
     Raises:
         NotPushedError: if it is refused; the message says why, and what to do.
         LeftoversError: if another branch, or what is left after the purge, holds erased rows.
-        ValueError: if the folder is no bundle, or was changed after it was written.
+        ValueError: if the folder is no bundle, was changed after it was written, or holds erased rows.
     """
-    contents = BundleContents.check(folder)
+    contents = BundleContents.check(folder, erased)
     destination = Destination.check(
         repo_id,
         mode=contents.mode,
