@@ -14,6 +14,11 @@ from pathlib import Path
 from excise.hub import push_bundle
 
 
+def tell(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     for line in sys.stdin:
         folder, name, rows, options = json.loads(line)
@@ -27,10 +32,10 @@ def main() -> None:
                 status = 0
             finally:
                 os._exit(status)
-        print(child, flush=True)
+        tell(child)
         sys.stdin.readline()
         os.write(began, b"!")
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        tell(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         os.close(begin)
         os.close(began)
 

@@ -102,8 +102,8 @@ def check_base(api: HfApi, name: str | os.PathLike, revision: str | None) -> Non
     """
     if os.path.isdir(name):
         raise NotPushedError(
-            f"The bundle needs the base {name}, a folder that only this machine has. Push the base to the Hub, and name it "
-            "there with its revision."
+            f"The bundle needs the base {name}, a folder that only this machine has. Push the base to the Hub, give "
+            "its id and revision there."
         )
     try:
         api.model_info(name, revision=revision)
