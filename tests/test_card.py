@@ -361,12 +361,13 @@ def test_without_excise_it_loads_by_the_code_and_with_the_packages_that_the_card
     assert "trust_remote_code" not in model_card(record(), remote_code=False).text
 
 
-def test_a_bottleneck_alone_names_its_base_and_loads_with_excise_only():
+def test_a_bottleneck_alone_names_its_base_and_the_revision_that_is_fetched():
     card = model_card(record(), bottleneck_only=True)
-    assert card.data.base_model_relation == "adapter" and card.data.library_name == "excise"
-    assert f"`{'0' * 40}`" in card.text and "trust_remote_code" not in card.text
-    with pytest.raises(ValueError, match="needs its base model"):
-        model_card(record(base_model=None), bottleneck_only=True)
+    assert card.data.base_model_relation == "adapter"
+    assert f"fetched from `someone/base` at `{'0' * 40}`" in card.text
+    for base in (None, {"id": "someone/base", "revision": None}):
+        with pytest.raises(ValueError, match="needs its base model"):
+            model_card(record(base_model=base), bottleneck_only=True)
 
 
 @pytest.mark.parametrize("model", ["t5", "clip", "vision", "key-value"])
