@@ -21,7 +21,7 @@ from transformers.utils import (
 )
 from transformers.utils.hub import extract_commit_hash
 
-from excise.files import sha256_of
+from excise.digests import sha256_of
 
 # Of another name than a model's weights, so that nothing that does not know of the base loads them as if whole.
 BOTTLENECK_WEIGHTS = "bottlenecks.safetensors"
@@ -80,7 +80,9 @@ class BaseCheckpoint:
         try:
             return cls(**state)
         except TypeError:
-            raise BaseCheckpointError(f"`base_checkpoint` in the config is {state!r}: no id, revision and digest.") from None
+            raise BaseCheckpointError(
+                f"`base_checkpoint` in the config is {state!r}: no id, revision and digest."
+            ) from None
 
     def to_dict(self) -> dict[str, Any]:
         """What a config holds."""

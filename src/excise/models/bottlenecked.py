@@ -13,7 +13,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrai
 from transformers.utils import cached_file
 
 from excise.ledger import check_masks
-from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint
+from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.site import bottlenecks
 from excise.tracing import checkpoint_contexts
 
@@ -49,7 +49,13 @@ class Bottlenecked:
 
     @classmethod
     def _on_base(
-        cls, base: BaseCheckpoint, pretrained_model_name_or_path, *args, config=None, output_loading_info=False, **kwargs
+        cls,
+        base: BaseCheckpoint,
+        pretrained_model_name_or_path,
+        *args,
+        config=None,
+        output_loading_info=False,
+        **kwargs,
     ):
         folder = pretrained_model_name_or_path
         if not isinstance(config, PreTrainedConfig):
