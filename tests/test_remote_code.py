@@ -245,7 +245,8 @@ def test_the_code_of_a_model_type_imports_nothing_of_excise_and_only_what_it_ask
             roots.add(node.module.partition(".")[0])
     named = {line.partition(">")[0].partition("<")[0] for line in requirements(model_type)}
     assert roots - sys.stdlib_module_names == named
-    assert named == {"accelerate", "huggingface_hub", "numpy", "torch", "transformers"}
+    # What who has transformers with torch has already. A package more is a package more to install for a stranger.
+    assert named <= {"accelerate", "huggingface_hub", "numpy", "safetensors", "torch", "transformers"}
 
 
 @pytest.mark.parametrize("model_type", MODELS)
@@ -263,7 +264,7 @@ def test_the_requirements_are_those_of_excise(root, tmp_path):
     code, named = write_remote_code(model, tmp_path)
     assert code == tmp_path / CODE_NAME
     wanted = {"".join(sorted(line.strip())) for line in (root / "setup.cfg").read_text().splitlines()}
-    assert len(named.read_text().split()) == 5
+    assert named.read_text().split() == requirements("codebook_clip")
     assert all("".join(sorted(line)) in wanted for line in named.read_text().split())
 
 

@@ -76,7 +76,9 @@ class Ledger:
 
     def as_deletions(self) -> "Ledger":
         """A ledger in which every mask in force is a deletion, with its own id and time."""
-        return Ledger(tuple(request if request.undone else replace(request, kind="delete") for request in self.requests))
+        return Ledger(
+            tuple(request if request.undone else replace(request, kind="delete") for request in self.requests)
+        )
 
     def mask_in_force(self, request_id: int) -> Request:
         """The request of that id.

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def auto_map(model_type: str) -> dict[str, str]:
     return classes
 
 
+@cache
 def _code(model_type: str) -> SingleFile:
     package, config, models = MODELS[model_type]
     # `__module__` and not the package, which offers its classes without importing their modules.

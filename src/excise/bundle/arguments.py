@@ -18,8 +18,8 @@ def check_arguments(model: PreTrainedModel, processor: Processor, mode: str) -> 
         raise ValueError("A bundle holds the model's processor: make the Unlearner with its tokenizer or the like.")
     if hasattr(model, "get_base_model"):
         raise ValueError(
-            "The model is wrapped by peft, and an adapter alone cannot be shared as a bundle: what it removes is still in "
-            "its base model. Merge it first: Unlearner(model.merge_and_unload(), processor)."
+            "The model is wrapped by peft, and an adapter alone cannot be shared as a bundle: what it removes is still "
+            "in its base model. Merge it first: Unlearner(model.merge_and_unload(), processor)."
         )
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         raise ValueError("A device map has put parts of the model on disk. Load it without one to write a bundle.")

@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 from excise.erasure import ErasedRows
 from excise.ledger import Ledger
 from excise.models.base_checkpoint import BaseCheckpoint
-from excise.models.site import bottlenecks
 
 COMPACTION = "compaction.safetensors"
 

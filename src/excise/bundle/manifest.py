@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from excise.files import sha256_of
+from excise.digests import sha256_of
 from excise.json_values import read, written
 
 MANIFEST = "bundle.json"
@@ -45,7 +45,9 @@ def check_bundle(folder: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(folder, MANIFEST)
     if not path.is_file():
-        raise ValueError(f"{os.fspath(folder)!r} is no bundle: it has no {MANIFEST}. `Unlearner.save_bundle` writes one.")
+        raise ValueError(
+            f"{os.fspath(folder)!r} is no bundle: it has no {MANIFEST}. `Unlearner.save_bundle` writes one."
+        )
     state = read(path)
     if not isinstance(state, dict) or state.get("schema") != NAME or not isinstance(state.get("version"), int):
         raise ValueError(f"{os.fspath(path)!r} is no manifest of a bundle.")

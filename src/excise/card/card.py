@@ -43,7 +43,7 @@ def model_card(
     """
     state = record.state
     model = state["model"]
-    if bottleneck_only and not model["base_model"]:
+    if bottleneck_only and not (model["base_model"] and model["base_model"]["revision"]):
         raise ValueError(
             "A bottleneck that is shared alone needs its base model on the card: give the record a base_model with "
             "'id' and 'revision'."

@@ -24,25 +24,22 @@ def loading(state: Mapping[str, Any], where: str | None, *, bottleneck_only: boo
     auto = auto_class(state["model"])
     parts = []
     if bottleneck_only:
-        base = state["model"]["base_model"] or {}
+        base = state["model"]["base_model"]
         parts.append(
-            "This holds the bottleneck and its masks only. The rest is fetched from the base model, "
-            f"{code(base.get('id', 'unknown'))} at revision {code(base.get('revision') or 'unknown')}, and no other "
-            "revision is taken. It loads with excise:"
+            f"This holds the bottleneck and its masks only. All other weights are fetched from {code(base['id'])} at "
+            f"{code(base['revision'])}; no other state of it is taken."
         )
-        return "\n\n".join([*parts, _python([*_unlearner(where), "model = unlearner.model"])])
-    parts += ["With excise, whose own classes and checks are used:"]
+    parts.append("With excise, whose own classes are used:")
     parts.append(
         _python(["import excise", f"from transformers import {auto}", "", f"model = {auto}.from_pretrained({where})"])
     )
     if remote_code:
-        needed = requirements(state["model"]["model_type"])
-        names = ", ".join(code(name) for name in needed)
+        names = ", ".join(map(code, requirements(state["model"]["model_type"])))
         parts.append(f"Without excise, by the code in this repository (read it first; it needs {names}):")
         trusted = f"model = {auto}.from_pretrained({where}, trust_remote_code=True)"
         parts.append(_python([f"from transformers import {auto}", "", trusted]))
     parts.append(
-        "Either way the mask is in force, and a checkpoint whose mask or erased rows are not those of its ledger does "
+        "The mask is in force, and a checkpoint whose mask or erased rows are not those of its ledger does "
         "not load. The plain class of the base model would load it without its bottleneck, with a warning only: do not "
         "use that."
     )

@@ -38,7 +38,7 @@ def metadata(state: Mapping[str, Any], name: str, bottleneck_only: bool) -> Mode
     base = base if base and _is_repo(base) else None  # a folder is of no use to others
     results = list(eval_results(state))
     return ModelCardData(
-        library_name="excise" if bottleneck_only else "transformers",
+        library_name="transformers",
         **license_fields(data.get("license")),
         language=[language for language in _texts(data.get("language")) if LANGUAGE.fullmatch(language)] or None,
         base_model=base,

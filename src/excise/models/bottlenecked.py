@@ -14,7 +14,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrai
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.ledger import Ledger, check_masks
-from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint
+from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.site import bottlenecks
 from excise.repository import check_no_older_weights
 from excise.tracing import checkpoint_contexts
