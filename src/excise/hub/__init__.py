@@ -2,7 +2,7 @@
 
 from excise.hub.account import NotPushedError
 from excise.hub.audit import Audit, Finding, audit_repo
-from excise.hub.publish import download, publish
+from excise.hub.publishing import download, publish
 from excise.hub.purge import LeftoversError
 from excise.hub.push import PushInfo, push_bundle
 

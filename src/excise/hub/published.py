@@ -6,7 +6,7 @@ from typing import TypeVar
 from transformers import PreTrainedModel
 
 from excise.erasure import ErasedRows
-from excise.hub.publish import download, publish
+from excise.hub.publishing import download, publish
 from excise.hub.push import PushInfo
 from excise.inputs import Processor
 from excise.report import Record
