@@ -84,6 +84,10 @@ class Repository:
         heads = "refs/heads/"
         return {ref.removeprefix(heads): commit for ref, commit in self.refs.items() if ref.startswith(heads)}
 
+    def head(self, revision: str) -> str | None:
+        """The commit of a branch, or of a ref by its whole name; `None` if there is none."""
+        return self.branches.get(revision) or self.refs.get(revision)
+
     @cached_property
     def commits(self) -> dict[str, tuple[str, ...]]:
         """Every commit that a ref leads to, the newest of each ref first, and the refs that lead to it."""
@@ -124,11 +128,13 @@ class Repository:
                 seen.add((path, file.blob_id))
                 found.append(f"{path} at {refs[0]}, commit {commit[:8]}")
             if len(found) > 3:
-                return found
+                break
+        if found:
+            return found
         ours = {file.sha256 for file in files.values()}
         stored = [file for file in self.large_files() if ours.isdisjoint((file.oid, file.file_oid))]
         stored = [file for file in stored if not (texts and (file.filename or "").endswith(TEXTS))]
-        return found + [f"the large file {file.oid[:8]} that was {file.filename or 'of no commit'}" for file in stored]
+        return [f"the large file {file.oid[:8]}, last called {file.filename or 'nothing'}" for file in stored]
 
 
 def check_no_older_weights(repo_id: str, folder: str | os.PathLike, token: str | bool | None = None) -> None:

@@ -16,7 +16,11 @@ REV = r"(?P<rev>[^/]+)"
 def whoami(request: Request):
     if request.user is None:
         raise Refusal(401, "Invalid username or password.")
-    token = {"displayName": "test", "role": request.role}
+    role, _, scope = request.role.partition(" ")
+    token = {"displayName": "test", "role": role}
+    if scope:
+        allowed = ["repo.content.read", *(["repo.write"] if scope == "write" else [])]
+        token["fineGrained"] = {"global": [], "scoped": [{"entity": {"type": "user"}, "permissions": allowed}]}
     organizations = [{"name": name} for name in ORGANIZATIONS[request.user]]
     auth = {"type": "access_token", "accessToken": token}
     return {"type": "user", "name": request.user, "fullname": request.user, "orgs": organizations, "auth": auth}

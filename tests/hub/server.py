@@ -17,6 +17,8 @@ TOKENS = {
     "hf_write": ("tester", "write"),
     "hf_read": ("tester", "read"),
     "hf_other": ("stranger", "write"),
+    "hf_fine": ("tester", "fineGrained write"),
+    "hf_fine_read": ("tester", "fineGrained read"),
 }
 ORGANIZATIONS = {"tester": ["house"], "stranger": []}
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
@@ -95,7 +97,7 @@ class Request:
     def may_write(self, name: str) -> None:
         if self.user is None:
             raise Refusal(401, "Invalid username or password.")
-        if self.role == "read" or not (self.owns(name) or "create_pr" in self.query):
+        if self.role.endswith("read") or not (self.owns(name) or "create_pr" in self.query):
             raise Refusal(403, f"You don't have the rights to write to {name} under this token")
 
 

@@ -139,6 +139,14 @@ def test_purging_leaves_the_bundle_and_nothing_else(hub, api, bundle):
     assert torch.equal(logits(AutoModelForSeq2SeqLM.from_pretrained(REPO)), logits(model))
 
 
+def test_a_purge_where_there_is_nothing_else_changes_nothing(hub, bundle):
+    _, erased, folder = bundle
+    first = push_bundle(folder, REPO, erased=erased, purge_history=True)
+    again = push_bundle(folder, REPO, erased=erased, purge_history=True)
+    assert again.oid == first.oid and (again.audit.commits, again.audit.findings) == (2, ())
+    assert not hub.asked("squash|lfs-files/batch")
+
+
 def test_a_second_purge_of_the_same_changes_nothing(hub, bundle):
     _, erased, folder = bundle
     before().push_to_hub(REPO)
@@ -182,6 +190,16 @@ def test_another_branch_that_holds_what_was_deleted_is_refused_before_anything_i
     api.delete_branch(REPO, branch="old")
     push_bundle(folder, REPO, erased=erased, purge_history=True)
     assert not holds_rows(stored(hub))
+
+
+def test_a_masked_model_can_purge_what_was_before_it(hub, api, masked):
+    _, erased, folder = masked
+    api.create_repo(REPO, private=True)
+    api.upload_file(repo_id=REPO, path_or_fileobj=bytes(9_000), path_in_repo="old.bin")
+    push_bundle(folder, REPO, erased=erased)
+    assert bytes(9_000) in stored(hub)
+    done = push_bundle(folder, REPO, erased=erased, purge_history=True)
+    assert bytes(9_000) not in stored(hub) and done.audit.commits == 1
 
 
 def test_what_a_purge_leaves_is_told(hub, bundle, monkeypatch):

@@ -116,6 +116,8 @@ def test_a_commit_that_is_no_longer_the_newest_is_not_pushed_onto(hub, api, mask
     with pytest.raises(NotPushedError, match=f"at commit {first.oid[:8]}.*is at {moved[:8]}"):
         push_bundle(folder, REPO, erased=erased, parent_commit=first.oid)
     assert not sent(hub) and api.model_info(REPO).sha == moved
+    with pytest.raises(NotPushedError, match=r"no main of tester/new yet"):
+        push_bundle(folder, "tester/new", erased=erased, parent_commit=moved)
     push_bundle(folder, REPO, erased=erased, parent_commit=moved)
     assert api.file_exists(REPO, "more.txt")
 
@@ -152,6 +154,7 @@ def test_a_deletion_can_be_a_pull_request_and_on_a_branch_of_an_empty_repository
     ("token", "said"),
     [
         ("hf_read", "may only read"),
+        ("hf_fine_read", "may only read"),
         ("hf_wrong", "does not know this token"),
         ("hf_other", "cannot write to tester/model"),
         (None, "no token"),
@@ -214,7 +217,7 @@ def test_a_bundle_that_holds_what_was_deleted_is_refused(hub, masked):
 
 def test_an_organization_of_the_user_can_be_pushed_to(api, bundle):
     _, erased, folder = bundle
-    push_bundle(folder, "house/model", erased=erased)
+    push_bundle(folder, "house/model", erased=erased, token="hf_fine")
     assert "model.safetensors" in api.list_repo_files("house/model")
 
 

@@ -1,11 +1,18 @@
 """Whose token it is, and whether it may write."""
 
+from importlib.metadata import version
+
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 
 class NotPushedError(ValueError):
     """A push that was refused before its first byte, or of which nothing took effect."""
+
+
+def client(token: str | bool | None) -> HfApi:
+    """The client that everything goes through."""
+    return HfApi(token=token, library_name="excise", library_version=version("excise"))
 
 
 def check_writer(api: HfApi, repo_id: str, create_pr: bool = False) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from huggingface_hub.errors import EntryNotFoundError
-from huggingface_hub.hf_api import LFSFileInfo
+from huggingface_hub.hf_api import LFSFileInfo, RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from excise.erasure import ErasedRows, Leftover
+from excise.hub.account import client
 from excise.repository import Repository
 
 
@@ -68,39 +69,41 @@ def audit_repo(repo_id: str, erased: ErasedRows, token: str | bool | None = None
         erased: the rows, from `ErasedRows.of` the model, best before they were erased.
         token: one that may write: the list of large files is not for others.
     """
-    from excise.hub.destination import client
-
     return list(examine(Repository(client(token), repo_id), erased).findings)
 
 
 def examine(repository: Repository, erased: ErasedRows, commits: Iterable[str] | None = None) -> Audit:
     """As `audit_repo`, of a repository or of some commits of it."""
     whole, commits = commits is None, list(repository.commits if commits is None else commits)
-    places: dict[str, list[tuple[str, str]]] = {}  # content: paths and commits
+    places: dict[str, list[tuple[str, RepoFile, str]]] = {}  # by content
     for commit in commits:
         for path, file in repository.tree(commit).items():
-            places.setdefault(file.lfs.sha256 if file.lfs else file.blob_id, []).append((path, commit))
-    findings, files = [], len(places)
-    for where in places.values():
-        findings += _in_commits(repository, erased, where)
+            places.setdefault(file.lfs.sha256 if file.lfs else file.blob_id, []).append((path, file, commit))
+    stored, findings, files = repository.large_files(), [], len(places)
+    for content, where in places.items():
+        findings += _in_commits(repository, erased, where, any(content in (file.oid, file.file_oid) for file in stored))
     if whole:
-        loose = [file for file in repository.large_files() if not places.keys() & {file.oid, file.file_oid}]
+        loose = [file for file in stored if places.keys().isdisjoint((file.oid, file.file_oid))]
         files += len(loose)
         for file in loose:
             findings += _in_storage(repository, erased, file)
     return Audit(len(repository.refs) if whole else 0, len(commits), files, tuple(findings))
 
 
-def _in_commits(repository: Repository, erased: ErasedRows, where: list[tuple[str, str]]) -> list[Finding]:
-    path, commit = where[0]
+def _in_commits(
+    repository: Repository, erased: ErasedRows, where: list[tuple[str, RepoFile, str]], stored: bool
+) -> list[Finding]:
+    path, file, commit = where[0]
+    found: list[Leftover | None] = [None]
     with TemporaryDirectory() as folder:
         try:
             found = erased.find(
                 repository.api.hf_hub_download(repository.repo_id, path, revision=commit, local_dir=folder)
             )
-        except EntryNotFoundError:  # a pointer whose large file was deleted for good
-            return []
-    commits = tuple(dict.fromkeys(commit for _, commit in where))
+        except EntryNotFoundError:
+            if file.lfs and not stored:  # a pointer whose large file was deleted for good
+                return []
+    commits = tuple(dict.fromkeys(commit for *_, commit in where))
     refs = tuple(dict.fromkeys(ref for commit in commits for ref in repository.commits.get(commit, ())))
     return [Finding(path, refs, commits, leftover) for leftover in found]
 

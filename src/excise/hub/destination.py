@@ -2,19 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-from excise.hub.account import NotPushedError, check_writer
+from excise.hub.account import NotPushedError, check_writer, client
 from excise.hub.purge import check_can_be_purged
 from excise.repository import Repository
-
-
-def client(token: str | bool | None) -> HfApi:
-    """The client that everything goes through."""
-    return HfApi(token=token, library_name="excise", library_version=version("excise"))
 
 
 @dataclass(frozen=True)

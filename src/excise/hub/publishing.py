@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 
 from excise.bundle import write_bundle
 from excise.erasure import ErasedRows
-from excise.hub.destination import Destination, client
+from excise.hub.account import client
+from excise.hub.destination import Destination
 from excise.hub.push import PushInfo, push_bundle
 from excise.inputs import Processor
 from excise.report import Record
@@ -58,7 +59,6 @@ def publish(
     """
     where = {"private": private, "token": token, "revision": revision, "create_pr": create_pr}
     Destination.check(repo_id, mode=mode, purge_history=purge_history, base=base, **where)
-    gone = ErasedRows.of(model, kinds=("mask", "delete") if mode == "delete" else ("delete",))
     with TemporaryDirectory() as folder:
         bundle = Path(folder, "bundle")
         write_bundle(
@@ -71,6 +71,7 @@ def publish(
             base=base,
             max_shard_size=max_shard_size,
         )
+        gone = ErasedRows.of(model, kinds=("mask", "delete") if mode == "delete" else ("delete",))
         erased = gone if erased is None else gone | erased
         return push_bundle(bundle, repo_id, erased=erased, purge_history=purge_history, **where, **commit)
 

@@ -55,17 +55,13 @@ def check_other_branches(repository: Repository, branch: str, erased: ErasedRows
         )
 
 
-def purge(repository: Repository, erased: ErasedRows) -> Audit:
-    """Squashes every branch, deletes for good the large files that are then of no commit, and looks at what is left.
+def purge(repository: Repository) -> None:
+    """Squashes every branch, and deletes for good the large files that are then of no commit.
 
-    Any of it can be done again after it broke off.
+    Either can be done again after it broke off.
 
     Args:
         repository: what is there after the push; every ref is a branch.
-        erased: what must not be there.
-
-    Raises:
-        LeftoversError: if something of it is there.
     """
     api, repo_id = repository.api, repository.repo_id
     for branch, head in repository.branches.items():
@@ -76,11 +72,19 @@ def purge(repository: Repository, erased: ErasedRows) -> Audit:
     unused = [file for file in left.large_files() if used.isdisjoint((file.oid, file.file_oid))]
     if unused:
         api.permanently_delete_lfs_files(repo_id, unused)
-    audit = examine(Repository(api, repo_id), erased)
+
+
+def clean_audit(repository: Repository, erased: ErasedRows) -> Audit:
+    """Looks through all that is left after a purge.
+
+    Raises:
+        LeftoversError: if erased rows are there, or something cannot be read.
+    """
+    audit = examine(repository, erased)
     if audit.findings:
         raise LeftoversError(
-            f"{repo_id} was pushed to and purged, and still holds what was deleted. Make it private or delete it, and "
-            "push to a new repository.",
+            f"{repository.repo_id} was pushed to and purged, and still holds what was deleted. Make it private or "
+            "delete it, and push to a new repository.",
             audit.findings,
         )
     return audit

@@ -13,7 +13,7 @@ from excise.hub.account import NotPushedError
 from excise.hub.audit import Audit
 from excise.hub.contents import BundleContents
 from excise.hub.destination import Destination
-from excise.hub.purge import check_other_branches, purge
+from excise.hub.purge import check_other_branches, clean_audit, purge
 from excise.repository import ATTRIBUTES, LocalFile, Repository, local_files
 
 
@@ -76,36 +76,35 @@ def push_bundle(
         purge_history=purge_history,
         base=contents.base,
     )
-    files, repository = local_files(folder), destination.repository
+    files, repository, api = local_files(folder), destination.repository, destination.api
+    repo_id, branch = destination.repo_id, destination.branch
     others = []
-    if repository and contents.deletes:
+    if repository and (contents.deletes or purge_history):
         others = repository.others(files)
         if others and not purge_history:
             raise NotPushedError(
-                f"{destination.repo_id} holds something already ({'; '.join(others[:3])}), and its history would bring "
-                "back what was deleted. Give a new name, or pass purge_history=True, which removes all of it for good."
+                f"{repo_id} holds something already ({'; '.join(others[:3])}), and its history would bring back what "
+                "was deleted. Give a new name, or pass purge_history=True, which removes all of it for good."
             )
         if others:
-            check_other_branches(repository, destination.branch, erased)
-    head = repository.branches.get(destination.branch) if repository else None
-    if head and not create_pr and repository.holds(head, files):
-        oid = head
-        url, pr_url = f"{destination.api.endpoint}/{destination.repo_id}/commit/{head}", None
-    else:
-        message = commit_message or f"Upload {'masked' if contents.mode == 'mask' else 'unlearned'} model with excise"
+            check_other_branches(repository, branch, erased)
+    message = commit_message or f"Upload {'masked' if contents.mode == 'mask' else 'unlearned'} model with excise"
+    head, pr_url = repository.head(branch) if repository else None, None
+    if create_pr or head is None or not repository.holds(head, files):
         sent = _send(destination, folder, files, head, parent_commit, message, commit_description, create_pr)
-        oid, url, pr_url = sent.oid, sent.commit_url, sent.pr_url
+        head, pr_url = sent.oid, sent.pr_url
     audit = None
     if purge_history and repository:
-        audit = purge(Repository(destination.api, destination.repo_id), erased)
-        oid = destination.api.model_info(destination.repo_id, revision=destination.branch).sha
-        url = f"{destination.api.endpoint}/{destination.repo_id}/commit/{oid}"
+        if others:
+            purge(Repository(api, repo_id))
+        audit = clean_audit(Repository(api, repo_id), erased)
+        head = api.model_info(repo_id, revision=branch).sha
     return PushInfo(
-        commit_url=url,
-        commit_message=commit_message or "",
+        commit_url=f"{api.endpoint}/{repo_id}/commit/{head}",
+        commit_message=message,
         commit_description=commit_description or "",
-        oid=oid,
-        _endpoint=destination.api.endpoint,
+        oid=head,
+        _endpoint=api.endpoint,
         pr_url=pr_url,
         audit=audit,
     )
@@ -123,7 +122,9 @@ def _send(
 ) -> CommitInfo:
     """Makes repository and branch where they are not there, and the one commit."""
     api, repo_id, branch = destination.api, destination.repo_id, destination.branch
-    if parent_commit and not (head or "").startswith(parent_commit):
+    if parent_commit and head is None:
+        raise NotPushedError(f"There is no {branch} of {repo_id} yet, and so no commit {parent_commit} to follow.")
+    if parent_commit and not head.startswith(parent_commit):
         raise _moved(repo_id, branch, parent_commit, head)
     if destination.repository is None:
         api.create_repo(repo_id, private=destination.private)
