@@ -120,6 +120,6 @@ def _check_reload(folder: Path, shared: PreTrainedModel) -> None:
         types = [str(found[name].dtype) if name in found else "nothing" for found in (state, loaded)]
         raise ValueError(
             f"{len(different)} tensors come back as others, such as {name} ({types[0]}, read back as {types[1]}). "
-            "A checkpoint has one type of number: convert the model first, as by `model.to(torch.float32)`, or load it in "
-            "its type, as by `from_pretrained(..., dtype=torch.float16)`."
+            "A checkpoint has one type of number: convert the model first, as by `model.to(torch.float32)`, or load it "
+            "in its type, as by `from_pretrained(..., dtype=torch.float16)`."
         )
