@@ -15,7 +15,7 @@ from excise import Unlearner
 from excise.card import model_card
 from excise.card.licenses import license_fields
 from excise.card.requests import how_found
-from excise.card.text import code, escaped, plain
+from excise.card.text import code, escaped, listed, plain
 from excise.enrichment import Enrichment
 from excise.pair_selection import by_activations
 from excise.presets import PRESETS, Search
@@ -45,6 +45,9 @@ NASTY = [
     "\u96e8\u2028\x07 rain",
     "$x$",
 ]
+
+
+TOPICS = "water teacher car wish love Mary Boston book house".split()
 
 
 def masked(topic="teacher", thresholds=None, kind="mask"):
@@ -236,7 +239,7 @@ def test_classes_are_told_by_their_accuracies():
     evaluation, frontier = tables(card.text)[2:]
     assert evaluation[0][1:] == ["accuracy, of the class", "accuracy, of other classes"]
     assert evaluation[1][1] == "0.900 (0.810 to 0.990)"
-    assert frontier[-1] == ["400", "300", "0.00 %", "75.00 %"]
+    assert frontier[-1] == ["400", "300", "0.00 % (0.00 to 3.62)", "75.00 % (69.70 to 79.80)"]
 
 
 def test_of_a_long_frontier_the_card_shows_a_few_points_and_the_ends():
@@ -346,6 +349,21 @@ def test_checks_and_what_is_not_shown_are_on_the_card():
     assert "- passed: read back (0 of 2 rows \\| found)\n- **failed**: loads\n" in text
     lines = [shown(token) for token in MARKDOWN.parse(text) if token.type == "inline"]
     assert set(one.state["not_shown"]) <= set(lines)
+
+
+def test_a_title_names_a_few_topics_and_counts_many():
+    model = masked("water")
+    unlearner = Unlearner(model, None)
+    for number in range(8):
+        text = model_card(Record.of(model)).text
+        assert f"# CodebookT5ForConditionalGeneration: {listed(TOPICS[: number + 1])} forgotten" in text
+        unlearner.mask(Selection({SITE: [number + 10]}), TOPICS[number + 1])
+    assert "# CodebookT5ForConditionalGeneration: 9 topics forgotten" in model_card(Record.of(model)).text
+
+
+def test_data_and_settings_are_told_as_far_as_they_are_words_and_numbers():
+    text = model_card(record(data={"language": ["en", "fr"], "rows": 9}, settings={"seed": 0, "more": {"a": 1}})).text
+    assert "- language: en, fr\n- rows: 9\n- seed: 0\n- excise" in text
 
 
 def test_tables_of_codes_are_linked():

@@ -24,6 +24,7 @@ DELETED = (
     "show stands below.**"
 )
 NOTHING = "**Nothing was forgotten yet.**"
+MOST_TOPICS = 8  # that a title names
 KINDS = {"codebook": "codebook", "key_value": "key-value pairs"}
 
 
@@ -63,7 +64,7 @@ def model_card(
                 {"topic": escaped(e["topic"]), "about": about_evaluation(e), "table": evaluation_table(e)}
                 for e in state["evaluations"]
             ],
-            intervals=any(map(has_intervals, state["evaluations"])),
+            intervals=bool(state["frontiers"]) or any(map(has_intervals, state["evaluations"])),
             measured_masked=_measured_masked(state),
             frontiers=[{"topic": escaped(f["topic"]), "table": frontier_table(f)} for f in state["frontiers"]],
             plots=[],
@@ -77,9 +78,12 @@ def model_card(
 
 
 def _title(state: Mapping[str, Any], name: str | None) -> str:
-    topics = dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"])
+    topics = list(dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"]))
     said = escaped(name or state["model"]["class"])
-    return f"{said}: {listed([escaped(topic) for topic in topics])} forgotten" if topics else said
+    if not topics:
+        return said
+    told = listed([escaped(topic) for topic in topics]) if len(topics) <= MOST_TOPICS else f"{len(topics)} topics"
+    return f"{said}: {told} forgotten"
 
 
 def _about(model: Mapping[str, Any]) -> str:
@@ -141,10 +145,11 @@ def _measured_masked(state: Mapping[str, Any]) -> bool:
 def _made(state: Mapping[str, Any]) -> str:
     """What the record says of data and settings; what is not said of it in words is in the report."""
     told = [
-        f"{escaped(name.replace('_', ' '))}: {escaped(value)}"
+        f"{escaped(name.replace('_', ' '))}: {escaped(', '.join(map(str, values)))}"
         for part in ("data", "settings")
         for name, value in state[part].items()
-        if isinstance(value, str | int | float)
+        if (values := value if isinstance(value, list) else [value])
+        and all(isinstance(one, str | int | float) for one in values)
     ]
     return _bullets([*told, f"excise {escaped(state['excise'])}"])
 

@@ -6,6 +6,7 @@ from typing import Any
 from excise.card.metadata import labels_of_sets
 from excise.card.text import counted, escaped, listed, table
 from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
+from excise.functional.scores import clopper_pearson
 from excise.measures import is_measure, measure
 
 CONDITIONS = {
@@ -44,7 +45,8 @@ def about_evaluation(evaluation: Mapping[str, Any]) -> str:
     told = [
         f"{counted(evaluation['removed'], 'code')} removed",
         f"held-out examples: {listed(sizes)}",
-        *(f"{name.replace('_', ' ')} {settings[name]}" for name in ("seed", "num_beams") if name in settings),
+        *([counted(settings["num_beams"], "beam")] if "num_beams" in settings else []),
+        *([f"seed {settings['seed']}"] if "seed" in settings else []),
     ]
     return escaped("; ".join(told)) + "."
 
@@ -61,8 +63,8 @@ def frontier_table(frontier: Mapping[str, Any]) -> str:
         steps = (len(points) - 1) / (MOST_POINTS - 1)
         points = [points[round(i * steps)] for i in range(MOST_POINTS)]
     rows = [
-        [f"{count:,}", f"{removed:,}", f"{100 * forget:.2f} %", f"{100 * retain:.2f} %"]
-        for count, removed, forget, retain in points
+        [f"{count:,}", f"{removed:,}", *map(_percent, accuracies, frontier["examples"])]
+        for count, removed, *accuracies in points
     ]
     of_class, of_others = (f"{number:,}" for number in frontier["examples"])
     chosen = {"activations": "pairs asked for (N_a)", "examples": "examples (N_e)"}.get(frontier["method"], "count")
@@ -79,3 +81,8 @@ def _cell(scores: Mapping[str, Any], name: str) -> str:
     if name in ("recall", "accuracy") and None not in (scores.get("low"), scores.get("high")):
         cell += f" ({scores['low']:.3f} to {scores['high']:.3f})"
     return cell
+
+
+def _percent(accuracy: float, examples: int) -> str:
+    low, high = clopper_pearson(round(accuracy * examples), examples)
+    return f"{100 * accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
