@@ -48,7 +48,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.key_value": ["KeyValueForImageClassification", "KeyValueVisionConfig"],
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
-        "report": ["Record"],
+        "report": ["Record", "write_report"],
         "topics": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "tracing": ["trace"],
         "training": [
