@@ -20,7 +20,7 @@ from excise.enrichment import Enrichment
 from excise.pair_selection import by_activations
 from excise.presets import PRESETS, Search
 from excise.remote_code import requirements
-from excise.report import Record
+from excise.report import Record, write_report
 from excise.selection import Selection
 from tests import tiny, tiny_images
 from tests.report.conftest import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
@@ -91,7 +91,7 @@ def tables(text: str) -> list[list[list[str]]]:
 
 def shown(token) -> str:
     """What a reader sees of a line; a line break or raw HTML is none of it."""
-    assert not {child.type for child in token.children} & {"html_inline", "softbreak", "hardbreak", "image"}
+    assert not {child.type for child in token.children} & {"html_inline", "softbreak", "hardbreak"}
     return "".join(child.content for child in token.children)
 
 
@@ -200,7 +200,7 @@ def test_a_score_that_is_no_number_is_not_in_the_index_and_a_dash_in_the_table()
     names = [result.metric_name for result in card.data.eval_results if result.dataset_config == "teacher, heldout"]
     assert names == ["chrF after forgetting", "rest BLEU after forgetting"]
     after = next(row for table in tables(card.text) for row in table if row[0] == "after")
-    assert after[1] == after[4] == "-"
+    assert after[1] == after[4] == "–"
     assert "nan" not in card.content
 
 
@@ -364,6 +364,19 @@ def test_a_title_names_a_few_topics_and_counts_many():
 def test_data_and_settings_are_told_as_far_as_they_are_words_and_numbers():
     text = model_card(record(data={"language": ["en", "fr"], "rows": 9}, settings={"seed": 0, "more": {"a": 1}})).text
     assert "- language: en, fr\n- rows: 9\n- seed: 0\n- excise" in text
+
+
+def test_every_file_that_the_card_links_to_is_in_the_report(tmp_path):
+    one = record(frontiers=[class_frontier()])
+    write_report(one, tmp_path / "report")
+    inline = [child for token in MARKDOWN.parse(model_card(one).text) for child in token.children or ()]
+    links = [
+        child.attrs.get("href") or child.attrs.get("src") for child in inline if child.type in ("link_open", "image")
+    ]
+    assert sorted(links) == [
+        *("report/enrichment-teacher.parquet", "report/frontier.png", "report/index.html", "report/volcano-teacher.png")
+    ]
+    assert all((tmp_path / link).is_file() for link in links)
 
 
 def test_tables_of_codes_are_linked():

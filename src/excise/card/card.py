@@ -14,6 +14,7 @@ from excise.card.scores import about_evaluation, evaluation_table, frontier_tabl
 from excise.card.text import code, counted, escaped, listed, plain, table
 from excise.conditions import BEFORE
 from excise.report import Record
+from excise.report.folder import figures
 
 REVERSIBLE = (
     "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "
@@ -25,6 +26,7 @@ DELETED = (
 )
 NOTHING = "**Nothing was forgotten yet.**"
 MOST_TOPICS = 8  # that a title names
+MOST_PLOTS = 5  # all are in the report
 KINDS = {"codebook": "codebook", "key_value": "key-value pairs"}
 
 
@@ -67,7 +69,7 @@ def model_card(
             intervals=bool(state["frontiers"]) or any(map(has_intervals, state["evaluations"])),
             measured_masked=_measured_masked(state),
             frontiers=[{"topic": escaped(f["topic"]), "table": frontier_table(f)} for f in state["frontiers"]],
-            plots=[],
+            plots=_plots(state),
             loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
             checks=_checks(state),
             not_shown=_bullets(map(escaped, state["not_shown"])),
@@ -140,6 +142,18 @@ def _checks(state: Mapping[str, Any]) -> str:
 def _measured_masked(state: Mapping[str, Any]) -> bool:
     """Whether what is deleted in what is shared was masked when it was measured."""
     return state["mode"] == "delete" and any(BEFORE in evaluation["scores"] for evaluation in state["evaluations"])
+
+
+def _plots(state: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "file": f"report/{name}.png",
+            "alt": "What is left of what was forgotten, and of all else"
+            if entry is None
+            else f"How much more often each code is used with {escaped(entry['topic'])}, and how sure that is",
+        }
+        for name, entry in list(figures(state).items())[:MOST_PLOTS]
+    ]
 
 
 def _made(state: Mapping[str, Any]) -> str:

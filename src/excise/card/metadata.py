@@ -12,6 +12,7 @@ from excise.card.licenses import license_fields
 from excise.card.text import plain
 from excise.conditions import AFTER
 from excise.measures import is_measure, measure
+from excise.report.scores import of_classes
 
 SETS = {"heldout": "with the topic", "heldout_retain": "without the topic"}
 CLASS_SETS = {"heldout": "of the class", "heldout_retain": "of other classes"}
@@ -60,8 +61,7 @@ def task(state: Mapping[str, Any]) -> str | None:
 
 def labels_of_sets(evaluation: Mapping[str, Any]) -> dict[str, str]:
     """What the sets of an evaluation are, in words."""
-    of_classes = any("accuracy" in sets["heldout"] for sets in evaluation["scores"].values())
-    return CLASS_SETS if of_classes else SETS
+    return CLASS_SETS if of_classes(evaluation) else SETS
 
 
 def eval_results(state: Mapping[str, Any]) -> Iterator[EvalResult]:
