@@ -185,7 +185,7 @@ def test_topics_do_not_mix_in_the_model_index():
         result["dataset"]["name"]: metric["value"]
         for result in index["results"]
         for metric in result["metrics"]
-        if metric["type"] == "recall"
+        if metric["type"] == "topic_recall"
     }
     assert recalls == {
         "sentence pairs, with the topic: teacher": 0.1,
@@ -332,6 +332,25 @@ def test_an_undone_request_is_told_and_not_offered_to_undo():
     assert requests[1][-1].startswith("undone 20") and requests[2][-1] == "masked"
     assert "unlearner.undo(2)" in card.text and "unlearner.undo(1)" not in card.text
     assert "# CodebookT5ForConditionalGeneration: water forgotten" in card.text
+
+
+def test_a_mask_that_was_deleted_later_is_told_and_not_offered_to_undo():
+    model = masked()
+    unlearner = Unlearner(model, None)
+    unlearner.mask(Selection({SITE: [5]}), "water")
+    unlearner.delete_request(1)
+    card = model_card(Record.of(model))
+    _, requests, *_ = tables(card.text)
+    assert [row[-1] for row in requests[1:]] == ["deleted by request 3", "masked", "deleted for good"]
+    assert "1 request can be undone" in card.text and "unlearner.undo(2)" in card.text
+    assert "undo(" not in model_card(Record.of(model, mode="delete")).text
+
+
+def test_the_plain_class_is_warned_of_where_it_would_load_the_checkpoint():
+    warning = "The plain class of the base model would load it"
+    assert warning in model_card(record()).text
+    assert warning not in model_card(record(), bottleneck_only=True).text
+    assert warning not in model_card(classes()).text
 
 
 def test_a_deletion_is_offered_no_undo():

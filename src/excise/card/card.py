@@ -119,7 +119,7 @@ def _requests(state: Mapping[str, Any]) -> str:
     if not state["requests"]:
         return ""
     header = ["request", "topic", "codes", "how they were found", "when", "now"]
-    return table(header, [request_row(request) for request in state["requests"]])
+    return table(header, [request_row(request, state) for request in state["requests"]])
 
 
 def _tables(state: Mapping[str, Any]) -> str:
