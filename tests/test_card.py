@@ -15,12 +15,12 @@ from excise import Unlearner
 from excise.card import model_card
 from excise.card.licenses import license_fields
 from excise.card.requests import how_found
-from excise.card.text import code, escaped, plain
+from excise.card.text import code, escaped, listed, plain
 from excise.enrichment import Enrichment
 from excise.pair_selection import by_activations
 from excise.presets import PRESETS, Search
 from excise.remote_code import requirements
-from excise.report import Record
+from excise.report import Record, write_report
 from excise.selection import Selection
 from tests import tiny, tiny_images
 from tests.report.conftest import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
@@ -45,6 +45,9 @@ NASTY = [
     "\u96e8\u2028\x07 rain",
     "$x$",
 ]
+
+
+TOPICS = "water teacher car wish love Mary Boston book house".split()
 
 
 def masked(topic="teacher", thresholds=None, kind="mask"):
@@ -88,7 +91,7 @@ def tables(text: str) -> list[list[list[str]]]:
 
 def shown(token) -> str:
     """What a reader sees of a line; a line break or raw HTML is none of it."""
-    assert not {child.type for child in token.children} & {"html_inline", "softbreak", "hardbreak", "image"}
+    assert not {child.type for child in token.children} & {"html_inline", "softbreak", "hardbreak"}
     return "".join(child.content for child in token.children)
 
 
@@ -182,7 +185,7 @@ def test_topics_do_not_mix_in_the_model_index():
         result["dataset"]["name"]: metric["value"]
         for result in index["results"]
         for metric in result["metrics"]
-        if metric["type"] == "recall"
+        if metric["type"] == "topic_recall"
     }
     assert recalls == {
         "sentence pairs, with the topic: teacher": 0.1,
@@ -197,7 +200,7 @@ def test_a_score_that_is_no_number_is_not_in_the_index_and_a_dash_in_the_table()
     names = [result.metric_name for result in card.data.eval_results if result.dataset_config == "teacher, heldout"]
     assert names == ["chrF after forgetting", "rest BLEU after forgetting"]
     after = next(row for table in tables(card.text) for row in table if row[0] == "after")
-    assert after[1] == after[4] == "-"
+    assert after[1] == after[4] == "–"
     assert "nan" not in card.content
 
 
@@ -236,7 +239,7 @@ def test_classes_are_told_by_their_accuracies():
     evaluation, frontier = tables(card.text)[2:]
     assert evaluation[0][1:] == ["accuracy, of the class", "accuracy, of other classes"]
     assert evaluation[1][1] == "0.900 (0.810 to 0.990)"
-    assert frontier[-1] == ["400", "300", "0.00 %", "75.00 %"]
+    assert frontier[-1] == ["400", "300", "0.00 % (0.00 to 3.62)", "75.00 % (69.70 to 79.80)"]
 
 
 def test_of_a_long_frontier_the_card_shows_a_few_points_and_the_ends():
@@ -331,6 +334,25 @@ def test_an_undone_request_is_told_and_not_offered_to_undo():
     assert "# CodebookT5ForConditionalGeneration: water forgotten" in card.text
 
 
+def test_a_mask_that_was_deleted_later_is_told_and_not_offered_to_undo():
+    model = masked()
+    unlearner = Unlearner(model, None)
+    unlearner.mask(Selection({SITE: [5]}), "water")
+    unlearner.delete_request(1)
+    card = model_card(Record.of(model))
+    _, requests, *_ = tables(card.text)
+    assert [row[-1] for row in requests[1:]] == ["deleted by request 3", "masked", "deleted for good"]
+    assert "1 request can be undone" in card.text and "unlearner.undo(2)" in card.text
+    assert "undo(" not in model_card(Record.of(model, mode="delete")).text
+
+
+def test_the_plain_class_is_warned_of_where_it_would_load_the_checkpoint():
+    warning = "The plain class of the base model would load it"
+    assert warning in model_card(record()).text
+    assert warning not in model_card(record(), bottleneck_only=True).text
+    assert warning not in model_card(classes()).text
+
+
 def test_a_deletion_is_offered_no_undo():
     card = model_card(record(mode="delete", kind="delete"))
     assert "undo(" not in card.text and "cannot be undone" in card.text
@@ -346,6 +368,34 @@ def test_checks_and_what_is_not_shown_are_on_the_card():
     assert "- passed: read back (0 of 2 rows \\| found)\n- **failed**: loads\n" in text
     lines = [shown(token) for token in MARKDOWN.parse(text) if token.type == "inline"]
     assert set(one.state["not_shown"]) <= set(lines)
+
+
+def test_a_title_names_a_few_topics_and_counts_many():
+    model = masked("water")
+    unlearner = Unlearner(model, None)
+    for number in range(8):
+        text = model_card(Record.of(model)).text
+        assert f"# CodebookT5ForConditionalGeneration: {listed(TOPICS[: number + 1])} forgotten" in text
+        unlearner.mask(Selection({SITE: [number + 10]}), TOPICS[number + 1])
+    assert "# CodebookT5ForConditionalGeneration: 9 topics forgotten" in model_card(Record.of(model)).text
+
+
+def test_data_and_settings_are_told_as_far_as_they_are_words_and_numbers():
+    text = model_card(record(data={"language": ["en", "fr"], "rows": 9}, settings={"seed": 0, "more": {"a": 1}})).text
+    assert "- language: en, fr\n- rows: 9\n- seed: 0\n- excise" in text
+
+
+def test_every_file_that_the_card_links_to_is_in_the_report(tmp_path):
+    one = record(frontiers=[class_frontier()])
+    write_report(one, tmp_path / "report")
+    inline = [child for token in MARKDOWN.parse(model_card(one).text) for child in token.children or ()]
+    links = [
+        child.attrs.get("href") or child.attrs.get("src") for child in inline if child.type in ("link_open", "image")
+    ]
+    assert sorted(links) == [
+        *("report/enrichment-teacher.parquet", "report/frontier.png", "report/index.html", "report/volcano-teacher.png")
+    ]
+    assert all((tmp_path / link).is_file() for link in links)
 
 
 def test_tables_of_codes_are_linked():

@@ -245,7 +245,7 @@ def test_the_code_of_a_model_type_imports_nothing_of_excise_and_only_what_it_ask
             roots.add(node.module.partition(".")[0])
     named = {line.partition(">")[0].partition("<")[0] for line in requirements(model_type)}
     assert roots - sys.stdlib_module_names == named
-    # What who has transformers with torch has already. A package more is a package more to install for a stranger.
+    # What `transformers[torch]` brings. Each package more is one more for a stranger to install.
     assert named <= {"accelerate", "huggingface_hub", "numpy", "safetensors", "torch", "transformers"}
 
 

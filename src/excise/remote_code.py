@@ -22,7 +22,8 @@ HEAD = '''"""{models} of excise {version}, for transformers' `trust_remote_code=
 
 With this file a checkpoint loads where excise is not installed, and its masks are in force and checked against its
 ledger. To undo a request, to forget more or to evaluate, install excise; with `import excise` this file is not used.
-It was made of excise's own modules and is not to be edited. Copyright: the excise authors. Licence: Apache-2.0.
+It was made of excise's own modules and is not to be edited; the shapes in its annotations are jaxtyping's there.
+Copyright: the excise authors. Licence: Apache-2.0.
 """
 
 from transformers.utils.versions import require_version

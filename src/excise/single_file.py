@@ -150,7 +150,7 @@ def _import_lines(imports: Mapping[str, tuple[str, str | None]]) -> str:
             lines.append(f"import {module}" if bound == module else f"import {module} as {bound}")
         else:
             offered[module].append(name if bound == name else f"{name} as {bound}")
-    lines += [f"from {module} import {', '.join(names)}" for module, names in sorted(offered.items())]
+    lines = sorted(lines) + [f"from {module} import {', '.join(names)}" for module, names in sorted(offered.items())]
     return "\n".join(lines)
 
 

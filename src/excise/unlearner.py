@@ -60,7 +60,7 @@ class Unlearner(Published, CodeFinder):
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":
-        """Goes on with what `save_pretrained` or `save_bundle` wrote: model, processor and ledger, each of its own class.
+        """Goes on with what was saved, bundles too: model, processor and ledger, each of its own class.
 
         A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
         switching the adapter off does not lift them.
@@ -266,8 +266,8 @@ class Unlearner(Published, CodeFinder):
             record: the evidence, from `Record.of`; without one, what the model itself tells.
             mode: `"delete"`, or `"mask"` for private use: whoever has the bundle can undo the requests then.
             compact: takes deleted codes out, which makes the bundle smaller.
-            base: to write the bottlenecks alone: Hub id and revision of the checkpoint that all other weights come from,
-                which loading fetches; or a local folder and `None`.
+            base: to write the bottlenecks alone: Hub id and revision of the checkpoint that all other weights come
+                from, which loading fetches; or a local folder and `None`.
             remote_code: whether the code to load it without excise goes with it.
             max_shard_size: as in the model's `save_pretrained`.
 

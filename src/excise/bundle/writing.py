@@ -24,7 +24,7 @@ from excise.models.loading import load_model
 from excise.models.site import bottlenecks
 from excise.readback import check_erased
 from excise.remote_code import write_remote_code
-from excise.report import Record
+from excise.report import Record, write_report
 
 REPORT = "report"
 CARD = "README.md"
@@ -106,7 +106,7 @@ def write_bundle(
         _check_reload(partial, shared)
         first = {path.relative_to(partial) for path in partial.rglob("*")}
         record = record.for_model(shared, mode=mode, checks=checks_passed(erased, shared, index, pinned))
-        record.save(partial / REPORT)
+        write_report(record, partial / REPORT)
         model_card(record, bottleneck_only=pinned is not None, remote_code=remote_code).save(partial / CARD)
         write_manifest(partial, mode, masks, pinned and pinned.to_dict())
         check_erased(partial, erased, without=first)
@@ -120,6 +120,6 @@ def _check_reload(folder: Path, shared: PreTrainedModel) -> None:
         types = [str(found[name].dtype) if name in found else "nothing" for found in (state, loaded)]
         raise ValueError(
             f"{len(different)} tensors come back as others, such as {name} ({types[0]}, read back as {types[1]}). "
-            "A checkpoint has one type of number: convert the model first, as by `model.to(torch.float32)`, or load it in "
-            "its type, as by `from_pretrained(..., dtype=torch.float16)`."
+            "A checkpoint has one type of number: convert the model first, as by `model.to(torch.float32)`, or load it "
+            "in its type, as by `from_pretrained(..., dtype=torch.float16)`."
         )

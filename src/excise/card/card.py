@@ -14,6 +14,7 @@ from excise.card.scores import about_evaluation, evaluation_table, frontier_tabl
 from excise.card.text import code, counted, escaped, listed, plain, table
 from excise.conditions import BEFORE
 from excise.report import Record
+from excise.report.folder import figures
 
 REVERSIBLE = (
     "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "
@@ -24,6 +25,8 @@ DELETED = (
     "show stands below.**"
 )
 NOTHING = "**Nothing was forgotten yet.**"
+MOST_TOPICS = 8  # that a title names
+MOST_PLOTS = 5  # all are in the report
 KINDS = {"codebook": "codebook", "key_value": "key-value pairs"}
 
 
@@ -63,10 +66,10 @@ def model_card(
                 {"topic": escaped(e["topic"]), "about": about_evaluation(e), "table": evaluation_table(e)}
                 for e in state["evaluations"]
             ],
-            intervals=any(map(has_intervals, state["evaluations"])),
+            intervals=bool(state["frontiers"]) or any(map(has_intervals, state["evaluations"])),
             measured_masked=_measured_masked(state),
             frontiers=[{"topic": escaped(f["topic"]), "table": frontier_table(f)} for f in state["frontiers"]],
-            plots=[],
+            plots=_plots(state),
             loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
             checks=_checks(state),
             not_shown=_bullets(map(escaped, state["not_shown"])),
@@ -77,9 +80,12 @@ def model_card(
 
 
 def _title(state: Mapping[str, Any], name: str | None) -> str:
-    topics = dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"])
+    topics = list(dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"]))
     said = escaped(name or state["model"]["class"])
-    return f"{said}: {listed([escaped(topic) for topic in topics])} forgotten" if topics else said
+    if not topics:
+        return said
+    told = listed([escaped(topic) for topic in topics]) if len(topics) <= MOST_TOPICS else f"{len(topics)} topics"
+    return f"{said}: {told} forgotten"
 
 
 def _about(model: Mapping[str, Any]) -> str:
@@ -113,7 +119,7 @@ def _requests(state: Mapping[str, Any]) -> str:
     if not state["requests"]:
         return ""
     header = ["request", "topic", "codes", "how they were found", "when", "now"]
-    return table(header, [request_row(request) for request in state["requests"]])
+    return table(header, [request_row(request, state) for request in state["requests"]])
 
 
 def _tables(state: Mapping[str, Any]) -> str:
@@ -138,13 +144,26 @@ def _measured_masked(state: Mapping[str, Any]) -> bool:
     return state["mode"] == "delete" and any(BEFORE in evaluation["scores"] for evaluation in state["evaluations"])
 
 
+def _plots(state: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "file": f"report/{name}.png",
+            "alt": "What is left of what was forgotten, and of all else"
+            if entry is None
+            else f"How much more often each code is used with {escaped(entry['topic'])}, and how sure that is",
+        }
+        for name, entry in list(figures(state).items())[:MOST_PLOTS]
+    ]
+
+
 def _made(state: Mapping[str, Any]) -> str:
     """What the record says of data and settings; what is not said of it in words is in the report."""
     told = [
-        f"{escaped(name.replace('_', ' '))}: {escaped(value)}"
+        f"{escaped(name.replace('_', ' '))}: {escaped(', '.join(map(str, values)))}"
         for part in ("data", "settings")
         for name, value in state[part].items()
-        if isinstance(value, str | int | float)
+        if (values := value if isinstance(value, list) else [value])
+        and all(isinstance(one, str | int | float) for one in values)
     ]
     return _bullets([*told, f"excise {escaped(state['excise'])}"])
 

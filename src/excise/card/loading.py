@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from excise.card.requests import can_be_undone
 from excise.card.text import code, counted, plain
 from excise.models.auto import MODELS
 from excise.remote_code import auto_map, requirements
@@ -38,18 +39,20 @@ def loading(state: Mapping[str, Any], where: str | None, *, bottleneck_only: boo
         parts.append(f"Without excise, by the code in this repository (read it first; it needs {names}):")
         trusted = f"model = {auto}.from_pretrained({where}, trust_remote_code=True)"
         parts.append(_python([f"from transformers import {auto}", "", trusted]))
-    parts.append(
-        "The mask is in force, and a checkpoint whose mask or erased rows are not those of its ledger does "
-        "not load. The plain class of the base model would load it without its bottleneck, with a warning only: do not "
-        "use that."
-    )
+    said = "The mask is in force, and a checkpoint whose mask or erased rows are not those of its ledger does not load."
+    if "codebook" in _kinds(state) and not bottleneck_only:
+        said += (
+            " The plain class of the base model would load it without its bottleneck, with a warning only: do not use "
+            "that."
+        )
+    parts.append(said)
     return "\n\n".join(parts)
 
 
 def going_on(state: Mapping[str, Any], where: str | None) -> str:
     """Code that undoes a request where that can be done, and that forgets more."""
     where = _quoted(where)
-    masks = [r for r in state["requests"] if r["kind"] == "mask" and not r["undone"]]
+    masks = [request for request in state["requests"] if can_be_undone(request, state)]
     lines = [*_unlearner(where), "print(unlearner.ledger)"]
     if masks:
         lines += [f"unlearner.undo({masks[-1]['id']})  # the model is as it was before that request"]
@@ -59,8 +62,7 @@ def going_on(state: Mapping[str, Any], where: str | None) -> str:
         )
     else:
         said = "What was deleted cannot be undone. Further requests can follow:" if state["requests"] else ""
-    kinds = {site["kind"] for site in state["model"]["sites"]}
-    if "codebook" in kinds:
+    if "codebook" in _kinds(state):
         lines += ["unlearner.forget(topic)  # of excise.topic_sets(...) or excise.class_sets(...)"]
     else:
         lines += ['unlearner.mask_by_examples(images, 1_000, "the class")  # or mask_by_activations']
@@ -74,6 +76,10 @@ def auto_class(model: Mapping[str, Any]) -> str:
             if found.partition(".")[2] == model["class"]:
                 return name
     return "AutoModel"
+
+
+def _kinds(state: Mapping[str, Any]) -> set[str]:
+    return {site["kind"] for site in state["model"]["sites"]}
 
 
 def _unlearner(where: str) -> list[str]:

@@ -12,12 +12,15 @@ from excise.card.licenses import license_fields
 from excise.card.text import plain
 from excise.conditions import AFTER
 from excise.measures import is_measure, measure
+from excise.report.scores import of_classes
 
 SETS = {"heldout": "with the topic", "heldout_retain": "without the topic"}
 CLASS_SETS = {"heldout": "of the class", "heldout_retain": "of other classes"}
 # The Hub's own names of metrics; others go by excise's.
 METRICS = {"bleu": "sacrebleu", "rest_bleu": "sacrebleu", "accuracy": "accuracy", "chrf": "chrf", "meteor": "meteor"}
 METRICS |= dict.fromkeys(("bert_score_precision", "bert_score_recall", "bert_score_f1"), "bertscore")
+# What the Hub calls recall is another thing.
+OWN_METRICS = {"recall": "topic_recall"}
 # The Hub has filed the one under the other since 2025.
 TASKS = {"text2text-generation": "text-generation"}
 LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
@@ -60,8 +63,7 @@ def task(state: Mapping[str, Any]) -> str | None:
 
 def labels_of_sets(evaluation: Mapping[str, Any]) -> dict[str, str]:
     """What the sets of an evaluation are, in words."""
-    of_classes = any("accuracy" in sets["heldout"] for sets in evaluation["scores"].values())
-    return CLASS_SETS if of_classes else SETS
+    return CLASS_SETS if of_classes(evaluation) else SETS
 
 
 def eval_results(state: Mapping[str, Any]) -> Iterator[EvalResult]:
@@ -98,7 +100,7 @@ def _result(state: Mapping[str, Any], topic: str, name: str, label: str, metric:
         dataset_name=f"{plain(data.get('name') or 'held-out set')}, {label}: {plain(topic)}",
         dataset_config=f"{plain(topic)}, {name}",  # what has one type, configuration and split becomes one entry
         dataset_split=plain(data["split"]) if data.get("split") else None,
-        metric_type=METRICS.get(metric, metric),
+        metric_type=(METRICS | OWN_METRICS).get(metric, metric),
         metric_name=f"{measure(metric).label} after forgetting",
         metric_value=float(f"{value:.6g}"),
     )

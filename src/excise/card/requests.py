@@ -17,15 +17,15 @@ TOLD = {"method", "q", "effect", "count", "max_retain_ratio", "top_s", "position
 TOLD |= {"preset", "searches", "seed", "deletes_request", "taken_out", "max_loss_rise", "loss_rise"}
 
 
-def request_row(request: Mapping[str, Any]) -> list[str]:
-    """The cells of a request: number, topic, codes, how they were found, when, and what holds."""
+def request_row(request: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
+    """The cells of a request of a record: number, topic, codes, how they were found, when, and what holds."""
     return [
         str(request["id"]),
         escaped(request["topic"]),
         f"{request['num_codes']:,}",
         escaped(how_found(request["thresholds"])),
         escaped(request["created"][:10]),
-        escaped(_standing(request)),
+        escaped(_standing(request, state)),
     ]
 
 
@@ -84,7 +84,21 @@ def _search(thresholds: Mapping[str, Any]) -> Iterator[str]:
         yield POSITIONS.get(thresholds["positions"], str(thresholds["positions"]))
 
 
-def _standing(request: Mapping[str, Any]) -> str:
+def can_be_undone(request: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    """Whether undoing a request brings its codes back."""
+    masked = request["kind"] == "mask" and not request["undone"]
+    return masked and state["mode"] == "mask" and _deleted_by(request, state) is None
+
+
+def _deleted_by(request: Mapping[str, Any], state: Mapping[str, Any]) -> int | None:
+    """The request that deleted what another has masked."""
+    return next((r["id"] for r in state["requests"] if r["thresholds"].get("deletes_request") == request["id"]), None)
+
+
+def _standing(request: Mapping[str, Any], state: Mapping[str, Any]) -> str:
     if request["kind"] == "delete":
         return "deleted for good"
-    return f"undone {request['undone'][:10]}" if request["undone"] else "masked"
+    if request["undone"]:
+        return f"undone {request['undone'][:10]}"
+    deleted_by = _deleted_by(request, state)
+    return "masked" if deleted_by is None else f"deleted by request {deleted_by}"

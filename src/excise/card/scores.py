@@ -6,7 +6,9 @@ from typing import Any
 from excise.card.metadata import labels_of_sets
 from excise.card.text import counted, escaped, listed, table
 from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
-from excise.measures import is_measure, measure
+from excise.functional.scores import clopper_pearson
+from excise.measures import measure
+from excise.report.scores import Score, all_measures, score
 
 CONDITIONS = {
     BEFORE: "before",
@@ -21,18 +23,18 @@ MOST_POINTS = 12
 
 def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     """One row a condition, one column a measure of a set; with 95 % intervals where there are any."""
-    scores = evaluation["scores"]
     columns = [
         (dataset, name, label)
         for dataset, label in labels_of_sets(evaluation).items()
-        for name in dict.fromkeys(
-            name for sets in scores.values() for name, value in sets[dataset].items() if is_measure(name, value)
-        )
+        for name in all_measures(evaluation, dataset)
     ]
     header = ["", *(escaped(f"{measure(name).label}, {label}") for _, name, label in columns)]
     rows = [
-        [CONDITIONS.get(condition) or escaped(condition), *(_cell(sets[dataset], name) for dataset, name, _ in columns)]
-        for condition, sets in scores.items()
+        [
+            CONDITIONS.get(condition) or escaped(condition),
+            *(_cell(score(evaluation, condition, dataset, name)) for dataset, name, _ in columns),
+        ]
+        for condition in evaluation["scores"]
     ]
     return table(header, rows)
 
@@ -44,7 +46,8 @@ def about_evaluation(evaluation: Mapping[str, Any]) -> str:
     told = [
         f"{counted(evaluation['removed'], 'code')} removed",
         f"held-out examples: {listed(sizes)}",
-        *(f"{name.replace('_', ' ')} {settings[name]}" for name in ("seed", "num_beams") if name in settings),
+        *([counted(settings["num_beams"], "beam")] if "num_beams" in settings else []),
+        *([f"seed {settings['seed']}"] if "seed" in settings else []),
     ]
     return escaped("; ".join(told)) + "."
 
@@ -61,8 +64,8 @@ def frontier_table(frontier: Mapping[str, Any]) -> str:
         steps = (len(points) - 1) / (MOST_POINTS - 1)
         points = [points[round(i * steps)] for i in range(MOST_POINTS)]
     rows = [
-        [f"{count:,}", f"{removed:,}", f"{100 * forget:.2f} %", f"{100 * retain:.2f} %"]
-        for count, removed, forget, retain in points
+        [f"{count:,}", f"{removed:,}", *map(_percent, accuracies, frontier["examples"])]
+        for count, removed, *accuracies in points
     ]
     of_class, of_others = (f"{number:,}" for number in frontier["examples"])
     chosen = {"activations": "pairs asked for (N_a)", "examples": "examples (N_e)"}.get(frontier["method"], "count")
@@ -71,11 +74,10 @@ def frontier_table(frontier: Mapping[str, Any]) -> str:
     )
 
 
-def _cell(scores: Mapping[str, Any], name: str) -> str:
-    value, decimals = scores.get(name), measure(name).decimals
-    if value is None:
-        return "-"
-    cell = f"{value:.{decimals}f}"
-    if name in ("recall", "accuracy") and None not in (scores.get("low"), scores.get("high")):
-        cell += f" ({scores['low']:.3f} to {scores['high']:.3f})"
-    return cell
+def _cell(found: Score) -> str:
+    return found.text if found.low is None else f"{found.text} ({found.low:.3f} to {found.high:.3f})"
+
+
+def _percent(accuracy: float, examples: int) -> str:
+    low, high = clopper_pearson(round(accuracy * examples), examples)
+    return f"{100 * accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f})"

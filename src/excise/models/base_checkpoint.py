@@ -65,7 +65,7 @@ class BaseCheckpoint:
                 raise BaseCheckpointError(f"{base} is a local folder, which has no revision {revision!r}. Give None.")
         else:
             revision = extract_commit_hash(_file(base, revision, CONFIG_NAME, access, needed=True), None)
-        return cls(base, revision, digest_of_files(_weight_files(base, revision, access)))
+        return cls(base, revision, _digest_of_files(_weight_files(base, revision, access)))
 
     @classmethod
     def of(cls, config: PreTrainedConfig | dict[str, Any]) -> "BaseCheckpoint | None":
@@ -99,7 +99,7 @@ class BaseCheckpoint:
                 f"The bottlenecks were saved for a base in the folder {self.id!r}, which is not there. Put it back."
             )
         files = _weight_files(self.id, self.revision, access)
-        if digest_of_files(files) != self.digest:
+        if _digest_of_files(files) != self.digest:
             raise BaseCheckpointError(
                 f"The weights of the base {self}, are not those that the bottlenecks were saved for. Get back the ones "
                 "that were, or save the whole model."
@@ -143,7 +143,7 @@ def _file(base: str, revision: str | None, name: str, access: dict[str, Any], ne
         ) from error
 
 
-def digest_of_files(files: list[Path]) -> str:
+def _digest_of_files(files: list[Path]) -> str:
     sha = hashlib.sha256()
     for file in files:
         sha.update(sha256_of(file).encode())

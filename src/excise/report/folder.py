@@ -1,7 +1,9 @@
 """A record with its figures and its page, in a folder."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from excise.files import new_folder
 from excise.report.frontier import series
@@ -10,6 +12,8 @@ from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
 
 PAGE = "index.html"
+FRONTIER = "frontier"
+SUFFIXES = ("svg", "png")
 
 
 def write_report(record: Record, folder: str | os.PathLike) -> None:
@@ -22,11 +26,20 @@ def write_report(record: Record, folder: str | os.PathLike) -> None:
     """
     with new_folder(folder) as partial:
         record.save(partial)
-        for entry in record.state["enrichments"]:
-            name = Path(entry["file"]).stem.replace("enrichment", "volcano", 1)
-            for suffix in ("svg", "png"):
-                plot_volcano(entry, record.enrichments[entry["file"]], partial / f"{name}.{suffix}")
-        if series(record.state):
-            for suffix in ("svg", "png"):
-                plot_frontier(record.state, partial / f"frontier.{suffix}")
+        for name, entry in figures(record.state).items():
+            for path in (partial / f"{name}.{suffix}" for suffix in SUFFIXES):
+                if entry is None:
+                    plot_frontier(record.state, path)
+                else:
+                    plot_volcano(entry, record.enrichments[entry["file"]], path)
         (partial / PAGE).write_text(page(record), encoding="utf-8")
+
+
+def figures(state: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
+    """The figures of a record by the names of their files, without a suffix.
+
+    Returns:
+        The table that each shows; `None` for the one of what is kept and what is left, which comes first.
+    """
+    shown = {FRONTIER: None} if series(state) else {}
+    return shown | {Path(e["file"]).stem.replace("enrichment", "volcano", 1): e for e in state["enrichments"]}
