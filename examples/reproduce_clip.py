@@ -22,7 +22,7 @@ from transformers.utils import logging
 
 from excise import Evaluation, Search, Unlearner, class_sets, evaluate_classes, predict_classes
 from excise.cli.loading import load_rows
-from excise.evaluation.result import AFTER, BEFORE, RANDOM
+from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.topics.class_building import class_column
 
 CONDITIONS = (BEFORE, AFTER, RANDOM)

@@ -6,6 +6,7 @@ The environment is set before anything heavy is imported, because Hugging Face a
 import os
 import random
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,12 @@ os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+
+# The local Hub's address (tests/hub). huggingface_hub copies its endpoint into many places on import, so it is bound
+# here, before any import. Nobody listens there until a test asks for the `hub`; connections before that are refused.
+_HUB_SOCKET = socket.socket()
+_HUB_SOCKET.bind(("127.0.0.1", 0))
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{_HUB_SOCKET.getsockname()[1]}"
 
 # Caches of the suite stay out of the user's own. Worker processes inherit the folder of the one that made it.
 _MADE_HF_HOME = "EXCISE_TEST_HF_HOME" not in os.environ
@@ -44,7 +51,8 @@ hypothesis.settings.load_profile("suite")
 
 
 def pytest_unconfigure() -> None:
-    """Remove the suite's own cache."""
+    """Remove the suite's own cache, and give its port back."""
+    _HUB_SOCKET.close()
     if _MADE_HF_HOME:
         shutil.rmtree(os.environ.pop("EXCISE_TEST_HF_HOME"), ignore_errors=True)
 
@@ -55,6 +63,12 @@ def fixed_seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def hub_socket() -> socket.socket:
+    """The bound socket of `HF_ENDPOINT`."""
+    return _HUB_SOCKET
 
 
 @pytest.fixture(scope="session")

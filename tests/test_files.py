@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from excise.files import check_free, new_file, new_folder
@@ -62,3 +65,27 @@ def test_an_empty_folder_behind_a_link_may_be_filled(tmp_path):
     with new_folder(tmp_path / "link") as partial:
         (partial / "x").write_text("x")
     assert (tmp_path / "real" / "x").exists()
+
+
+def test_what_a_killed_process_has_begun_is_removed_and_what_another_is_writing_is_not(tmp_path):
+    out = tmp_path / "out [1]"
+    begin = f"""
+import os, pathlib, signal, sys
+from excise.files import new_folder
+with new_folder({str(out)!r}) as partial:
+    (partial / "half").write_text("x")
+    print(partial.name, flush=True)
+    sys.stdin.read() if sys.argv[1] == "wait" else os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", begin, "die"], check=False, capture_output=True)
+    (abandoned,) = tmp_path.iterdir()
+    others = tmp_path / f".out [1]-{'0' * 31}", tmp_path / f".out 1-{'0' * 32}"
+    for other in others:
+        other.mkdir()
+    with subprocess.Popen([sys.executable, "-c", begin, "wait"], stdin=-1, stdout=-1, text=True) as process:
+        alive = tmp_path / process.stdout.readline().strip()
+        assert not abandoned.exists()
+        with new_folder(out) as partial:
+            assert set(tmp_path.iterdir()) == {alive, partial, *others}
+        process.kill()
+    assert set(tmp_path.iterdir()) == {alive, out, *others}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from excise import CodebookSAE, CodebookSAEConfig, Ledger, MaskMismatchError
-from excise.ledger import VERSION, check_masks, digest
+from excise.ledger import VERSION, check_masks, mask_digest
 
 
 def site(num_codes=20, top_s=2) -> CodebookSAE:
@@ -109,9 +109,9 @@ def test_as_many_live_codes_as_a_token_needs_are_enough():
 
 def test_a_digest_tells_masks_apart_and_depends_on_no_order():
     masks = Ledger().add("mask", "topic", {"a": [1], "b": [2]}).live(SITES)
-    assert digest(masks) == digest(dict(reversed(masks.items())))
+    assert mask_digest(masks) == mask_digest(dict(reversed(masks.items())))
     others = [{"a": [1], "b": [3]}, {"a": [1, 2]}, {"a": [2], "b": [1]}, {}]
-    assert len({digest(Ledger().add("mask", "t", ids).live(SITES)) for ids in others} | {digest(masks)}) == 5
+    assert len({mask_digest(Ledger().add("mask", "t", ids).live(SITES)) for ids in others} | {mask_digest(masks)}) == 5
 
 
 @pytest.mark.parametrize(

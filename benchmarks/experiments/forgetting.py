@@ -24,8 +24,8 @@ from transformers import AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
 from excise import Search, Selection, TopicSets, Unlearner
+from excise.conditions import AFTER, BEFORE, RANDOM, REFERENCE
 from excise.evaluation import Evaluation, evaluate
-from excise.evaluation.result import AFTER, BEFORE, RANDOM, REFERENCE
 from excise.topics import topic_words
 
 # Words that the association takes for a topic's and that only go with it: *fleurs*, which are watered.

@@ -35,7 +35,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "synonyms",
             "topics_table",
         ],
+        "hub": ["LeftoversError", "NotPushedError", "audit_repo", "push_bundle"],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
+        "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
         "models.codebook_clip": [
             "CodebookCLIPConfig",
             "CodebookCLIPForImageClassification",
@@ -47,6 +49,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.key_value": ["KeyValueForImageClassification", "KeyValueVisionConfig"],
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
+        "report": ["Record", "write_report"],
         "topics": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "tracing": ["trace"],
         "training": [

@@ -1,11 +1,17 @@
 """Files and folders that are there whole or not at all."""
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # there is none on Windows
+    fcntl = None
 
 
 def check_free(folder: str | os.PathLike) -> None:
@@ -26,8 +32,42 @@ def check_free(folder: str | os.PathLike) -> None:
 
 
 @contextmanager
+def _own(partial: Path) -> Iterator[None]:
+    """Holds a lock on a folder that is being filled; it ends with the process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system has locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what processes that were killed have begun to write in the place of a folder."""
+    if fcntl is None:
+        return
+    for path in folder.parent.iterdir():
+        if not re.fullmatch(rf"\.{re.escape(folder.name)}-[0-9a-f]{{32}}", path.name) or not path.is_dir():
+            continue
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:  # another process is filling it
+            continue
+        finally:
+            os.close(handle)
+
+
+@contextmanager
 def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """A folder to fill, which takes its name only when the context ends without an error.
+
+    Until then it is a hidden one beside it. One that a killed process has left is removed the next time.
 
     Args:
         folder: a path where there is nothing, or an empty folder.
@@ -40,8 +80,10 @@ def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
     partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     partial.mkdir(parents=True)
     try:
-        yield partial
-        partial.replace(folder)
+        with _own(partial):
+            _remove_abandoned(folder)
+            yield partial
+            partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

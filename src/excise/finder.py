@@ -51,14 +51,19 @@ class CodeFinder:
     @property
     def top_s(self) -> int:
         """The model's S; the largest, if its sites differ."""
-        self._check_codebooks()
+        self.check_codebooks()
         return max(bottleneck.config.top_s for bottleneck in self.sites.values())
 
     def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: ForgetSets | None = None) -> int:
         """The largest S' that a search of a preset, which may depend on the topic, asks for in this model."""
         return self.top_s * max(search.multiple for search in searches_of(preset_for(topic, preset)))
 
-    def _check_codebooks(self) -> None:
+    def check_codebooks(self) -> None:
+        """Makes sure that the model's codes are shared by tokens.
+
+        Raises:
+            ValueError: if a bottleneck is a key-value one.
+        """
         if any(isinstance(bottleneck, KeyValueBottleneck) for bottleneck in self.sites.values()):
             raise ValueError(
                 "A key-value bottleneck has pairs, not codes that are shared by tokens. Use `mask_by_activations` or "
@@ -111,7 +116,7 @@ class CodeFinder:
             batch_size: pairs a batch; it changes nothing but time and memory.
             progress: show progress bars.
         """
-        self._check_codebooks()
+        self.check_codebooks()
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         positions, count = positions or topic.positions, profile_pairs if topic.paired else profile_apart
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)

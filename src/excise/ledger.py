@@ -74,6 +74,12 @@ class Ledger:
         undone = replace(request, undone=_now())
         return Ledger(tuple(undone if other is request else other for other in self.requests))
 
+    def as_deletions(self) -> "Ledger":
+        """A ledger in which every mask in force is a deletion, with its own id and time."""
+        return Ledger(
+            tuple(request if request.undone else replace(request, kind="delete") for request in self.requests)
+        )
+
     def mask_in_force(self, request_id: int) -> Request:
         """The request of that id.
 
@@ -122,7 +128,7 @@ class Ledger:
         if not self.requests:
             return None
         requests = [vars(r) | {"codes": {site: pack(ids) for site, ids in r.codes.items()}} for r in self.requests]
-        state = {"version": VERSION, "requests": requests, "digest": digest(masks)}
+        state = {"version": VERSION, "requests": requests, "digest": mask_digest(masks)}
         try:
             json.dumps(state)
         except TypeError as error:
@@ -158,7 +164,7 @@ def check_enough_live(masks: Mapping[str, Tensor], sites: Mapping[str, Bottlenec
             raise ValueError(f"At {site} {why}. Select fewer codes, or undo an earlier request.")
 
 
-def digest(live: Mapping[str, Tensor]) -> str:
+def mask_digest(live: Mapping[str, Tensor]) -> str:
     """SHA-256 of masks: of each site's name and removed codes."""
     sha = hashlib.sha256()
     for site, mask in sorted(live.items()):
@@ -194,7 +200,7 @@ def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]
             for name in sites[site].code_tensors:
                 if torch.count_nonzero(sites[site].by_code(getattr(sites[site], name))[rows]):
                     raise MaskMismatchError(f"Codes of {site} were deleted, but rows of its {name} are not zero.")
-    if state is not None and state.get("digest") != digest(actual):
+    if state is not None and state.get("digest") != mask_digest(actual):
         raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
 
 

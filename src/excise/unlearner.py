@@ -10,23 +10,28 @@ import torch
 from datasets import Dataset, Image
 from transformers import AutoConfig, PreTrainedModel
 
+from excise.bundle import check_bundle, write_bundle
+from excise.bundle.manifest import MANIFEST
 from excise.compaction import compact
 from excise.encodings import PairCounts
+from excise.enforcement import enforce, set_masks
+from excise.erasure import ErasedRows
 from excise.files import new_folder
 from excise.finder import CodeFinder
+from excise.hub.published import Published
 from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
-from excise.models.site import bottleneck_copies
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
+from excise.report import Record
 from excise.selection import Selection
 from excise.topics import ForgetSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
 
 
-class Unlearner(CodeFinder):
+class Unlearner(Published, CodeFinder):
     """Makes a model with bottlenecks forget, and keeps the ledger of it in the model's config.
 
     A *mask* stops codes from being selected and can be undone; a *deletion* also erases them and cannot. Whatever
@@ -55,7 +60,7 @@ class Unlearner(CodeFinder):
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":
-        """Goes on with what `save_pretrained` wrote: model, processor and ledger, each of its own class.
+        """Goes on with what was saved, bundles too: model, processor and ledger, each of its own class.
 
         A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
         switching the adapter off does not lift them.
@@ -65,8 +70,10 @@ class Unlearner(CodeFinder):
             **kwargs: passed on to the model's `from_pretrained`.
 
         Raises:
-            ValueError: if the masks are not those of the ledger.
+            ValueError: if the masks are not those of the ledger, or a bundle is not as it was written.
         """
+        if Path(folder, MANIFEST).is_file():
+            check_bundle(folder)
         processor = load_processor(folder)
         if not Path(folder, "adapter_config.json").is_file():
             return cls(load_model(folder, **kwargs), processor)
@@ -77,7 +84,7 @@ class Unlearner(CodeFinder):
         model = PeftModel.from_pretrained(base, folder)
         base.config.unlearning = AutoConfig.from_pretrained(folder).unlearning
         unlearner = cls(model, processor)
-        unlearner._enforce(unlearner.ledger)
+        enforce(unlearner.model, unlearner.ledger)
         return unlearner
 
     @property
@@ -218,7 +225,7 @@ class Unlearner(CodeFinder):
             ValueError: if there is no such request, it is a deletion, or it was undone already.
         """
         number = request.id if isinstance(request, Request) else request
-        self._enforce(ledger := self.ledger.undo(number))
+        enforce(self.model, ledger := self.ledger.undo(number))
         return ledger.requests[number - 1]
 
     def compact(self) -> dict[str, torch.Tensor]:
@@ -263,42 +270,66 @@ class Unlearner(CodeFinder):
             if self.whole is not self.model:
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.processor.save_pretrained(partial)
-            check_written(partial, self.ledger, self.sites)
+            check_written(partial, ErasedRows.of(self.model, kinds=("delete",)), self.ledger, self.sites)
+
+    def save_bundle(
+        self,
+        folder: str | os.PathLike,
+        record: Record | None = None,
+        *,
+        mode: str = "delete",
+        compact: bool = False,
+        base: tuple[str | os.PathLike, str | None] | None = None,
+        remote_code: bool = True,
+        max_shard_size: int | str | None = None,
+    ) -> Record:
+        """Writes what is shared of the model, with its card and report, and reads back that nothing deleted is in it.
+
+        Masks are deletions in what is written; the model itself stays as it is.
+
+        Args:
+            folder: a new or empty folder. It appears only when all is written and checked.
+            record: the evidence, from `Record.of`; without one, what the model itself tells.
+            mode: `"delete"`, or `"mask"` for private use: whoever has the bundle can undo the requests then.
+            compact: takes deleted codes out, which makes the bundle smaller.
+            base: to write the bottlenecks alone: Hub id and revision of the checkpoint that all other weights come
+                from, which loading fetches; or a local folder and `None`.
+            remote_code: whether the code to load it without excise goes with it.
+            max_shard_size: as in the model's `save_pretrained`.
+
+        Returns:
+            The record that was written.
+
+        Raises:
+            FileExistsError: if the folder holds something.
+            ValueError: as `excise.bundle.write_bundle`.
+        """
+        return write_bundle(
+            folder,
+            self.whole,
+            self.processor,
+            record=record,
+            mode=mode,
+            compact=compact,
+            base=base,
+            remote_code=remote_code,
+            max_shard_size=max_shard_size,
+        )
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
-        self._enforce(ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
+        enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
         return ledger.requests[-1]
-
-    def _enforce(self, ledger: Ledger) -> None:
-        """Makes a ledger the model's. All is worked out, and may fail, before anything is written."""
-        masks = ledger.live(self.sites)
-        state = ledger.to_dict(masks)
-        self._write(masks)
-        with torch.no_grad():
-            for site, copies in bottleneck_copies(self.model).items():
-                rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
-                for bottleneck in copies:
-                    for tensor in (getattr(bottleneck, name) for name in bottleneck.code_tensors):
-                        bottleneck.by_code(tensor)[rows] = 0
-                        if tensor.grad is not None:
-                            bottleneck.by_code(tensor.grad)[rows] = 0
-        self.model.config.unlearning = state
 
     @contextmanager
     def _for_a_while(self, masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
         before = {site: bottleneck.live.clone() for site, bottleneck in self.sites.items()}
-        self._write(masks)
+        set_masks(self.model, masks)
         try:
             yield
         finally:
-            self._write(before)
-
-    def _write(self, masks: Mapping[str, torch.Tensor]) -> None:
-        for site, copies in bottleneck_copies(self.model).items():
-            for bottleneck in copies:
-                bottleneck.live.copy_(masks[site])
+            set_masks(self.model, before)
 
 
 def _unlabelled(forget: Dataset) -> Dataset:

@@ -1,6 +1,7 @@
 """Show a model's ledger and how many codes are live, masked and deleted at each site; or what a code stands for.
 
-With --code, the tokens of a data set that select it, masks lifted, and where it fits best.
+With --code, the tokens of a data set that select it, masks lifted, and where it fits best; of a model of images, the
+images that do, as a list and, with --out-image, as a picture.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -9,11 +10,13 @@ from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import DEMO, load_rows, load_unlearner
 from excise.cli.options import add_model
 from excise.cli.report import Report
+from excise.cli.targets import check_file
 
 HELP = "show the ledger and the codes of a model"
 EXAMPLES = """\
   excise inspect model-unlearned
   excise inspect model --code encoder.block.2:17 --dataset pairs.parquet --text en
+  excise inspect classifier --code bottleneck:4711 --dataset cifar10 --split test --out-image code.png
   excise inspect model-unlearned --json
 """
 
@@ -22,51 +25,66 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of the verb."""
     add_model(parser)
     parser.add_argument("--code", metavar="SITE:ID", help="show what selects this code")
-    parser.add_argument("--dataset", metavar="DATA", help=f"texts to look in: as in `excise topic`, {DEMO} included")
+    parser.add_argument(
+        "--dataset", metavar="DATA", help=f"texts or images to look in: as in `excise topic`, {DEMO} included"
+    )
     parser.add_argument("--config", metavar="NAME", help="configuration of the data set")
     parser.add_argument("--split", default="train", help="its split (default: train)")
-    parser.add_argument("--text", metavar="COLUMN", help="column, or key of a translation, as en")
-    parser.add_argument("--max-rows", type=int, default=10_000, metavar="N", help="texts looked at (default: 10000)")
-    parser.add_argument("--count", type=int, default=10, metavar="N", help="tokens and contexts shown (default: 10)")
+    parser.add_argument("--max-rows", type=int, default=10_000, metavar="N", help="rows looked at (default: 10000)")
+    parser.add_argument(
+        "--count", type=int, default=10, metavar="N", help="tokens, contexts and images shown (default: 10)"
+    )
+    parser.add_argument("--text", metavar="COLUMN", help="of texts: column, or key of a translation, as en")
+    images = parser.add_argument_group("models of images")
+    images.add_argument("--image", metavar="COLUMN", help="column of the images (default: the only one)")
+    images.add_argument("--label", metavar="COLUMN", help="column of their classes (default: the only one)")
+    images.add_argument("--out-image", metavar="FILE.png", help="draw the images that are shown into a file")
 
 
 def run(args: Namespace) -> Report:
     """Runs the verb."""
     if args.code is None:
         return _inspect_model(args)
-    if not (args.dataset and args.text):
-        args.parser.error("--code needs texts to look in: give --dataset and --text")
+    if not args.dataset:
+        args.parser.error("--code needs something to look in: give --dataset and --text, or a --dataset of images")
     site, _, number = args.code.rpartition(":")
     if not (site and number.isdecimal()):
         args.parser.error(f"--code {args.code}: expected SITE:ID, such as encoder.block.2:17")
-    return _inspect_code(args, site, int(number))
+    if args.out_image and not args.out_image.lower().endswith(".png"):
+        args.parser.error(f"--out-image {args.out_image}: the picture is a PNG; give a path that ends in .png")
+    check_file(args.out_image)
+
+    from excise.inputs import image_processor_of
+
+    unlearner = load_unlearner(args.model)
+    if image_processor_of(unlearner.processor) is not None:
+        return _inspect_images(args, unlearner, site, int(number))
+    if args.text is None:
+        args.parser.error("--code of a model of texts needs the column to look in: give --text")
+    if args.out_image:
+        args.parser.error("--out-image is for models of images; this one takes texts")
+    return _inspect_texts(args, unlearner, site, int(number))
 
 
 def _inspect_model(args) -> Report:
+    from excise.report.model_section import sites_section
+
     unlearner = load_unlearner(args.model)
     ledger, sites, lines = unlearner.ledger, {}, []
-    for site, bottleneck in unlearner.sites.items():
-        deleted = len(ledger.removed(site, kinds=("delete",)))
-        live = int(bottleneck.live.sum())
-        config = bottleneck.config
-        sites[site] = {
-            "num_codes": config.num_codes,
-            "top_s": config.top_s,
-            "live": live,
-            "masked": config.num_codes - live - deleted,
-            "deleted": deleted,
-        }
-        lines.append(f"{site}: {', '.join(f'{value} {name}' for name, value in sites[site].items())}")
+    for site in sites_section(unlearner.model):
+        selected = "top_s" if site["kind"] == "codebook" else "selected"
+        numbers = {"num_codes": site["num_codes"], selected: site["selected"]}
+        sites[site["site"]] = numbers | {name: site[name] for name in ("live", "masked", "deleted")}
+        lines.append(f"{site['site']}: {', '.join(f'{value} {name}' for name, value in sites[site['site']].items())}")
     lines += [request_line(request) for request in ledger.requests] or ["The ledger is empty: nothing was forgotten."]
     requests = [request_data(request) for request in ledger.requests]
     return Report("\n".join(lines), {"sites": sites, "requests": requests})
 
 
-def _inspect_code(args, site: str, code: int) -> Report:
-    from excise.cli.code_tokens import code_tokens
+def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
+    from excise.meanings import code_tokens
     from excise.topics.columns import read_column
 
-    unlearner = load_unlearner(args.model)
     texts = [text for text in read_column(load_rows(args.dataset, args.config, args.split), args.text) if text]
     found = code_tokens(unlearner, texts[: args.max_rows], site, code, count=args.count, progress=not args.quiet)
     lines = [
@@ -76,3 +94,26 @@ def _inspect_code(args, site: str, code: int) -> Report:
     lines += [f"{count:>7} x {token}" for token, count in found["top_tokens"].items()]
     lines += [f"  {row['similarity']:.3f}  {row['before']}[{row['token']}]{row['after']}" for row in found["contexts"]]
     return Report("\n".join(lines), {"site": site, "code": code} | found)
+
+
+def _inspect_images(args, unlearner, site: str, code: int) -> Report:
+    from excise.files import new_file
+    from excise.images import rgb_images
+    from excise.meanings import code_images
+    from excise.meanings.sheet import contact_sheet
+
+    rows = load_rows(args.dataset, args.config, args.split)
+    rows = rows.select(range(min(len(rows), args.max_rows)))
+    options = {"image": args.image, "label": args.label, "progress": not args.quiet}
+    found = code_images(unlearner, rows, site, code, count=args.count, **options)
+    lines = [f"Code {code} of {site}, {found['state']}: selected by {found['selected']} of {found['images']} images."]
+    lines += [f"{count:>7} x {label}" for label, count in found["labels"].items()]
+    lines += [f"  {hit['similarity']:.3f}  image {hit['row']} {hit['label'] or ''}".rstrip() for hit in found["hits"]]
+    if args.out_image and found["hits"]:
+        images = rgb_images(rows, [hit["row"] for hit in found["hits"]], args.image)
+        captions = [f"{hit['row']} {hit['label'] or ''}".rstrip() for hit in found["hits"]]
+        with new_file(args.out_image) as partial:
+            contact_sheet(images, captions).save(partial, "PNG")
+        lines.append(f"Images drawn into {args.out_image}")
+    out = args.out_image if found["hits"] else None
+    return Report("\n".join(lines), {"site": site, "code": code} | found | {"out_image": out})

@@ -1,6 +1,5 @@
 """What a verb has to say, to a reader and to a script."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,6 @@ class Report:
 
     def json_data(self) -> dict[str, Any]:
         """The data as strict JSON knows it: NaN and infinity are null."""
-        return _strict(self.data | {"problems": list(self.problems)})
+        from excise.json_values import strict
 
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return strict(self.data | {"problems": list(self.problems)})

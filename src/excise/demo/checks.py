@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.evaluation import Evaluation, generate_texts
-from excise.evaluation.result import AFTER, BEFORE, RANDOM
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 

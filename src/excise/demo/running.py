@@ -9,12 +9,12 @@ from typing import Any
 from transformers import set_seed
 
 from excise.bottlenecks import CodebookSAEConfig
+from excise.conditions import AFTER, BEFORE
 from excise.data import train_tokenizer
 from excise.demo.checks import Bounds, broken_bounds, broken_promises, outputs
 from excise.demo.picture import draw
 from excise.demo.training import TOPIC, Recipe, easy_pairs, fit, plain_t5, tokenize_pairs
 from excise.evaluation import Evaluation, evaluate
-from excise.evaluation.result import AFTER, BEFORE
 from excise.files import new_folder
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.topics import topic_sets

@@ -5,8 +5,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
 from excise.encodings import PairCounts
-from excise.evaluation.result import AFTER, BEFORE, CUT, RANDOM, REFERENCE, Evaluation
+from excise.evaluation.result import Evaluation
 from excise.pair_selection import SITE
 from excise.profiling import profile
 from excise.selection import Selection, random_like

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from evaluate import Metric
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from excise.conditions import BEFORE, CUT, FIXED, REFERENCE
 from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.generation import generate_texts
-from excise.evaluation.result import BEFORE, CUT, FIXED, REFERENCE, Evaluation
+from excise.evaluation.result import Evaluation
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
 from excise.selection import Selection
 from excise.topics import ClassSets, TopicSets, topic_words

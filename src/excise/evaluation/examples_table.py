@@ -1,10 +1,11 @@
 """The same sentences at each S', side by side: the paper's tables 1, 4 and 5."""
 
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 
+from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.evaluation.markdown import markdown
-from excise.evaluation.result import AFTER, BEFORE, RANDOM, Evaluation
+from excise.evaluation.result import Evaluation
+from excise.functional.differences import word_differences
 
 
 def examples_table(
@@ -53,13 +54,8 @@ def marked(before: str, after: str) -> str:
         >>> marked("il aime le chat", "il voit le grand chat")
         'il **voit** le **grand** chat'
     """
-    old, new = before.split(), after.split()
-    parts = []
-    for kind, _, _, start, end in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
-        words = _escaped(" ".join(new[start:end]))
-        if words:
-            parts.append(words if kind == "equal" else f"**{words}**")
-    return " ".join(parts)
+    _, parts = word_differences(before, after)
+    return " ".join(f"**{_escaped(text)}**" if differs else _escaped(text) for text, differs in parts)
 
 
 def _escaped(text: str) -> str:

@@ -1,61 +1,18 @@
-"""Which scores of an evaluation are measures, what they are called, and how far they moved."""
+"""Which scores of an evaluation are measures, and how far they moved."""
 
-from typing import NamedTuple
-
-from excise.evaluation.result import BEFORE, REFERENCE, Evaluation
+from excise.conditions import BEFORE, REFERENCE
+from excise.evaluation.result import Evaluation
 from excise.functional.scores import normalized_drop
+from excise.measures import is_measure
 
 # The names of the sets in the paper.
 SET_LABELS = {"heldout": "D'_T", "heldout_retain": "D_R"}
 
 
-class Measure(NamedTuple):
-    """How a score is written.
-
-    Attributes:
-        label: its name in tables and figures.
-        decimals: digits after the point.
-    """
-
-    label: str
-    decimals: int
-
-
-KNOWN = {
-    "bleu": Measure("BLEU", 1),
-    "chrf": Measure("chrF", 1),
-    "rest_bleu": Measure("rest BLEU", 1),
-    "recall": Measure("topic recall", 3),
-    "mentions": Measure("mentions", 3),
-    "accuracy": Measure("accuracy", 3),
-    "meteor": Measure("METEOR", 3),
-    "bert_score_precision": Measure("BERTScore P", 3),
-    "bert_score_recall": Measure("BERTScore R", 3),
-    "bert_score_f1": Measure("BERTScore F1", 3),
-    "bart_score": Measure("BARTScore", 2),
-}
-# What stands beside topic recall and accuracy: counts and the bounds of its interval.
-NO_MEASURES = {"hits", "total", "low", "high"}
-
-
-def measure(name: str) -> Measure:
-    """How a score is written; one that excise does not know goes by its own name.
-
-    Example:
-        >>> measure("bleu").label, measure("my_score").label
-        ('BLEU', 'my_score')
-    """
-    return KNOWN.get(name, Measure(name, 3))
-
-
 def measures(evaluation: Evaluation, dataset: str) -> list[str]:
     """The names of a set's measures, in the order in which they were computed; signatures and counts are none."""
     scores = next(iter(evaluation.scores.values()))[dataset]
-    return [
-        name
-        for name, value in scores.items()
-        if name not in NO_MEASURES and isinstance(value, int | float) and not isinstance(value, bool)
-    ]
+    return [name for name, value in scores.items() if is_measure(name, value)]
 
 
 def change(evaluation: Evaluation, metric: str, dataset: str, condition: str) -> float:

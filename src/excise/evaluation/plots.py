@@ -2,30 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from excise.evaluation.measures import measure, measures
-from excise.evaluation.result import AFTER, RANDOM
-from excise.files import new_file
+from excise.conditions import AFTER, RANDOM
+from excise.evaluation.measures import measures
+from excise.measures import measure
+from excise.plotting import COLOURS, MARKERS, image_kind, new_figure
 
 if TYPE_CHECKING:
     from excise.evaluation.sweep import Sweep
-
-# Okabe and Ito (2008), told apart with any colour vision; markers tell the lines apart without colour.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "svg.hashsalt": "excise",
-    "svg.fonttype": "none",
-}
-# Fields that hold a date or a version.
-NO_METADATA = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 
 
 def plot_sweep(sweep: "Sweep", path: str | os.PathLike, metrics: Sequence[str] | None = None) -> None:
@@ -39,18 +24,14 @@ def plot_sweep(sweep: "Sweep", path: str | os.PathLike, metrics: Sequence[str] |
     Raises:
         ValueError: if the suffix is another, or a measure was not computed.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    kind = image_kind(path)
+    image_kind(path)
     first = next(iter(sweep.evaluations.values()))
     known = measures(first, "heldout")
     metrics = list(metrics) if metrics is not None else known
     if not metrics or set(metrics) - set(known):
         raise ValueError(f"metrics={metrics}: this sweep has {', '.join(known)}.")
     looks = {metric: known.index(metric) for metric in metrics}  # the same in every selection of measures
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9, 4.4), layout="constrained")
+    with new_figure(path, figsize=(9, 4.4)) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         titles = {"heldout": f"With {sweep.tested}: $D'_T$", "heldout_retain": "Without: $D_R$"}
         for axes, (dataset, title) in zip(panels, titles.items(), strict=True):
@@ -59,20 +40,6 @@ def plot_sweep(sweep: "Sweep", path: str | os.PathLike, metrics: Sequence[str] |
         panels[0].set_ylabel("change from the original model (%)")
         figure.legend(handles=_legend(looks), loc="outside lower center", ncols=min(5, len(metrics) + 2), frameon=False)
         figure.suptitle(_caption(sweep), fontsize=8, x=0.01, ha="left", color="0.35")
-        with new_file(path) as partial:
-            figure.savefig(partial, format=kind, dpi=150, metadata=NO_METADATA[kind])
-
-
-def image_kind(path: str | os.PathLike) -> str:
-    """`"svg"` or `"png"`, by a file's suffix.
-
-    Raises:
-        ValueError: if it is another.
-    """
-    kind = Path(path).suffix.lower().lstrip(".")
-    if kind not in NO_METADATA:
-        raise ValueError(f"{os.fspath(path)!r}: pictures are written as .svg or .png; give a path that ends in one.")
-    return kind
 
 
 def _draw(axes, sweep: "Sweep", dataset: str, looks: Mapping[str, int]) -> None:

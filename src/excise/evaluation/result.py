@@ -7,13 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from excise.conditions import AFTER, BEFORE, REFERENCE
 from excise.files import new_file
 from excise.functional.scores import normalized_drop
-
-# Conditions under which the sets were generated.
-BEFORE, CUT, AFTER, RANDOM, REFERENCE = "before", "word cut out", "after", "random codes", "reference model"
-# Those that do not depend on which codes are removed.
-FIXED = (BEFORE, CUT, REFERENCE)
 
 
 @dataclass(frozen=True)

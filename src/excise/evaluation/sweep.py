@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from excise.conditions import AFTER, BEFORE, FIXED, RANDOM
 from excise.evaluation.classes import evaluate_classes
 from excise.evaluation.conditions import retain_counts
 from excise.evaluation.evaluate import evaluate
-from excise.evaluation.measures import SET_LABELS, change, drop, measure, measures
-from excise.evaluation.result import AFTER, BEFORE, FIXED, RANDOM, Evaluation
+from excise.evaluation.measures import SET_LABELS, change, drop, measures
+from excise.evaluation.result import Evaluation
 from excise.files import new_file
+from excise.measures import measure
 from excise.presets import Search
 from excise.selection import Selection
 from excise.topics import ClassSets, ForgetSets

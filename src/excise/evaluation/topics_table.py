@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel
 
+from excise.conditions import BEFORE, REFERENCE
 from excise.evaluation.markdown import markdown
-from excise.evaluation.measures import SET_LABELS, change, drop, measure, measures
-from excise.evaluation.result import BEFORE, REFERENCE, Evaluation
+from excise.evaluation.measures import SET_LABELS, change, drop, measures
+from excise.evaluation.result import Evaluation
 from excise.evaluation.sweep import sweep
+from excise.measures import measure
 from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 

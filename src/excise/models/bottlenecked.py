@@ -1,14 +1,22 @@
 """What every model with bottlenecks does beside what its plain model does: load with a check, checkpoint exactly."""
 
+import os
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
+from functools import partial, wraps
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from safetensors.torch import load_file
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
+from transformers.utils import PushToHubMixin, cached_file
 
-from excise.ledger import check_masks
+from excise.ledger import Ledger, check_masks
+from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.site import bottlenecks
+from excise.repository import check_no_older_weights
 from excise.tracing import checkpoint_contexts
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
@@ -19,11 +27,89 @@ class Bottlenecked:
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """As in transformers. A mask that is not the one its ledger tells of raises a `ValueError`."""
-        loaded = super().from_pretrained(*args, **kwargs)
+        """As in transformers. A mask that is not the one its ledger tells of raises a `ValueError`.
+
+        Of bottlenecks that were saved without the rest of their model, the rest is fetched at the revision that they
+        were saved for; a `BaseCheckpointError`, a `ValueError` too, says that it is gone or another.
+        """
+        base = cls._base_of(*args, **kwargs)
+        loaded = super().from_pretrained(*args, **kwargs) if base is None else cls._on_base(base, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         check_masks(model.config.unlearning, bottlenecks(model))
+        if not cls.is_remote_code():  # it names code in the folder, which saving this model will not write again
+            vars(model.config).pop("auto_map", None)
         return loaded
+
+    @wraps(PushToHubMixin.push_to_hub, assigned=())
+    def push_to_hub(self, repo_id: str, **kwargs):
+        """As in transformers, but that a model with deletions is not pushed to where weights have been before.
+
+        Raises:
+            ValueError: if there are any, at whatever revision: they could bring back what was deleted. With
+                `purge_history=True`, `Unlearner.push_to_hub` removes them.
+        """
+        if any(request.kind == "delete" for request in Ledger.from_dict(self.config.unlearning).requests):
+            with TemporaryDirectory() as folder:
+                self.save_pretrained(folder, max_shard_size=kwargs.get("max_shard_size", "50GB"))
+                check_no_older_weights(repo_id, folder, kwargs.get("token"))
+        return super().push_to_hub(repo_id, **kwargs)
+
+    @classmethod
+    def _base_of(cls, pretrained_model_name_or_path=None, *_, config=None, **kwargs) -> BaseCheckpoint | None:
+        if isinstance(config, PreTrainedConfig):
+            return BaseCheckpoint.of(config)
+        with suppress(OSError):  # transformers says better what is wrong
+            if folder := config or pretrained_model_name_or_path:
+                return BaseCheckpoint.of(PreTrainedConfig.get_config_dict(folder, **_hub(kwargs))[0])
+        return None
+
+    @classmethod
+    def _on_base(
+        cls,
+        base: BaseCheckpoint,
+        pretrained_model_name_or_path,
+        *args,
+        config=None,
+        output_loading_info=False,
+        **kwargs,
+    ):
+        folder = pretrained_model_name_or_path
+        if not isinstance(config, PreTrainedConfig):
+            config = cls.config_class.from_pretrained(config or folder, **_hub(kwargs))
+        weights = load_file(cached_file(os.fspath(folder), BOTTLENECK_WEIGHTS, **_hub(kwargs)))
+        model, loading = cls._assembled(base, config, weights, *args, **kwargs)
+        vars(model.config).pop("base_checkpoint", None)  # saved again, the model is whole
+        model.name_or_path = model.config.name_or_path = os.fspath(folder)
+        if model.can_generate():
+            with suppress(OSError):  # there need not be any settings
+                model.generation_config = GenerationConfig.from_pretrained(folder, **_hub(kwargs))
+        return (model, loading) if output_loading_info else model
+
+    @classmethod
+    def _assembled(cls, base: BaseCheckpoint, config: PreTrainedConfig, weights: dict[str, Tensor], *args, **kwargs):
+        """A model of its bottlenecks' weights and a base's, and what transformers says of the loading.
+
+        Raises:
+            BaseCheckpointError: if the base is gone or another, or lacks weights.
+        """
+        access = {key: kwargs.get(key) for key in ACCESS if key in kwargs}
+        rest = {
+            name: tensor
+            for name, tensor in cls._base_weights(base, config, **access).items()
+            if ".bottleneck." not in f".{name}"
+        }
+        kwargs = {key: value for key, value in kwargs.items() if key not in OF_THE_HUB}
+        model, loading = super().from_pretrained(
+            None, *args, config=config, state_dict=rest | weights, output_loading_info=True, **kwargs
+        )
+        if lost := sorted(loading["missing_keys"]):
+            raise BaseCheckpointError(f"The base {base} lacks weights of the model: {lost[:5]} ({len(lost)} in all).")
+        return model, loading
+
+    @classmethod
+    def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access) -> dict[str, Tensor]:
+        """A base's weights by the names that they have in a checkpoint of this model."""
+        return base.weights(**access)
 
     @classmethod
     def _from_plain(
@@ -48,7 +134,7 @@ class Bottlenecked:
         Raises:
             ValueError: if `base` is no such model, or lacks weights that one has.
         """
-        base_config = AutoConfig.from_pretrained(base, **{key: kwargs[key] for key in OF_THE_HUB if key in kwargs})
+        base_config = AutoConfig.from_pretrained(base, **_hub(kwargs))
         if type(base_config) not in (plain if isinstance(plain, tuple) else (plain,)):
             raise ValueError(
                 f"{base} is a {base_config.model_type!r} model; from_base takes a plain {kind}. "
@@ -81,3 +167,7 @@ def as_model_type(config: PreTrainedConfig, model_type: str) -> dict[str, Any]:
     `OurConfig.from_pretrained(base)` would keep the plain model's type in memory.
     """
     return config.to_dict() | {"architectures": None, "model_type": model_type}
+
+
+def _hub(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {key: kwargs[key] for key in OF_THE_HUB if key in kwargs}

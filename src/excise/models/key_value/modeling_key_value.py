@@ -11,6 +11,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import can_return_tuple
 
 from excise.bottlenecks import KeyValueBottleneck, KeyValueConfig
+from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
 from excise.models.site import BottleneckSite
@@ -59,6 +60,19 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.encoder.requires_grad_(False)  # loading makes new parameters
         return loaded
+
+    @classmethod
+    def _base_weights(cls, base: BaseCheckpoint, config: KeyValueVisionConfig, **access) -> dict[str, Tensor]:
+        # Of a model of this class, or of an encoder with a head or without.
+        base.files(**access)
+        plain = AutoConfig.from_pretrained(base.id, revision=base.revision, **access)
+        if isinstance(plain, cls.config_class):
+            return base.weights(**access)
+        layer = _pooling_layer(config.encoder, config.pooling)
+        encoder = AutoModel.from_pretrained(
+            base.id, config=config.encoder, revision=base.revision, dtype="auto", **layer, **access
+        )
+        return {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
 
     @classmethod
     def from_encoder(

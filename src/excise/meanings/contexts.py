@@ -1,4 +1,4 @@
-"""What a code stands for: the tokens that select it, and the texts in which it fits best."""
+"""One code: the tokens that select it, and the texts in which it fits best."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from excise.activations import bottleneck_inputs
 from excise.batches import padded_batches, to_device
+from excise.meanings.state import check_code, state_of
+from excise.meanings.tokens import END
 from excise.unlearner import Unlearner
 
 # Characters shown on either side of a token.
@@ -36,16 +38,12 @@ def code_tokens(
     Raises:
         ValueError: if there is no such site or code, no text, or the tokenizer cannot tell where its tokens stand.
     """
-    bottleneck = unlearner.sites.get(site)
-    if bottleneck is None or not 0 <= code < bottleneck.num_codes:
-        sites = ", ".join(f"{name}:0 to {module.num_codes - 1}" for name, module in unlearner.sites.items())
-        raise ValueError(f"There is no code {site}:{code}; the model has {sites}.")
+    check_code(unlearner, site, code)
+    bottleneck = unlearner.sites[site]
     if not texts:
         raise ValueError("There is no text to look in: the data set is empty.")
     if not unlearner.tokenizer.is_fast:
         raise ValueError(f"{type(unlearner.tokenizer).__name__} cannot tell where its tokens stand; use a fast one.")
-    deleted = code in unlearner.ledger.removed(site, kinds=("delete",))
-    state = "deleted" if deleted else "live" if bottleneck.live[code] else "masked"
     encoded = unlearner.tokenizer(list(texts), truncation=True, return_offsets_mapping=True)
     found = []
     model = unlearner.model.eval()
@@ -64,9 +62,9 @@ def code_tokens(
                 found.append((value, rows[row], place))
     found.sort(key=lambda hit: (-hit[0], *hit[1:]))
     hits = [(value, texts[row], encoded["offset_mapping"][row][place]) for value, row, place in found]
-    tokens = Counter(text[start:end].strip() or "(end of text)" for _, text, (start, end) in hits)
+    tokens = Counter(text[start:end].strip() or END for _, text, (start, end) in hits)
     return {
-        "state": state,
+        "state": state_of(unlearner, site, code),
         "texts": len(texts),
         "tokens": sum(len(ids) for ids in encoded["input_ids"]),
         "selected": len(hits),

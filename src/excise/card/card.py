@@ -1,0 +1,172 @@
+"""A model card, made of the record of an unlearning and of nothing else: the same record gives the same card."""
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import as_file, files
+from typing import Any
+
+from huggingface_hub import ModelCard
+
+from excise.card.citations import citations
+from excise.card.loading import going_on, loading
+from excise.card.metadata import metadata
+from excise.card.requests import request_row
+from excise.card.scores import about_evaluation, evaluation_table, frontier_table, has_intervals
+from excise.card.text import code, counted, escaped, listed, plain, table
+from excise.conditions import BEFORE
+from excise.report import Record
+from excise.report.folder import figures
+
+REVERSIBLE = (
+    "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "
+    "Share a deletion instead.**"
+)
+DELETED = (
+    "**What was forgotten is deleted: the rows of its codes are erased, and that cannot be undone. What this does not "
+    "show stands below.**"
+)
+NOTHING = "**Nothing was forgotten yet.**"
+MOST_TOPICS = 8  # that a title names
+MOST_PLOTS = 5  # all are in the report
+KINDS = {"codebook": "codebook", "key_value": "key-value pairs"}
+
+
+def model_card(
+    record: Record, *, load_with: str | None = None, bottleneck_only: bool = False, remote_code: bool = True
+) -> ModelCard:
+    """The card of a model that was made to forget.
+
+    Args:
+        record: its evidence, of the model as it is shared (`Record.for_model`).
+        load_with: id on the Hub or path by which the card says that it is loaded.
+        bottleneck_only: whether only the bottleneck is shared, and the base model fetched.
+        remote_code: whether the code to load it without excise is shared with it.
+
+    Raises:
+        ValueError: if the base model of a bottleneck that is shared alone is not known.
+    """
+    state = record.state
+    model = state["model"]
+    if bottleneck_only and not (model["base_model"] and model["base_model"]["revision"]):
+        raise ValueError(
+            "A bottleneck that is shared alone needs its base model on the card: give the record a base_model with "
+            "'id' and 'revision'."
+        )
+    name = plain(load_with).rstrip("/").rpartition("/")[2] if load_with else model["class"]
+    with as_file(files("excise.card").joinpath("card.md")) as template:
+        return ModelCard.from_template(
+            metadata(state, name, bottleneck_only),
+            template_path=str(template),
+            first_line=_first_line(state),
+            title=_title(state, load_with and name),
+            about=_about(model),
+            sites=_sites(model),
+            requests=_requests(state),
+            tables=_tables(state),
+            evaluations=[
+                {"topic": escaped(e["topic"]), "about": about_evaluation(e), "table": evaluation_table(e)}
+                for e in state["evaluations"]
+            ],
+            intervals=bool(state["frontiers"]) or any(map(has_intervals, state["evaluations"])),
+            measured_masked=_measured_masked(state),
+            frontiers=[{"topic": escaped(f["topic"]), "table": frontier_table(f)} for f in state["frontiers"]],
+            plots=_plots(state),
+            loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
+            checks=_checks(state),
+            not_shown=_bullets(map(escaped, state["not_shown"])),
+            going_on=going_on(state, load_with),
+            made=_made(state),
+            citations=citations({site["kind"] for site in model["sites"]}, state["excise"]),
+        )
+
+
+def _title(state: Mapping[str, Any], name: str | None) -> str:
+    topics = list(dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"]))
+    said = escaped(name or state["model"]["class"])
+    if not topics:
+        return said
+    told = listed([escaped(topic) for topic in topics]) if len(topics) <= MOST_TOPICS else f"{len(topics)} topics"
+    return f"{said}: {told} forgotten"
+
+
+def _about(model: Mapping[str, Any]) -> str:
+    base = model["base_model"]
+    made = f", made from {code(base['id'])}" if base else ""
+    made += f" at revision {code(base['revision'])}" if base and base["revision"] else ""
+    return (
+        f"A {code(model['class'])} of {model['parameters']:,} parameters in {model['dtype']}{made}. All that it knows "
+        "of a token or an image passes through a discrete bottleneck as a few of many codes; to forget a topic, the "
+        "codes that carry it are taken out, and nothing is trained again."
+    )
+
+
+def _first_line(state: Mapping[str, Any]) -> str:
+    if state["mode"] == "mask":
+        return REVERSIBLE
+    return DELETED if state["requests"] else NOTHING
+
+
+def _sites(model: Mapping[str, Any]) -> str:
+    header = ["bottleneck", "kind", "codes", "selected at a time", "live", "masked", "deleted"]
+    numbers = ("num_codes", "selected", "live", "masked", "deleted")
+    rows = [
+        [code(site["site"]), KINDS[site["kind"]], *(f"{site[number]:,}" for number in numbers)]
+        for site in model["sites"]
+    ]
+    return table(header, rows)
+
+
+def _requests(state: Mapping[str, Any]) -> str:
+    if not state["requests"]:
+        return ""
+    header = ["request", "topic", "codes", "how they were found", "when", "now"]
+    return table(header, [request_row(request, state) for request in state["requests"]])
+
+
+def _tables(state: Mapping[str, Any]) -> str:
+    return _bullets(
+        f"{escaped(entry['topic'])}: [{escaped(entry['file'])}](report/{entry['file']}), "
+        f"{counted(entry['rows'], 'code')} seen in {counted(entry['num_target'], 'target')} and "
+        f"{counted(entry['num_control'], 'control')}"
+        for entry in state["enrichments"]
+    )
+
+
+def _checks(state: Mapping[str, Any]) -> str:
+    return _bullets(
+        f"{'passed' if check['passed'] else '**failed**'}: {escaped(check['name'])}"
+        + (f" ({escaped(check['detail'])})" if check["detail"] else "")
+        for check in state["checks"]
+    )
+
+
+def _measured_masked(state: Mapping[str, Any]) -> bool:
+    """Whether what is deleted in what is shared was masked when it was measured."""
+    return state["mode"] == "delete" and any(BEFORE in evaluation["scores"] for evaluation in state["evaluations"])
+
+
+def _plots(state: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "file": f"report/{name}.png",
+            "alt": "What is left of what was forgotten, and of all else"
+            if entry is None
+            else f"How much more often each code is used with {escaped(entry['topic'])}, and how sure that is",
+        }
+        for name, entry in list(figures(state).items())[:MOST_PLOTS]
+    ]
+
+
+def _made(state: Mapping[str, Any]) -> str:
+    """What the record says of data and settings; what is not said of it in words is in the report."""
+    told = [
+        f"{escaped(name.replace('_', ' '))}: {escaped(', '.join(map(str, values)))}"
+        for part in ("data", "settings")
+        for name, value in state[part].items()
+        if (values := value if isinstance(value, list) else [value])
+        and all(isinstance(one, str | int | float) for one in values)
+    ]
+    return _bullets([*told, f"excise {escaped(state['excise'])}"])
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

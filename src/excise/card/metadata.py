@@ -1,0 +1,124 @@
+"""The head of a model card: what the Hub files a model under, and its scores as a model index."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from excise.card.licenses import license_fields
+from excise.card.text import plain
+from excise.conditions import AFTER
+from excise.measures import is_measure, measure
+from excise.report.scores import of_classes
+
+SETS = {"heldout": "with the topic", "heldout_retain": "without the topic"}
+CLASS_SETS = {"heldout": "of the class", "heldout_retain": "of other classes"}
+# The Hub's own names of metrics; others go by excise's.
+METRICS = {"bleu": "sacrebleu", "rest_bleu": "sacrebleu", "accuracy": "accuracy", "chrf": "chrf", "meteor": "meteor"}
+METRICS |= dict.fromkeys(("bert_score_precision", "bert_score_recall", "bert_score_f1"), "bertscore")
+# What the Hub calls recall is another thing.
+OWN_METRICS = {"recall": "topic_recall"}
+# The Hub has filed the one under the other since 2025.
+TASKS = {"text2text-generation": "text-generation"}
+LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
+
+
+def metadata(state: Mapping[str, Any], name: str, bottleneck_only: bool) -> ModelCardData:
+    """What stands between the two lines of dashes.
+
+    Args:
+        state: of a record. Of its `data`, `datasets`, `language`, `license` and `task` are taken over where they are
+            what the Hub has identifiers for, and `name` where it is the id of a data set.
+        name: what the model is called in the index.
+        bottleneck_only: whether the base model is not part of what is shared.
+    """
+    model, data = state["model"], state["data"]
+    kinds = sorted({site["kind"].replace("_", "-") for site in model["sites"]})
+    base = (model["base_model"] or {}).get("id")
+    base = base if base and _is_repo(base) else None  # a folder is of no use to others
+    results = list(eval_results(state))
+    return ModelCardData(
+        library_name="transformers",
+        **license_fields(data.get("license")),
+        language=[language for language in _texts(data.get("language")) if LANGUAGE.fullmatch(language)] or None,
+        base_model=base,
+        base_model_relation=("adapter" if bottleneck_only else "finetune") if base else None,
+        pipeline_tag=task(state),
+        datasets=_datasets(data) or None,
+        metrics=sorted({result.metric_type for result in results} & set(METRICS.values())) or None,
+        tags=["excise", "machine-unlearning", *kinds, f"unlearning-{state['mode']}"],
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+
+
+def task(state: Mapping[str, Any]) -> str | None:
+    """The pipeline that the model is filed under: what `data` says, or else what its class is for."""
+    given = plain(state["data"].get("task") or "") or state["model"]["task"]
+    return TASKS.get(given, given)
+
+
+def labels_of_sets(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """What the sets of an evaluation are, in words."""
+    return CLASS_SETS if of_classes(evaluation) else SETS
+
+
+def eval_results(state: Mapping[str, Any]) -> Iterator[EvalResult]:
+    """The scores of the model that is shared: after forgetting, on each set. A score that is no number is left out.
+
+    A class that there is no evaluation of has its accuracies from its frontier, at what the ledger has removed.
+    """
+    evaluated = {evaluation["topic"] for evaluation in state["evaluations"]}
+    for evaluation in state["evaluations"]:
+        for name, label in labels_of_sets(evaluation).items():
+            for metric, value in evaluation["scores"].get(AFTER, {}).get(name, {}).items():
+                if is_measure(metric, value) and isfinite(value):
+                    yield _result(state, evaluation["topic"], name, label, metric, value)
+    for frontier in state["frontiers"]:
+        point = None if frontier["topic"] in evaluated else _reached(frontier, state["requests"])
+        if point is not None:
+            for (name, label), value in zip(CLASS_SETS.items(), point[2:], strict=True):
+                yield _result(state, frontier["topic"], name, label, "accuracy", value)
+
+
+def _reached(frontier: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> Sequence[Any] | None:
+    """The point of a frontier where the model is, if its class was asked for once and as the frontier was made."""
+    asked = [request["thresholds"] for request in requests if request["topic"] == frontier["topic"]]
+    if len(asked) != 1 or asked[0].get("method") != frontier["method"]:
+        return None
+    return next((point for point in frontier["points"] if point[0] == asked[0].get("count")), None)
+
+
+def _result(state: Mapping[str, Any], topic: str, name: str, label: str, metric: str, value: float) -> EvalResult:
+    data, datasets = state["data"], _datasets(state["data"])
+    return EvalResult(
+        task_type=task(state) or "other",
+        dataset_type=datasets[0] if datasets else "custom",
+        dataset_name=f"{plain(data.get('name') or 'held-out set')}, {label}: {plain(topic)}",
+        dataset_config=f"{plain(topic)}, {name}",  # what has one type, configuration and split becomes one entry
+        dataset_split=plain(data["split"]) if data.get("split") else None,
+        metric_type=(METRICS | OWN_METRICS).get(metric, metric),
+        metric_name=f"{measure(metric).label} after forgetting",
+        metric_value=float(f"{value:.6g}"),
+    )
+
+
+def _datasets(data: Mapping[str, Any]) -> list[str]:
+    named = [name for name in _texts(data.get("name")) if "/" in name]  # one word may be any data set's name
+    return [name for name in _texts(data.get("datasets")) or named if _is_repo(name)]
+
+
+def _is_repo(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str) and text]

@@ -1,0 +1,77 @@
+"""Text of users, such as the name of a topic, inside Markdown: it reads as it was given and marks nothing up."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+# What marks something up, wherever it stands in a line.
+MARKS = re.compile(r"([\\`*_\[\]{}<>|#!~$&])")
+# What begins a list, a heading or a rule, where it stands first.
+STARTS = re.compile(r"^(\d*)([-+=.)])(?=\s|$|[-=]+$)")
+
+
+def plain(value: Any) -> str:
+    r"""One line without control characters.
+
+    Example:
+        >>> plain("two\nlines\x07")
+        'two lines'
+    """
+    letters = (" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in str(value))
+    return " ".join("".join(letters).split())
+
+
+def escaped(value: Any) -> str:
+    r"""One line of Markdown that shows a text as it is.
+
+    Example:
+        >>> print(escaped("a | *b*"))
+        a \| \*b\*
+    """
+    return STARTS.sub(r"\1\\\2", MARKS.sub(r"\\\1", plain(value)))
+
+
+def code(value: Any) -> str:
+    """A text in the type of code, in a line or in a cell of a table.
+
+    Example:
+        >>> code("a`b")
+        '``a`b``'
+    """
+    text = plain(value).replace("|", "\N{DIVIDES}")  # a bar would end the cell, in code too
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if text[:1] in ("`", "") or text[-1:] == "`" else f"{fence}{text}{fence}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Words as a list in a sentence.
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    Example:
+        >>> counted(1, "code"), counted(2_000, "code")
+        ('1 code', '2,000 codes')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already: one line each, bars escaped.
+
+    Example:
+        >>> print(table(["a", "b"], [["1", "2"]]))
+        | a | b |
+        |---|---|
+        | 1 | 2 |
+    """
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])

@@ -1,0 +1,81 @@
+"""From a model in memory to a bundle on the Hub, and from there back to a folder."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from transformers import PreTrainedModel
+
+from excise.bundle import write_bundle
+from excise.erasure import ErasedRows
+from excise.hub.account import client
+from excise.hub.destination import Destination
+from excise.hub.push import PushInfo, push_bundle
+from excise.inputs import Processor
+from excise.report import Record
+
+
+def publish(
+    model: PreTrainedModel,
+    processor: Processor,
+    repo_id: str,
+    record: Record | None = None,
+    *,
+    mode: str = "delete",
+    compact: bool = False,
+    base: tuple[str | os.PathLike, str | None] | None = None,
+    max_shard_size: int | str | None = None,
+    erased: ErasedRows | None = None,
+    purge_history: bool = False,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    **commit: str | None,
+) -> PushInfo:
+    """Writes a bundle to a temporary place and pushes it.
+
+    Args:
+        model: as for `write_bundle`.
+        processor: the same.
+        repo_id: name of a model repository.
+        record: as for `write_bundle`.
+        mode: the same.
+        compact: the same.
+        base: the same.
+        max_shard_size: the same.
+        erased: more rows that must not be in the bundle or, once purged, in the repository: of the model before it
+            forgot, from `ErasedRows.of`.
+        purge_history: as for `push_bundle`.
+        private: the same.
+        token: the same.
+        revision: the same.
+        create_pr: the same.
+        **commit: `commit_message`, `commit_description` and `parent_commit`, the same.
+
+    Raises:
+        NotPushedError: as `push_bundle`; what the Hub can tell is asked before the bundle is written.
+        ValueError: as `write_bundle` and `push_bundle`.
+    """
+    where = {"private": private, "token": token, "revision": revision, "create_pr": create_pr}
+    Destination.check(repo_id, mode=mode, purge_history=purge_history, base=base, **where)
+    with TemporaryDirectory() as folder:
+        bundle = Path(folder, "bundle")
+        write_bundle(
+            bundle,
+            model,
+            processor,
+            record=record,
+            mode=mode,
+            compact=compact,
+            base=base,
+            max_shard_size=max_shard_size,
+        )
+        gone = ErasedRows.of(model, kinds=("mask", "delete") if mode == "delete" else ("delete",))
+        erased = gone if erased is None else gone | erased
+        return push_bundle(bundle, repo_id, erased=erased, purge_history=purge_history, **where, **commit)
+
+
+def download(repo_id: str, revision: str | None = None, token: str | bool | None = None) -> str:
+    """The folder of everything in a repository at a revision, all of one commit."""
+    return client(token).snapshot_download(repo_id, revision=revision)

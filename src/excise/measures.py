@@ -1,0 +1,47 @@
+"""What scores are called, and which of an evaluation's numbers are scores."""
+
+from typing import Any, NamedTuple
+
+
+class Measure(NamedTuple):
+    """How a score is written.
+
+    Attributes:
+        label: its name in tables and figures.
+        decimals: digits after the point.
+    """
+
+    label: str
+    decimals: int
+
+
+KNOWN = {
+    "bleu": Measure("BLEU", 1),
+    "chrf": Measure("chrF", 1),
+    "rest_bleu": Measure("rest BLEU", 1),
+    "recall": Measure("topic recall", 3),
+    "mentions": Measure("mentions", 3),
+    "accuracy": Measure("accuracy", 3),
+    "meteor": Measure("METEOR", 3),
+    "bert_score_precision": Measure("BERTScore P", 3),
+    "bert_score_recall": Measure("BERTScore R", 3),
+    "bert_score_f1": Measure("BERTScore F1", 3),
+    "bart_score": Measure("BARTScore", 2),
+}
+# What stands beside topic recall and accuracy: counts and the bounds of its interval.
+NO_MEASURES = {"hits", "total", "low", "high"}
+
+
+def measure(name: str) -> Measure:
+    """How a score is written; one that excise does not know goes by its own name.
+
+    Example:
+        >>> measure("bleu").label, measure("my_score").label
+        ('BLEU', 'my_score')
+    """
+    return KNOWN.get(name, Measure(name, 3))
+
+
+def is_measure(name: str, value: Any) -> bool:
+    """Whether a number of an evaluation is a score; signatures, counts and bounds are none."""
+    return name not in NO_MEASURES and isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,191 @@
+"""What the page is made of: a record as a reader wants it, in words and in order."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from excise.conditions import AFTER, BEFORE, RANDOM
+from excise.enrichment import Enrichment
+from excise.measures import measure
+from excise.report.drawing import drawing
+from excise.report.examples import changed_texts, predicted_classes
+from excise.report.record import Record
+from excise.report.scores import (
+    CONDITIONS,
+    FORGET,
+    HIGHEST,
+    RETAIN,
+    all_measures,
+    conditions,
+    of_classes,
+    score,
+    share_of_before,
+    telling,
+)
+from excise.report.volcano import volcano
+
+# Removed codes that are listed, the surest first.
+LISTED = 24
+# How settings of a search are said.
+PHRASES = {
+    "method": "{}",
+    "positions": "{} positions",
+    "top_s": "S′ = {}",
+    "q": "q ≤ {}",
+    "effect": "difference ≥ {}",
+    "num_target": "{} examples with it",
+    "num_control": "{} without",
+}
+
+
+def context(record: Record) -> dict[str, Any]:
+    """Everything that the page's template names."""
+    state = record.state
+    in_force = [request for request in state["requests"] if not request["undone"]]
+    topics = list(dict.fromkeys(request["topic"] for request in in_force))
+    return {
+        "state": state,
+        "topics": topics,
+        "removed": sum(site["masked"] + site["deleted"] for site in state["model"]["sites"]),
+        "when": max((request["created"] for request in in_force), default=""),
+        "evaluations": [_evaluation(evaluation) for evaluation in state["evaluations"]],
+        "drawing": drawing(state),
+        "codes": _codes(record),
+        "requests": [request | {"how": _how(request["thresholds"])} for request in state["requests"]],
+        "data": _lines(state["data"]),
+        "settings": _lines(state["settings"]),
+        "failed": sum(not check["passed"] for check in state["checks"]),
+    }
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    classes = of_classes(evaluation)
+    names = {dataset: telling(evaluation, dataset) for dataset in (FORGET, RETAIN)}
+    sets = (FORGET, RETAIN)
+    return {
+        "topic": evaluation["topic"],
+        "of_classes": classes,
+        "removed": evaluation["removed"],
+        "sizes": {dataset: len(evaluation["texts"][dataset]) for dataset in sets},
+        "labels": {dataset: _capital(measure(names[dataset]).label) if names[dataset] else "" for dataset in sets},
+        "headline": _headline(evaluation, names),
+        "rows": [
+            {"label": CONDITIONS.get(c, c), "kind": c.replace(" ", "-")}
+            | {dataset: _bar(evaluation, c, dataset, names[dataset]) for dataset in sets}
+            for c in conditions(evaluation)
+        ],
+        "all": {dataset: _all(evaluation, dataset) for dataset in sets},
+        "how": _how({k: v for k, v in evaluation["settings"].items() if not isinstance(v, Mapping)}),
+        "texts": None if classes else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
+        "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets} if classes else None,
+    }
+
+
+def _bar(evaluation: Mapping[str, Any], condition: str, dataset: str, name: str | None) -> dict[str, Any] | None:
+    """A score and the shares of the width that its bar and its interval take, in percent."""
+    if name is None:
+        return None
+    found = score(evaluation, condition, dataset, name)
+    values = [score(evaluation, c, dataset, name).value or 0.0 for c in evaluation["scores"]]
+    # Shares are drawn on the whole of 0 to 1; other scores beside the best of them.
+    whole = HIGHEST[name] if HIGHEST[name] == 1 else max(*values, 1e-9) * 1.05
+
+    def percent(value: float) -> float:
+        return round(100 * min(max(value, 0.0), whole) / whole, 2)
+
+    bar = {"text": found.text, "width": percent(found.value or 0.0)}
+    if found.low is None or found.high is None:
+        return bar | {"interval": None}
+    low, high = percent(found.low), percent(found.high)
+    interval = {"left": low, "width": round(high - low, 2), "text": f"{found.low:.3f} to {found.high:.3f}"}
+    return bar | {"interval": interval}
+
+
+def _headline(evaluation: Mapping[str, Any], names: Mapping[str, str | None]) -> str:
+    """What happened, in a sentence or two."""
+    if names[FORGET] is None:
+        return ""
+
+    def text(condition: str, dataset: str) -> str:
+        return score(evaluation, condition, dataset, names[dataset] or "").text
+
+    label, there = measure(names[FORGET]).label, evaluation["scores"]
+    if BEFORE not in there:
+        return f"{_capital(label)} is {text(AFTER, FORGET)}; there is no model before to set it against."
+    parts = [f"{_capital(label)} went from {text(BEFORE, FORGET)} to {text(AFTER, FORGET)}"]
+    if RANDOM in there:
+        parts[0] += f"; as many random codes left it at {text(RANDOM, FORGET)}"
+    kept = share_of_before(evaluation, AFTER, RETAIN)
+    if kept is not None:
+        others = "Other images" if of_classes(evaluation) else "Other sentences"
+        name = measure(names[RETAIN] or "").label
+        parts.append(f"{others} keep {kept:.1f} % of their {name} ({text(AFTER, RETAIN)} of {text(BEFORE, RETAIN)})")
+    return ". ".join(parts) + "."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _all(evaluation: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    names, rows = all_measures(evaluation, dataset), conditions(evaluation)
+    return {
+        "labels": [measure(name).label for name in names],
+        "rows": [(CONDITIONS.get(c, c), [score(evaluation, c, dataset, name).text for name in names]) for c in rows],
+    }
+
+
+def _codes(record: Record) -> list[dict[str, Any]]:
+    """Of each table, its surest removed codes, with what they stand for; then removed codes known from nothing else."""
+    known = {(entry["site"], entry["code"]): entry for entry in record.state["codes"]}
+    groups = []
+    for entry in record.state["enrichments"]:
+        table = record.enrichments[entry["file"]]
+        points = volcano(table, entry["selected"], most=len(table))
+        rows = points.rows[points.selected]
+        listed = [_code(table, int(row), known) for row in rows[:LISTED]]
+        drawn = volcano(table, entry["selected"])
+        about = {"selected": len(rows), "drawn": len(drawn.rows), "value": points.value, "codes": listed}
+        groups.append(dict(entry) | about)
+    return groups
+
+
+def _code(table: Enrichment, row: int, known: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, Any]:
+    site, code = str(table.site[row]), int(table.code[row])
+    value = (table.pvalue if table.method == "paper" else table.qvalue)[row]
+    entry = known.get((site, code), {})
+    return {
+        "site": site,
+        "code": code,
+        "target": int(table.target_count[row]),
+        "control": int(table.control_count[row]),
+        "ratio": f"{table.log2_ratio[row]:.1f}",
+        "value": "0" if value == 0 else np.format_float_scientific(value, 1, exp_digits=1),
+        "tokens": entry.get("tokens", [])[:4],
+        "thumbnail": entry.get("thumbnail"),
+    }
+
+
+def _how(thresholds: Mapping[str, Any]) -> str:
+    """Settings in a line; what is nothing, and lists and dicts, are left out."""
+    plain = {k: v for k, v in thresholds.items() if v not in (None, 0, "") and not isinstance(v, list | dict)}
+    first = [PHRASES[key].format(plain.pop(key)) for key in PHRASES if key in plain]
+    parts = first + [f"{key.replace('_', ' ')} {value}" for key, value in plain.items()]
+    searches = thresholds.get("searches")
+    if isinstance(searches, list):
+        parts += [_how(search) for search in searches if isinstance(search, Mapping)]
+    return ", ".join(parts)
+
+
+def _lines(values: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Names and values as text, and whether it is JSON to be set as code."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+            value = ", ".join(map(str, value))
+        deep = isinstance(value, list | dict)
+        text = json.dumps(value, ensure_ascii=False) if deep else "–" if value is None else str(value)
+        lines.append((key.replace("_", " "), text if len(text) <= 2_000 else text[:2_000] + " ...", deep))
+    return lines

@@ -1,0 +1,70 @@
+"""How much of a topic is left, and how much of all else: evaluations as points, frontiers as lines, in one figure."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from excise.conditions import AFTER, BEFORE, RANDOM
+from excise.measures import measure
+from excise.report.scores import FORGET, RETAIN, share_of_before, telling
+
+# The conditions that are drawn.
+DRAWN = (BEFORE, AFTER, RANDOM)
+
+
+class Place(NamedTuple):
+    """A point of the figure.
+
+    Args:
+        left: what is left of the topic, in percent of what there was before.
+        kept: what is left of all else.
+        label: what it is.
+    """
+
+    left: float
+    kept: float
+    label: str
+
+
+class Series(NamedTuple):
+    """Points that belong together.
+
+    Args:
+        topic: what was forgotten.
+        kind: `"frontier"`, a line through points of more and more codes, or the name of a condition.
+        places: the points.
+        measured: what was measured, in words.
+    """
+
+    topic: str
+    kind: str
+    places: tuple[Place, ...]
+    measured: str
+
+
+def series(state: Mapping[str, Any]) -> list[Series]:
+    """All that a record has for the figure: lines first. What has nothing before to be set against is left out."""
+    found = [line for frontier in state["frontiers"] if (line := _line(frontier))]
+    for evaluation in state["evaluations"]:
+        for condition in DRAWN:
+            left, kept = (share_of_before(evaluation, condition, dataset) for dataset in (FORGET, RETAIN))
+            if left is None or kept is None:
+                continue
+            place = Place(left, kept, f"{evaluation['topic']}, {condition}")
+            found.append(Series(evaluation["topic"], condition, (place,), _measured(evaluation)))
+    return found
+
+
+def _line(frontier: Mapping[str, Any]) -> Series | None:
+    first = frontier["points"][0]
+    if not (first[2] and first[3]):
+        return None
+    places = tuple(
+        Place(100 * forget / first[2], 100 * retain / first[3], f"{frontier['topic']}, {removed:,} codes removed")
+        for _, removed, forget, retain in frontier["points"]
+    )
+    return Series(frontier["topic"], "frontier", places, "accuracy on the class; accuracy on others")
+
+
+def _measured(evaluation: Mapping[str, Any]) -> str:
+    names = [measure(telling(evaluation, dataset) or "").label for dataset in (FORGET, RETAIN)]
+    return f"{names[0]} with the topic; {names[1]} without"

@@ -1,0 +1,47 @@
+"""What the evidence does not show: said in every report, so that nobody takes it for shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MASK = (
+    "That the topic is gone from the files: a mask is reversible, and the masked codes are still in the weights. "
+    "Delete before you share."
+)
+DELETE = (
+    "That the topic cannot be brought back by training the model on: the rows of its codes are gone, but what "
+    "stands before and after them was trained beside them."
+)
+CODEBOOK = (
+    "That nothing is said of the topic in other words: codes stand for words in context and not for facts, and what "
+    "other words say of the topic stays."
+)
+KEY_VALUE = (
+    "That the encoder has forgotten: it is frozen and still tells the topic's images from others. Values trained on "
+    "them again would learn it again."
+)
+NO_EVALUATION = "How well the topic is forgotten and what that costs: no evaluation is part of this record."
+NO_CONTROL = "That these codes were the ones that mattered: as many random codes were not tried beside them."
+NO_REFERENCE = "How a model that never saw the topic would do: there is none to hold the outputs against."
+ONE_DRAW = "How much the control varies: the random codes are one draw."
+
+
+def not_shown(mode: str, sites: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences, each of something that a reader might expect and that is not shown.
+
+    Args:
+        mode: `"mask"` or `"delete"`.
+        sites: the `sites` of a record's model.
+        evaluations: as in a record.
+    """
+    kinds = {site["kind"] for site in sites}
+    sentences = [MASK if mode == "mask" else DELETE]
+    sentences += [CODEBOOK] if "codebook" in kinds else []
+    sentences += [KEY_VALUE] if "key_value" in kinds else []
+    if not evaluations:
+        return [*sentences, NO_EVALUATION]
+    conditions = [set(evaluation.get("scores", ())) for evaluation in evaluations]
+    without = any("random codes" not in found for found in conditions)
+    sentences.append(NO_CONTROL if without else ONE_DRAW)
+    if any("reference model" not in found for found in conditions):
+        sentences.append(NO_REFERENCE)
+    return sentences

@@ -1,0 +1,212 @@
+"""The evidence of an unlearning, as JSON values and tables."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import PIL.Image
+from transformers import PreTrainedModel
+
+from excise.enrichment import Enrichment
+from excise.files import new_folder
+from excise.json_values import read, strict, written
+from excise.ledger import Ledger
+from excise.models.site import bottlenecks
+from excise.packing import pack
+from excise.report.codes_section import codes_section
+from excise.report.model_section import inner_model, model_section, requests_section
+from excise.report.not_shown import not_shown
+from excise.report.schema import NAME, SCHEMA_FILE, VERSION, check_state, schema_text
+
+FILE = "report.json"
+MODES = ("mask", "delete")
+
+
+class Evidence(Protocol):
+    """An evaluation or a frontier."""
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Everything as JSON values."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Record:
+    """What was forgotten, how it was found, what it cost, and what is not shown. Made by `of` or `load`.
+
+    Attributes:
+        state: JSON values, as the packaged schema says: what `report.json` holds.
+        enrichments: by file name, the tables that are written beside it.
+    """
+
+    state: Mapping[str, Any]
+    enrichments: Mapping[str, Enrichment]
+
+    @classmethod
+    def of(
+        cls,
+        model: PreTrainedModel,
+        *,
+        mode: str = "mask",
+        evaluations: Iterable[Evidence | Mapping[str, Any]] = (),
+        frontiers: Iterable[Evidence | Mapping[str, Any]] = (),
+        enrichments: Mapping[str, Enrichment] | Iterable[tuple[str, Enrichment]] = (),
+        tokens: Mapping[tuple[str, int], Mapping[str, int]] | None = None,
+        thumbnails: Mapping[tuple[str, int], PIL.Image.Image | Sequence[PIL.Image.Image]] | None = None,
+        data: Mapping[str, Any] | None = None,
+        base_model: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> "Record":
+        """Puts together what is known of an unlearning.
+
+        Args:
+            model: the model that forgot, or a `PeftModel` around it; its ledger is part of the record.
+            mode: `"mask"` or `"delete"`: whether what was forgotten can be brought back from what is shared.
+            evaluations: of `evaluate` or `evaluate_classes`, or what their `to_dict` gave.
+            frontiers: of `frontier`, or what their `to_dict` gave.
+            enrichments: by topic, the table that its codes were chosen from.
+            tokens: by site and code, how often each token selects it: see `excise.token_meanings`.
+            thumbnails: by site and code, an image that selects it, or several: see `excise.image_meanings`.
+            data: what it was trained and tested on: `name`, `split`, `language`, `license` and so on.
+            base_model: `{"id": ..., "revision": ...}` of what the model was made from.
+            settings: seed, command and whatever else it takes to do it again.
+
+        Raises:
+            ValueError: if the mode is another, the model has no bottleneck, or something is no value of JSON.
+        """
+        model = inner_model(model)
+        pairs = list(enrichments.items() if isinstance(enrichments, Mapping) else enrichments)
+        tables = dict(zip(_file_names([topic for topic, _ in pairs]), (table for _, table in pairs), strict=True))
+        bottlenecks(model)  # raises where there are none
+        ledger = Ledger.from_dict(model.config.unlearning)
+        state = {
+            "evaluations": [_as_dict(evaluation) for evaluation in evaluations],
+            "frontiers": [_as_dict(frontier) for frontier in frontiers],
+            "enrichments": [
+                _described(topic, file, table, ledger)
+                for (topic, _), (file, table) in zip(pairs, tables.items(), strict=True)
+            ],
+            "codes": codes_section(tokens, thumbnails),
+            "data": dict(data or {}),
+            "settings": dict(settings or {}),
+        }
+        state = _whole(model, mode, base_model, state, [])
+        check_state(state)
+        return cls(state, tables)
+
+    def for_model(self, model: PreTrainedModel, *, mode: str, checks: Sequence[Mapping[str, Any]] = ()) -> "Record":
+        """The same evidence for a model that is about to be written, which may be another than the one measured.
+
+        Args:
+            model: what is written; model and ledger of the record become its own.
+            mode: `"mask"` or `"delete"`.
+            checks: what was made sure of: `name`, `passed` and `detail` of each.
+
+        Raises:
+            ValueError: as `of`.
+        """
+        base_model = self.state["model"]["base_model"]
+        state = _whole(inner_model(model), mode, base_model, self.state, [dict(check) for check in checks])
+        # Codes are as they were when they were checked, and there may be tens of thousands: seconds.
+        check_state(state | {"codes": []})
+        return Record(state, self.enrichments)
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes `report.json`, its schema and the tables into a new or empty folder.
+
+        Raises:
+            FileExistsError: if the folder holds something.
+        """
+        with new_folder(folder) as partial:
+            partial.joinpath(FILE).write_text(written(self.state) + "\n", encoding="utf-8")
+            partial.joinpath(SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+            for file, table in self.enrichments.items():
+                table.save(partial / file)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Record":
+        """What `save` wrote.
+
+        Raises:
+            ValueError: if the folder holds no record, a newer excise wrote it, or it is not as its schema says.
+        """
+        path = Path(folder, FILE)
+        if not path.is_file():
+            raise ValueError(f"There is no record in {os.fspath(folder)!r}: it has no file {FILE}.")
+        state = read(path)
+        check_state(state)
+        tables: dict[str, Enrichment] = {}
+        for entry in state["enrichments"]:
+            file = path.with_name(entry["file"])
+            try:
+                tables[entry["file"]] = Enrichment.load(file)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                message = f"The record names the table {os.fspath(file)!r}, which cannot be read: {error}"
+                raise ValueError(message) from error
+        named, found = (
+            [(e["file"], e["rows"]) for e in state["enrichments"]],
+            [(f, len(t)) for f, t in tables.items()],
+        )
+        if named != found:
+            raise ValueError(f"The record names the tables (with rows) {named}, but there are {found}.")
+        return cls(state, tables)
+
+
+def _whole(model, mode: str, base_model, state: Mapping[str, Any], checks: list) -> dict[str, Any]:
+    """A state with everything in it that depends on a model, in the order in which it is written."""
+    if mode not in MODES:
+        raise ValueError(f"mode={mode!r}: expected 'mask' (reversible) or 'delete'.")
+    about = model_section(model, base_model)
+    return strict(
+        {
+            "schema": NAME,
+            "version": VERSION,
+            "excise": version("excise"),
+            "mode": mode,
+            "model": about,
+            "requests": requests_section(model),
+            **{key: state[key] for key in ("evaluations", "frontiers", "enrichments", "codes", "data", "settings")},
+            "checks": checks,
+            "not_shown": not_shown(mode, about["sites"], state["evaluations"]),
+        }
+    )
+
+
+def _as_dict(evidence: Evidence | Mapping[str, Any]) -> Mapping[str, Any]:
+    return evidence if isinstance(evidence, Mapping) else evidence.to_dict()
+
+
+def _file_names(topics: Sequence[str]) -> list[str]:
+    """A file name for each topic: of its letters and digits, and a number where two would be the same."""
+    names: list[str] = []
+    for topic in topics:
+        stem = name = "enrichment-" + (re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-")[:40] or "topic")
+        for number in range(2, len(topics) + 2):
+            if f"{name}.parquet" not in names:
+                break
+            name = f"{stem}-{number}"
+        names.append(f"{name}.parquet")
+    return names
+
+
+def _described(topic: str, file: str, table: Enrichment, ledger: Ledger) -> dict[str, Any]:
+    """What the record says of a table; which of its codes were removed, too, as a model's codes may be renumbered."""
+    removed: dict[str, set[int]] = {}
+    for request in ledger.requests:
+        if request.topic == topic and not request.undone:
+            for site, codes in request.codes.items():
+                removed.setdefault(site, set()).update(codes)
+    return {
+        "topic": topic,
+        "file": file,
+        "method": table.method,
+        "top_s": table.top_s,
+        "positions": table.positions,
+        "num_target": table.num_target,
+        "num_control": table.num_control,
+        "rows": len(table),
+        "selected": {site: pack(sorted(codes)) for site, codes in removed.items()},
+    }
