@@ -295,6 +295,10 @@ THRESHOLDS = [
     ({}, ["chosen by hand"]),
     ({"method": "activations", "count": 200_000}, ["N_a = 200,000", "most often"]),
     ({"method": "examples", "count": 3_400, "seed": 5}, ["N_e = 3,400", "seed 5"]),
+    (
+        {"method": "fisher", "positions": "class_token", "codes_by_round": [419, 1_860]},
+        ["at the class token", "searched again under the mask of what was found: 419 and 1,860 codes"],
+    ),
     ({"method": "paper", "q": 0.05, "top_s": 104, "positions": "all"}, ["not corrected", "p at most 0.05", "S' = 104"]),
     ({"q": 0.05, "effect": 0.1, "count": 9}, ["at most 0.05", "at least 0.1", "at most 9 codes"]),
     ({"max_loss_rise": 0.01, "loss_rise": 0.0082}, ["at most 0.01", "0.0082"]),

@@ -11,10 +11,15 @@ TESTS = {
     "chi2": "chi-squared test",
     "paper": "chi-squared test, not corrected for the number of codes (CodeUnlearn, section 3.5)",
 }
-POSITIONS = {"topic": "counted at the tokens of the topic's word", "all": "counted at all tokens"}
+POSITIONS = {
+    "topic": "counted at the tokens of the topic's word",
+    "class_token": "counted at the class token",
+    "all": "counted at all tokens",
+}
 # Told by other words.
 TOLD = {"method", "q", "effect", "count", "max_retain_ratio", "top_s", "positions", "num_target", "num_control"}
 TOLD |= {"preset", "searches", "seed", "deletes_request", "taken_out", "max_loss_rise", "loss_rise"}
+TOLD |= {"codes_by_round"}
 
 
 def request_row(request: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
@@ -42,6 +47,9 @@ def how_found(thresholds: Mapping[str, Any]) -> str:
     parts = [" or ".join(f"({how_found(one)})" for one in searches)] if searches else list(_search(thresholds))
     if searches and thresholds.get("count") is not None:
         parts.append(f"at most {counted(thresholds['count'], 'code')}")
+    if by_round := thresholds.get("codes_by_round"):
+        numbers = listed([f"{number:,}" for number in by_round])
+        parts.append(f"searched again under the mask of what was found: {numbers} codes")
     if "max_loss_rise" in thresholds:
         parts.append(f"as many as raise the loss on retained examples by at most {thresholds['max_loss_rise']:.3g}")
     if "loss_rise" in thresholds:
