@@ -374,6 +374,13 @@ def test_checks_and_what_is_not_shown_are_on_the_card():
     assert set(one.state["not_shown"]) <= set(lines)
 
 
+def test_what_its_author_adds_is_on_the_card_as_it_is():
+    notes = "### Each class\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    text = model_card(record(data={"name": "pairs", "notes": notes})).text
+    assert f"## Notes\n\n{notes}\n" in text and text.count("### Each class") == 1
+    assert "## Notes" not in model_card(record()).text
+
+
 def test_a_title_names_a_few_topics_and_counts_many():
     model = masked("water")
     unlearner = Unlearner(model, None)

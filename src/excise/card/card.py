@@ -73,6 +73,7 @@ def model_card(
             loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
             checks=_checks(state),
             not_shown=_bullets(map(escaped, state["not_shown"])),
+            notes=state["data"].get("notes", ""),
             going_on=going_on(state, load_with),
             made=_made(state),
             citations=citations({site["kind"] for site in model["sites"]}, state["excise"]),
@@ -162,7 +163,8 @@ def _made(state: Mapping[str, Any]) -> str:
         f"{escaped(name.replace('_', ' '))}: {escaped(', '.join(map(str, values)))}"
         for part in ("data", "settings")
         for name, value in state[part].items()
-        if (values := value if isinstance(value, list) else [value])
+        if name != "notes"
+        and (values := value if isinstance(value, list) else [value])
         and all(isinstance(one, str | int | float) for one in values)
     ]
     return _bullets([*told, f"excise {escaped(state['excise'])}"])

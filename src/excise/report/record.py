@@ -70,7 +70,8 @@ class Record:
             enrichments: by topic, the table that its codes were chosen from.
             tokens: by site and code, how often each token selects it: see `excise.token_meanings`.
             thumbnails: by site and code, an image that selects it, or several: see `excise.image_meanings`.
-            data: what it was trained and tested on: `name`, `split`, `language`, `license` and so on.
+            data: what it was trained and tested on: `name`, `split`, `language`, `license` and so on; `notes` are
+                Markdown that the card shows as it is.
             base_model: `{"id": ..., "revision": ...}` of what the model was made from.
             settings: seed, command and whatever else it takes to do it again.
 
