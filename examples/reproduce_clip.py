@@ -8,11 +8,13 @@ It needs two models of examples/train_clip.py: one with a codebook, and the same
 For each class: sets from the training images; the codes that its images use and others do not, at the class token
 (Fisher's exact test), searched for again under the mask of those found; and zero-shot accuracy on all test images
 before, after, and with as many random codes. Each part is kept in `--out` and made again only if its file is removed: a
-run that was cut off goes on.
+run that was cut off goes on. With `--bundle`, the model without one of the classes is written as it can be shared, with
+its card and report.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,22 @@ from train_clip import TEMPLATES
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging
 
-from excise import Evaluation, Search, Unlearner, class_sets, evaluate_classes, predict_classes
+from excise import (
+    Evaluation,
+    Record,
+    Search,
+    Unlearner,
+    class_sets,
+    evaluate_classes,
+    image_meanings,
+    predict_classes,
+)
 from excise.cli.loading import load_rows
 from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.topics.class_building import class_column
 
 CONDITIONS = (BEFORE, AFTER, RANDOM)
+SHOWN = 200  # codes of a class, the surest, whose images are in the report
 
 
 def main():
@@ -45,7 +57,10 @@ def main():
         if not path.exists():
             forgotten(args, unlearner, train, test, name).save(path)
             print(path, flush=True)
-    print(report(args.out, names))
+    text = report(args.out, names)
+    print(text)
+    if args.bundle:
+        share(args, train, test, text)
 
 
 def arguments():
@@ -63,6 +78,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=2, help="searches, each under the mask of what was found")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, help="folder for the model without --forget_class, as it can be shared")
+    parser.add_argument("--forget_class", default="automobile", help="name of the class that is forgotten there")
     return parser
 
 
@@ -73,14 +90,40 @@ def accuracy(folder, test, names):
     return float(np.mean([names[i] == found for i, found in zip(test[class_column(test)], predicted, strict=True)]))
 
 
+def sets_of(args, train, test, name):
+    sizes = {"max_examples": args.examples, "max_retain": 2 * args.examples, "min_examples": 1}
+    return class_sets(train, name, test=test, seed=args.seed, **sizes)
+
+
+def search_of(args):
+    return Search("fisher", args.positions, args.multiple, args.q, rounds=args.rounds)
+
+
 def forgotten(args, unlearner, train, test, name):
     """One class's codes, masked for a trial."""
-    sizes = {"max_examples": args.examples, "max_retain": 2 * args.examples, "min_examples": 1}
-    topic = class_sets(train, name, test=test, seed=args.seed, **sizes)
-    search = Search("fisher", args.positions, args.multiple, args.q, rounds=args.rounds)
-    selection = unlearner.choose(topic, search, progress=False)
+    topic = sets_of(args, train, test, name)
+    selection = unlearner.choose(topic, search_of(args), progress=False)
     options = {"templates": TEMPLATES, "seed": args.seed, "progress": False}
     return evaluate_classes(unlearner, topic, selection=selection, **options)
+
+
+def share(args, train, test, notes):
+    """Writes the model without one class, with its evidence."""
+    unlearner, name = Unlearner.from_pretrained(args.model), args.forget_class
+    topic = sets_of(args, train, test, name)
+    top_s = args.multiple * unlearner.top_s
+    enrichment = unlearner.enrich(topic, top_s=top_s, method="fisher", positions=args.positions, progress=False)
+    shown = enrichment.select(q=args.q, count=SHOWN)
+    unlearner.forget(topic, search_of(args), progress=False)
+    record = Record.of(
+        unlearner.model,
+        evaluations=[Evaluation.load(args.out / f"{name}.json")],
+        enrichments={name: enrichment},
+        thumbnails=image_meanings(unlearner, test, shown.codes, progress=False),
+        data={"name": args.dataset_name, "split": args.test_split, "notes": "##" + notes},
+        settings={"seed": args.seed, "command": " ".join(["python", *sys.argv])},
+    )
+    unlearner.save_bundle(args.bundle, record)
 
 
 def report(out, names):

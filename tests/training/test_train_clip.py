@@ -108,9 +108,11 @@ def test_the_reproduction_forgets_each_class_and_reports(example, data, plain, t
     example["main"]([*data, *QUIET, *TRAIN, *arguments, "--output_dir", str(tmp_path / "codebook")])
     given = {"model": tmp_path / "codebook", "plain": plain[0], "dataset_name": data[1], "out": tmp_path / "out"}
     argv = [f"--{name}={value}" for name, value in given.items()]
-    monkeypatch.setattr(
-        sys, "argv", ["reproduce_clip", *argv, "--examples=20", "--q=1.0", "--multiple=1", "--rounds=1"]
-    )
+    argv += ["--examples=20", "--q=1.0", "--multiple=1", "--rounds=1", "--forget_class=red"]
+    monkeypatch.setattr(sys, "argv", ["reproduce_clip", *argv, f"--bundle={tmp_path / 'bundle'}"])
     runpy.run_path(str(request.config.rootpath / "examples" / "reproduce_clip.py"), run_name="__main__")
     text = (tmp_path / "out" / "report.md").read_text()
     assert all(f"| {name} |" in text for name in (*tiny.CLASSES, "mean"))
+    ledger = Unlearner.from_pretrained(tmp_path / "bundle").ledger
+    assert [(request.topic, request.kind) for request in ledger.requests] == [("red", "delete")]
+    assert "### Each class forgotten" in (tmp_path / "bundle" / "README.md").read_text()
