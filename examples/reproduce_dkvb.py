@@ -10,11 +10,13 @@ and on `cifar100` with `--label_column fine_label --baselines cifar100 --forget_
 
 Each part is kept in `--out` and made again only if its file is removed: a run that was cut off goes on, and one with
 other arguments is refused. The encoder runs over each image once. What is printed at the end is the report, which is
-kept beside its figures.
+kept beside its figures. With `--bundle`, the first seed's model without the class is written as it can be shared, with
+its card and report.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -31,6 +33,7 @@ from transformers import AutoImageProcessor
 from excise import (
     KeyValueForImageClassification,
     PairCounts,
+    Record,
     Unlearner,
     encode_images,
     frontier,
@@ -66,7 +69,7 @@ DATA = (
     "cache_dir",
     "encoder_dtype",
 )
-FREE = ("out", "cache_dir", "seeds", "membership_seeds", "classes")
+FREE = ("out", "cache_dir", "seeds", "membership_seeds", "classes", "bundle")
 
 
 def main():
@@ -89,7 +92,10 @@ def main():
         kept(folder / "retraining.json", run.retraining)
     for seed in range(args.membership_seeds):
         kept(args.out / f"membership-{seed}.json", membership, args, seed)
-    print(report(args.out, args.forget_class, args.ne))
+    text = report(args.out, args.forget_class, args.ne)
+    print(text)
+    if args.bundle:
+        share(args, args.out / "seed-0", text)
 
 
 def arguments():
@@ -123,6 +129,7 @@ def arguments():
     parser.add_argument("--na", type=int, default=200_000, help="pairs N_a that are masked in the tables (section 5.2)")
     parser.add_argument("--ne", type=int, default=3_400, help="examples N_e whose pairs are masked in the tables")
     parser.add_argument("--steps", type=int, default=20, help="points of a frontier")
+    parser.add_argument("--bundle", type=Path, help="folder for the model without --forget_class, as it can be shared")
     return parser
 
 
@@ -357,6 +364,21 @@ def losses_of_baselines(run, told_by, forget, heldout):
         f"linear layer, {name}": ClassLosses(*(example_losses(model, part) for part in parts))
         for name, model in models.items()
     }
+
+
+def share(args, folder, notes):
+    """Writes a seed's model without the class, with its evidence."""
+    unlearner = Unlearner.from_pretrained(folder / "model")
+    counts = PairCounts.load(folder / "model" / "pair_counts.safetensors")
+    unlearner.mask_by_activations(counts, args.na, unlearner.model.config.id2label[args.forget_class])
+    found = json.loads((folder / f"class-{args.forget_class}.json").read_text())
+    record = Record.of(
+        unlearner.model,
+        frontiers=[found["activations"], found["examples"]],
+        data={"name": args.dataset_name, "split": args.test_split, "notes": "##" + notes.replace("\n## ", "\n#### ")},
+        settings={"seed": 0, "command": " ".join(["python", *sys.argv])},
+    )
+    unlearner.save_bundle(args.bundle, record)
 
 
 def of_class(dataset, index, inside=True):

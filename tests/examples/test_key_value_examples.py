@@ -8,7 +8,7 @@ import pytest
 from datasets import DatasetDict
 from transformers import AutoModelForImageClassification, ResNetModel, set_seed
 
-from excise import PairCounts
+from excise import PairCounts, Unlearner
 from tests.tiny_images import ENCODERS, images, processor
 
 SIZES = {"num_codebooks": 16, "num_pairs": 64, "key_dim": 4, "key_epochs": 2}
@@ -69,7 +69,11 @@ def test_settings_are_compared_on_images_held_out_of_the_training_split(example,
 def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, tmp_path, capsys):
     more = {"seeds": 2, "membership_seeds": 2, "epochs": 4, "na": 400, "ne": 40, "steps": 4}
     arguments = [*inputs, *(f"--{name}={value}" for name, value in more.items()), f"--out={tmp_path}"]
-    example("reproduce_dkvb", arguments)
+    bundle = f"--bundle={tmp_path / 'shared' / 'bundle'}"
+    example("reproduce_dkvb", [*arguments, bundle])
+    ledger = Unlearner.from_pretrained(tmp_path / "shared" / "bundle").ledger
+    assert [(request.topic, request.kind) for request in ledger.requests] == [("green", "delete")]
+    assert "#### Table 1" in (tmp_path / "shared" / "bundle" / "README.md").read_text()
     text = (tmp_path / "report.md").read_text()
     for title in ("Table 1", "Tables 2 and 9", "Each of 4 classes", "Table 3", "Table 8"):
         assert f"## {title}" in text
