@@ -191,3 +191,17 @@ class TestCheckMasks:
 
     def test_masks_made_by_hand_are_of_the_right_type(self, sites, state):
         assert all(mask.dtype == torch.bool for mask in Ledger.from_dict(state).live(sites).values())
+
+
+@given(requests)
+def test_as_deletions_the_masks_are_the_same_and_nothing_can_be_undone(entries):
+    ledger = built(entries)
+    undone = next((request.id for request in ledger.requests if request.kind == "mask"), None)
+    ledger = ledger if undone is None else ledger.undo(undone)
+    deleted = ledger.as_deletions()
+    for name in SITES:
+        assert deleted.removed(name, kinds=("delete",)) == ledger.removed(name)
+    for request, was in zip(deleted.requests, ledger.requests, strict=True):
+        assert vars(request) | {"kind": was.kind} == vars(was)
+        with pytest.raises(ValueError, match=r"cannot be undone|undone already"):
+            deleted.undo(request.id)

@@ -17,8 +17,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "KeyValueOutput",
         ],
         "budget": ["select_within_budget"],
+        "bundle": ["check_bundle"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "encodings": ["PairCounts", "encode_images", "select_pairs"],
+        "erasure": ["ErasedRows"],
         "evaluation": [
             "Evaluation",
             "Frontier",

@@ -285,24 +285,15 @@ class Unlearner(Published, CodeFinder):
     ) -> Record:
         """Writes what is shared of the model, with its card and report, and reads back that nothing deleted is in it.
 
-        Masks are deletions in what is written; the model itself stays as it is.
+        Masks are deletions in what is written; with `mode="mask"`, for private use, they can be undone by whoever has
+        it. The model itself stays as it is. Other arguments and errors are those of `excise.bundle.write_bundle`.
 
         Args:
             folder: a new or empty folder. It appears only when all is written and checked.
-            record: the evidence, from `Record.of`; without one, what the model itself tells.
-            mode: `"delete"`, or `"mask"` for private use: whoever has the bundle can undo the requests then.
-            compact: takes deleted codes out, which makes the bundle smaller.
-            base: to write the bottlenecks alone: Hub id and revision of the checkpoint that all other weights come
-                from, which loading fetches; or a local folder and `None`.
-            remote_code: whether the code to load it without excise goes with it.
-            max_shard_size: as in the model's `save_pretrained`.
+            record: the evidence, from `excise.report.Record.of`; without one, what the model itself tells.
 
         Returns:
             The record that was written.
-
-        Raises:
-            FileExistsError: if the folder holds something.
-            ValueError: as `excise.bundle.write_bundle`.
         """
         return write_bundle(
             folder,

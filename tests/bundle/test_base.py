@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.constants import HF_HUB_CACHE
 from safetensors.torch import load_file, save_file
 
 from excise import CodebookT5ForConditionalGeneration, Unlearner
@@ -15,6 +18,8 @@ from excise.models.base_checkpoint import BaseCheckpoint, BaseCheckpointError
 from excise.models.loading import load_model
 from excise.report import Record
 from tests import tiny
+from tests.bundle.conftest import MAKE, make_case
+from tests.without_excise import answers
 
 
 def weights_of(base) -> Path:
@@ -166,3 +171,63 @@ def test_bottlenecks_alone_are_small(tmp_path):
     own = sum(tensor.numel() * tensor.element_size() for tensor in bottleneck.state_dict().values())
     whole = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert own > 50_000_000 and whole <= 1.1 * own
+
+
+class CachedHub:
+    """What is left of a repository on a Hub that is out of reach: the cache of earlier downloads."""
+
+    def __init__(self, name):
+        self.id, self.folder = f"someone/{name}", Path(HF_HUB_CACHE, f"models--someone--{name}")
+
+    def commit(self, folder) -> str:
+        """One more commit on the main branch, with the files of a folder."""
+        commit = f"{len(list(self.folder.glob('snapshots/*'))) + 1:040x}"
+        shutil.copytree(folder, self.folder / "snapshots" / commit)
+        (self.folder / "refs").mkdir(exist_ok=True)
+        (self.folder / "refs" / "main").write_text(commit)
+        return commit
+
+
+def test_a_base_on_the_hub_is_pinned_by_its_commit_whatever_comes_after_it(case, tmp_path, request):
+    expected, hub = case.logits(), CachedHub(request.node.name.partition("[")[2].strip("]"))
+    first = hub.commit(case.base)
+    case.unlearner.save_bundle(tmp_path / "out", base=(hub.id, "main"))
+    record = Record.load(tmp_path / "out" / "report")
+    assert record.state["model"]["base_model"] == {"id": hub.id, "revision": first}
+    weights = {name: tensor + 1 for name, tensor in load_file(weights_of(case.base)).items()}
+    save_file(weights, weights_of(case.base), {"format": "pt"})
+    hub.commit(case.base)
+    assert torch.equal(case.logits(case.auto.from_pretrained(tmp_path / "out")), expected)
+    with pytest.raises(BaseCheckpointError, match="trained too"):
+        case.unlearner.save_bundle(tmp_path / "main", base=(hub.id, "main"))
+    case.unlearner.save_bundle(tmp_path / "first", base=(hub.id, first))
+    shutil.rmtree(hub.folder / "snapshots" / first)
+    for load in (Unlearner.from_pretrained, case.auto.from_pretrained):
+        with pytest.raises(BaseCheckpointError, match=f"{first} .*gone"):
+            load(tmp_path / "first")
+
+
+def test_bottlenecks_alone_load_without_excise_too(tmp_path, tmp_path_factory, root):
+    cases, expected = {}, {}
+    for kind in MAKE:
+        case = make_case(kind, tmp_path_factory.mktemp("base"))
+        folder = tmp_path / kind
+        case.unlearner.save_bundle(folder / "out", base=(case.base, None))
+        shutil.copytree(folder / "out", folder / "tampered")
+        weights = load_file(folder / "out" / "bottlenecks.safetensors")
+        live = next(name for name in weights if name.endswith(".live"))
+        weights[live][:] = True
+        save_file(weights, folder / "tampered" / "bottlenecks.safetensors", {"format": "pt"})
+        torch.save(case.inputs, folder / "inputs.pt")
+        cases[kind] = {"auto": case.auto.__name__, "inputs": str(folder / "inputs.pt")}
+        cases[kind] |= {name: str(folder / name) for name in ("saved", "tampered")} | {"folder": str(folder / "out")}
+        expected[kind] = answers(case.unlearner.model, case.inputs)
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    script = [sys.executable, root / "tests" / "without_excise.py", tmp_path / "cases.json", tmp_path / "found.pt"]
+    run = subprocess.run(script, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stderr[-3000:]
+    for kind, found in torch.load(tmp_path / "found.pt").items():
+        assert found["module"].startswith("transformers_modules.")
+        assert found["refused"] == "MaskMismatchError"
+        for made in (found, found["again"]):
+            assert torch.equal(made["output"], expected[kind]["output"])

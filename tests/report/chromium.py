@@ -6,8 +6,9 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -16,6 +17,14 @@ OPTIONS = (
     "--disable-background-networking --disable-component-update --disable-sync --disable-extensions "
     "--hide-scrollbars --remote-debugging-pipe"
 ).split()
+# Chromium reads commands from descriptor 3 and answers on 4.
+LAUNCH = """
+import fcntl, os, sys
+commands, answers = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(commands, 3)
+os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 PATIENCE = 120  # seconds for an answer, on a machine that is busy
 
 
@@ -89,8 +98,9 @@ class Tab:
         Path(path).write_bytes(base64.b64decode(shot["data"]))
 
     def requests(self) -> list[str]:
-        """The addresses that the page asked for."""
-        return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        """The addresses that the page asked for; what is in the page itself is none."""
+        asked = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        return [url for url in asked if not url.startswith("data:")]
 
     def complaints(self) -> list[str]:
         """What the page wrote to the console, and errors in it."""
@@ -118,10 +128,9 @@ def chromium(profile: Path):
     """
     to_read, to = os.pipe()
     back, back_write = os.pipe()
-    # Chromium reads commands from descriptor 3 and answers on 4.
-    command = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{back_write}', "sh", executable(), *OPTIONS]
+    launch = [sys.executable, "-S", "-c", LAUNCH, str(to_read), str(back_write)]
     process = subprocess.Popen(
-        [*command, f"--user-data-dir={profile}", "about:blank"],
+        [*launch, executable(), *OPTIONS, f"--user-data-dir={profile}", "about:blank"],
         pass_fds=(to_read, back_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -132,7 +141,11 @@ def chromium(profile: Path):
     try:
         yield Tab(to, back)
     finally:
-        process.terminate()
-        process.wait(30)
-        os.close(to)
+        with suppress(OSError):  # it ends by itself when nobody speaks to it any more
+            os.close(to)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         os.close(back)

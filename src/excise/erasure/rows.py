@@ -189,7 +189,7 @@ def _bytes(rows: Tensor, dtype: torch.dtype) -> np.ndarray:
 def _still_there(search: RowSearch, stay: list[tuple[Tensor, np.ndarray, torch.dtype]]) -> np.ndarray:
     """The rows that are found in tensors even when they are erased in them."""
     found = [np.empty(0, np.int64)]
-    for flat, erased, dtype in stay:
+    for flat, erased, dtype in stay if len(search.rows) else ():
         left = flat.clone()
         left[erased] = 0
         found.append(search.find(io.BytesIO(_bytes(left, dtype))))

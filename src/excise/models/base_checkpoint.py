@@ -129,13 +129,24 @@ def _weight_files(base: str, revision: str | None, access: dict[str, Any]) -> li
             return [Path(file)]
         shards = json.loads(Path(file).read_text(encoding="utf-8"))["weight_map"].values()
         return [Path(_file(base, revision, shard, access, needed=True)) for shard in sorted(set(shards))]
-    raise BaseCheckpointError(f"The base {base} has no weights: neither {SAFE_WEIGHTS_NAME} nor {WEIGHTS_NAME}.")
+    at = f" at revision {revision}" if revision else ""
+    raise BaseCheckpointError(
+        f"The base {base}{at} has no weights that can be had, neither {SAFE_WEIGHTS_NAME} nor {WEIGHTS_NAME}, whole or "
+        "in shards: they are gone, or the Hub is out of reach."
+    )
 
 
 def _file(base: str, revision: str | None, name: str, access: dict[str, Any], needed: bool = False) -> str | None:
     access = {key: access[key] for key in ACCESS if key in access}
     try:
-        return cached_file(base, name, revision=revision, _raise_exceptions_for_missing_entries=needed, **access)
+        return cached_file(
+            base,
+            name,
+            revision=revision,
+            _raise_exceptions_for_missing_entries=needed,
+            _raise_exceptions_for_connection_errors=needed,
+            **access,
+        )
     except OSError as error:
         at = f" at revision {revision}" if revision else ""
         raise BaseCheckpointError(

@@ -9,10 +9,11 @@ import numpy as np
 from excise.enrichment import Enrichment
 from excise.packing import unpack
 from excise.report.record import Record
-from excise.report.volcano import Volcano, volcano
+from excise.report.volcano import MOST, Volcano, volcano
 
-# Tokens shown of a code, and bytes that thumbnails may take of a page.
-TOKENS, THUMBNAIL_BYTES = 6, 1_000_000
+# What keeps a page below 3 MB: codes drawn in all plots together, codes with tokens and how many of these, and the
+# bytes of thumbnails.
+POINTS, MEANINGS, TOKENS, THUMBNAIL_BYTES = 60_000, 25_000, 6, 600_000
 
 
 def code_data(record: Record) -> dict[str, Any]:
@@ -21,21 +22,26 @@ def code_data(record: Record) -> dict[str, Any]:
     Numbers are the base64 of arrays, little-endian: `{"type": "u2", "data": "..."}`.
     """
     sites: dict[str, int] = {}
-    plots = []
+    plots, drawn = [], set()
     for entry in record.state["enrichments"]:
         table = record.enrichments[entry["file"]]
-        plots.append(_plot(entry, table, volcano(table, entry["selected"]), sites))
-    codes = record.state["codes"]
-    known = [entry for entry in codes if entry["site"] in sites]
+        points = volcano(table, entry["selected"], most_drawn(record))
+        plots.append(_plot(entry, table, points, sites))
+        drawn.update(zip(table.site[points.rows].tolist(), table.code[points.rows].tolist(), strict=True))
     removed = removed_codes(record.state)
+    known = [entry for entry in record.state["codes"] if (entry["site"], entry["code"]) in drawn]
+    known.sort(key=lambda entry: (entry["site"], entry["code"]) not in removed)  # removed ones first
     return {
         "sites": list(sites),
         "plots": plots,
-        "tokens": _tokens([entry for entry in known if entry["tokens"]], sites),
-        "thumbnails": {
-            f"{sites[entry['site']]}:{entry['code']}": entry["thumbnail"] for entry in _affordable(known, removed)
-        },
+        "tokens": _tokens([entry for entry in known if entry["tokens"]][:MEANINGS], sites),
+        "thumbnails": {f"{sites[entry['site']]}:{entry['code']}": entry["thumbnail"] for entry in _affordable(known)},
     }
+
+
+def most_drawn(record: Record) -> int:
+    """How many codes are drawn of each table at most."""
+    return min(MOST, POINTS // max(1, len(record.state["enrichments"])))
 
 
 def removed_codes(state: Mapping[str, Any]) -> set[tuple[str, int]]:
@@ -98,12 +104,12 @@ def _tokens(entries: Sequence[Mapping[str, Any]], sites: Mapping[str, int]) -> d
     }
 
 
-def _affordable(entries: Sequence[Mapping[str, Any]], removed: set[tuple[str, int]]) -> Iterator[Mapping[str, Any]]:
-    """Codes with thumbnails, removed ones first, as long as there is room for them."""
+def _affordable(entries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Codes with thumbnails, in this order, as long as there is room for them."""
     left = THUMBNAIL_BYTES
-    with_pictures = [entry for entry in entries if "thumbnail" in entry]
-    for entry in sorted(with_pictures, key=lambda entry: (entry["site"], entry["code"]) not in removed):
-        left -= len(entry["thumbnail"])
-        if left < 0:
-            return
-        yield entry
+    for entry in entries:
+        if "thumbnail" in entry:
+            left -= len(entry["thumbnail"])
+            if left < 0:
+                return
+            yield entry

@@ -9,6 +9,7 @@ import numpy as np
 from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.enrichment import Enrichment
 from excise.measures import measure
+from excise.report.code_data import most_drawn
 from excise.report.drawing import drawing
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.record import Record
@@ -78,6 +79,8 @@ def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "all": {dataset: _all(evaluation, dataset) for dataset in sets},
         "how": _how({k: v for k, v in evaluation["settings"].items() if not isinstance(v, Mapping)}),
+        "marks": _marks(evaluation, names[FORGET]),
+        "kept": share_of_before(evaluation, AFTER, RETAIN),
         "texts": None if classes else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
         "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets} if classes else None,
     }
@@ -101,6 +104,14 @@ def _bar(evaluation: Mapping[str, Any], condition: str, dataset: str, name: str 
     low, high = percent(found.low), percent(found.high)
     interval = {"left": low, "width": round(high - low, 2), "text": f"{found.low:.3f} to {found.high:.3f}"}
     return bar | {"interval": interval}
+
+
+def _marks(evaluation: Mapping[str, Any], name: str | None) -> list[dict[str, Any]]:
+    """The telling score of a topic under the conditions that count most, as places on a line."""
+    if name is None:
+        return []
+    bars = {c: _bar(evaluation, c, FORGET, name) for c in (BEFORE, RANDOM, AFTER) if c in evaluation["scores"]}
+    return [{"kind": c.replace(" ", "-"), "left": bar["width"], "text": bar["text"]} for c, bar in bars.items() if bar]
 
 
 def _headline(evaluation: Mapping[str, Any], names: Mapping[str, str | None]) -> str:
@@ -146,8 +157,12 @@ def _codes(record: Record) -> list[dict[str, Any]]:
         points = volcano(table, entry["selected"], most=len(table))
         rows = points.rows[points.selected]
         listed = [_code(table, int(row), known) for row in rows[:LISTED]]
-        drawn = volcano(table, entry["selected"])
-        about = {"selected": len(rows), "drawn": len(drawn.rows), "value": points.value, "codes": listed}
+        about = {
+            "selected": len(rows),
+            "drawn": min(len(table), most_drawn(record)),
+            "value": points.value,
+            "codes": listed,
+        }
         groups.append(dict(entry) | about)
     return groups
 

@@ -1,14 +1,14 @@
 """The frontier as a drawing for a page: places in its own units, so that the template only has to put them down."""
 
 from collections.abc import Mapping
-from math import ceil, floor
+from math import ceil
 from typing import Any
 
-from excise.report.frontier import series
+from excise.report.frontier import kept_range, named, series
 
 # The drawing and its margins.
 WIDTH, HEIGHT = 380, 280
-LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
 
 
 def drawing(state: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -18,9 +18,7 @@ def drawing(state: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     places = [place for one in found for place in one.places]
     right = max(105.0, *(place.left for place in places))
-    # What is kept is near 100 % as a rule, and differs little: the axis begins where there is something to see.
-    low = min(90.0, 10 * floor(min(place.kept for place in places) / 10))
-    high = max(102.0, *(place.kept for place in places))
+    low, high = kept_range(found)
 
     def x(value: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * (max(value, -4) + 4) / (right + 4), 1)
@@ -29,7 +27,6 @@ def drawing(state: Mapping[str, Any]) -> dict[str, Any] | None:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low), 1)
 
     step = next(step for step in (1, 2, 5, 10, 20, 25, 50, 100, 250, 1000) if (high - low) / step <= 7)
-    topics = list(dict.fromkeys(one.topic for one in found))
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -42,18 +39,7 @@ def drawing(state: Mapping[str, Any]) -> dict[str, Any] | None:
             for one in found
             for p in one.places
         ],
-        "names": _names(found, x, y) if 1 < len(topics) <= 8 else [],
+        "names": [(x(one.places[0].left) + 9, y(one.places[0].kept) + 4, one.topic) for one in named(found)],
         "measured": list(dict.fromkeys(one.measured for one in found)),
         "kinds": list(dict.fromkeys(one.kind for one in found)),
     }
-
-
-def _names(found, x, y) -> list[tuple[float, float, str]]:
-    """Where the names of topics stand: beside their points after, one below the other where they would overlap."""
-    names: list[tuple[float, float, str]] = []
-    for one in sorted((one for one in found if one.kind == "after"), key=lambda one: -one.places[0].kept):
-        across, down = x(one.places[0].left) + 8, y(one.places[0].kept) + 4
-        while any(abs(across - a) < 60 and abs(down - d) < 11 for a, d, _ in names):
-            down += 11
-        names.append((across, round(down, 1), one.topic))
-    return names

@@ -54,5 +54,7 @@ def predicted_classes(evaluation: Mapping[str, Any], dataset: str) -> list[dict[
         shares = {c: sum(counts[c][one] for one in of) / sizes[c] if sizes[c] else None for c in counts}
         return {"name": name, "before": shares[BEFORE], "after": shares[AFTER]}
 
-    rows = [row(name, [name]) for name in names[:CLASSES]]
-    return rows + ([row(f"{len(names) - CLASSES} others", names[CLASSES:])] if names[CLASSES:] else [])
+    if len(names) <= CLASSES + 1:
+        return [row(name, [name]) for name in names]
+    rest = names[CLASSES:]
+    return [*(row(name, [name]) for name in names[:CLASSES]), row(f"{len(rest)} others", rest)]

@@ -1,6 +1,7 @@
 """How much of a topic is left, and how much of all else: evaluations as points, frontiers as lines, in one figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import floor
 from typing import Any, NamedTuple
 
 from excise.conditions import AFTER, BEFORE, RANDOM
@@ -9,6 +10,8 @@ from excise.report.scores import FORGET, RETAIN, share_of_before, telling
 
 # The conditions that are drawn.
 DRAWN = (BEFORE, AFTER, RANDOM)
+# The width of a name, in percent of what is left.
+NAME = 25.0
 
 
 class Place(NamedTuple):
@@ -52,6 +55,24 @@ def series(state: Mapping[str, Any]) -> list[Series]:
             place = Place(left, kept, f"{evaluation['topic']}, {condition}")
             found.append(Series(evaluation["topic"], condition, (place,), _measured(evaluation)))
     return found
+
+
+def kept_range(found: Sequence[Series]) -> tuple[float, float]:
+    """The ends of the axis of what is kept: that is near 100 % as a rule and differs little, so it starts high."""
+    kept = [place.kept for one in found for place in one.places]
+    return min(90.0, 10.0 * floor(min(kept) / 10)), max(102.0, 1.0 + max(kept))
+
+
+def named(found: Sequence[Series]) -> list[Series]:
+    """The points after, of several topics, that have room for a name beside them."""
+    after = [one for one in found if one.kind == AFTER]
+    low, high = kept_range(found)
+
+    def near(one: Series, other: Series) -> bool:
+        (a,), (b,) = one.places, other.places
+        return abs(a.left - b.left) < NAME and abs(a.kept - b.kept) < (high - low) / 16
+
+    return [one for one in after if len(after) > 1 and not any(near(one, two) for two in after if two is not one)]
 
 
 def _line(frontier: Mapping[str, Any]) -> Series | None:

@@ -7,7 +7,7 @@ from typing import Any
 from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.enrichment import Enrichment
 from excise.plotting import COLOURS, MARKERS, new_figure
-from excise.report.frontier import Series, series
+from excise.report.frontier import kept_range, named, series
 from excise.report.volcano import volcano
 
 # How conditions look: colour, marker, and whether it is filled.
@@ -39,7 +39,7 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
             look = {"s": size, "color": colour, "marker": marker, "alpha": 0.6, "linewidths": 0}
             if rows.any():
                 axes.scatter(points.ratio[rows], heights[rows], rasterized=True, label=label, **look)
-        if points.top > max(points.surety[points.surety < points.top], default=0.0) and len(heights):
+        if points.endless:
             note = f"{points.value} = 0 in floating point"
             axes.annotate(note, (0, points.top), color="0.4", ha="right", va="bottom", fontsize=7)
         axes.set_xlabel("log2 of the frequency with the topic over that without")
@@ -48,7 +48,7 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
             f"Codes of {entry['topic']!r}: {entry['num_target']:,} examples with it, {entry['num_control']:,} without"
         )
         if len(heights):
-            axes.legend(frameon=False, loc="upper left")
+            figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
 
 def plot_frontier(state: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -78,19 +78,12 @@ def plot_frontier(state: Mapping[str, Any], path: str | os.PathLike) -> None:
             if places:
                 look = {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
                 axes.plot([p.left for p in places], [p.kept for p in places], linestyle="", label=kind, **look)
-        _name_topics(axes, found)
+        for one in named(found):
+            (place,) = one.places
+            where = {"xytext": (6, -3), "textcoords": "offset points"}
+            axes.annotate(one.topic, (place.left, place.kept), fontsize=7, color="0.3", **where)
         axes.set_xlabel("left of the topic (% of before)")
         axes.set_ylabel("left of all else (% of before)")
-        axes.set_ylim(min(0, *axes.get_ylim()), max(105, axes.get_ylim()[1]))
+        axes.set_ylim(*kept_range(found))
         axes.set_title("Forgotten is left, kept is up")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
-
-
-def _name_topics(axes, found: list[Series]) -> None:
-    """The topic beside each point after, where there are few of them."""
-    after = [one for one in found if one.kind == AFTER]
-    if 1 < len(after) <= 8:
-        for one in after:
-            (place,) = one.places
-            offset = {"xytext": (6, -9), "textcoords": "offset points"}
-            axes.annotate(one.topic, (place.left, place.kept), fontsize=7, color="0.3", **offset)

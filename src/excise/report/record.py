@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from excise.enrichment import Enrichment
 from excise.files import new_folder
 from excise.json_values import read, strict, written
-from excise.ledger import Ledger
+from excise.ledger import Ledger, check_masks
 from excise.models.site import bottlenecks
 from excise.packing import pack
 from excise.report.codes_section import codes_section
@@ -76,12 +76,14 @@ class Record:
             settings: seed, command and whatever else it takes to do it again.
 
         Raises:
-            ValueError: if the mode is another, the model has no bottleneck, or something is no value of JSON.
+            ValueError: if the mode is another, the model has no bottleneck or other masks than its ledger tells of, or
+                something is no value of JSON.
         """
         model = inner_model(model)
         pairs = list(enrichments.items() if isinstance(enrichments, Mapping) else enrichments)
         tables = dict(zip(_file_names([topic for topic, _ in pairs]), (table for _, table in pairs), strict=True))
-        bottlenecks(model)  # raises where there are none
+        sites = bottlenecks(model)  # raises where there are none
+        check_masks(model.config.unlearning, sites)
         ledger = Ledger.from_dict(model.config.unlearning)
         state = {
             "evaluations": [_as_dict(evaluation) for evaluation in evaluations],

@@ -32,11 +32,16 @@ class Volcano(NamedTuple):
     total: int
 
     @property
+    def endless(self) -> bool:
+        """Whether some codes are infinitely sure: a value of 0, as it is smaller than a float can be."""
+        return bool(np.isinf(self.surety).any())
+
+    @property
     def top(self) -> float:
         """A height for what is infinitely sure: just above all else."""
         finite = self.surety[np.isfinite(self.surety)]
         highest = float(finite.max()) if len(finite) else 0.0
-        return highest if len(finite) == len(self.surety) else 1.05 * highest + 1.0
+        return 1.05 * highest + 1.0 if self.endless else highest
 
     @property
     def heights(self) -> np.ndarray:
@@ -56,10 +61,12 @@ def volcano(table: Enrichment, selected: Mapping[str, Any], most: int = MOST) ->
     with np.errstate(divide="ignore"):
         surety = -np.log10(table.pvalue if value == "p" else table.qvalue)
     surety = np.abs(surety)  # no minus before a zero
+    sites, numbers = np.unique(table.site, return_inverse=True)
     chosen = np.zeros(len(table), bool)
-    for site, codes in selected.items():
-        chosen |= (table.site == site) & np.isin(table.code, unpack(codes))
-    order = np.lexsort((table.code, table.site, -np.abs(table.log2_ratio), table.pvalue))
+    for number, site in enumerate(sites.tolist()):
+        if site in selected:
+            chosen |= (numbers == number) & np.isin(table.code, unpack(selected[site]))
+    order = np.lexsort((table.code, numbers, -np.abs(table.log2_ratio), table.pvalue))
     if len(order) > most:
         sure = order[: 2 * most // 3]
         rest = order[len(sure) :]

@@ -1,0 +1,244 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from excise.packing import pack
+from excise.report import Record, write_report
+from excise.report.code_data import packed
+from excise.report.page import embedded, page
+from excise.selection import Selection
+from excise.unlearner import Unlearner
+from tests.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
+
+HOSTILE = """</script><script>alert("x")</script><img src=x onerror='alert(1)'>&amp; "quotes" 'single'"""
+
+
+class Text(HTMLParser):
+    """What a page says, the tags that it has, and the JSON in it."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.text, self.tags, self.data, self.inside = "", [], None, None
+        self.feed(html)
+        self.words = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.inside = tag
+        self.text += " " if tag == "br" else ""
+
+    def handle_endtag(self, tag):
+        self.inside = None
+        self.text += "" if tag in ("b", "small", "del", "ins") else " "
+
+    def handle_data(self, data):
+        if self.inside == "script" and self.tags[-1][1].get("type") == "application/json":
+            self.data = json.loads(data)
+        elif self.inside not in ("script", "style"):
+            self.text += data
+
+
+def numbers(array: dict) -> list:
+    import base64
+
+    return np.frombuffer(base64.b64decode(array["data"]), f"<{array['type']}").tolist()
+
+
+def test_it_says_what_was_forgotten_how_and_what_it_cost(record):
+    words = Text(page(record)).words
+    for fact in (
+        "Forgotten: teacher",
+        "Masked: reversible",
+        "2 of 32",
+        "Topic recall went from 0.700 to 0.100; as many random codes left it at 0.700.",
+        "Other sentences keep 98.0 % of their BLEU (30.1 of 30.7).",
+        "1 of 2 held-out sentences with the topic come out otherwise",
+        "0 of 1 held-out sentences without it come out otherwise",
+        "mcnemar, q ≤ 0.05",
+        "someone/base",
+        "No check is part of this record",
+        "license CC BY 2.0 FR",
+    ):
+        assert fact in words
+    for sentence in record.state["not_shown"]:
+        assert sentence in words
+
+
+def test_words_that_differ_are_marked_as_deleted_and_inserted(record):
+    html = page(record)
+    assert "Le <del>professeur</del> voit une maison." in html
+    assert "Le <ins>chat</ins> voit une maison." in html
+
+
+def test_a_deletion_and_a_failed_check_are_told(record, make_model, tokenizer):
+    model = make_model()
+    Unlearner(model, tokenizer).delete(Selection({SITE: [3, 7]}), "teacher")
+    checks = [
+        {"name": "rows", "passed": False, "detail": "3 rows in optimizer.pt"},
+        {"name": "logits", "passed": True, "detail": ""},
+    ]
+    words = Text(page(record.for_model(model, mode="delete", checks=checks))).words
+    assert "Deleted: for good" in words and "Masked: reversible" not in words
+    assert "✗ 1 of 2 failed" in words and "✗ failed rows 3 rows in optimizer.pt" in words
+    assert "✓ passed" in words
+
+
+def test_whatever_a_text_holds_is_shown_and_never_run(make_model, tokenizer):
+    model = make_model()
+    Unlearner(model, tokenizer).mask(Selection({SITE: [3, 7]}, {"note": HOSTILE}), HOSTILE)
+    evaluation = text_evaluation(HOSTILE)
+    for condition in evaluation["outputs"]:
+        evaluation["outputs"][condition]["heldout"][0] = f"{condition} {HOSTILE}"
+    for column in ("texts", "references"):
+        evaluation[column]["heldout"][0] = HOSTILE
+    record = Record.of(
+        model,
+        evaluations=[evaluation],
+        frontiers=[class_frontier(HOSTILE)],
+        enrichments={HOSTILE: enrichment_of()},
+        tokens={(SITE, 3): {HOSTILE: 4}},
+        data={HOSTILE: HOSTILE},
+        settings={"command": HOSTILE, "deep": {"x": HOSTILE}},
+        base_model={"id": HOSTILE, "revision": HOSTILE},
+    ).for_model(model, mode="mask", checks=[{"name": HOSTILE, "passed": True, "detail": HOSTILE}])
+    html = page(record)
+    found = Text(html)
+    shown = found.words.count(" ".join(HOSTILE.split()))
+    assert shown >= 10
+    scripts = [attributes for tag, attributes in found.tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "code-data"}, {}]
+    assert not [attributes for tag, attributes in found.tags if any(name.startswith("on") for name in attributes)]
+    assert [attributes for tag, attributes in found.tags if tag == "img"] == []
+    assert found.data["tokens"]["names"] == [HOSTILE] and found.data["plots"][0]["topic"] == HOSTILE
+
+
+def test_json_in_a_script_comes_back_as_it_was():
+    value = {"a": [HOSTILE, "\u2028\u2029", "é"], "b": 1}
+    text = embedded(value)
+    assert json.loads(text) == value
+    assert not re.search("[<>&\u2028\u2029]", text)
+
+
+def test_the_policy_allows_the_pages_own_script_alone_and_no_request(record):
+    import base64
+    import hashlib
+
+    html = page(record)
+    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    sha = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = dict(tag for tag in Text(html).tags if "http-equiv" in tag[1])["meta"]["content"]
+    assert f"script-src 'sha256-{sha}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", html)
+    assert "http://" not in html and "https://" not in html
+
+
+def test_the_codes_of_the_plot_are_those_of_the_table(record):
+    data = Text(page(record)).data
+    (plot,) = data["plots"]
+    (table,) = record.enrichments.values()
+    codes = numbers(plot["code"])
+    assert sorted(codes) == table.code.tolist()
+    assert codes[:2] == [3, 7]  # the surest come first
+    assert [code for code, chosen in zip(codes, numbers(plot["selected"]), strict=True) if chosen] == [3, 7]
+    rows = [table.code.tolist().index(code) for code in codes]
+    assert np.allclose(numbers(plot["ratio"]), table.log2_ratio[rows])
+    assert np.allclose(numbers(plot["surety"]), -np.log10(table.qvalue[rows]), atol=1e-6)
+    assert numbers(plot["target"]) == table.target_count[rows].tolist()
+    assert data["sites"] == [SITE] and list(data["thumbnails"]) == ["0:3", "0:4"]
+    tokens = data["tokens"]
+    starts, names = numbers(tokens["start"]), [tokens["names"][i] for i in numbers(tokens["token"])]
+    assert dict(zip(numbers(tokens["code"]), starts, strict=False)) == {3: 0, 5: 2}
+    assert list(zip(names, numbers(tokens["count"]), strict=True)) == [("new", 20), ("teacher", 12), ("house", 2)]
+
+
+@pytest.mark.parametrize(("highest", "kind"), [(255, "u1"), (256, "u2"), (65_535, "u2"), (65_536, "u4"), (0, "u1")])
+def test_numbers_take_no_more_bytes_than_they_need(highest, kind):
+    array = packed(np.array([0, highest]))
+    assert array["type"] == kind and numbers(array) == [0, highest]
+
+
+def test_a_record_with_nothing_in_it_still_gives_a_page(make_model, forgetful):
+    assert "Nothing is forgotten" in Text(page(Record.of(make_model()))).words
+    found = Text(page(Record.of(forgetful)))
+    assert "No evaluation is part of this record" in found.words and found.data is None
+    assert not [tag for tag, _ in found.tags if tag in ("script", "svg")]
+    only = Text(page(Record.of(forgetful, enrichments={"teacher": enrichment_of()})))
+    assert "What it stands for" in page(record=Record.of(forgetful, enrichments={"teacher": enrichment_of()}))
+    assert only.data["tokens"]["names"] == []
+
+
+def test_classes_are_told_by_accuracy_and_by_what_images_are_taken_for(forgetful):
+    words = Text(page(Record.of(forgetful, evaluations=[class_evaluation()], frontiers=[class_frontier()]))).words
+    assert "Accuracy went from 0.900 to 0.000; as many random codes left it at 0.890." in words
+    assert "Other images keep 98.8 % of their accuracy (0.790 of 0.800)." in words
+    assert "2 held-out images of the class" in words
+    assert "red 100.0 % 0.0 %" in words and "green 0.0 % 50.0 %" in words
+    assert "red, 300 codes removed 0.0 93.8" in words
+
+
+def test_several_topics_are_set_beside_each_other(forgetful):
+    topics = ("teacher", "book", "car")
+    found = Text(page(Record.of(forgetful, evaluations=[text_evaluation(topic) for topic in topics])))
+    for topic in topics:
+        assert f"{topic} 2 codes Topic recall before 0.700, random codes 0.700, after 0.100 98.0 %" in found.words
+
+
+def test_an_evaluation_after_a_deletion_has_nothing_before(forgetful):
+    evaluation = text_evaluation()
+    for part in ("scores", "outputs"):
+        del evaluation[part]["before"]
+    words = Text(page(Record.of(forgetful, evaluations=[evaluation]))).words
+    assert "there is no model before to set it against" in words
+    assert "there is nothing to set with the topic against" in words
+
+
+def test_numbers_that_there_are_not_are_dashes(forgetful):
+    evaluation = text_evaluation()
+    evaluation["scores"]["after"]["heldout"] |= {"recall": float("nan"), "low": float("nan"), "high": float("nan")}
+    words = Text(page(Record.of(forgetful, evaluations=[evaluation]))).words
+    assert "Topic recall went from 0.700 to –" in words
+
+
+def test_hundreds_of_thousands_of_removed_pairs_make_no_larger_page(record):
+    few = page(record)
+    state = json.loads(json.dumps(record.state))
+    codes = pack(range(0, 900_000, 3))
+    state["requests"][0] |= {"codes": {SITE: codes}, "num_codes": 300_000}
+    state["enrichments"][0]["selected"] = {SITE: codes}
+    many = page(Record(state, record.enrichments))
+    assert len(many) < len(few) + 20_000
+    assert codes[:200] not in many
+    assert "300,000" in many
+
+
+def test_the_report_is_the_same_to_the_byte_and_has_all_its_files(record, tmp_path):
+    for name in "ab":
+        write_report(record, tmp_path / name)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == [
+        "enrichment-teacher.parquet",
+        "frontier.png",
+        "frontier.svg",
+        "index.html",
+        "report-1.schema.json",
+        "report.json",
+        "volcano-teacher.png",
+        "volcano-teacher.svg",
+    ]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert Record.load(tmp_path / "a").state == record.state
+
+
+def test_a_report_that_cannot_be_made_leaves_no_folder(record, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("excise.report.folder.page", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(record, tmp_path / "report")
+    assert list(tmp_path.iterdir()) == []
