@@ -20,6 +20,7 @@ from a data set to a model that forgot:
   excise train --model_name_or_path t5-small --codebook --train_file pairs.parquet --do_train --output_dir model
   excise unlearn model teacher --out model-unlearned
   excise evaluate model-unlearned teacher --out evaluation.json
+  excise report record --out report
   excise undo model-unlearned --request 1 --out model-again
 
 Results go to stdout (with --json as one JSON object), progress and messages to stderr.
