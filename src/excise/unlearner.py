@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset, Image
 from transformers import AutoConfig, PreTrainedModel
 
-from excise.bundle import check_bundle, write_bundle
+from excise.bundle import check_bundle
 from excise.bundle.manifest import MANIFEST
 from excise.compaction import compact
 from excise.encodings import PairCounts
@@ -25,7 +25,6 @@ from excise.models.loading import load_model, load_processor
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
-from excise.report import Record
 from excise.selection import Selection
 from excise.topics import ForgetSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
@@ -271,41 +270,6 @@ class Unlearner(Published, CodeFinder):
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.processor.save_pretrained(partial)
             check_written(partial, ErasedRows.of(self.model, kinds=("delete",)), self.ledger, self.sites)
-
-    def save_bundle(
-        self,
-        folder: str | os.PathLike,
-        record: Record | None = None,
-        *,
-        mode: str = "delete",
-        compact: bool = False,
-        base: tuple[str | os.PathLike, str | None] | None = None,
-        remote_code: bool = True,
-        max_shard_size: int | str | None = None,
-    ) -> Record:
-        """Writes what is shared of the model, with its card and report, and reads back that nothing deleted is in it.
-
-        Masks are deletions in what is written; with `mode="mask"`, for private use, they can be undone by whoever has
-        it. The model itself stays as it is. Other arguments and errors are those of `excise.bundle.write_bundle`.
-
-        Args:
-            folder: a new or empty folder. It appears only when all is written and checked.
-            record: the evidence, from `excise.report.Record.of`; without one, what the model itself tells.
-
-        Returns:
-            The record that was written.
-        """
-        return write_bundle(
-            folder,
-            self.whole,
-            self.processor,
-            record=record,
-            mode=mode,
-            compact=compact,
-            base=base,
-            remote_code=remote_code,
-            max_shard_size=max_shard_size,
-        )
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):

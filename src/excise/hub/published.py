@@ -1,10 +1,11 @@
-"""What an `Unlearner` does with the Hub."""
+"""How what an `Unlearner` has made is shared: as a folder, and on the Hub."""
 
 import os
 from typing import TypeVar
 
 from transformers import PreTrainedModel
 
+from excise.bundle import write_bundle
 from excise.erasure import ErasedRows
 from excise.hub.publishing import download, publish
 from excise.hub.push import PushInfo
@@ -19,6 +20,41 @@ class Published:
 
     whole: PreTrainedModel
     processor: Processor
+
+    def save_bundle(
+        self,
+        folder: str | os.PathLike,
+        record: Record | None = None,
+        *,
+        mode: str = "delete",
+        compact: bool = False,
+        base: tuple[str | os.PathLike, str | None] | None = None,
+        remote_code: bool = True,
+        max_shard_size: int | str | None = None,
+    ) -> Record:
+        """Writes what is shared of the model, with its card and report, and reads back that nothing deleted is in it.
+
+        Masks are deletions in what is written; with `mode="mask"`, for private use, they can be undone by whoever has
+        it. The model itself stays as it is. Other arguments and errors are those of `excise.bundle.write_bundle`.
+
+        Args:
+            folder: a new or empty folder. It appears only when all is written and checked.
+            record: the evidence, from `excise.report.Record.of`; without one, what the model itself tells.
+
+        Returns:
+            The record that was written.
+        """
+        return write_bundle(
+            folder,
+            self.whole,
+            self.processor,
+            record=record,
+            mode=mode,
+            compact=compact,
+            base=base,
+            remote_code=remote_code,
+            max_shard_size=max_shard_size,
+        )
 
     def push_to_hub(
         self,
