@@ -120,8 +120,8 @@ def share(args, train, test, notes):
         evaluations=[Evaluation.load(args.out / f"{name}.json")],
         enrichments={name: enrichment},
         thumbnails=image_meanings(unlearner, test, shown.codes, progress=False),
-        data={"name": args.dataset_name, "split": args.test_split, "notes": "##" + notes},
-        settings={"seed": args.seed, "command": " ".join(["python", *sys.argv])},
+        data={"datasets": [args.dataset_name], "split": args.test_split, "notes": "##" + notes},
+        settings={"seed": args.seed, "command": " ".join(["python examples/" + Path(sys.argv[0]).name, *sys.argv[1:]])},
     )
     unlearner.save_bundle(args.bundle, record)
 

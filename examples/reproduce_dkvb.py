@@ -375,8 +375,12 @@ def share(args, folder, notes):
     record = Record.of(
         unlearner.model,
         frontiers=[found["activations"], found["examples"]],
-        data={"name": args.dataset_name, "split": args.test_split, "notes": "##" + notes.replace("\n## ", "\n#### ")},
-        settings={"seed": 0, "command": " ".join(["python", *sys.argv])},
+        data={
+            "datasets": [args.dataset_name],
+            "split": args.test_split,
+            "notes": "##" + notes.replace("\n## ", "\n#### "),
+        },
+        settings={"seed": 0, "command": " ".join(["python examples/" + Path(sys.argv[0]).name, *sys.argv[1:]])},
     )
     unlearner.save_bundle(args.bundle, record)
 
