@@ -418,7 +418,7 @@ def test_tables_of_codes_are_linked():
 def test_without_excise_it_loads_by_the_code_and_with_the_packages_that_the_card_names():
     text = model_card(record()).text
     assert all(code(line) in text for line in requirements("codebook_t5"))
-    assert "trust_remote_code=True" in text
+    assert "trust_remote_code=True)" in text and "take `trust_remote_code=True` too" in text
     assert "trust_remote_code" not in model_card(record(), remote_code=False).text
 
 
