@@ -40,8 +40,8 @@ def loading(state: Mapping[str, Any], where: str | None, *, bottleneck_only: boo
         trusted = f"model = {auto}.from_pretrained({where}, trust_remote_code=True)"
         parts.append(_python([f"from transformers import {auto}", "", trusted]))
         parts.append(
-            "The `Auto*` classes of tokenizers and processors take `trust_remote_code=True` too, and ask without it: the "
-            "settings of the model are in that code."
+            "The `Auto*` classes of tokenizers and processors take `trust_remote_code=True` too, and ask without it: "
+            "the settings of the model are in that code."
         )
     said = "The mask is in force, and a checkpoint whose mask or erased rows are not those of its ledger does not load."
     if "codebook" in _kinds(state) and not bottleneck_only:
