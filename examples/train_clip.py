@@ -7,11 +7,12 @@ CLIP of about 3 million parameters, from nothing, with captions made of the name
     python examples/train_clip.py --dataset_name cifar10 --do_train --do_eval \
         --per_device_train_batch_size 128 --learning_rate 1e-3 --num_train_epochs 20 --output_dir out/plain
 
-The same CLIP with a codebook, jointly trained:
+The same CLIP with a codebook, jointly trained (an image of which nothing is passed on is still called something, so that
+there is no least similarity):
 
-    python examples/train_clip.py --model_name_or_path out/plain --codebook --dataset_name cifar10 \
-        --do_train --do_eval --per_device_train_batch_size 128 --learning_rate 5e-4 --num_train_epochs 5 \
-        --output_dir out/codebook
+    python examples/train_clip.py --model_name_or_path out/plain --codebook --similarity_quantile 0 \
+        --dataset_name cifar10 --do_train --do_eval --per_device_train_batch_size 128 --learning_rate 3e-4 \
+        --num_train_epochs 3 --output_dir out/codebook
 
 All of transformers' `TrainingArguments` may be given. A run that was cut off goes on from its last checkpoint when the
 command is given again. The metric is zero-shot accuracy on the test split: an image is of the class whose name, put
@@ -180,8 +181,8 @@ def load_model(args: ClipArguments, codebook: CodebookArguments, tokenizer) -> t
         config.vision_config.bottleneck = trained_config(codebook, config.vision_config)
     elif codebook.codebook:
         vision = config.vision_config
-        # The last layer but one: what is of a class is not in the first, which sees patches of a few pixels.
-        layers = codebook.bottleneck_layers or [max(0, vision.num_hidden_layers - 2)]
+        # The last layer: only the class token goes on from there, so that its codes alone decide (docs/experiments.md).
+        layers = codebook.bottleneck_layers or [vision.num_hidden_layers - 1]
         settings = new_config(codebook, vision.hidden_size)
         return CodebookCLIPModel.from_base(args.model_name_or_path, settings, layers, dtype=torch.float32), True
     return AutoModel.from_pretrained(args.model_name_or_path, config=config, dtype=torch.float32), False
