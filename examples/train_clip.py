@@ -7,7 +7,7 @@ CLIP of about 3 million parameters, from nothing, with captions made of the name
     python examples/train_clip.py --dataset_name cifar10 --do_train --do_eval \
         --per_device_train_batch_size 128 --learning_rate 1e-3 --num_train_epochs 20 --output_dir out/plain
 
-The same CLIP with a codebook, jointly trained (an image of which nothing is passed on is still called something, so that
+The same CLIP with a codebook, jointly trained (an image of which nothing is passed on is still called something, so
 there is no least similarity):
 
     python examples/train_clip.py --model_name_or_path out/plain --codebook --similarity_quantile 0 \

@@ -23,7 +23,7 @@ from excise.remote_code import requirements
 from excise.report import Record, write_report
 from excise.selection import Selection
 from tests import tiny, tiny_images
-from tests.report.conftest import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
+from tests.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 NASTY = [
