@@ -140,8 +140,8 @@ def table_of_membership(out: Path) -> str:
     if not found:
         return "## Table 3: not made"
     rows = [[name, mean([each[name] for each in found])] for name in found[0] if name != "N_a"]
-    partial = ", ".join(str(each["N_a"]) for each in found)
-    title = f"## Table 3: accuracy of the attacker ({len(found)} seeds; partial N_a {partial})\n\n"
+    partial = "; ".join(" and ".join(f"{count:,}" for count in each["N_a"]) for each in found)
+    title = f"## Table 3: accuracy of the attacker ({len(found)} seeds; partial N_a, by seed: {partial})\n\n"
     return title + rows_of(["Model", "accuracy (%)"], rows)
 
 
