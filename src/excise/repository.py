@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -137,12 +138,14 @@ class Repository:
         return [f"the large file {file.oid[:8]}, last called {file.filename or 'nothing'}" for file in stored]
 
 
-def check_no_older_weights(repo_id: str, folder: str | os.PathLike, token: str | bool | None = None) -> None:
-    """Makes sure that a repository holds no weights, at whatever revision, but those in a folder.
+def check_no_older_weights(
+    repo_id: str, files: Mapping[str, LocalFile] = MappingProxyType({}), token: str | bool | None = None
+) -> None:
+    """Makes sure that a repository holds no weights, at whatever revision, but those in some files.
 
     Args:
         repo_id: name of a model repository, with or without namespace; it need not be there.
-        folder: what is going to be pushed.
+        files: what is going to be pushed.
         token: as in huggingface_hub.
 
     Raises:
@@ -150,7 +153,7 @@ def check_no_older_weights(repo_id: str, folder: str | os.PathLike, token: str |
     """
     api = HfApi(token=token)
     repository = Repository.find(api, repo_id if "/" in repo_id else f"{api.whoami(cache=True)['name']}/{repo_id}")
-    if repository and (older := repository.others(local_files(folder), texts=True)):
+    if repository and (older := repository.others(files, texts=True)):
         raise ValueError(
             f"{repo_id} holds other weights already ({'; '.join(older[:3])}), which could bring back what was deleted "
             "from this model. Push it to a new repository; or remove what is there, with all history, by "
