@@ -1,13 +1,16 @@
 """Whatever pushes a model with deletions, it does not go over weights that could bring back what was deleted."""
 
+import copy
+
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSeq2SeqLM, DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from excise import BottleneckCallback, PairCountCallback
+from excise import BottleneckCallback, CodebookT5ForConditionalGeneration, PairCountCallback, Selection, Unlearner
 from tests.hub.bundles import REPO
 from tests.hub.test_clients import logits
-from tests.tiny import codebook_t5, copying, delete_codes, tokenizer
+from tests.tiny import SITE, codebook_t5, copying, delete_codes, tokenizer
 
 
 @pytest.fixture
@@ -82,3 +85,26 @@ def test_a_trainer_that_pushes_nothing_asks_the_hub_nothing(trainer, hub):
     delete_codes(model)
     trainer(model, push_to_hub=False).train()
     assert not hub.log
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_nor_does_an_adapter_with_its_bottleneck(hub, api):
+    codebook_t5().push_to_hub("tester/base")
+    base = CodebookT5ForConditionalGeneration.from_pretrained("tester/base")
+    config = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q", "v"], modules_to_save=["bottleneck"])
+    whole = get_peft_model(base, config)
+    unlearner = Unlearner(whole, tokenizer())
+    whole.push_to_hub(REPO)
+    unlearner.mask(Selection({SITE: [4]}), "masked")
+    older = whole.push_to_hub(REPO).oid
+    unlearner.delete(Selection({SITE: [1, 2]}), "planted")
+    with pytest.raises(ValueError, match="holds other weights already"):
+        whole.push_to_hub(REPO)
+    assert api.model_info(REPO).sha == older
+    first = whole.push_to_hub("tester/new")
+    assert whole.push_to_hub("tester/new").oid == first.oid
+    other = copy.deepcopy(whole)  # the guard is of the model that it is on
+    with torch.no_grad():
+        next(parameter for parameter in other.parameters() if parameter.requires_grad).add_(1)
+    with pytest.raises(ValueError, match="holds other weights already"):
+        other.push_to_hub("tester/new")

@@ -1,6 +1,7 @@
 """What has to be so before a model is pushed by others than `Unlearner.push_to_hub`."""
 
 from tempfile import TemporaryDirectory
+from types import MethodType
 
 from torch import nn
 
@@ -31,3 +32,19 @@ def check_push(
         with TemporaryDirectory() as folder:
             model.save_pretrained(folder, max_shard_size=max_shard_size)
             check_no_older_weights(repo_id, local_files(folder), token)
+
+
+def guard_push(model: nn.Module) -> None:
+    """Makes the `push_to_hub` of a `PeftModel`, which is peft's own, check as that of the model within it does.
+
+    Args:
+        model: the `PeftModel`. It, and copies of it, check; one that is loaded anew does not. Any other model is left
+            as it is.
+    """
+    if hasattr(model, "get_base_model"):
+        model.push_to_hub = MethodType(_checked_push, model)
+
+
+def _checked_push(self, repo_id: str, **kwargs):
+    check_push(self, repo_id, **kwargs)
+    return type(self).push_to_hub(self, repo_id, **kwargs)
