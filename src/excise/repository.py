@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -13,6 +14,8 @@ from huggingface_hub.hf_api import LFSFileInfo, RepoFile
 
 # The Hub puts it into every repository, and needs it there.
 ATTRIBUTES = ".gitattributes"
+# Folders in which git and the Hub's client keep their own, beside the files of a repository.
+NOT_FILES = (".git/", ".cache/")
 # What a repository may hold of a model before it forgot: text that describes it. Weights are in none of these.
 TEXTS = (".md", ".json", ".txt", ".jinja", ".py", ".model", ATTRIBUTES)
 
@@ -41,10 +44,15 @@ class LocalFile:
         return self.sha256 == file.lfs.sha256 if file.lfs else self.git == file.blob_id
 
 
+def own_files(folder: str | os.PathLike) -> dict[str, Path]:
+    """Every file of a folder by its path in it, but for what git and the Hub put beside the files of a repository."""
+    found = {path.relative_to(folder).as_posix(): path for path in Path(folder).rglob("*") if path.is_file()}
+    return {name: found[name] for name in sorted(found) if name != ATTRIBUTES and not name.startswith(NOT_FILES)}
+
+
 def local_files(folder: str | os.PathLike) -> dict[str, LocalFile]:
-    """Every file of a folder by its path in it."""
-    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): LocalFile.of(path) for path in paths}
+    """How the Hub would know the files of a folder, by their paths in it."""
+    return {name: LocalFile.of(path) for name, path in own_files(folder).items()}
 
 
 class Repository:
@@ -108,8 +116,7 @@ class Repository:
 
     def holds(self, revision: str, files: Mapping[str, LocalFile]) -> bool:
         """Whether a revision is these files and nothing else."""
-        tree = self.tree(revision)
-        tree = {path: file for path, file in tree.items() if path != ATTRIBUTES or path in files}
+        tree = {path: file for path, file in self.tree(revision).items() if path != ATTRIBUTES}
         return tree.keys() == files.keys() and all(files[path].equals(tree[path]) for path in files)
 
     def others(self, files: Mapping[str, LocalFile], texts: bool = False) -> list[str]:
@@ -137,12 +144,14 @@ class Repository:
         return [f"the large file {file.oid[:8]}, last called {file.filename or 'nothing'}" for file in stored]
 
 
-def check_no_older_weights(repo_id: str, folder: str | os.PathLike, token: str | bool | None = None) -> None:
-    """Makes sure that a repository holds no weights, at whatever revision, but those in a folder.
+def check_no_older_weights(
+    repo_id: str, files: Mapping[str, LocalFile] = MappingProxyType({}), token: str | bool | None = None
+) -> None:
+    """Makes sure that a repository holds no weights, at whatever revision, but those in some files.
 
     Args:
         repo_id: name of a model repository, with or without namespace; it need not be there.
-        folder: what is going to be pushed.
+        files: what is going to be pushed.
         token: as in huggingface_hub.
 
     Raises:
@@ -150,7 +159,7 @@ def check_no_older_weights(repo_id: str, folder: str | os.PathLike, token: str |
     """
     api = HfApi(token=token)
     repository = Repository.find(api, repo_id if "/" in repo_id else f"{api.whoami(cache=True)['name']}/{repo_id}")
-    if repository and (older := repository.others(local_files(folder), texts=True)):
+    if repository and (older := repository.others(files, texts=True)):
         raise ValueError(
             f"{repo_id} holds other weights already ({'; '.join(older[:3])}), which could bring back what was deleted "
             "from this model. Push it to a new repository; or remove what is there, with all history, by "

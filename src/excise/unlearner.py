@@ -22,6 +22,7 @@ from excise.hub.published import Published
 from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
+from excise.models.pushing import guard_push
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
@@ -56,6 +57,7 @@ class Unlearner(Published, CodeFinder):
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
         check_masks(self.model.config.unlearning, sites)
+        guard_push(self.whole)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":

@@ -39,6 +39,24 @@ def test_logits_after_push_and_load_are_bit_for_bit_those_before(bundle):
     assert torch.equal(logits(AutoModelForSeq2SeqLM.from_pretrained(REPO)), logits(model))
 
 
+def test_a_downloaded_bundle_is_pushed_on_without_what_git_and_the_hub_put_beside(hub, api, bundle, tmp_path):
+    _, erased, folder = bundle
+    first = push_bundle(folder, REPO, erased=erased)
+    down = tmp_path / "down"
+    snapshot_download(REPO, local_dir=down)
+    assert (down / ".cache").is_dir() and (down / ".gitattributes").is_file()
+    (down / ".git").mkdir()
+    (down / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (down / ".gitattributes").write_text("* text")
+    assert push_bundle(down, REPO, erased=erased).oid == first.oid
+    push_bundle(down, "tester/copy", erased=erased)
+    assert api.list_repo_files("tester/copy") == api.list_repo_files(REPO)
+    (down / ".gitattributes_anything").write_text("not of the bundle")
+    with pytest.raises(ValueError, match=r"\.gitattributes_anything is not part of it"):
+        push_bundle(down, "tester/another", erased=erased)
+    assert not api.repo_exists("tester/another")
+
+
 def test_a_second_push_of_the_same_sends_nothing_and_gives_the_same_commit(hub, api, bundle):
     _, erased, folder = bundle
     first = push_bundle(folder, REPO, erased=erased)

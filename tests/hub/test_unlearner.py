@@ -15,7 +15,7 @@ from transformers.utils import PushToHubMixin
 
 from excise import CodebookCLIPForImageClassification, CodebookT5ForConditionalGeneration, Selection, Unlearner
 from excise.erasure import ErasedRows
-from excise.hub import NotPushedError, audit_repo, push_bundle
+from excise.hub import LeftoversError, NotPushedError, audit_repo, push_bundle
 from excise.models.site import bottlenecks
 from excise.report import Record
 from tests.hub.bundles import REPO, before
@@ -119,6 +119,27 @@ def test_a_deletion_over_an_older_model_needs_a_purge_which_leaves_none_of_it(hu
     assert done.audit.commits == 1 and audit_repo(REPO, erased) == []
     assert not api.file_exists(REPO, "notes.md")
     assert unlearner.push_to_hub(REPO).oid == done.oid
+
+
+def test_a_purge_after_codes_were_taken_out_needs_their_rows_which_the_audit_looks_for(hub, api):
+    model = before()
+    api.create_repo(REPO, private=True)
+    model.push_to_hub(REPO)
+    api.create_branch(REPO, branch="old")
+    erased = ErasedRows.of(model, {SITE: CODES})
+    unlearner = Unlearner(model, words())
+    unlearner.delete(Selection({SITE: CODES}, {"q": 0.05}), "planted")
+    unlearner.compact()
+    hub.log.clear()
+    with pytest.raises(NotPushedError, match=r"were taken out.*erased=ErasedRows\.of"):
+        unlearner.push_to_hub(REPO, mode="mask", purge_history=True)
+    with pytest.raises(LeftoversError, match="delete_branch"):
+        unlearner.push_to_hub(REPO, mode="mask", purge_history=True, erased=erased)
+    assert not hub.asked("^(PUT|DELETE|POST)")
+    api.delete_branch(REPO, branch="old")
+    unlearner.push_to_hub(REPO, mode="mask", purge_history=True, erased=erased)
+    assert audit_repo(REPO, erased) == []
+    unlearner.push_to_hub("tester/new", mode="mask")
 
 
 def test_a_compacted_model_is_published_smaller(hub, api):

@@ -8,12 +8,11 @@ from typing import Any
 
 from excise.digests import sha256_of
 from excise.json_values import read, written
+from excise.repository import own_files
 
 MANIFEST = "bundle.json"
 LEDGER = "ledger.json"
 NAME, VERSION = "excise-bundle", 1
-# What the Hub and git put beside the files of a repository.
-NOT_OURS = (".gitattributes", ".git/", ".cache/")
 
 
 def write_manifest(folder: Path, mode: str, masks: str, base: dict[str, Any] | None) -> None:
@@ -68,6 +67,4 @@ def check_bundle(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    ours = sorted(name for name in names if name != MANIFEST and not name.startswith(NOT_OURS))
-    return {name: sha256_of(names[name]) for name in ours}
+    return {name: sha256_of(path) for name, path in own_files(folder).items() if name != MANIFEST}

@@ -92,7 +92,7 @@ class Published:
             compact: takes deleted codes out.
             base: to publish the bottlenecks alone: Hub id and revision of the checkpoint of all other weights.
             erased: more rows that must be nowhere, from `excise.erasure.ErasedRows.of` the model before it forgot. The
-                bytes of rows that the model no longer has are not known without.
+                bytes of rows that the model no longer has are not known without; after `compact()` a purge needs them.
             commit_message: of the one commit.
             commit_description: of the same.
             private: whether the repository must be private. By default a new one is if the mode is `"mask"`.

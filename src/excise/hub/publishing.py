@@ -8,10 +8,11 @@ from transformers import PreTrainedModel
 
 from excise.bundle import write_bundle
 from excise.erasure import ErasedRows
-from excise.hub.account import client
+from excise.hub.account import NotPushedError, client
 from excise.hub.destination import Destination
 from excise.hub.push import PushInfo, push_bundle
 from excise.inputs import Processor
+from excise.ledger import Ledger
 from excise.report import Record
 
 
@@ -45,7 +46,7 @@ def publish(
         base: the same.
         max_shard_size: the same.
         erased: more rows that must not be in the bundle or, once purged, in the repository: of the model before it
-            forgot, from `ErasedRows.of`.
+            forgot, from `ErasedRows.of`. To purge with a model that deleted codes were taken out of, they are needed.
         purge_history: as for `push_bundle`.
         private: the same.
         token: the same.
@@ -58,7 +59,9 @@ def publish(
         ValueError: as `write_bundle` and `push_bundle`.
     """
     where = {"private": private, "token": token, "revision": revision, "create_pr": create_pr}
-    Destination.check(repo_id, mode=mode, purge_history=purge_history, base=base, **where)
+    destination = Destination.check(repo_id, mode=mode, purge_history=purge_history, base=base, **where)
+    if destination.repository and purge_history and erased is None:
+        check_rows_are_known(model, repo_id)
     with TemporaryDirectory() as folder:
         bundle = Path(folder, "bundle")
         write_bundle(
@@ -74,6 +77,23 @@ def publish(
         gone = ErasedRows.of(model, kinds=("mask", "delete") if mode == "delete" else ("delete",))
         erased = gone if erased is None else gone | erased
         return push_bundle(bundle, repo_id, erased=erased, purge_history=purge_history, **where, **commit)
+
+
+def check_rows_are_known(model: PreTrainedModel, repo_id: str) -> None:
+    """Makes sure that an audit for what was erased of a model can see it: of codes that are gone it knows nothing.
+
+    Raises:
+        NotPushedError: if deleted codes were taken out of the model.
+    """
+    taken_out = sum(
+        request.thresholds.get("taken_out", 0) for request in Ledger.from_dict(model.config.unlearning).requests
+    )
+    if taken_out:
+        raise NotPushedError(
+            f"{taken_out} deleted codes were taken out of the model, so their rows are not known, and {repo_id} cannot "
+            "be looked through for them. Pass erased=ErasedRows.of(the model before, with its masks or with `codes`), "
+            "or push to a new repository."
+        )
 
 
 def download(repo_id: str, revision: str | None = None, token: str | bool | None = None) -> str:

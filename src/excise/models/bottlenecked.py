@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial, wraps
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.torch import load_file
@@ -13,10 +12,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.utils import PushToHubMixin, cached_file
 
-from excise.ledger import Ledger, check_masks
+from excise.ledger import check_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
+from excise.models.pushing import check_push
 from excise.models.site import bottlenecks
-from excise.repository import check_no_older_weights
 from excise.tracing import checkpoint_contexts
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
@@ -48,10 +47,7 @@ class Bottlenecked:
             ValueError: if there are any, at whatever revision: they could bring back what was deleted. With
                 `purge_history=True`, `Unlearner.push_to_hub` removes them.
         """
-        if any(request.kind == "delete" for request in Ledger.from_dict(self.config.unlearning).requests):
-            with TemporaryDirectory() as folder:
-                self.save_pretrained(folder, max_shard_size=kwargs.get("max_shard_size", "50GB"))
-                check_no_older_weights(repo_id, folder, kwargs.get("token"))
+        check_push(self, repo_id, **kwargs)
         return super().push_to_hub(repo_id, **kwargs)
 
     @classmethod

@@ -3,18 +3,18 @@
 import torch
 from accelerate.utils import reduce
 from torch import Tensor, nn
-from transformers import TrainerCallback
 
 from excise.activations import bottleneck_inputs
 from excise.batches import encoder_inputs, real_tokens
 from excise.ledger import check_masks
 from excise.models.site import bottlenecks
+from excise.training.push_guard import PushGuard
 from excise.training.revival import revive
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 
 
-class BottleneckCallback(TrainerCallback):
+class BottleneckCallback(PushGuard):
     """Logs what the joint loss is made of and how codes are used, and revives codes that nothing selects, if asked to.
 
     Each log gains `task_loss`, `reconstruction_loss` and `l1_loss` (means over steps, like the Trainer's `loss`),
@@ -25,6 +25,8 @@ class BottleneckCallback(TrainerCallback):
     A code that no token has selected for `revive_every` steps is dead. It is put where a random token of the last
     batch is, with its optimizer state cleared. Masked and deleted codes are left alone. All is counted from the
     model's outputs, once a forward pass, and nothing in `forward` itself.
+
+    A `Trainer` that pushes to the Hub is kept from pushing a model with deletions over older weights (a `ValueError`).
 
     Args:
         revive_every: steps between two rounds of revival; `None` for none, as `initialize_codes` leaves few codes dead
@@ -50,6 +52,7 @@ class BottleneckCallback(TrainerCallback):
                 f"`label_smoothing_factor` is {args.label_smoothing_factor}: the Trainer then computes the loss "
                 "without the model, and the codebook loss would be lost. Set it to 0."
             )
+        super().on_train_begin(args, state, control, model=model)
         if self.hook is not None:  # of a training that was interrupted
             self.hook.remove()
         self.sites = bottlenecks(model)

@@ -4,11 +4,11 @@ import logging
 import math
 
 from accelerate.utils import gather_object
-from transformers import TrainerCallback
 
 from excise.encodings import PairCounts
 from excise.models.site import bottlenecks
 from excise.pair_selection import SITE
+from excise.training.push_guard import PushGuard
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +16,14 @@ INSTEAD = "Count after the training: `PairCounts.count(select_pairs(model, encod
 ROUNDING = 1e-6  # of epochs, which are fractions of steps
 
 
-class PairCountCallback(TrainerCallback):
+class PairCountCallback(PushGuard):
     """Keeps what a class will be forgotten by when its images are no longer at hand.
 
     In the last epoch of a `Trainer` that trains a key-value model, on pixels, encodings or pairs, it counts which pairs
     the examples of each class select (Unlearning via Sparse Representations, section 4). It costs no forward pass. Of
     an epoch that was cut off, before or after a resume, only a part was seen: then it warns, and there are no counts.
+
+    A `Trainer` that pushes to the Hub is kept from pushing a model with deletions over older weights (a `ValueError`).
 
     Attributes:
         counts: the `PairCounts`, over all processes, once the training has ended; `None` before.
@@ -44,6 +46,7 @@ class PairCountCallback(TrainerCallback):
                 f"label_smoothing_factor={args.label_smoothing_factor}: the model does not see the labels then, and "
                 f"pairs cannot be counted by class. {INSTEAD}"
             )
+        super().on_train_begin(args, state, control, model=model)
         self.counts = self._so_far = None
         self._release()
 
