@@ -26,7 +26,7 @@ def check_arguments(model: PreTrainedModel, processor: Processor, mode: str) -> 
     sites = bottlenecks(model)
     check_masks(model.config.unlearning, sites)
     ledger = Ledger.from_dict(model.config.unlearning)
-    if mode == "delete" and not any(ledger.removed(site) for site in sites):
+    if mode == "delete" and all(request.undone for request in ledger.requests):
         raise ValueError(
             "Nothing is forgotten: the ledger has no request in force, so there is nothing to delete. Forget something "
             "first; mode='mask' writes the model as it is."
