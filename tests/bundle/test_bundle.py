@@ -306,6 +306,29 @@ def test_a_model_in_an_adapter_is_refused_and_merged_it_is_not(t5_case, tmp_path
     assert Ledger.from_dict(load_model(tmp_path / "out").config.unlearning).requests[1].kind == "delete"
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft asks for it
+def test_a_model_that_an_adapter_was_added_to_is_refused(t5_case, tmp_path):
+    from peft import LoraConfig
+
+    t5_case.unlearner.model.add_adapter(LoraConfig(target_modules=["q"]), "mine")
+    with pytest.raises(ValueError, match="An adapter was added to the model"):
+        t5_case.unlearner.save_bundle(tmp_path / "out")
+    t5_case.unlearner.model.delete_adapter("mine")  # its layers stay
+    with pytest.raises(ValueError, match="An adapter was added to the model"):
+        t5_case.unlearner.save_bundle(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch.compile uses it
+def test_a_compiled_model_gives_the_bundle_of_the_model_that_was_compiled(t5_case, tmp_path):
+    unlearner = t5_case.unlearner
+    unlearner.save_bundle(tmp_path / "plain")
+    compiled = torch.compile(unlearner.model)
+    record = Record.of(compiled)
+    Unlearner(compiled, unlearner.processor).save_bundle(tmp_path / "compiled", record)
+    assert tree(tmp_path / "compiled") == tree(tmp_path / "plain")
+
+
 def test_without_code_it_is_for_excise_only(t5_case, tmp_path):
     t5_case.unlearner.save_bundle(tmp_path / "out", remote_code=False)
     assert not list((tmp_path / "out").glob("*.py"))

@@ -19,7 +19,8 @@ PACKED = {b"\x1f\x8b": ("gzip", gzip.open), b"BZ": ("bzip2", bz2.open), b"\xfd7"
 def streams(path: Path) -> Iterator[tuple[str, BinaryIO]]:
     """Names and contents of a file and of what is compressed in it.
 
-    That is gzip, bzip2, xz, members of zip archives, and Parquet columns. The file's own name is empty. What cannot be unpacked is given as it is only.
+    That is gzip, bzip2, xz, members of zip archives, and Parquet columns. The file's own name is empty. What
+    cannot be unpacked is given as it is only.
     """
     with open(path, "rb") as stream:
         yield from _streams("", stream, NESTED)
