@@ -113,6 +113,15 @@ def test_the_first_line_of_a_deletion_says_that_it_cannot_be_undone():
     assert "deleted" in first and "cannot be undone" in first and "reversible" not in first
 
 
+def test_a_first_line_goes_by_what_is_in_force_and_not_by_the_mode():
+    first = body(model_card(record(mode="mask", kind="delete"))).splitlines()[0]
+    assert "cannot be undone" in first and "reversible" not in first
+    model = masked()
+    Unlearner(model, None).undo(1)
+    first = body(model_card(Record.of(model))).splitlines()[0]
+    assert "undone" in first and "reversible" not in first
+
+
 def test_the_first_line_of_a_model_that_forgot_nothing_says_so():
     card = model_card(Record.of(tiny.codebook_t5(), mode="delete"))
     assert "Nothing was forgotten" in body(card).splitlines()[0]

@@ -267,3 +267,12 @@ def test_an_optimizer_that_cannot_be_cleared_is_refused_before_anything_changes(
     with pytest.raises(ValueError, match="saved as JSON"):
         unlearner.mask(Selection({SITE: (1,)}, {"count": torch.tensor(3)}), "t")
     assert same(start, state(model))
+
+
+@pytest.mark.parametrize("request_it", [Unlearner.mask, Unlearner.delete])
+def test_a_topic_that_no_file_can_hold_is_refused_when_it_is_asked_for(make_model, tokenizer, request_it):
+    model = make_model()
+    unlearner, before = Unlearner(model, tokenizer), state(model)
+    with pytest.raises(ValueError, match=r"the ledger.*pair \\ud83d'"):
+        request_it(unlearner, select(1, 2), "half a pair \ud83d")
+    assert same(state(model), before)

@@ -14,7 +14,7 @@ def strict(value: Any) -> Any:
     """A value as JSON values: NaN and infinity are null, which JSON has no numbers for; tuples are lists.
 
     Raises:
-        ValueError: if it holds something that JSON cannot say, such as a tensor.
+        ValueError: if it holds something that JSON cannot say, such as a tensor, or half of a surrogate pair.
 
     Example:
         >>> strict({"loss": float("nan"), "codes": (1, 2)})
@@ -23,11 +23,16 @@ def strict(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
-        return {str(key): strict(item) for key, item in value.items()}
+        return {strict(str(key)): strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [strict(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{value!r} cannot be written as UTF-8: it has half of a surrogate pair.") from error
     if value is None or isinstance(value, str | int):
         return value
     raise ValueError(f"A {type(value).__name__} is no value of JSON; give numbers, strings, lists and dicts of them.")

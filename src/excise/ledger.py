@@ -130,9 +130,15 @@ class Ledger:
         requests = [vars(r) | {"codes": {site: pack(ids) for site, ids in r.codes.items()}} for r in self.requests]
         state = {"version": VERSION, "requests": requests, "digest": mask_digest(masks)}
         try:
-            json.dumps(state)
+            json.dumps(state, ensure_ascii=False).encode()
         except TypeError as error:
             raise ValueError(f"The ledger is saved as JSON, and cannot hold these thresholds: {error}.") from error
+        except UnicodeEncodeError as error:
+            text = error.object[max(0, error.start - 12) : error.end]
+            raise ValueError(
+                f"Topic, thresholds and data of the ledger are saved as UTF-8, which cannot say {text!r}: it ends in "
+                "half of a surrogate pair. Give the whole character."
+            ) from error
         return state
 
     @classmethod

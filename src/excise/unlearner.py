@@ -23,6 +23,7 @@ from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
 from excise.models.pushing import guard_push
+from excise.models.site import uncompiled
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
@@ -38,7 +39,8 @@ class Unlearner(Published, CodeFinder):
     fails leaves model and ledger as they were.
 
     Args:
-        model: a model with bottlenecks, or a `PeftModel` around one.
+        model: a model with bottlenecks, or a `PeftModel` around one; of a compiled one, the model that was compiled is
+            taken, which has the same weights.
         processor: the model's tokenizer, image processor, or processor of both.
 
     Raises:
@@ -51,7 +53,7 @@ class Unlearner(Published, CodeFinder):
     """
 
     def __init__(self, model: PreTrainedModel, processor: Processor):
-        self.whole = model
+        self.whole = model = uncompiled(model)
         super().__init__(model.get_base_model() if hasattr(model, "get_base_model") else model, processor)
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):

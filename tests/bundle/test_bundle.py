@@ -161,6 +161,29 @@ def test_codes_are_taken_out_of_large_codebooks(t5_case, tmp_path):
     assert sizes[0] - sizes[1] >= len(DELETED + MASKED) * 64 * 4
 
 
+@pytest.mark.parametrize("mode", ["delete", "mask"])
+def test_a_model_without_its_deleted_codes_can_be_bundled_again(t5_case, tmp_path, mode):
+    unlearner = t5_case.unlearner
+    unlearner.save_bundle(tmp_path / "first", compact=True)
+    loaded = Unlearner.from_pretrained(tmp_path / "first")
+    assert not loaded.ledger.removed(t5_case.site)
+    loaded.save_bundle(tmp_path / "again", mode=mode)
+    assert torch.equal(t5_case.logits(load_model(tmp_path / "again")), t5_case.logits(loaded.model))
+    assert first_line(tmp_path / "again") == first_line(tmp_path / "first")
+
+
+def test_of_deletions_alone_nothing_is_said_to_be_reversible(t5_case, tmp_path):
+    unlearner = t5_case.unlearner
+    unlearner.undo(2)
+    record = unlearner.save_bundle(tmp_path / "out", mode="mask")
+    assert "cannot be undone" in first_line(tmp_path / "out")
+    words = " ".join(path.read_text(encoding="utf-8") for path in (tmp_path / "out").rglob("*.[hm][td]*"))
+    assert "reversible" not in words and "still in the weights" not in words
+    assert record.state["mode"] == "mask"
+    detail = record.state["checks"][0]["detail"]
+    assert " 0 rows" not in detail and "zero" in detail and "already" in detail
+
+
 def test_a_planted_leftover_stops_the_writing_and_leaves_nothing(case, tmp_path, monkeypatch):
     rows = case.masked_rows[-1]
     processor = case.unlearner.processor
@@ -281,6 +304,29 @@ def test_a_model_in_an_adapter_is_refused_and_merged_it_is_not(t5_case, tmp_path
         unlearner.save_bundle(tmp_path / "out")
     Unlearner(adapted.merge_and_unload(), tiny.tokenizer()).save_bundle(tmp_path / "out")
     assert Ledger.from_dict(load_model(tmp_path / "out").config.unlearning).requests[1].kind == "delete"
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft asks for it
+def test_a_model_that_an_adapter_was_added_to_is_refused(t5_case, tmp_path):
+    from peft import LoraConfig
+
+    t5_case.unlearner.model.add_adapter(LoraConfig(target_modules=["q"]), "mine")
+    with pytest.raises(ValueError, match="An adapter was added to the model"):
+        t5_case.unlearner.save_bundle(tmp_path / "out")
+    t5_case.unlearner.model.delete_adapter("mine")  # its layers stay
+    with pytest.raises(ValueError, match="An adapter was added to the model"):
+        t5_case.unlearner.save_bundle(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch.compile uses it
+def test_a_compiled_model_gives_the_bundle_of_the_model_that_was_compiled(t5_case, tmp_path):
+    unlearner = t5_case.unlearner
+    unlearner.save_bundle(tmp_path / "plain")
+    compiled = torch.compile(unlearner.model)
+    record = Record.of(compiled)
+    Unlearner(compiled, unlearner.processor).save_bundle(tmp_path / "compiled", record)
+    assert tree(tmp_path / "compiled") == tree(tmp_path / "plain")
 
 
 def test_without_code_it_is_for_excise_only(t5_case, tmp_path):

@@ -1,7 +1,11 @@
 """What is planted is found, wherever it is; what is clean is called clean."""
 
+import bz2
 import gzip
+import lzma
 import zipfile
+from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -74,7 +78,7 @@ def test_random_bytes_and_numbers_are_clean(case):
     assert case.found() == set()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("offset", [0, 1, 3, 12_345, (1 << 24) - 5])
 def test_one_row_is_found_in_any_precision_at_any_place(case, dtype, offset):
     row = case.rows[2].to(dtype).view(torch.uint8).numpy().tobytes()
@@ -92,7 +96,9 @@ def test_a_stale_shard_is_found(case):
 
 
 @pytest.mark.parametrize("known", ["rows", "ids alone"])
-@pytest.mark.parametrize("form", ["safetensors", "bin", "old bin", "unsafe bin", "transposed", "flat", "bf16", "fp8"])
+@pytest.mark.parametrize(
+    "form", ["safetensors", "bin", "old bin", "unsafe bin", "old unsafe bin", "transposed", "flat", "bf16", "fp8"]
+)
 def test_a_copy_that_has_drifted_is_found(case, known, form):
     average = case.before[case.key] * 0.9 + 0.01
     path = case.folder / ("ema.bin" if "bin" in form else "ema.safetensors")
@@ -102,6 +108,9 @@ def test_a_copy_that_has_drifted_is_found(case, known, form):
         torch.save([average], path, _use_new_zipfile_serialization=False)
     elif form == "unsafe bin":
         torch.save({"settings": CODES, "object": Case, "ema": average}, path)
+    elif form == "old unsafe bin":
+        content = {"path": Path("a"), "state": OrderedDict(step=torch.ones(3), half=torch.ones(5).half(), ema=average)}
+        torch.save(content, path, _use_new_zipfile_serialization=False)
     elif form == "transposed":
         flat = case.bottleneck.by_code(average)
         save_file({"ema": flat.T.contiguous()}, path)
@@ -116,6 +125,57 @@ def test_a_copy_that_has_drifted_is_found(case, known, form):
     erased = case.erased if known == "rows" else ErasedRows.of(case.model)
     assert case.found(erased) == {path.name}
     assert {code for left in erased.find(path) for code in left.codes} == set(CODES)
+
+
+@pytest.mark.parametrize("known", ["rows", "ids alone"])
+@pytest.mark.parametrize("form", ["npy", "double", "transposed", "fortran", "big-endian", "npz", "packed npz"])
+def test_a_drifted_array_is_found(case, known, form):
+    average = (case.before[case.key] * 0.9 + 0.01).numpy()
+    flat = case.bottleneck.by_code(torch.from_numpy(average)).numpy()
+    path = case.folder / ("ema.npz" if "npz" in form else "ema.npy")
+    if "npz" in form:
+        (np.savez_compressed if "packed" in form else np.savez)(path, step=np.ones(3), ema=average)
+    else:
+        arrays = {
+            "npy": average,
+            "double": average.astype(np.float64),
+            "transposed": np.ascontiguousarray(flat.T),
+            "fortran": np.asfortranarray(flat),
+            "big-endian": average.astype(">f4"),
+        }
+        np.save(path, arrays[form])
+    erased = case.erased if known == "rows" else ErasedRows.of(case.model)
+    assert case.found(erased) == {path.name}
+    assert {code for left in erased.find(path) for code in left.codes} == set(CODES)
+
+
+def test_arrays_that_cannot_be_read_are_clean(case):
+    np.save(case.folder / "objects.npy", np.array([{}, None]), allow_pickle=True)
+    (case.folder / "broken.npy").write_bytes(b"\x93NUMPY\x01\x00" + bytes(range(100)))
+    with zipfile.ZipFile(case.folder / "broken.npz", "w") as file:
+        file.writestr("ema.npy", b"\x93NUMPY\x01\x00" + bytes(range(100)))
+    (case.folder / "broken.bz2").write_bytes(b"BZh9" + bytes(range(100)))
+    (case.folder / "broken.xz").write_bytes(lzma.compress(bytes(1000))[:40])
+    (case.folder / "broken.pt").write_bytes(b"\x80\x02" + bytes(range(100)))
+    assert case.found() == set()
+
+
+def test_reading_an_old_torch_file_runs_nothing_of_it(case):
+    marker = case.folder / "run"
+    content = {"ema": case.before[case.key] * 0.9, "object": Touching(marker)}
+    torch.save(content, case.folder / "old.pt", _use_new_zipfile_serialization=False)
+    assert case.found() == {"old.pt"}
+    assert not marker.exists()
+
+
+class Touching:
+    """What makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
 
 
 def test_what_an_optimizer_remembers_is_found_until_it_is_cleared(tmp_path):
@@ -148,11 +208,13 @@ def test_what_is_compressed_is_found(case):
         file.write(b"start" + data)
     with zipfile.ZipFile(case.folder / "rows.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("inner/rows.gz", gzip.compress(data))
+    (case.folder / "rows.bz2").write_bytes(bz2.compress(data))
+    (case.folder / "rows.xz").write_bytes(lzma.compress(data))
     np.savez_compressed(case.folder / "rows.npz", rows=case.rows.numpy())
     rows = pyarrow.array(case.rows.tolist(), pyarrow.list_(pyarrow.float32()))
     table = pyarrow.table({"row": rows})
     pyarrow.parquet.write_table(table, case.folder / "rows.parquet", compression="zstd")
-    assert case.found() == {"rows.gz", "rows.zip", "rows.npz", "rows.parquet"}
+    assert case.found() == {"rows.gz", "rows.bz2", "rows.xz", "rows.zip", "rows.npz", "rows.parquet"}
 
 
 def test_a_row_that_another_code_has_too_is_no_leftover(tmp_path):

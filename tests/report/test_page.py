@@ -242,3 +242,10 @@ def test_a_report_that_cannot_be_made_leaves_no_folder(record, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         write_report(record, tmp_path / "report")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_references_outputs_are_shown_all_the_same(forgetful):
+    record = Record.of(forgetful, evaluations=[text_evaluation(references={})])
+    html = page(record)
+    assert "Le <del>professeur</del> voit une maison." in html
+    assert "1 of 2 held-out sentences with the topic come out otherwise" in Text(html).words

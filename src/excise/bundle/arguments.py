@@ -21,12 +21,21 @@ def check_arguments(model: PreTrainedModel, processor: Processor, mode: str) -> 
             "The model is wrapped by peft, and an adapter alone cannot be shared as a bundle: what it removes is still "
             "in its base model. Merge it first: Unlearner(model.merge_and_unload(), processor)."
         )
+    # Layers of an adapter that was taken off again stay around the model's own.
+    if getattr(model, "_hf_peft_config_loaded", False) or any(
+        hasattr(module, "base_layer") for module in model.modules()
+    ):
+        raise ValueError(
+            "An adapter was added to the model itself, as by `add_adapter`, and such a model is saved as its adapter "
+            "alone. Put the adapter on with peft and merge it: "
+            "Unlearner(PeftModel.from_pretrained(model, adapter).merge_and_unload(), processor)."
+        )
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         raise ValueError("A device map has put parts of the model on disk. Load it without one to write a bundle.")
     sites = bottlenecks(model)
     check_masks(model.config.unlearning, sites)
     ledger = Ledger.from_dict(model.config.unlearning)
-    if mode == "delete" and not any(ledger.removed(site) for site in sites):
+    if mode == "delete" and all(request.undone for request in ledger.requests):
         raise ValueError(
             "Nothing is forgotten: the ledger has no request in force, so there is nothing to delete. Forget something "
             "first; mode='mask' writes the model as it is."

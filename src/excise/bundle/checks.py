@@ -28,10 +28,12 @@ def checks_passed(
     ledger = Ledger.from_dict(shared.config.unlearning)
     if any(request.kind == "delete" for request in ledger.requests):
         details["deleted rows"] = (
-            f"Every file was read back, and none holds any of the {len(erased)} rows that were erased in the writing, "
-            "in fp32, bf16 or fp16, nor a tensor with anything in the place of a deleted code. Report and card were "
-            "read back once they were written; had anything been found, nothing would be there."
-        )
+            f"Every file was read back, and none holds any of the {len(erased)} rows that were erased in the "
+            "writing, in fp64, fp32, bf16 or fp16, nor a tensor with anything in the place of a deleted code. "
+            if len(erased)
+            else "Every file was read back: all rows in the place of a deleted code are zero. What they held was "
+            "gone already before the writing, so its bytes are not known and were not looked for. "
+        ) + "Report and card were read back once they were written; had anything been found, nothing would be there."
     details["reload"] = (
         f"Loaded again, the model is the same bit for bit in all {len(shared.state_dict())} tensors, and its masks are "
         "those of its ledger."

@@ -21,7 +21,7 @@ from excise.inputs import Processor
 from excise.json_values import written
 from excise.ledger import mask_digest
 from excise.models.loading import load_model
-from excise.models.site import bottlenecks
+from excise.models.site import bottlenecks, uncompiled
 from excise.readback import check_erased
 from excise.remote_code import write_remote_code
 from excise.report import Record, write_report
@@ -72,6 +72,7 @@ def write_bundle(
             model, is found when the files are read back.
     """
     check_free(folder)
+    model = uncompiled(model)
     check_arguments(model, processor, mode)
     record = Record.of(model, mode=mode) if record is None else record
     check_record(record, model)

@@ -15,16 +15,22 @@ from excise.card.text import code, counted, escaped, listed, plain, table
 from excise.conditions import BEFORE
 from excise.report import Record
 from excise.report.folder import figures
+from excise.report.standing import DELETED, MASKED, NOTHING, UNDONE, standing
 
 REVERSIBLE = (
     "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "
     "Share a deletion instead.**"
 )
-DELETED = (
+ERASED = (
     "**What was forgotten is deleted: the rows of its codes are erased, and that cannot be undone. What this does not "
     "show stands below.**"
 )
-NOTHING = "**Nothing was forgotten yet.**"
+FIRST_LINES = {
+    MASKED: REVERSIBLE,
+    DELETED: ERASED,
+    UNDONE: "**Nothing is forgotten: all that was asked for was undone.**",
+    NOTHING: "**Nothing was forgotten yet.**",
+}
 MOST_TOPICS = 8  # that a title names
 MOST_PLOTS = 5  # all are in the report
 KINDS = {"codebook": "codebook", "key_value": "key-value pairs"}
@@ -101,9 +107,7 @@ def _about(model: Mapping[str, Any]) -> str:
 
 
 def _first_line(state: Mapping[str, Any]) -> str:
-    if state["mode"] == "mask":
-        return REVERSIBLE
-    return DELETED if state["requests"] else NOTHING
+    return FIRST_LINES[standing(state["mode"], state["model"]["sites"], state["requests"])]
 
 
 def _sites(model: Mapping[str, Any]) -> str:

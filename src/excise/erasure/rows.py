@@ -19,7 +19,7 @@ from excise.ledger import Ledger
 from excise.models.site import bottleneck_copies, bottlenecks
 
 # What weights are saved in.
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ class _Rows:
 class ErasedRows:
     """Rows that must be nowhere, and where in files they are.
 
-    What is looked for: the bytes of each row in fp32, bf16 and fp16, anywhere in any file, in zip, gzip and Parquet
-    too; and in safetensors and torch files any tensor with a row for each code that is not zero at erased ones, as
-    copies that have drifted (EMA, other precisions) and an optimizer's moments are. `of` makes it of a model before its
-    rows are erased; where they are gone already, their bytes are not known, and the second way alone is left.
+    What is looked for: the bytes of each row in fp64, fp32, bf16 and fp16, anywhere in any file, in zip, gzip, bzip2,
+    xz and Parquet too; and in safetensors, torch and NumPy files any tensor with a row for each code that is not zero
+    at erased ones, as copies that have drifted (EMA, other precisions) and an optimizer's moments are. `of` makes it of
+    a model before its rows are erased; where they are gone already, their bytes are not known, and the second way alone
+    is left.
 
     A row whose bytes are also in what stays (of a code that is not erased, say, once rounded) is told from nothing, and
     is not looked for by its bytes; nor is one of fewer than eight bytes, or one number over and over.

@@ -1,7 +1,9 @@
 """All bytes of a file: as it is, and what is compressed in it."""
 
+import bz2
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -9,13 +11,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 NESTED = 3  # archives in archives in archives
-BROKEN = (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+BROKEN = (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+# What files of one compressed stream start with.
+PACKED = {b"\x1f\x8b": ("gzip", gzip.open), b"BZ": ("bzip2", bz2.open), b"\xfd7": ("xz", lzma.open)}
 
 
 def streams(path: Path) -> Iterator[tuple[str, BinaryIO]]:
-    """Names and contents of a file and of what is compressed in it: gzip, members of zip archives, Parquet columns.
+    """Names and contents of a file and of what is compressed in it.
 
-    The file's own name is empty. What cannot be unpacked is given as it is only.
+    That is gzip, bzip2, xz, members of zip archives, and Parquet columns. The file's own name is empty. What
+    cannot be unpacked is given as it is only.
     """
     with open(path, "rb") as stream:
         yield from _streams("", stream, NESTED)
@@ -26,9 +31,10 @@ def _streams(name: str, stream: BinaryIO, depth: int) -> Iterator[tuple[str, Bin
     stream.seek(0)
     start = stream.read(4)
     stream.seek(0)
-    if depth and start[:2] == b"\x1f\x8b":
-        with gzip.open(stream) as unpacked:
-            yield from _streams(f"{name}!gzip", _Unpacked(unpacked), depth - 1)
+    if depth and start[:2] in PACKED:
+        how, unpack = PACKED[start[:2]]
+        with unpack(stream) as unpacked:
+            yield from _streams(f"{name}!{how}", _Unpacked(unpacked), depth - 1)
     elif depth and start[:2] == b"PK" and zipfile.is_zipfile(stream):
         yield from _members(name, stream, depth)
     elif start == b"PAR1":
@@ -52,7 +58,7 @@ def _members(name: str, stream: BinaryIO, depth: int) -> Iterator[tuple[str, Bin
                 unpacked = _Unpacked(opened)
                 # What is stored as it is was read with the archive; but an archive in it was not.
                 packed = member.compress_type != zipfile.ZIP_STORED
-                if packed or unpacked.read(2) in (b"PK", b"\x1f\x8b"):
+                if packed or unpacked.read(2) in (b"PK", *PACKED):
                     unpacked.seek(0)
                     yield from _streams(f"{name}!{member.filename}", unpacked, depth - 1)
 

@@ -52,6 +52,11 @@ def bottlenecks(model: nn.Module) -> dict[str, Bottleneck]:
     return {layer.site: _in_use(layer.bottleneck) for layer in _sites(model)}
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model that `torch.compile` made another of, whose weights have other names; any other model as it is."""
+    return getattr(model, "_orig_mod", model)
+
+
 def _sites(model: nn.Module) -> list[BottleneckSite]:
     sites = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
     if not sites:

@@ -25,6 +25,7 @@ from excise.report.scores import (
     share_of_before,
     telling,
 )
+from excise.report.standing import standing
 from excise.report.volcano import volcano
 
 # Removed codes that are listed, the surest first.
@@ -48,6 +49,7 @@ def context(record: Record) -> dict[str, Any]:
     topics = list(dict.fromkeys(request["topic"] for request in in_force))
     return {
         "state": state,
+        "stands": standing(state["mode"], state["model"]["sites"], state["requests"]),
         "topics": topics,
         "removed": sum(site["masked"] + site["deleted"] for site in state["model"]["sites"]),
         "when": max((request["created"] for request in in_force), default=""),

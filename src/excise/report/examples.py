@@ -17,15 +17,15 @@ def changed_texts(evaluation: Mapping[str, Any], dataset: str) -> dict[str, Any]
     """The first sentences of a set whose output changed, and how many there are of how many.
 
     Returns:
-        `total`, `changed`, and `rows` of `text`, `reference`, `before` and `after`, the last two in parts; `None` where
-        there is no model before to compare with.
+        `total`, `changed`, and `rows` of `text`, `reference` (empty if there is none), `before` and `after`,
+        the last two in parts; `None` where there is no model before to compare with.
     """
     outputs = evaluation["outputs"]
     if not all(dataset in outputs.get(condition, {}) for condition in (BEFORE, AFTER)):
         return None
     columns = (
         evaluation["texts"][dataset],
-        evaluation["references"][dataset],
+        evaluation["references"].get(dataset) or [""] * len(evaluation["texts"][dataset]),
         *(outputs[condition][dataset] for condition in (BEFORE, AFTER)),
     )
     changed = [row for row in zip(*columns, strict=False) if row[2] != row[3]]

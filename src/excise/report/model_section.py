@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.ledger import Ledger
-from excise.models.site import bottlenecks
+from excise.models.site import bottlenecks, uncompiled
 from excise.packing import pack
 
 # The pipelines on the Hub that models belong in, by the end of the name of their class.
@@ -21,7 +21,8 @@ TASKS = {
 
 
 def inner_model(model: nn.Module) -> PreTrainedModel:
-    """The model itself, of one that may be wrapped by peft."""
+    """The model itself, of one that may be wrapped by peft or compiled."""
+    model = uncompiled(model)
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 

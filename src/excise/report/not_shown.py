@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from excise.report.standing import DELETED, MASKED
+
 MASK = (
     "That the topic is gone from the files: a mask is reversible, and the masked codes are still in the weights. "
     "Delete before you share."
@@ -25,16 +27,16 @@ NO_REFERENCE = "How a model that never saw the topic would do: there is none to 
 ONE_DRAW = "How much the control varies: the random codes are one draw."
 
 
-def not_shown(mode: str, sites: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+def not_shown(stands: str, sites: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     """Sentences, each of something that a reader might expect and that is not shown.
 
     Args:
-        mode: `"mask"` or `"delete"`.
+        stands: what became of what was forgotten, from `standing`.
         sites: the `sites` of a record's model.
         evaluations: as in a record.
     """
     kinds = {site["kind"] for site in sites}
-    sentences = [MASK if mode == "mask" else DELETE]
+    sentences = [{MASKED: MASK, DELETED: DELETE}[stands]] if stands in (MASKED, DELETED) else []
     sentences += [CODEBOOK] if "codebook" in kinds else []
     sentences += [KEY_VALUE] if "key_value" in kinds else []
     if not evaluations:

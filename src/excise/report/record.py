@@ -21,6 +21,7 @@ from excise.report.codes_section import codes_section
 from excise.report.model_section import inner_model, model_section, requests_section
 from excise.report.not_shown import not_shown
 from excise.report.schema import NAME, SCHEMA_FILE, VERSION, check_state, schema_text
+from excise.report.standing import standing
 
 FILE = "report.json"
 MODES = ("mask", "delete")
@@ -162,7 +163,7 @@ def _whole(model, mode: str, base_model, state: Mapping[str, Any], checks: list)
     """A state with everything in it that depends on a model, in the order in which it is written."""
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}: expected 'mask' (reversible) or 'delete'.")
-    about = model_section(model, base_model)
+    about, requests = model_section(model, base_model), requests_section(model)
     return strict(
         {
             "schema": NAME,
@@ -170,10 +171,10 @@ def _whole(model, mode: str, base_model, state: Mapping[str, Any], checks: list)
             "excise": version("excise"),
             "mode": mode,
             "model": about,
-            "requests": requests_section(model),
+            "requests": requests,
             **{key: state[key] for key in ("evaluations", "frontiers", "enrichments", "codes", "data", "settings")},
             "checks": checks,
-            "not_shown": not_shown(mode, about["sites"], state["evaluations"]),
+            "not_shown": not_shown(standing(mode, about["sites"], requests), about["sites"], state["evaluations"]),
         }
     )
 

@@ -95,7 +95,9 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
             id2label: names of the classes.
             pooling: as in `KeyValueVisionConfig`; if not given, the pooled output, or the first token where the pooling
                 layer is an option that checkpoints need not have (ViT).
-            dtype: of the encoder's weights.
+            dtype: of the encoder's weights; the bottleneck's are float32. All weights that are saved come back in one
+                type, so a bundle can only be written of a model that is of one: `model.to(torch.float32)`, or
+                `model.to(dtype)` with keys and values rounded.
             **kwargs: passed on to `AutoModel.from_pretrained` (`revision`, `token`, ...).
 
         Raises:
