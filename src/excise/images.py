@@ -141,3 +141,9 @@ def images_digest(dataset: Dataset, name: str) -> str:
     for content in encoded_images(dataset, name):
         sha.update(hashlib.sha256(content).digest())
     return sha.hexdigest()
+
+
+def images_alone(dataset: Dataset) -> Dataset:
+    """A data set's columns of images, if it has any: the classes of a proxy set need not be a model's."""
+    images = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    return dataset.select_columns(images) if images else dataset

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, Image
+from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
 from excise.bundle import check_bundle
@@ -19,6 +19,7 @@ from excise.erasure import ErasedRows
 from excise.files import new_folder
 from excise.finder import CodeFinder
 from excise.hub.published import Published
+from excise.images import images_alone
 from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
@@ -153,7 +154,7 @@ class Unlearner(Published, CodeFinder):
                 class.
         """
         if isinstance(forget, Dataset):
-            counts = PairCounts.count(self.pairs(_unlabelled(forget)), self.sites[SITE])
+            counts = PairCounts.count(self.pairs(images_alone(forget)), self.sites[SITE])
             return self.mask(by_activations(counts.of_all(), count), topic)
         if forget.keys != self.sites[SITE].keys_id:
             raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
@@ -174,7 +175,7 @@ class Unlearner(Published, CodeFinder):
         Raises:
             ValueError: as `mask` and `by_examples`, or if the pairs are another model's.
         """
-        return self.mask(by_examples(self.pairs(_unlabelled(draw_examples(forget, count, seed))), count, seed), topic)
+        return self.mask(by_examples(self.pairs(images_alone(draw_examples(forget, count, seed))), count, seed), topic)
 
     def delete(
         self, selection: Selection, topic: ForgetSets | str, optimizer: torch.optim.Optimizer | None = None
@@ -289,12 +290,6 @@ class Unlearner(Published, CodeFinder):
             yield
         finally:
             set_masks(self.model, before)
-
-
-def _unlabelled(forget: Dataset) -> Dataset:
-    """Images alone: the classes of a proxy set need not be the model's."""
-    images = [name for name, feature in forget.features.items() if isinstance(feature, Image)]
-    return forget.select_columns(images) if images else forget
 
 
 def _described(topic: ForgetSets | str) -> tuple[str, dict[str, str]]:
