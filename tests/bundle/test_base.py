@@ -11,13 +11,13 @@ import torch
 from huggingface_hub.constants import HF_HUB_CACHE
 from safetensors.torch import load_file, save_file
 
-from excise import CodebookT5ForConditionalGeneration, Unlearner
+from excise import CodebookT5ForConditionalGeneration, Selection, Unlearner
 from excise.bundle.state import differences
 from excise.erasure import ErasedRows
 from excise.models.base_checkpoint import BaseCheckpoint, BaseCheckpointError
 from excise.models.loading import load_model
 from excise.report import Record
-from tests import tiny
+from tests import tiny, tiny_images
 from tests.bundle.conftest import MAKE, make_case
 from tests.without_excise import answers
 
@@ -122,6 +122,16 @@ def test_a_checkpoint_of_the_model_itself_can_be_the_base_of_a_mask_but_not_of_a
     assert torch.equal(case.logits(load_model(tmp_path / "out")), expected)
     with pytest.raises(BaseCheckpointError, match="holds what was deleted"):
         case.unlearner.save_bundle(tmp_path / "deleted", base=(tmp_path / "trained", None))
+
+
+def test_a_tensor_of_the_base_with_as_many_numbers_as_there_are_codes_is_no_leftover(tmp_path):
+    # The encoder's norms have 16 numbers, and names without the prefix that they have in the whole model.
+    model = tiny_images.key_value_model("resnet", num_codebooks=1, num_pairs=16)
+    model.encoder.save_pretrained(tmp_path / "base")
+    unlearner = Unlearner(model, tiny_images.processor())
+    unlearner.mask(Selection({"bottleneck": [1, 4]}), "topic")
+    unlearner.save_bundle(tmp_path / "out", base=(tmp_path / "base", None))
+    assert differences(load_model(tmp_path / "out").encoder.state_dict(), model.encoder.state_dict()) == []
 
 
 def test_a_base_in_shards_or_pickled_will_do(t5_case, tmp_path):

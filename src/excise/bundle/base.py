@@ -30,7 +30,8 @@ def pinned_base(
     if isinstance(base, str | os.PathLike) or len(base) != 2:
         raise ValueError(f"base={base!r}: give Hub id and revision, or a local folder and None, as a pair.")
     pinned = BaseCheckpoint.pinned(*base)
-    if left := [leftover for file in pinned.files() for leftover in erased.find(file)]:
+    erased_of_base = erased.in_a_part()  # a plain encoder, say
+    if left := [leftover for file in pinned.files() for leftover in erased_of_base.find(file)]:
         raise BaseCheckpointError(
             f"The base {pinned} holds what was deleted, and comes with the bundle: {left[0]}. Save the whole model, or "
             "give a base from before there were bottlenecks."

@@ -125,6 +125,11 @@ class ErasedRows:
             self._looked_for() + other._looked_for(), self._shapes + other._shapes, self._known | other._known
         )
 
+    def in_a_part(self) -> "ErasedRows":
+        """The same rows, for files of one part of the model alone: its tensors' names lack the part's own."""
+        parts = {name.partition(".")[2]: shape for name, shape in self._known.items() if "." in name}
+        return ErasedRows(self._rows, self._shapes, parts | self._known, self._search)
+
     def __len__(self) -> int:
         """Number of different rows that are looked for by their bytes, whatever their type of number."""
         return len({(part.site, part.tensor, code) for part in self._looked_for() for code in part.codes.tolist()})

@@ -11,6 +11,7 @@ from excise.activations import bottleneck_inputs
 from excise.batches import padded_batches, to_device
 from excise.meanings.state import check_code, state_of
 from excise.meanings.tokens import END
+from excise.modes import eval_mode
 from excise.unlearner import Unlearner
 
 # Characters shown on either side of a token.
@@ -46,8 +47,8 @@ def code_tokens(
         raise ValueError(f"{type(unlearner.tokenizer).__name__} cannot tell where its tokens stand; use a fast one.")
     encoded = unlearner.tokenizer(list(texts), truncation=True, return_offsets_mapping=True)
     found = []
-    model = unlearner.model.eval()
-    with unlearner.without_masks():
+    model = unlearner.model
+    with eval_mode(model), unlearner.without_masks():
         label = "looking up" if progress else None
         for rows, batch in padded_batches(encoded["input_ids"], unlearner.tokenizer, progress=label):
             batch = to_device(batch, model.device)
