@@ -108,6 +108,15 @@ def test_in_half_precision_it_is_the_same_too(case, tmp_path, dtype):
     assert {left.codes for left in erased.find_in(tmp_path / "out")} == {tuple(MASKED)}
 
 
+def test_no_file_of_a_bundle_names_a_folder_of_this_machine(case, tmp_path):
+    for name in case.unlearner.model.config.sub_configs:
+        getattr(case.unlearner.model.config, name)._name_or_path = case.base
+    before = copy.deepcopy(case.unlearner.model.config.to_dict())
+    case.unlearner.save_bundle(tmp_path / "out")
+    assert not [name for name, content in tree(tmp_path / "out").items() if case.base.encode() in content]
+    assert case.unlearner.model.config.to_dict() == before
+
+
 def first_line(folder) -> str:
     return (folder / "README.md").read_text(encoding="utf-8").split("\n---\n", 1)[1].strip().splitlines()[0]
 

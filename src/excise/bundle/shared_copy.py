@@ -1,8 +1,9 @@
 """The model that is written: the one in memory stays as it is."""
 
 import copy
+import os
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.enforcement import enforce
 from excise.ledger import Ledger
@@ -20,6 +21,17 @@ def model_to_write(model: PreTrainedModel, mode: str) -> PreTrainedModel:
     own = {id(tensor) for bottleneck in copies for tensor in (*bottleneck.parameters(), *bottleneck.buffers())}
     weights = (*model.parameters(), *model.buffers())
     copied = copy.deepcopy(model, {id(tensor): tensor for tensor in weights if id(tensor) not in own})
+    _leave_out_paths(copied.config)
     if mode == "delete":
         enforce(copied, Ledger.from_dict(model.config.unlearning).as_deletions())
     return copied
+
+
+def _leave_out_paths(config: PreTrainedConfig) -> None:
+    """Where a part came from stays in a model's settings if it has a name on the Hub; a folder is nobody's business."""
+    for name in config.sub_configs:
+        inner = getattr(config, name, None)
+        if isinstance(inner, PreTrainedConfig):
+            if os.path.isdir(inner.name_or_path):
+                inner.name_or_path = ""
+            _leave_out_paths(inner)
