@@ -177,7 +177,7 @@ def test_classes_are_told_by_accuracy_and_by_what_images_are_taken_for(forgetful
     assert "Other images keep 98.8 % of their accuracy (0.790 of 0.800)." in words
     assert "2 held-out images of the class" in words
     assert "red 100.0 % 0.0 %" in words and "green 0.0 % 50.0 %" in words
-    assert "red, 300 codes removed 0.0 93.8" in words
+    assert "red by activations, 300 codes removed 0.0 93.8" in words
 
 
 def test_several_topics_are_set_beside_each_other(forgetful):

@@ -115,7 +115,13 @@ def test_the_figures_say_what_their_axes_are(record, entry, tmp_path):
     assert "30 other codes" in written and "Codes of 'teacher': 40 examples with it, 40 without" in written
     plot_frontier(record.state, tmp_path / "frontier.svg")
     written = words(tmp_path / "frontier.svg")
-    for label in ("left of the topic (% of before)", "before", "after", "random codes", "red: more and more codes"):
+    for label in (
+        "left of the topic (% of before)",
+        "before",
+        "after",
+        "random codes",
+        "red by activations: more and more codes",
+    ):
         assert label in written
 
 

@@ -74,7 +74,14 @@ def model_card(
             ],
             intervals=bool(state["frontiers"]) or any(map(has_intervals, state["evaluations"])),
             measured_masked=_measured_masked(state),
-            frontiers=[{"topic": escaped(f["topic"]), "table": frontier_table(f)} for f in state["frontiers"]],
+            frontiers=[
+                {
+                    "topic": escaped(f["topic"]),
+                    "way": f", by {escaped(f['method'])}" if f["method"] else "",
+                    "table": frontier_table(f),
+                }
+                for f in state["frontiers"]
+            ],
             plots=_plots(state),
             loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
             checks=_checks(state),

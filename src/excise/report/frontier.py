@@ -32,7 +32,7 @@ class Series(NamedTuple):
     """Points that belong together.
 
     Args:
-        topic: what was forgotten.
+        topic: what was forgotten; of a frontier, by which way too, as there may be several.
         kind: `"frontier"`, a line through points of more and more codes, or the name of a condition.
         places: the points.
         measured: what was measured, in words.
@@ -79,11 +79,12 @@ def _line(frontier: Mapping[str, Any]) -> Series | None:
     first = frontier["points"][0]
     if not (first[2] and first[3]):
         return None
+    name = frontier["topic"] + (f" by {frontier['method']}" if frontier["method"] else "")
     places = tuple(
-        Place(100 * forget / first[2], 100 * retain / first[3], f"{frontier['topic']}, {removed:,} codes removed")
+        Place(100 * forget / first[2], 100 * retain / first[3], f"{name}, {removed:,} codes removed")
         for _, removed, forget, retain in frontier["points"]
     )
-    return Series(frontier["topic"], "frontier", places, "accuracy on the class; accuracy on others")
+    return Series(name, "frontier", places, "accuracy on the class; accuracy on others")
 
 
 def _measured(evaluation: Mapping[str, Any]) -> str:
