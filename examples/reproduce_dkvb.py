@@ -31,6 +31,8 @@ from train_image_classifier import main as train
 from transformers import AutoImageProcessor
 
 from excise import (
+    Evaluation,
+    Frontier,
     KeyValueForImageClassification,
     PairCounts,
     Record,
@@ -51,8 +53,11 @@ from excise.baselines import (
     scrub,
     scrub_rewind,
 )
+from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.encodings import LABELS, Reading
+from excise.evaluation.conditions import SETS
 from excise.files import new_file
+from excise.functional.scores import clopper_pearson
 from excise.images import label_column
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
@@ -387,6 +392,7 @@ def share(args, folder, notes):
     found = json.loads((folder / f"class-{args.forget_class}.json").read_text())
     record = Record.of(
         unlearner.model,
+        evaluations=[evaluation(found)],
         frontiers=[found["activations"], found["examples"]],
         data={
             "datasets": [args.dataset_name],
@@ -396,6 +402,35 @@ def share(args, folder, notes):
         settings={"seed": 0, "command": " ".join(["python examples/" + Path(sys.argv[0]).name, *sys.argv[1:]])},
     )
     unlearner.save_bundle(args.bundle, record)
+
+
+def evaluation(found):
+    """Before, after and with random pairs masked, as the ends of the frontiers have it; answers were not kept."""
+    ends = {BEFORE: ("activations", 0), AFTER: ("activations", -1), RANDOM: ("random pairs", -1)}
+    frontiers = {condition: (Frontier.from_dict(found[way]), place) for condition, (way, place) in ends.items()}
+    after, scores = frontiers[AFTER][0], {}
+    for condition, (of_way, place) in frontiers.items():
+        point = of_way.points[place]
+        scores[condition] = {
+            name: score(share, total)
+            for name, share, total in zip(SETS, (point.forget, point.retain), of_way.examples, strict=True)
+        }
+    return Evaluation(
+        topic=after.topic,
+        words=(after.topic,),
+        removed=after.points[-1].removed,
+        scores=scores,
+        outputs={},
+        texts={name: [f"image {i}" for i in range(total)] for name, total in zip(SETS, after.examples, strict=True)},
+        references={},
+        settings={"seed": 0, "thresholds": dict(after.thresholds)},
+    )
+
+
+def score(share, total):
+    """An accuracy, with its exact 95 % interval."""
+    hits = round(share * total)
+    return {"accuracy": share, "hits": hits, "total": total, **clopper_pearson(hits, total)._asdict()}
 
 
 def rows_of(dataset, *classes):

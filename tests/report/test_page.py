@@ -180,6 +180,13 @@ def test_classes_are_told_by_accuracy_and_by_what_images_are_taken_for(forgetful
     assert "red by activations, 300 codes removed 0.0 93.8" in words
 
 
+def test_scores_without_the_answers_that_they_are_of_have_no_before_and_after(forgetful):
+    evaluation = class_evaluation() | {"outputs": {}, "references": {}}
+    words = Text(page(Record.of(forgetful, evaluations=[evaluation]))).words
+    assert "Accuracy went from 0.900 to 0.000" in words
+    assert "what images are taken for" not in words and "Before and after" not in words
+
+
 def test_several_topics_are_set_beside_each_other(forgetful):
     topics = ("teacher", "book", "car")
     found = Text(page(Record.of(forgetful, evaluations=[text_evaluation(topic) for topic in topics])))

@@ -84,7 +84,10 @@ def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "marks": _marks(evaluation, names[FORGET]),
         "kept": share_of_before(evaluation, AFTER, RETAIN),
         "texts": None if classes else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
-        "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets} if classes else None,
+        # Scores may have been kept without the answers that they are of.
+        "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets}
+        if classes and evaluation["outputs"]
+        else None,
     }
 
 
