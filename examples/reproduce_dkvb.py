@@ -328,7 +328,7 @@ def membership(args, seed):
     told_by = {split: run.encodings[split] for split in ("validation", "test")}
     told_by = {split: part.select(rows_of(part, forget, heldout)) for split, part in told_by.items()}
     readings = {split: Reading(run.bottleneck, part) for split, part in told_by.items()}
-    classes = {split: np.asarray(part[LABELS][:]) for split, part in told_by.items()}
+    classes = {split: labels_of(part) for split, part in told_by.items()}
 
     def losses(split, index):
         logits = readings[split].logits().cpu()[torch.from_numpy(classes[split] == index)]
@@ -433,14 +433,17 @@ def score(share, total):
     return {"accuracy": share, "hits": hits, "total": total, **clopper_pearson(hits, total)._asdict()}
 
 
+def labels_of(dataset):
+    return np.asarray(dataset.with_format("numpy")[LABELS][:])
+
+
 def rows_of(dataset, *classes):
-    return np.flatnonzero(np.isin(np.asarray(dataset.with_format("numpy")[LABELS][:]), classes))
+    return np.flatnonzero(np.isin(labels_of(dataset), classes))
 
 
 def of_class(dataset, index, inside=True):
     """The rows of a class, or all others, as a Trainer takes them."""
-    labels = np.asarray(dataset.with_format("numpy")[LABELS][:])
-    return dataset.select(np.flatnonzero((labels == index) == inside)).with_format("torch")
+    return dataset.select(np.flatnonzero((labels_of(dataset) == index) == inside)).with_format("torch")
 
 
 def epochs(run):
