@@ -17,8 +17,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
 
-# The local Hub's address (tests/hub). huggingface_hub copies its endpoint into many places on import, so it is bound
-# here, before any import. Nobody listens there until a test asks for the `hub`; connections before that are refused.
+# The local Hub's address (tests/helpers/local_hub). huggingface_hub copies its endpoint into many places on import, so
+# it is bound here, before any import. Nobody listens there until a test asks for the `hub`.
 _HUB_SOCKET = socket.socket()
 _HUB_SOCKET.bind(("127.0.0.1", 0))
 os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{_HUB_SOCKET.getsockname()[1]}"
@@ -41,6 +41,9 @@ jaxtyping.install_import_hook(
     ["excise.functional", "excise.bottlenecks.codebook_sae", "excise.bottlenecks.key_value", "excise.usage"],
     "beartype.beartype",
 )
+
+# Fixtures of more than one folder.
+pytest_plugins = ["tests.helpers.encodings"]
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 

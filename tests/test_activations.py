@@ -5,7 +5,7 @@ import torch
 
 from excise.activations import bottleneck_inputs
 from excise.models.site import bottlenecks
-from tests.tiny import SITE, base_t5, batch, codebook_t5
+from tests.helpers.tiny import SITE, base_t5, batch, codebook_t5
 
 
 def inputs() -> dict[str, torch.Tensor]:

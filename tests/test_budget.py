@@ -6,7 +6,7 @@ import torch
 from excise import Unlearner, class_sets
 from excise.budget import mean_loss, select_within_budget
 from excise.presets import Search
-from tests import tiny
+from tests.helpers import tiny
 
 BUDGET = 0.02
 

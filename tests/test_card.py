@@ -22,8 +22,8 @@ from excise.presets import PRESETS, Search
 from excise.remote_code import requirements
 from excise.report import Record, write_report
 from excise.selection import Selection
-from tests import tiny, tiny_images
-from tests.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
+from tests.helpers import tiny, tiny_images
+from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 NASTY = [

@@ -7,8 +7,8 @@ from transformers import AutoModelForImageClassification, AutoModelForSeq2SeqLM
 
 from excise import PairCounts, Selection, Unlearner, encode_images, select_pairs
 from excise.pair_selection import SITE, by_activations
-from tests.tiny import batch, codebook_t5
-from tests.tiny_images import image_batch, images, key_value_model, processor
+from tests.helpers.tiny import batch, codebook_t5
+from tests.helpers.tiny_images import image_batch, images, key_value_model, processor
 
 T5_SITES = ("encoder.block.0", "encoder.block.2")
 

@@ -16,7 +16,7 @@ from excise.activations import bottleneck_inputs
 from excise.models.loading import load_model, load_processor
 from excise.models.site import bottlenecks
 from excise.profiling import profile, profile_apart, profile_pairs
-from tests import tiny
+from tests.helpers import tiny
 
 MODELS = [CodebookCLIPModel, CodebookCLIPVisionModel, CodebookCLIPForImageClassification]
 SITE = "encoder.layers.2"

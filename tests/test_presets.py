@@ -8,7 +8,7 @@ import pytest
 from excise import Selection, Unlearner, class_sets
 from excise.models.site import bottlenecks
 from excise.presets import PRESETS, Search
-from tests import tiny
+from tests.helpers import tiny
 
 SITE = "encoder.block.1"
 EASY = Search(q=1.0, multiple=1)

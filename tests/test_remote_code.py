@@ -25,10 +25,10 @@ from excise.models.auto import MODELS
 from excise.models.loading import load_model
 from excise.remote_code import CODE_NAME, auto_map, remote_code, requirements, write_remote_code
 from excise.selection import Selection
-from tests import tiny, tiny_images
-from tests.without_excise import answers
+from tests.helpers import tiny, tiny_images
+from tests.helpers.without_excise import answers
 
-SCRIPT = Path(__file__).with_name("without_excise.py")
+SCRIPT = Path(__file__).parent / "helpers" / "without_excise.py"
 VISION_SITE = "encoder.layers.2"
 
 

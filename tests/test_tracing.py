@@ -7,7 +7,7 @@ import torch
 
 from excise import trace
 from excise.tracing import checkpoint_contexts, current_trace
-from tests.tiny import SITE, batch, codebook_t5
+from tests.helpers.tiny import SITE, batch, codebook_t5
 
 
 def test_a_trace_holds_the_output_of_each_site_and_respects_padding():

@@ -18,8 +18,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "budget": ["select_within_budget"],
         "bundle": ["check_bundle"],
-        "enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "encodings": ["PairCounts", "encode_images", "select_pairs"],
+        "enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "erasure": ["ErasedRows"],
         "evaluation": [
             "Evaluation",

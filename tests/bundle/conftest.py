@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForImageClassification, AutoModelForSeq2SeqLM, AutoModelForZeroShotImageClassification
 
 from excise import CodebookCLIPModel, CodebookT5ForConditionalGeneration, Selection, Unlearner
-from tests import tiny, tiny_images
+from tests.helpers import tiny, tiny_images
 
 DELETED, MASKED, UNDONE = [1, 4, 7], [2, 9, 30], [11]
 

@@ -17,9 +17,9 @@ from excise.erasure import ErasedRows
 from excise.models.base_checkpoint import BaseCheckpoint, BaseCheckpointError
 from excise.models.loading import load_model
 from excise.report import Record
-from tests import tiny, tiny_images
 from tests.bundle.conftest import MAKE, make_case
-from tests.without_excise import answers
+from tests.helpers import tiny, tiny_images
+from tests.helpers.without_excise import answers
 
 
 def weights_of(base) -> Path:
@@ -233,8 +233,9 @@ def test_bottlenecks_alone_load_without_excise_too(tmp_path, tmp_path_factory, r
         cases[kind] |= {name: str(folder / name) for name in ("saved", "tampered")} | {"folder": str(folder / "out")}
         expected[kind] = answers(case.unlearner.model, case.inputs)
     (tmp_path / "cases.json").write_text(json.dumps(cases))
-    script = [sys.executable, root / "tests" / "without_excise.py", tmp_path / "cases.json", tmp_path / "found.pt"]
-    run = subprocess.run(script, capture_output=True, text=True, timeout=280)
+    script = root / "tests" / "helpers" / "without_excise.py"
+    command = [sys.executable, script, tmp_path / "cases.json", tmp_path / "found.pt"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stderr[-3000:]
     for kind, found in torch.load(tmp_path / "found.pt").items():
         assert found["module"].startswith("transformers_modules.")

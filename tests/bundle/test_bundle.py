@@ -15,8 +15,8 @@ from excise.bundle.state import differences
 from excise.erasure import ErasedRows
 from excise.models.loading import load_model
 from excise.report import Record
-from tests import tiny
 from tests.bundle.conftest import DELETED, MASKED, UNDONE
+from tests.helpers import tiny
 
 
 def tree(folder) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ KILLS = 25
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forks")
 def test_wherever_a_save_is_killed_the_bundle_is_whole_or_not_there(tmp_path, root):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
-    command = [sys.executable, "-m", "tests.bundle.killed", str(tmp_path), str(KILLS), "0"]
+    command = [sys.executable, "-m", "tests.helpers.killed", str(tmp_path), str(KILLS), "0"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads((tmp_path / "result.json").read_text())

@@ -1,7 +1,7 @@
 import PIL.Image
 import pytest
 
-from tests import tiny_images
+from tests.helpers import tiny_images
 
 SITE = "encoder.block.1"
 

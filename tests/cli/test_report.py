@@ -3,7 +3,7 @@ import json
 import pytest
 
 from excise.report import Record, write_report
-from tests.evidence import enrichment_of, forgetful_model, text_evaluation
+from tests.helpers.evidence import enrichment_of, forgetful_model, text_evaluation
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 from datasets import Value
 
 from excise import PairCounts, Selection, Unlearner, encode_images, select_pairs
-from tests.tiny_images import images, key_value_model, processor
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 
 def test_counts_are_how_many_examples_of_each_class_select_each_pair(model, pairs):

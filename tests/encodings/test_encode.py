@@ -8,7 +8,7 @@ from datasets import Value, concatenate_datasets
 import excise.encodings.encode
 from excise import encode_images, select_pairs
 from excise.images import pixel_values
-from tests.tiny_images import images, key_value_model, processor
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from excise import Frontier, PairCounts, Selection, Unlearner, class_sets, evalu
 from excise.encodings import Reading
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
-from tests.tiny_images import images, key_value_model, processor
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 GREEN = 1
 

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from excise import CodebookCLIPForImageClassification, Selection, Unlearner
 from excise.erasure import ErasedRows
 from excise.models.site import bottlenecks
-from tests.tiny import codebook_clip, codebook_t5
-from tests.tiny_images import key_value_model
+from tests.helpers.tiny import codebook_clip, codebook_t5
+from tests.helpers.tiny_images import key_value_model
 
 CODES = [1, 4, 7, 30]
 MAKE = {

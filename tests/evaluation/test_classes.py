@@ -24,7 +24,7 @@ from excise import (
     topics_table,
 )
 from excise.evaluation.plots import plot_sweep
-from tests import tiny
+from tests.helpers import tiny
 
 SITE = "encoder.layers.1"
 # Grey is what an image is taken for of which nothing is passed on. Without it, what is neither of two is the third.

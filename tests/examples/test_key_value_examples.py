@@ -9,7 +9,7 @@ from datasets import DatasetDict
 from transformers import AutoModelForImageClassification, ResNetModel, set_seed
 
 from excise import PairCounts, Unlearner
-from tests.tiny_images import ENCODERS, images, processor
+from tests.helpers.tiny_images import ENCODERS, images, processor
 
 SIZES = {"num_codebooks": 16, "num_pairs": 64, "key_dim": 4, "key_epochs": 2}
 QUIET = ["--disable_tqdm=True", "--use_cpu=True", "--dataloader_pin_memory=False", "--logging_strategy=no"]

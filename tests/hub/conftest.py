@@ -8,8 +8,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi, constants
 
-from tests.hub import bundles
-from tests.hub.server import Hub, HubServer
+from tests.helpers.local_hub import bundles
+from tests.helpers.local_hub.server import Hub, HubServer
 
 
 @pytest.fixture(scope="session")

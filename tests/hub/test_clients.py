@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from excise import BottleneckCallback, CodebookT5ForConditionalGeneration, Unlearner
-from tests.tiny import SITE, batch, codebook_t5, copying, delete_codes, mask_codes, tokenizer
+from tests.helpers.tiny import SITE, batch, codebook_t5, copying, delete_codes, mask_codes, tokenizer
 
 REPO = "tester/model"
 

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from excise.hub import audit_repo, push_bundle
-from tests.hub.bundles import REPO, before, contents
-from tests.hub.server import Fault
+from tests.helpers.local_hub.bundles import REPO, before, contents
+from tests.helpers.local_hub.server import Fault
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
 
@@ -25,7 +25,7 @@ def pusher(root):
     """The process that makes children which push."""
     environment = os.environ | {"HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_write", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.hub.pusher"],
+        [sys.executable, "-m", "tests.helpers.local_hub.pusher"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from tests.hub.server import Fault
+from tests.helpers.local_hub.server import Fault
 
 REPO = "tester/model"
 

@@ -8,9 +8,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSeq2SeqLM, DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from excise import BottleneckCallback, CodebookT5ForConditionalGeneration, PairCountCallback, Selection, Unlearner
-from tests.hub.bundles import REPO
+from tests.helpers.local_hub.bundles import REPO
+from tests.helpers.tiny import SITE, codebook_t5, copying, delete_codes, tokenizer
 from tests.hub.test_clients import logits
-from tests.tiny import SITE, codebook_t5, copying, delete_codes, tokenizer
 
 
 @pytest.fixture

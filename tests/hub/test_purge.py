@@ -10,10 +10,10 @@ from transformers import AutoModelForSeq2SeqLM
 
 from excise.hub import LeftoversError, NotPushedError, audit_repo, push_bundle
 from excise.models.site import bottlenecks
-from tests.hub.bundles import CODES, REPO, before
-from tests.hub.server import Fault
+from tests.helpers.local_hub.bundles import CODES, REPO, before
+from tests.helpers.local_hub.server import Fault
+from tests.helpers.tiny import SITE
 from tests.hub.test_clients import logits
-from tests.tiny import SITE
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
 

@@ -9,10 +9,10 @@ from transformers import AutoModelForSeq2SeqLM
 
 from excise.erasure import ErasedRows
 from excise.hub import NotPushedError, push_bundle
-from tests.hub.bundles import REPO, add, contents
-from tests.hub.server import Fault
+from tests.helpers.local_hub.bundles import REPO, add, contents
+from tests.helpers.local_hub.server import Fault
+from tests.helpers.tiny import codebook_t5, delete_codes, mask_codes
 from tests.hub.test_clients import logits
-from tests.tiny import codebook_t5, delete_codes, mask_codes
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
 

@@ -18,11 +18,20 @@ from excise.erasure import ErasedRows
 from excise.hub import LeftoversError, NotPushedError, audit_repo, push_bundle
 from excise.models.site import bottlenecks
 from excise.report import Record
-from tests.hub.bundles import REPO, before
+from tests.helpers.local_hub.bundles import REPO, before
+from tests.helpers.tiny import (
+    SITE,
+    base_t5,
+    batch,
+    bottleneck_config,
+    codebook_clip,
+    codebook_t5,
+    image_processor,
+    pixels,
+)
+from tests.helpers.tiny import tokenizer as words
+from tests.helpers.tiny_images import image_batch, key_value_model, processor
 from tests.hub.test_clients import logits
-from tests.tiny import SITE, base_t5, batch, bottleneck_config, codebook_clip, codebook_t5, image_processor, pixels
-from tests.tiny import tokenizer as words
-from tests.tiny_images import image_batch, key_value_model, processor
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
 

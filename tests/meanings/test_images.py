@@ -7,7 +7,7 @@ from excise.activations import bottleneck_inputs
 from excise.inputs import Images
 from excise.meanings.sheet import contact_sheet
 from excise.selection import Selection
-from tests import tiny, tiny_images
+from tests.helpers import tiny, tiny_images
 
 CLIP_SITE = "vision_model.encoder.layers.2"
 

@@ -5,7 +5,7 @@ from datasets import Dataset, Features, Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer, pipeline
 
 from excise import CodebookCLIPForImageClassification, CodebookCLIPVisionModel
-from tests import tiny
+from tests.helpers import tiny
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from transformers import CLIPForImageClassification, CLIPVisionModel, T5Config
 
 from excise import CodebookCLIPForImageClassification, CodebookCLIPModel, CodebookCLIPVisionModel
 from excise.models.site import bottlenecks
-from tests import tiny
+from tests.helpers import tiny
 
 MODELS = [CodebookCLIPModel, CodebookCLIPVisionModel, CodebookCLIPForImageClassification]
 

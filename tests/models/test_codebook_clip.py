@@ -20,8 +20,8 @@ from excise import (
     trace,
 )
 from excise.models.site import bottlenecks
-from tests import tiny
-from tests.models.contract import CodebookContract, ModelContract, masks
+from tests.helpers import tiny
+from tests.helpers.model_contract import CodebookContract, ModelContract, masks
 
 SITE = "encoder.layers.2"
 

@@ -4,8 +4,8 @@ import torch
 from transformers import AutoModelForSeq2SeqLM
 
 from excise import CodebookT5ForConditionalGeneration
-from tests import tiny
-from tests.models.contract import CodebookContract
+from tests.helpers import tiny
+from tests.helpers.model_contract import CodebookContract
 
 
 class TestCodebookT5(CodebookContract):

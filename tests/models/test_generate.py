@@ -8,7 +8,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from excise import trace
 from excise.models.site import bottlenecks
-from tests.tiny import SITE, batch, codebook_t5, mask_codes
+from tests.helpers.tiny import SITE, batch, codebook_t5, mask_codes
 
 WAYS = {
     "greedy": {},

@@ -23,8 +23,17 @@ from excise import (
     initialize_keys,
     select_pairs,
 )
-from tests.models.contract import ModelContract
-from tests.tiny_images import CLIP, ENCODERS, NAMES, image_batch, images, key_value_config, key_value_model, processor
+from tests.helpers.model_contract import ModelContract
+from tests.helpers.tiny_images import (
+    CLIP,
+    ENCODERS,
+    NAMES,
+    image_batch,
+    images,
+    key_value_config,
+    key_value_model,
+    processor,
+)
 
 
 class KeyValueContract(ModelContract):

@@ -4,7 +4,7 @@ import PIL.Image
 import pytest
 
 from excise.report import Record
-from tests.evidence import SITE, class_frontier, enrichment_of, forgetful_model, text_evaluation
+from tests.helpers.evidence import SITE, class_frontier, enrichment_of, forgetful_model, text_evaluation
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from excise.report.codes_section import codes_section
 from excise.report.page import page
 from excise.selection import Selection
 from excise.unlearner import Unlearner
-from tests.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
-from tests.report.chromium import chromium, executable
+from tests.helpers.chromium import chromium, executable
+from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="there is no Chromium on this machine")
 

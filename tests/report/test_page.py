@@ -11,7 +11,7 @@ from excise.report.code_data import packed
 from excise.report.page import embedded, page
 from excise.selection import Selection
 from excise.unlearner import Unlearner
-from tests.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
+from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 
 HOSTILE = """</script><script>alert("x")</script><img src=x onerror='alert(1)'>&amp; "quotes" 'single'"""
 

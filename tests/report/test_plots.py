@@ -8,7 +8,7 @@ from excise.report import Record, plot_frontier, plot_volcano
 from excise.report.drawing import drawing
 from excise.report.frontier import series
 from excise.report.volcano import volcano
-from tests.evidence import SITE, class_frontier, enrichment_of, text_evaluation
+from tests.helpers.evidence import SITE, class_frontier, enrichment_of, text_evaluation
 
 
 def words(path):

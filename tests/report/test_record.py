@@ -8,7 +8,7 @@ from excise.report import Record
 from excise.report.schema import check_state, schema_text
 from excise.selection import Selection
 from excise.unlearner import Unlearner
-from tests.evidence import SITE, class_evaluation, enrichment_of, text_evaluation
+from tests.helpers.evidence import SITE, class_evaluation, enrichment_of, text_evaluation
 
 
 def changed(folder, **changes) -> None:

@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Value, concatenate_da
 from excise import ClassSets, TopicSets, class_sets
 from excise.images import encoded_images
 from excise.topics.base import SET_NAMES
-from tests import tiny
+from tests.helpers import tiny
 
 OPTIONS = {"min_examples": 4, "max_examples": 12, "max_retain": 20}
 

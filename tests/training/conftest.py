@@ -3,7 +3,7 @@
 import pytest
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from tests.tiny import copying, tokenizer
+from tests.helpers.tiny import copying, tokenizer
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from excise import BottleneckCallback
 from excise.models.site import bottlenecks
 from excise.training.callback import perplexity
 from excise.training.revival import revive
-from tests.tiny import SITE, codebook_t5, delete_codes, mask_codes
+from tests.helpers.tiny import SITE, codebook_t5, delete_codes, mask_codes
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 

@@ -8,7 +8,7 @@ from transformers import Trainer, TrainingArguments
 
 from excise import BottleneckCallback, CodebookCLIPForImageClassification, CodebookCLIPModel
 from excise.models.site import bottlenecks
-from tests import tiny
+from tests.helpers import tiny
 
 SITE = "encoder.layers.2"
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")

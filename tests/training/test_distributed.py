@@ -15,7 +15,7 @@ from excise.training.callback import perplexity
 def found(tmp_path_factory, root):
     """What each of two processes saw in one step over the halves of a batch of eight rows."""
     folder = tmp_path_factory.mktemp("distributed")
-    script = root / "tests" / "training" / "distributed.py"
+    script = root / "tests" / "helpers" / "distributed.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(

@@ -9,8 +9,8 @@ import torch
 
 import excise.training.keys
 from excise import encode_images, initialize_keys
-from tests.tiny_images import images, key_value_model, processor
-from tests.training.keys_in_processes import keys_of
+from tests.helpers.keys_in_processes import keys_of
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_model_that_has_forgotten_keeps_its_keys(model, encodings):
 
 
 def test_two_processes_make_the_same_keys_as_one(tmp_path, root):
-    script = root / "tests" / "training" / "keys_in_processes.py"
+    script = root / "tests" / "helpers" / "keys_in_processes.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(

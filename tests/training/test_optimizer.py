@@ -4,7 +4,7 @@ from transformers import Seq2SeqTrainingArguments, TrainingArguments
 
 from excise.models.site import bottlenecks
 from excise.training.optimizer import adamw
-from tests.tiny import batch, codebook_clip, codebook_t5
+from tests.helpers.tiny import batch, codebook_clip, codebook_t5
 
 
 def test_embeddings_and_codes_have_their_own_rates_and_every_parameter_is_trained_once(tmp_path):

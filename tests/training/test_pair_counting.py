@@ -3,7 +3,7 @@ import pytest
 from transformers import Trainer, TrainingArguments
 
 from excise import PairCountCallback, PairCounts, encode_images, select_pairs
-from tests.tiny_images import images, key_value_model, processor
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 
 def pairs_of(model, dataset, folder):

@@ -11,7 +11,7 @@ from excise import (
     Unlearner,
 )
 from excise.models.site import bottleneck_copies, bottlenecks
-from tests.tiny import SITE, batch, codebook_t5, delete_codes, mask_codes, tokenizer
+from tests.helpers.tiny import SITE, batch, codebook_t5, delete_codes, mask_codes, tokenizer
 
 # peft asks under a name that transformers has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")

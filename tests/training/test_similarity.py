@@ -8,7 +8,7 @@ from excise import Unlearner, set_min_similarity
 from excise.activations import bottleneck_inputs
 from excise.models.site import bottlenecks
 from excise.selection import Selection
-from tests.tiny import SITE, codebook_t5, copying, tokenizer
+from tests.helpers.tiny import SITE, codebook_t5, copying, tokenizer
 
 
 def measure(model, dataset=None, **settings):

@@ -10,7 +10,7 @@ from datasets import DatasetDict
 
 from excise import CodebookCLIPModel, Unlearner, class_sets, evaluate_classes
 from excise.models.site import bottlenecks
-from tests import tiny
+from tests.helpers import tiny
 
 QUIET = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true", "--dataloader_pin_memory", "false"]
 SIZE = ["--image_size", "8", "--vision_width", "16", "--vision_layers", "2", "--text_width", "16", "--text_layers", "1"]

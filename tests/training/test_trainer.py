@@ -7,7 +7,7 @@ import torch
 
 from excise import BottleneckCallback, MaskMismatchError, Unlearner
 from excise.models.site import bottlenecks
-from tests.tiny import SITE, codebook_t5, mask_codes
+from tests.helpers.tiny import SITE, codebook_t5, mask_codes
 
 
 def weights(model) -> dict[str, torch.Tensor]:

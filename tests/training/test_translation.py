@@ -4,7 +4,7 @@ from datasets import Dataset
 
 from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
 from excise.training.translation import load_model, load_splits, tokenize_pairs
-from tests.tiny import base_t5, codebook_t5
+from tests.helpers.tiny import base_t5, codebook_t5
 
 ROWS = 40
 

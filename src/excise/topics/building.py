@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from .columns import read_column
-from .frames import Corpus
-from .inflections import Paradigm, inflections, name_paradigm
-from .matching import Matcher, Span, capital_share, normalise
-from .pools import replacement_pool
-from .replacement import Replacer
-from .sets import TopicSets
-from .synonyms import SharedTranslation
+from excise.topics.columns import read_column
+from excise.topics.frames import Corpus
+from excise.topics.inflections import Paradigm, inflections, name_paradigm
+from excise.topics.matching import Matcher, Span, capital_share, normalise
+from excise.topics.pools import replacement_pool
+from excise.topics.replacement import Replacer
+from excise.topics.sets import TopicSets
+from excise.topics.synonyms import SharedTranslation
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
 _HELDOUT_SHARE = 0.3

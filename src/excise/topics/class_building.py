@@ -9,8 +9,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 
 from excise.images import encoded_images, image_column, label_column
-
-from .classes import ClassSets
+from excise.topics.classes import ClassSets
 
 # Without a test set, this share of the images is held out, by a hash of each image.
 _HELDOUT_SHARE = 0.3

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from .base import ForgetSets
+from excise.topics.base import ForgetSets
 
 
 @dataclass(frozen=True, repr=False)

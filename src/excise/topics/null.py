@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from datasets import Dataset
 
-from .sets import TopicSets
+from excise.topics.sets import TopicSets
 
 
 def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .frames import Corpus
-from .inflections import PART_OF_SPEECH, Paradigm
+from excise.topics.frames import Corpus
+from excise.topics.inflections import PART_OF_SPEECH, Paradigm
 
 _NOUN_BEFORE = frozenset("a an the my your his our their of in no some".split())
 _SUBJECTS = frozenset("I we they he she n't 'd 'll will would can could".split())

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .frames import Corpus, tokens
-from .inflections import Paradigm
-from .matching import Span
-from .readings import main_readings, map_form, nearest_form, reading
+from excise.topics.frames import Corpus, tokens
+from excise.topics.inflections import Paradigm
+from excise.topics.matching import Span
+from excise.topics.readings import main_readings, map_form, nearest_form, reading
 
 Pool = Callable[[Paradigm, frozenset[str]], Sequence[Paradigm]]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.hub.storage import Repository
+from tests.helpers.local_hub.storage import Repository
 
 # Who is who: token -> user and role. The user also belongs to the organization "house".
 TOKENS = {
@@ -217,7 +217,7 @@ class HubServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, bound: socket.socket):
-        from tests.hub import pages, uploads
+        from tests.helpers.local_hub import pages, uploads
 
         super().__init__(bound.getsockname(), Handler, bind_and_activate=False)
         self.socket.close()

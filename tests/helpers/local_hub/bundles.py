@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from excise import Unlearner
 from excise.bundle.manifest import check_bundle, write_manifest
 from excise.erasure import ErasedRows
-from tests.tiny import SITE, codebook_t5, delete_codes, mask_codes, tokenizer
+from tests.helpers.tiny import SITE, codebook_t5, delete_codes, mask_codes, tokenizer
 
 REPO = "tester/model"
 CODES = (1, 2, 7)

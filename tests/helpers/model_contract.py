@@ -20,7 +20,7 @@ import excise
 from excise.models import bottlenecked
 from excise.models.site import bottlenecks
 from excise.tracing import current_trace
-from tests.tiny import delete_codes, mask_codes
+from tests.helpers.tiny import delete_codes, mask_codes
 
 COMPILE = """
 import excise, torch

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from excise import encode_images, initialize_keys, select_pairs
-from tests.tiny_images import images, key_value_model, processor
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import torch
 from accelerate import PartialState
 
 from excise import encode_images, initialize_keys
-from tests.tiny_images import images, key_value_model, processor
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 
 def keys_of(folder: Path) -> dict:

@@ -5,8 +5,8 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from tests.hub.server import ORGANIZATIONS, Refusal, Request
-from tests.hub.storage import Commit, File, Repository
+from tests.helpers.local_hub.server import ORGANIZATIONS, Refusal, Request
+from tests.helpers.local_hub.storage import Commit, File, Repository
 
 KIND = r"(?P<kind>models|datasets|spaces)"
 ID = r"(?P<id>[^/]+/[^/]+)"

@@ -12,7 +12,7 @@ from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
 from excise import BottleneckCallback
 from excise.models.site import bottlenecks
-from tests.tiny import SITE, batch, codebook_t5
+from tests.helpers.tiny import SITE, batch, codebook_t5
 
 
 class Rows(torch.utils.data.Dataset):

@@ -5,9 +5,9 @@ import hashlib
 import json
 import uuid
 
-from tests.hub.pages import ID, KIND, REPO, REV
-from tests.hub.server import Refusal, Request
-from tests.hub.storage import File, Repository
+from tests.helpers.local_hub.pages import ID, KIND, REPO, REV
+from tests.helpers.local_hub.server import Refusal, Request
+from tests.helpers.local_hub.storage import File, Repository
 
 
 def preupload(request: Request):
