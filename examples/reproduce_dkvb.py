@@ -56,11 +56,11 @@ from excise.baselines import (
 from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.encodings import LABELS, Reading
 from excise.evaluation.conditions import SETS
-from excise.files import new_file
-from excise.functional.scores import clopper_pearson
 from excise.images import label_column
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
+from excise.statistics import clopper_pearson
+from excise.storage.files import new_file
 
 # Of the arguments, those that change where things are kept or how much is made, but nothing of what is made.
 DATA = (

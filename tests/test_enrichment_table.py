@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from excise.enrichment import CountTable, Enrichment, Selection, enrich_counts, random_like
-from excise.functional.enrichment import benjamini_hochberg
+from excise.statistics import benjamini_hochberg
 
 SITE, OTHER = "encoder.block.2", "encoder.block.3"
 

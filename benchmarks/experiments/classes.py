@@ -17,9 +17,9 @@ from excise import Unlearner
 from excise.activations import bottleneck_inputs
 from excise.cli.loading import load_rows
 from excise.evaluation.classification import _name_embeddings
-from excise.functional.enrichment import benjamini_hochberg, fisher
 from excise.inputs import inputs_of
 from excise.models.site import BottleneckSite
+from excise.statistics import benjamini_hochberg, fisher
 from excise.topics.class_building import class_column
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")

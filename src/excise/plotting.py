@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from excise.files import new_file
+from excise.storage.files import new_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from excise.enrichment import Enrichment, Method, enrich_counts
-from excise.files import new_folder
 from excise.positions import Positions
+from excise.storage.files import new_folder
 from excise.usage import CodeUsage, PairedUsage
 
 

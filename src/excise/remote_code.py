@@ -11,9 +11,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.utils import CONFIG_NAME
 
-from excise.files import new_file
 from excise.models.auto import MODELS
 from excise.single_file import SingleFile, single_file
+from excise.storage.files import new_file
 
 CODE_NAME = "modeling_excise.py"
 REQUIREMENTS_NAME = "requirements.txt"

@@ -16,7 +16,6 @@ from excise.compaction import compact
 from excise.encodings import PairCounts
 from excise.enforcement import enforce, set_masks
 from excise.erasure import ErasedRows
-from excise.files import new_folder
 from excise.finder import CodeFinder
 from excise.hub.published import Published
 from excise.images import images_alone
@@ -29,6 +28,7 @@ from excise.pair_selection import SITE, by_activations, by_examples, draw_exampl
 from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
 from excise.selection import Selection
+from excise.storage.files import new_folder
 from excise.topics import ForgetSets
 from excise.training.revival import check_clearable, clear_optimizer_rows
 

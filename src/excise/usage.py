@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from excise.counts import CountTable
-from excise.files import new_file
+from excise.storage.files import new_file
 
 
 @dataclass(frozen=True)

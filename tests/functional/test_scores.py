@@ -6,7 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from excise.functional.scores import clopper_pearson, normalized_drop, normalized_improvement
+from excise.functional.scores import normalized_drop, normalized_improvement
+from excise.statistics import clopper_pearson
 
 scores = st.floats(-100, 100)
 

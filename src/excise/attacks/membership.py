@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from excise.functional.scores import Interval
+from excise.statistics import Interval
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from transformers.utils import ModelOutput
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.configuration_key_value import KeyValueConfig
-from excise.digests import digest
 from excise.functional.nearest import nearest_keys
+from excise.storage.digests import digest
 
 
 @dataclass

@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from excise.digests import sha256_of
-from excise.json_values import read, written
-from excise.repository import own_files
+from excise.storage.digests import sha256_of
+from excise.storage.hub_repository import own_files
+from excise.storage.strict_json import read, written
 
 MANIFEST = "bundle.json"
 LEDGER = "ledger.json"

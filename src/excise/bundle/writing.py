@@ -16,15 +16,15 @@ from excise.bundle.shared_copy import model_to_write
 from excise.bundle.state import differences
 from excise.card import model_card
 from excise.erasure import ErasedRows
-from excise.files import check_free, new_folder
 from excise.inputs import Processor
-from excise.json_values import written
 from excise.ledger import mask_digest
 from excise.models.loading import load_model
 from excise.models.site import bottlenecks, uncompiled
 from excise.readback import check_erased
 from excise.remote_code import write_remote_code
 from excise.report import Record, write_report
+from excise.storage.files import check_free, new_folder
+from excise.storage.strict_json import written
 
 REPORT = "report"
 CARD = "README.md"

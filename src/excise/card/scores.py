@@ -6,9 +6,9 @@ from typing import Any
 from excise.card.metadata import labels_of_sets
 from excise.card.text import counted, escaped, listed, table
 from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
-from excise.functional.scores import clopper_pearson
 from excise.measures import measure
 from excise.report.scores import Score, all_measures, score
+from excise.statistics import clopper_pearson
 
 CONDITIONS = {
     BEFORE: "before",

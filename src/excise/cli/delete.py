@@ -10,7 +10,7 @@ from excise.cli.forgetting import add_forgetting, forget, request_data, request_
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_topic
 from excise.cli.report import Report
-from excise.files import check_free
+from excise.storage.files import check_free
 
 HELP = "erase codes for good"
 EXAMPLES = """\

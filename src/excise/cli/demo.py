@@ -12,7 +12,7 @@ from pathlib import Path
 
 from excise.cli.progress import hide_library_bars
 from excise.cli.report import Report
-from excise.files import check_free
+from excise.storage.files import check_free
 
 HELP = "train, forget and show it, in two minutes"
 EXAMPLES = """\

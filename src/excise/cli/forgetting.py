@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_out_folder, add_search, load_topic, preset
 from excise.cli.report import Report
-from excise.cli.targets import check_file
-from excise.files import check_free
+from excise.storage.files import check_file, check_free
 
 if TYPE_CHECKING:
     from excise.ledger import Request
@@ -46,7 +45,7 @@ def forget(args: Namespace, kind: str) -> Report:
         kind: `"mask"` or `"delete"`.
     """
     from excise.budget import select_within_budget
-    from excise.files import new_file
+    from excise.storage.files import new_file
 
     if args.max_loss_rise is not None and args.count is not None:
         args.parser.error("--max-loss-rise decides how many codes: leave out --count")

@@ -10,7 +10,7 @@ from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import DEMO, load_rows, load_unlearner
 from excise.cli.options import add_model
 from excise.cli.report import Report
-from excise.cli.targets import check_file
+from excise.storage.files import check_file
 
 HELP = "show the ledger and the codes of a model"
 EXAMPLES = """\
@@ -97,10 +97,10 @@ def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
 
 
 def _inspect_images(args, unlearner, site: str, code: int) -> Report:
-    from excise.files import new_file
     from excise.images import rgb_images
     from excise.meanings import code_images
     from excise.meanings.sheet import contact_sheet
+    from excise.storage.files import new_file
 
     rows = load_rows(args.dataset, args.config, args.split)
     rows = rows.select(range(min(len(rows), args.max_rows)))

@@ -20,6 +20,6 @@ class Report:
 
     def json_data(self) -> dict[str, Any]:
         """The data as strict JSON knows it: NaN and infinity are null."""
-        from excise.json_values import strict
+        from excise.storage.strict_json import strict
 
         return strict(self.data | {"problems": list(self.problems)})

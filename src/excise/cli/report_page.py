@@ -9,7 +9,7 @@ from pathlib import Path
 
 from excise.cli.options import add_out_folder
 from excise.cli.report import Report
-from excise.files import check_free
+from excise.storage.files import check_free
 
 HELP = "make the page of a saved record"
 EXAMPLES = """\

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.loading import DEMO, load_rows
 from excise.cli.options import add_out_folder
 from excise.cli.report import Report
-from excise.files import check_free
+from excise.storage.files import check_free
 
 HELP = "make the sets of a topic from a data set"
 EXAMPLES = """\

@@ -6,7 +6,7 @@ from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_model, add_out_folder
 from excise.cli.report import Report
-from excise.files import check_free
+from excise.storage.files import check_free
 
 HELP = "take a mask back"
 EXAMPLES = """\

@@ -15,9 +15,9 @@ from excise.counts import CountTable
 from excise.encodings.encode import LABELS
 from excise.encodings.pairs import PAIRS, check_pairs
 from excise.enrichment import Enrichment, Method, enrich_counts
-from excise.files import new_file
 from excise.images import check_labels
 from excise.pair_selection import SITE
+from excise.storage.files import new_file
 
 
 @dataclass(frozen=True, eq=False)

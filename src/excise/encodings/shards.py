@@ -19,7 +19,7 @@ from datasets import (
 )
 from tqdm.auto import tqdm
 
-from excise.digests import digest
+from excise.storage.digests import digest
 
 
 def in_shards(

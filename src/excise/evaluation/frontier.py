@@ -12,9 +12,9 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from excise.encodings import LABELS, Reading, check_encodings
-from excise.files import new_file
 from excise.pair_selection import SITE
 from excise.selection import Selection
+from excise.storage.files import new_file
 from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:

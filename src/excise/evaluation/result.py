@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from excise.conditions import AFTER, BEFORE, REFERENCE
-from excise.files import new_file
 from excise.functional.scores import normalized_drop
+from excise.storage.files import new_file
 
 
 @dataclass(frozen=True)

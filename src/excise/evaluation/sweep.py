@@ -14,10 +14,10 @@ from excise.evaluation.conditions import retain_counts
 from excise.evaluation.evaluate import evaluate
 from excise.evaluation.measures import SET_LABELS, change, drop, measures
 from excise.evaluation.result import Evaluation
-from excise.files import new_file
 from excise.measures import measure
 from excise.presets import Search
 from excise.selection import Selection
+from excise.storage.files import new_file
 from excise.topics import ClassSets, ForgetSets
 from excise.unlearner import Unlearner
 

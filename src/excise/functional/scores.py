@@ -1,24 +1,10 @@
 """Scores put on a common scale, and how sure a proportion is."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 Scores = int | float | np.number | np.ndarray | Sequence[float]
-
-
-class Interval(NamedTuple):
-    """A confidence interval.
-
-    Args:
-        low: lower bound.
-        high: upper bound.
-    """
-
-    low: float
-    high: float
 
 
 def normalized_improvement(score: Scores, zero_shot: Scores, codebook: Scores) -> float | np.ndarray:
@@ -81,35 +67,6 @@ def normalized_drop(score: Scores, zero_shot: Scores, codebook: Scores) -> float
     Source: *CodeUnlearn*, section 3.7 and table 2.
     """
     return 1 - normalized_improvement(score, zero_shot, codebook)
-
-
-def clopper_pearson(hits: int | np.integer, total: int | np.integer, confidence: float = 0.95) -> Interval:
-    """The exact binomial confidence interval of `hits / total`.
-
-    Args:
-        hits: number of successes.
-        total: number of trials, at least 1.
-        confidence: coverage that the interval has at least, between 0 and 1 exclusive.
-
-    Returns:
-        Bounds in [0, 1].
-
-    Raises:
-        ValueError: no trials, more hits than trials, or a confidence outside (0, 1).
-
-    Example:
-        >>> low, high = clopper_pearson(0, 10)
-        >>> f"{low:.3f} {high:.3f}"
-        '0.000 0.308'
-
-    Source: Clopper and Pearson, *Biometrika* 26 (1934), through `scipy.stats.binomtest`.
-    """
-    if total < 1 or not 0 <= hits <= total:
-        raise ValueError(f"got {hits} hits of {total}: expected at least one trial and 0 <= hits <= total.")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: expected a number between 0 and 1, for example 0.95.")
-    interval = binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")
-    return Interval(float(interval.low), float(interval.high))
 
 
 def _finite(name: str, value: Scores) -> np.ndarray:

@@ -13,7 +13,7 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from excise.erasure import ErasedRows, Leftover
 from excise.hub.account import client
-from excise.repository import Repository
+from excise.storage.hub_repository import Repository
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, R
 
 from excise.hub.account import NotPushedError, check_writer, client
 from excise.hub.purge import check_can_be_purged
-from excise.repository import Repository
+from excise.storage.hub_repository import Repository
 
 
 @dataclass(frozen=True)

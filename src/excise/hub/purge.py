@@ -3,7 +3,7 @@
 from excise.erasure import ErasedRows
 from excise.hub.account import NotPushedError
 from excise.hub.audit import Audit, Finding, examine
-from excise.repository import Repository
+from excise.storage.hub_repository import Repository
 
 HEADS = "refs/heads/"
 

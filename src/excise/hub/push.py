@@ -14,7 +14,7 @@ from excise.hub.audit import Audit
 from excise.hub.contents import BundleContents
 from excise.hub.destination import Destination
 from excise.hub.purge import check_other_branches, clean_audit, purge
-from excise.repository import ATTRIBUTES, LocalFile, Repository, local_files
+from excise.storage.hub_repository import ATTRIBUTES, LocalFile, Repository, local_files
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from excise.functional.scores import clopper_pearson
 from excise.metrics.base import TextMetric
 from excise.metrics.words import phrases, spans
+from excise.statistics import clopper_pearson
 
 
 class TopicRecall(TextMetric):

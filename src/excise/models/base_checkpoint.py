@@ -21,7 +21,7 @@ from transformers.utils import (
 )
 from transformers.utils.hub import extract_commit_hash
 
-from excise.digests import sha256_of
+from excise.storage.digests import sha256_of
 
 # Of another name than a model's weights, so that nothing that does not know of the base loads them as if whole.
 BOTTLENECK_WEIGHTS = "bottlenecks.safetensors"

@@ -6,7 +6,7 @@ from types import MethodType
 from torch import nn
 
 from excise.ledger import Ledger
-from excise.repository import check_no_older_weights, local_files
+from excise.storage.hub_repository import check_no_older_weights, local_files
 
 
 def deletions(model: nn.Module) -> list[int]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from excise.files import new_folder
 from excise.report.frontier import series
 from excise.report.page import page
 from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
+from excise.storage.files import new_folder
 
 PAGE = "index.html"
 FRONTIER = "frontier"

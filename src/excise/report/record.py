@@ -12,8 +12,6 @@ import PIL.Image
 from transformers import PreTrainedModel
 
 from excise.enrichment import Enrichment
-from excise.files import new_folder
-from excise.json_values import read, strict, written
 from excise.ledger import Ledger, check_masks
 from excise.models.site import bottlenecks
 from excise.packing import pack
@@ -22,6 +20,8 @@ from excise.report.model_section import inner_model, model_section, requests_sec
 from excise.report.not_shown import not_shown
 from excise.report.schema import NAME, SCHEMA_FILE, VERSION, check_state, schema_text
 from excise.report.standing import standing
+from excise.storage.files import new_folder
+from excise.storage.strict_json import read, strict, written
 
 FILE = "report.json"
 MODES = ("mask", "delete")

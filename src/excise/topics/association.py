@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from excise.functional.enrichment import benjamini_hochberg, fisher
+from excise.statistics import benjamini_hochberg, fisher
 
 if TYPE_CHECKING:
     from excise.topics.sets import TopicSets

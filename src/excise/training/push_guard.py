@@ -5,7 +5,7 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from excise.models.pushing import deletions
-from excise.repository import check_no_older_weights
+from excise.storage.hub_repository import check_no_older_weights
 
 
 class PushGuard(TrainerCallback):

@@ -8,7 +8,7 @@ from scipy.stats import chi2_contingency, fisher_exact
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from excise.functional.enrichment import benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
+from excise.statistics import benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
 
 EXACT = {"rtol": 1e-9, "atol": 0.0}
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import special, stats
+from scipy.stats import binomtest
 
 # Half an example in 500. CodeUnlearn gives no value. It changes neither the sign of a ratio nor any p-value, but with
 # a much smaller one a code seen once by accident would get a ratio as high as a code of the topic.
@@ -213,3 +214,44 @@ def _tables(
             )
     fires, control_fires = target_count.astype(np.float64), control_count.astype(np.float64)
     return fires, num_target - fires, control_fires, num_control - control_fires
+
+
+class Interval(NamedTuple):
+    """A confidence interval.
+
+    Args:
+        low: lower bound.
+        high: upper bound.
+    """
+
+    low: float
+    high: float
+
+
+def clopper_pearson(hits: int | np.integer, total: int | np.integer, confidence: float = 0.95) -> Interval:
+    """The exact binomial confidence interval of `hits / total`.
+
+    Args:
+        hits: number of successes.
+        total: number of trials, at least 1.
+        confidence: coverage that the interval has at least, between 0 and 1 exclusive.
+
+    Returns:
+        Bounds in [0, 1].
+
+    Raises:
+        ValueError: no trials, more hits than trials, or a confidence outside (0, 1).
+
+    Example:
+        >>> low, high = clopper_pearson(0, 10)
+        >>> f"{low:.3f} {high:.3f}"
+        '0.000 0.308'
+
+    Source: Clopper and Pearson, *Biometrika* 26 (1934), through `scipy.stats.binomtest`.
+    """
+    if total < 1 or not 0 <= hits <= total:
+        raise ValueError(f"got {hits} hits of {total}: expected at least one trial and 0 <= hits <= total.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: expected a number between 0 and 1, for example 0.95.")
+    interval = binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")
+    return Interval(float(interval.low), float(interval.high))

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from excise.files import check_free, new_file, new_folder
+from excise.storage.files import check_free, new_file, new_folder
 
 
 def test_a_folder_appears_only_when_it_is_whole(tmp_path):
@@ -71,7 +71,7 @@ def test_what_a_killed_process_has_begun_is_removed_and_what_another_is_writing_
     out = tmp_path / "out [1]"
     begin = f"""
 import os, pathlib, signal, sys
-from excise.files import new_folder
+from excise.storage.files import new_folder
 with new_folder({str(out)!r}) as partial:
     (partial / "half").write_text("x")
     print(partial.name, flush=True)

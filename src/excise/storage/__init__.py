@@ -1,0 +1,1 @@
+"""Files, digests, strict JSON, and a Hub repository seen as files."""
