@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from excise.functional.lookup import top_codes
+from excise.bottlenecks.lookup import top_codes
 
 
 def main():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from excise.activations import bottleneck_inputs
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers.tiny import SITE, base_t5, batch, codebook_t5
 
 

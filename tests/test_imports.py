@@ -32,11 +32,11 @@ LAYERS = [
         "storage",
     },
     {"bottlenecks", "enrichment", "inputs", "metrics", "pair_selection", "plotting", "predictions", "topics", "usage"},
-    {"attacks", "baselines", "ledger", "profile", "tracing"},
-    {"models", "presets"},
-    {"activations", "compaction", "encodings", "enforcement", "erasure", "remote_code", "report"},
-    {"card", "profiling", "readback", "training"},
-    {"bundle", "finder"},
+    {"activations", "attacks", "baselines", "ledger", "profile"},
+    {"compaction", "enforcement", "erasure", "models", "presets", "profiling", "report"},
+    {"encodings", "readback", "remote_code"},
+    {"card", "finder", "training"},
+    {"bundle"},
     {"hub"},
     {"unlearner"},
     {"budget", "evaluation", "meanings"},
@@ -100,16 +100,16 @@ def test_heavy_packages_are_imported_inside_functions(path):
 
 
 def test_the_reader_of_imports_sees_relative_nested_and_plain_ones():
-    source = "import excise.tracing\nfrom ..functional import x\ndef f():\n    from . import y\n    import nltk\n"
+    source = "import excise.ledger\nfrom ..functional import x\ndef f():\n    from . import y\n    import nltk\n"
     tree = ast.parse(source)
     path = SOURCE / "topics" / "sets.py"
     assert sorted(imported_names(path, ast.walk(tree))) == [
         "excise.functional",
+        "excise.ledger",
         "excise.topics",
-        "excise.tracing",
         "nltk",
     ]
-    assert imported_names(path, outside_functions(tree)) == ["excise.tracing", "excise.functional"]
+    assert imported_names(path, outside_functions(tree)) == ["excise.ledger", "excise.functional"]
 
 
 def modules_after(statement: str) -> set[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from excise import Selection, Unlearner, class_sets
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from excise.presets import PRESETS, Search
 from tests.helpers import tiny
 

@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from excise.activations import bottleneck_inputs
 from excise.batches import token_masks
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from excise.profile import Profile
 from excise.profiling import profile, profile_pairs
 from excise.unlearner import Unlearner

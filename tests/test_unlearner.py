@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from excise import MaskMismatchError, Selection, Unlearner
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 
 SITE = "encoder.block.1"
 

@@ -16,8 +16,8 @@ from transformers.utils import logging
 
 from excise import TopicSets
 from excise.batches import token_masks
+from excise.bottlenecks.site import bottlenecks
 from excise.metrics import TopicRecall
-from excise.models.site import bottlenecks
 from excise.topics import topic_words
 
 

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "KeyValueConfig",
             "KeyValueOutput",
         ],
+        "bottlenecks.tracing": ["trace"],
         "budget": ["select_within_budget"],
         "bundle": ["check_bundle"],
         "encodings": ["PairCounts", "encode_images", "select_pairs"],
@@ -53,7 +54,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "profile": ["Profile"],
         "report": ["Record", "write_report"],
         "topics": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
-        "tracing": ["trace"],
         "training": [
             "BottleneckCallback",
             "PairCountCallback",

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from excise.batches import real_tokens, to_device
+from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Inputs
-from excise.models.site import bottlenecks
 from excise.modes import eval_mode
 
 

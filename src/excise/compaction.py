@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from excise.bottlenecks import Bottleneck
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger import Ledger, Request
-from excise.models.site import bottleneck_copies, bottlenecks
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger import Ledger
-from excise.models.site import bottleneck_copies, bottlenecks
 
 
 def enforce(model: PreTrainedModel, ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
+from excise.bottlenecks.site import uncompiled
 from excise.bundle import check_bundle
 from excise.bundle.manifest import MANIFEST
 from excise.compaction import compact
@@ -23,7 +24,6 @@ from excise.inputs import Processor
 from excise.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.models.loading import load_model, load_processor
 from excise.models.pushing import guard_push
-from excise.models.site import uncompiled
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassError
 
 from excise import CodebookSAE, CodebookSAEConfig
-from excise.functional.lookup import top_codes
+from excise.bottlenecks.codebook_sae import straight_through
+from excise.bottlenecks.lookup import top_codes
 
 
 def bottleneck(**settings) -> CodebookSAE:
@@ -220,3 +221,13 @@ def test_a_setting_of_the_wrong_type_is_refused():
 def test_a_width_must_be_known():
     with pytest.raises(ValueError, match="hidden_size"):
         CodebookSAE(CodebookSAEConfig())
+
+
+def test_the_value_passes_and_both_sides_get_its_gradient_unchanged():
+    value, source = (torch.randn(3, 4, requires_grad=True) for _ in range(2))
+    weight = torch.randn(3, 4)
+    passed = straight_through(value, source)
+    torch.testing.assert_close(passed, value)
+    (passed * weight).sum().backward()
+    torch.testing.assert_close(value.grad, weight)
+    torch.testing.assert_close(source.grad, weight)

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from excise import CodebookCLIPForImageClassification, Selection, Unlearner
+from excise.bottlenecks.site import bottlenecks
 from excise.erasure import ErasedRows
-from excise.models.site import bottlenecks
 from tests.helpers.tiny import codebook_clip, codebook_t5
 from tests.helpers.tiny_images import key_value_model
 

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 from excise import Unlearner
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from excise.presets import TopicCounts
 from excise.selection import Selection
 

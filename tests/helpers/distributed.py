@@ -11,7 +11,7 @@ import torch.distributed
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
 from excise import BottleneckCallback
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers.tiny import SITE, batch, codebook_t5
 
 

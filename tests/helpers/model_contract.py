@@ -17,9 +17,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import excise
+from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.tracing import current_trace
 from excise.models import bottlenecked
-from excise.models.site import bottlenecks
-from excise.tracing import current_trace
 from tests.helpers.tiny import delete_codes, mask_codes
 
 COMPILE = """

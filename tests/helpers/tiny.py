@@ -20,8 +20,8 @@ from excise import (
     CodebookT5ForConditionalGeneration,
     Unlearner,
 )
+from excise.bottlenecks.site import bottlenecks
 from excise.data.tokenizer import train_tokenizer
-from excise.models.site import bottlenecks
 from excise.selection import Selection
 
 VOCAB = 64

@@ -8,8 +8,8 @@ from huggingface_hub import CommitOperationAdd
 from safetensors.torch import save
 from transformers import AutoModelForSeq2SeqLM
 
+from excise.bottlenecks.site import bottlenecks
 from excise.hub import LeftoversError, NotPushedError, audit_repo, push_bundle
-from excise.models.site import bottlenecks
 from tests.helpers.local_hub.bundles import CODES, REPO, before
 from tests.helpers.local_hub.server import Fault
 from tests.helpers.tiny import SITE

@@ -14,9 +14,9 @@ from transformers import AutoConfig, AutoModelForImageClassification, AutoModelF
 from transformers.utils import PushToHubMixin
 
 from excise import CodebookCLIPForImageClassification, CodebookT5ForConditionalGeneration, Selection, Unlearner
+from excise.bottlenecks.site import bottlenecks
 from excise.erasure import ErasedRows
 from excise.hub import LeftoversError, NotPushedError, audit_repo, push_bundle
-from excise.models.site import bottlenecks
 from excise.report import Record
 from tests.helpers.local_hub.bundles import REPO, before
 from tests.helpers.tiny import (

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPForImageClassification, CLIPVisionModel, T5Config
 
 from excise import CodebookCLIPForImageClassification, CodebookCLIPModel, CodebookCLIPVisionModel
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers import tiny
 
 MODELS = [CodebookCLIPModel, CodebookCLIPVisionModel, CodebookCLIPForImageClassification]

@@ -19,7 +19,7 @@ from excise import (
     Unlearner,
     trace,
 )
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers import tiny
 from tests.helpers.model_contract import CodebookContract, ModelContract, masks
 

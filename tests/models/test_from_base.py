@@ -9,7 +9,7 @@ from transformers import AutoModelForSeq2SeqLM, BartConfig, T5ForConditionalGene
 from transformers.utils import logging
 
 from excise import CodebookT5ForConditionalGeneration
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers.tiny import VOCAB, base_t5, batch, bottleneck_config, codebook_t5
 
 FLAN = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from excise import BottleneckCallback
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from excise.training.callback import perplexity
 from excise.training.revival import revive
 from tests.helpers.tiny import SITE, codebook_t5, delete_codes, mask_codes

@@ -7,7 +7,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from excise import BottleneckCallback, CodebookCLIPForImageClassification, CodebookCLIPModel
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers import tiny
 
 SITE = "encoder.layers.2"

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from excise import initialize_codes
 from excise.activations import bottleneck_inputs
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers.tiny import SITE, base_t5, codebook_t5, copying, mask_codes, tokenizer
 
 

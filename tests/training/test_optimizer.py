@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from excise.training.optimizer import adamw
 from tests.helpers.tiny import batch, codebook_clip, codebook_t5
 

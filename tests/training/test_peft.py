@@ -10,7 +10,7 @@ from excise import (
     MaskMismatchError,
     Unlearner,
 )
-from excise.models.site import bottleneck_copies, bottlenecks
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from tests.helpers.tiny import SITE, batch, codebook_t5, delete_codes, mask_codes, tokenizer
 
 # peft asks under a name that transformers has deprecated

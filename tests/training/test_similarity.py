@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from excise import Unlearner, set_min_similarity
 from excise.activations import bottleneck_inputs
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from excise.selection import Selection
 from tests.helpers.tiny import SITE, codebook_t5, copying, tokenizer
 

@@ -9,7 +9,7 @@ import torch
 from datasets import DatasetDict
 
 from excise import CodebookCLIPModel, Unlearner, class_sets, evaluate_classes
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers import tiny
 
 QUIET = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true", "--dataloader_pin_memory", "false"]

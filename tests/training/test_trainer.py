@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from excise import BottleneckCallback, MaskMismatchError, Unlearner
-from excise.models.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks
 from tests.helpers.tiny import SITE, codebook_t5, mask_codes
 
 

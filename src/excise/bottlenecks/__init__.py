@@ -2,8 +2,7 @@
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.codebook_sae import CodebookSAE, CodebookSAEOutput
-from excise.bottlenecks.configuration import CodebookSAEConfig
-from excise.bottlenecks.configuration_key_value import KeyValueConfig
+from excise.bottlenecks.configuration import CodebookSAEConfig, KeyValueConfig
 from excise.bottlenecks.key_value import KeyValueBottleneck, KeyValueOutput
 
 __all__ = [

@@ -10,8 +10,8 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.configuration_key_value import KeyValueConfig
-from excise.functional.nearest import nearest_keys
+from excise.bottlenecks.configuration import KeyValueConfig
+from excise.bottlenecks.nearest import nearest_keys
 from excise.storage.digests import digest
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Processor
 from excise.ledger import Ledger, check_masks
-from excise.models.site import bottlenecks
 from excise.report import Record
 
 

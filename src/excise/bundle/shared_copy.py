@@ -5,9 +5,9 @@ import os
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from excise.bottlenecks.site import bottleneck_copies
 from excise.enforcement import enforce
 from excise.ledger import Ledger
-from excise.models.site import bottleneck_copies
 
 
 def model_to_write(model: PreTrainedModel, mode: str) -> PreTrainedModel:

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from excise import compaction
+from excise.bottlenecks.site import bottlenecks, uncompiled
 from excise.bundle.arguments import check_arguments, check_record
 from excise.bundle.base import pinned_base, save_bottlenecks
 from excise.bundle.checks import COMPACTION, checks_passed
@@ -19,7 +20,6 @@ from excise.erasure import ErasedRows
 from excise.inputs import Processor
 from excise.ledger import mask_digest
 from excise.models.loading import load_model
-from excise.models.site import bottlenecks, uncompiled
 from excise.readback import check_erased
 from excise.remote_code import write_remote_code
 from excise.report import Record, write_report

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.erasure.row_search import RowSearch
 from excise.erasure.shapes import CodeShape
 from excise.erasure.streams import streams
 from excise.erasure.tensors import tensors
 from excise.ledger import Ledger
-from excise.models.site import bottleneck_copies, bottlenecks
 
 # What weights are saved in.
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

@@ -12,7 +12,7 @@ from torch import Tensor
 from excise.activations import bottleneck_inputs
 from excise.batches import to_device
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
-from excise.functional.nearest import nearest_keys
+from excise.bottlenecks.nearest import nearest_keys
 from excise.images import image_column, label_column, rgb_images
 from excise.inputs import Images, image_processor_of
 from excise.meanings.state import check_code, state_of

@@ -12,11 +12,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.utils import PushToHubMixin, cached_file
 
+from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.tracing import checkpoint_contexts
 from excise.ledger import check_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.pushing import check_push
-from excise.models.site import bottlenecks
-from excise.tracing import checkpoint_contexts
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from excise.tracing import Trace
+from excise.bottlenecks.tracing import Trace
 
 
 @dataclass

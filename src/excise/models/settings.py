@@ -4,8 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from excise.bottlenecks.configuration import CodebookSAEConfig
-from excise.bottlenecks.configuration_key_value import KeyValueConfig
+from excise.bottlenecks.configuration import CodebookSAEConfig, KeyValueConfig
 
 Settings = TypeVar("Settings", CodebookSAEConfig, KeyValueConfig)
 

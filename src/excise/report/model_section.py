@@ -7,8 +7,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
+from excise.bottlenecks.site import bottlenecks, uncompiled
 from excise.ledger import Ledger
-from excise.models.site import bottlenecks, uncompiled
 from excise.packing import pack
 
 # The pipelines on the Hub that models belong in, by the end of the name of their class.

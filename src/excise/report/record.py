@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import PIL.Image
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.site import bottlenecks
 from excise.enrichment import Enrichment
 from excise.ledger import Ledger, check_masks
-from excise.models.site import bottlenecks
 from excise.packing import pack
 from excise.report.codes_section import codes_section
 from excise.report.model_section import inner_model, model_section, requests_section

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from excise.activations import token_activations
 from excise.bottlenecks import CodebookSAE
+from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Processor, shuffled_inputs
-from excise.models.site import bottlenecks
 
 
 def initialize_codes(

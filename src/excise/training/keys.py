@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from excise.bottlenecks.nearest import nearest_keys
 from excise.encodings import ENCODINGS, check_encodings, description
-from excise.functional.nearest import nearest_keys
 from excise.models.key_value import KeyValueForImageClassification
 from excise.storage.digests import digest
 from excise.storage.files import new_file

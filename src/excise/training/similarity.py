@@ -5,8 +5,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from excise.activations import token_activations
+from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Processor, shuffled_inputs
-from excise.models.site import bottlenecks
 
 
 @torch.no_grad()

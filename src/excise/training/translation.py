@@ -29,9 +29,9 @@ from transformers import (
     set_seed,
 )
 
+from excise.bottlenecks.site import bottlenecks
 from excise.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
-from excise.models.site import bottlenecks
 from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes

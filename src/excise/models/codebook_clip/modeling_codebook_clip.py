@@ -13,11 +13,11 @@ from transformers.models.clip.modeling_clip import CLIPEncoderLayer, CLIPOutput
 from transformers.utils import can_return_tuple
 
 from excise.bottlenecks import CodebookSAEConfig
+from excise.bottlenecks.site import BottleneckSite
+from excise.bottlenecks.tracing import trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
 from excise.models.outputs import CodebookFields, add_losses, codes_by_site
-from excise.models.site import BottleneckSite
-from excise.tracing import trace
 
 # As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none.
 register_checkpoint_conversion_mapping(

@@ -10,11 +10,11 @@ from transformers.models.t5.modeling_t5 import T5LayerSelfAttention
 from transformers.utils import can_return_tuple
 
 from excise.bottlenecks import CodebookSAEConfig
+from excise.bottlenecks.site import BottleneckSite
+from excise.bottlenecks.tracing import current_trace, trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_t5.configuration_codebook_t5 import CodebookT5Config
 from excise.models.outputs import CodebookFields, add_losses, codes_by_site
-from excise.models.site import BottleneckSite
-from excise.tracing import current_trace, trace
 
 
 @dataclass

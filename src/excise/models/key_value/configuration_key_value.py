@@ -5,7 +5,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
-from excise.bottlenecks.configuration_key_value import KeyValueConfig
+from excise.bottlenecks.configuration import KeyValueConfig
 from excise.models.settings import own_settings
 
 

@@ -11,10 +11,10 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import can_return_tuple
 
 from excise.bottlenecks import KeyValueBottleneck, KeyValueConfig
+from excise.bottlenecks.site import BottleneckSite
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
-from excise.models.site import BottleneckSite
 
 
 @dataclass

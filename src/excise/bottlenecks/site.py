@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from excise.bottlenecks import Bottleneck, CodebookSAE, CodebookSAEConfig
-from excise.tracing import current_trace
+from excise.bottlenecks.tracing import current_trace
 
 
 class BottleneckSite:

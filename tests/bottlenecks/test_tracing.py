@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from excise import trace
-from excise.tracing import checkpoint_contexts, current_trace
+from excise.bottlenecks.tracing import checkpoint_contexts, current_trace
 from tests.helpers.tiny import SITE, batch, codebook_t5
 
 
