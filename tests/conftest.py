@@ -38,7 +38,15 @@ import torch
 # From here on every annotated shape in these modules is checked at each call (and stays a comment outside the suite).
 # Configs are left out: the hook takes their dataclass for one with a plain constructor.
 jaxtyping.install_import_hook(
-    ["excise.functional", "excise.bottlenecks", "excise.usage"],
+    [
+        "excise.statistics",
+        "excise.bottlenecks.codebook_sae",
+        "excise.bottlenecks.key_value",
+        "excise.bottlenecks.lookup",
+        "excise.bottlenecks.nearest",
+        "excise.functional",
+        "excise.usage",
+    ],
     "beartype.beartype",
 )
 

@@ -8,7 +8,7 @@ from excise.demo import Bounds, DemoResult, Recipe, run_demo
 from excise.demo.checks import broken_bounds, broken_promises
 from excise.demo.training import easy_pairs
 from excise.evaluation import Evaluation
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
 from excise.topics import TopicSets
 
 TINY = Recipe(

@@ -39,7 +39,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "topics_table",
         ],
         "hub": ["LeftoversError", "NotPushedError", "audit_repo", "push_bundle"],
-        "ledger": ["Ledger", "MaskMismatchError", "Request"],
+        "ledger.ledger": ["Ledger", "MaskMismatchError", "Request"],
         "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
         "models.codebook_clip": [
             "CodebookCLIPConfig",

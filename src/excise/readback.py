@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from excise.bottlenecks import Bottleneck
 from excise.erasure import ErasedRows
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
 
 
 def check_written(folder: Path, erased: ErasedRows, ledger: Ledger, sites: Mapping[str, Bottleneck]) -> None:

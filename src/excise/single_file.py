@@ -43,7 +43,7 @@ def single_file(entries: Sequence[str]) -> SingleFile:
             imports something of the package inside a function or under another name.
 
     Example:
-        >>> made = single_file(["excise.packing"])
+        >>> made = single_file(["excise.ledger.packing"])
         >>> made.requirements, sorted(made.names & {"pack", "unpack"})
         (('numpy',), ['pack', 'unpack'])
     """

@@ -13,15 +13,16 @@ from transformers import AutoConfig, PreTrainedModel
 from excise.bottlenecks.site import uncompiled
 from excise.bundle import check_bundle
 from excise.bundle.manifest import MANIFEST
-from excise.compaction import compact
 from excise.encodings import PairCounts
-from excise.enforcement import enforce, set_masks
 from excise.erasure import ErasedRows
 from excise.finder import CodeFinder
 from excise.hub.published import Published
 from excise.images import images_alone
 from excise.inputs import Processor
-from excise.ledger import Ledger, Request, check_enough_live, check_masks
+from excise.ledger.compaction import compact
+from excise.ledger.ledger import Ledger, Request, check_enough_live, check_masks
+from excise.ledger.masks import enforce, set_masks
+from excise.ledger.optimizers import check_clearable, clear_optimizer_rows
 from excise.models.loading import load_model, load_processor
 from excise.models.pushing import guard_push
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
@@ -30,7 +31,6 @@ from excise.readback import check_written
 from excise.selection import Selection
 from excise.storage.files import new_folder
 from excise.topics import ForgetSets
-from excise.training.revival import check_clearable, clear_optimizer_rows
 
 
 class Unlearner(Published, CodeFinder):
@@ -233,7 +233,7 @@ class Unlearner(Published, CodeFinder):
         return ledger.requests[number - 1]
 
     def compact(self) -> dict[str, torch.Tensor]:
-        """Takes deleted codes out of the model, which computes the same and is smaller: as `excise.compaction.compact`.
+        """Takes deleted codes out of the model, which computes the same and is smaller.
 
         Returns:
             By site, the new number of each old code, -1 for those that are gone.

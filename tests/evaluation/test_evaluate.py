@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from excise.evaluation import Evaluation, evaluate, generate_texts, sweep
-from excise.ledger import check_masks
+from excise.ledger.ledger import check_masks
 from excise.metrics import Meteor
 from excise.selection import Selection
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from excise.packing import pack
+from excise.ledger.packing import pack
 from excise.report import Record, write_report
 from excise.report.code_data import packed
 from excise.report.page import embedded, page

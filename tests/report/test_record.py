@@ -3,7 +3,7 @@ import json
 import pytest
 
 from excise.evaluation import Evaluation
-from excise.packing import unpack
+from excise.ledger.packing import unpack
 from excise.report import Record
 from excise.report.schema import check_state, schema_text
 from excise.selection import Selection

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Processor
-from excise.ledger import Ledger, check_masks
+from excise.ledger.ledger import Ledger, check_masks
 from excise.report import Record
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.erasure import ErasedRows
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
 from excise.models.base_checkpoint import BaseCheckpoint
 
 COMPACTION = "compaction.safetensors"

@@ -6,8 +6,8 @@ import os
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.bottlenecks.site import bottleneck_copies
-from excise.enforcement import enforce
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
+from excise.ledger.masks import enforce
 
 
 def model_to_write(model: PreTrainedModel, mode: str) -> PreTrainedModel:

@@ -7,7 +7,6 @@ from pathlib import Path
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from excise import compaction
 from excise.bottlenecks.site import bottlenecks, uncompiled
 from excise.bundle.arguments import check_arguments, check_record
 from excise.bundle.base import pinned_base, save_bottlenecks
@@ -18,7 +17,8 @@ from excise.bundle.state import differences
 from excise.card import model_card
 from excise.erasure import ErasedRows
 from excise.inputs import Processor
-from excise.ledger import mask_digest
+from excise.ledger import compaction
+from excise.ledger.ledger import mask_digest
 from excise.models.loading import load_model
 from excise.readback import check_erased
 from excise.remote_code import write_remote_code

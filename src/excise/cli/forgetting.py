@@ -15,7 +15,7 @@ from excise.cli.report import Report
 from excise.storage.files import check_file, check_free
 
 if TYPE_CHECKING:
-    from excise.ledger import Request
+    from excise.ledger.ledger import Request
 
 
 def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser], None]) -> None:

@@ -16,7 +16,7 @@ from excise.erasure.row_search import RowSearch
 from excise.erasure.shapes import CodeShape
 from excise.erasure.streams import streams
 from excise.erasure.tensors import tensors
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
 
 # What weights are saved in.
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

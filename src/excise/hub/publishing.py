@@ -12,7 +12,7 @@ from excise.hub.account import NotPushedError, client
 from excise.hub.destination import Destination
 from excise.hub.push import PushInfo, push_bundle
 from excise.inputs import Processor
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
 from excise.report import Record
 
 

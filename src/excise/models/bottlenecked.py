@@ -14,7 +14,7 @@ from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.site import bottlenecks
 from excise.bottlenecks.tracing import checkpoint_contexts
-from excise.ledger import check_masks
+from excise.ledger.ledger import check_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.pushing import check_push
 

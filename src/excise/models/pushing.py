@@ -5,7 +5,7 @@ from types import MethodType
 
 from torch import nn
 
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
 from excise.storage.hub_repository import check_no_older_weights, local_files
 
 

@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks, uncompiled
-from excise.ledger import Ledger
-from excise.packing import pack
+from excise.ledger.ledger import Ledger
+from excise.ledger.packing import pack
 
 # The pipelines on the Hub that models belong in, by the end of the name of their class.
 TASKS = {

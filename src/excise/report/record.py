@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
 from excise.enrichment import Enrichment
-from excise.ledger import Ledger, check_masks
-from excise.packing import pack
+from excise.ledger.ledger import Ledger, check_masks
+from excise.ledger.packing import pack
 from excise.report.codes_section import codes_section
 from excise.report.model_section import inner_model, model_section, requests_section
 from excise.report.not_shown import not_shown

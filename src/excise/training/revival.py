@@ -1,11 +1,12 @@
-"""Codes that nothing selects are put where tokens are; what an optimizer remembers of a code is erased."""
+"""Revival of dead codes: they are put where tokens are."""
 
 import torch
 import torch.nn.functional as F
 from accelerate.utils import broadcast
-from torch import Tensor, nn
+from torch import Tensor
 
-from excise.bottlenecks import Bottleneck, CodebookSAE
+from excise.bottlenecks import CodebookSAE
+from excise.ledger.optimizers import clear_optimizer_rows
 
 
 @torch.no_grad()
@@ -36,32 +37,3 @@ def revive(
     bottleneck.codebook[dead] = broadcast(rows)  # every process draws from its own batch: take the first one's
     if optimizer is not None:
         clear_optimizer_rows(optimizer, bottleneck, dead)
-
-
-@torch.no_grad()
-def clear_optimizer_rows(optimizer: torch.optim.Optimizer, bottleneck: Bottleneck, codes: Tensor) -> None:
-    """Sets an optimizer's memory of some codes to zero."""
-    for parameter in _trained(bottleneck):
-        for value in optimizer.state.get(parameter, {}).values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                bottleneck.by_code(value)[codes] = 0
-
-
-def check_clearable(optimizer: torch.optim.Optimizer, bottleneck: Bottleneck) -> None:
-    """Makes sure that `clear_optimizer_rows` will do what it says.
-
-    Raises:
-        ValueError: if the optimizer does not train the bottleneck's codes, or what it remembers is quantised.
-    """
-    known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    for parameter in _trained(bottleneck):
-        if id(parameter) not in known:
-            raise ValueError("The optimizer does not train this model's codes. Give the one that does, or none.")
-        for name, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and not value.is_floating_point():
-                raise ValueError(f"The optimizer keeps {name!r} as {value.dtype}, in which rows cannot be erased.")
-
-
-def _trained(bottleneck: Bottleneck) -> list[nn.Parameter]:
-    tensors = (getattr(bottleneck, name) for name in bottleneck.code_tensors)
-    return [tensor for tensor in tensors if isinstance(tensor, nn.Parameter)]

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks import Bottleneck
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
-from excise.ledger import Ledger, Request
+from excise.ledger.ledger import Ledger, Request
 
 
 @torch.no_grad()

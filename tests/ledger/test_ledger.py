@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from excise import CodebookSAE, CodebookSAEConfig, Ledger, MaskMismatchError
-from excise.ledger import VERSION, check_masks, mask_digest
+from excise.ledger.ledger import VERSION, check_masks, mask_digest
 
 
 def site(num_codes=20, top_s=2) -> CodebookSAE:

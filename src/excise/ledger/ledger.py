@@ -13,7 +13,7 @@ from accelerate.utils import align_module_device
 from torch import Tensor
 
 from excise.bottlenecks import Bottleneck
-from excise.packing import pack, unpack
+from excise.ledger.packing import pack, unpack
 
 VERSION = 2  # 2: long lists of codes are packed
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
-from excise.ledger import Ledger
+from excise.ledger.ledger import Ledger
 
 
 def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
