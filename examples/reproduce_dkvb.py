@@ -54,9 +54,10 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.encodings import LABELS, Reading
 from excise.evaluation.conditions import SETS
 from excise.images import label_column
+from excise.models.key_value.encodings import LABELS
+from excise.models.key_value.reading import Reading
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
 from excise.statistics import clopper_pearson

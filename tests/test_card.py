@@ -17,9 +17,9 @@ from excise.card.licenses import license_fields
 from excise.card.requests import how_found
 from excise.card.text import code, escaped, listed, plain
 from excise.enrichment import Enrichment
+from excise.models.remote_code import requirements
 from excise.pair_selection import by_activations
 from excise.presets import PRESETS, Search
-from excise.remote_code import requirements
 from excise.report import Record, write_report
 from excise.selection import Selection
 from tests.helpers import tiny, tiny_images

@@ -12,8 +12,8 @@ from excise import (
     initialize_codes,
     set_min_similarity,
 )
-from excise.activations import bottleneck_inputs
 from excise.bottlenecks.site import bottlenecks
+from excise.models.activations import bottleneck_inputs
 from excise.models.loading import load_model, load_processor
 from excise.profiling import profile, profile_apart, profile_pairs
 from tests.helpers import tiny

@@ -4,9 +4,9 @@ import pytest
 import torch
 from datasets import Dataset
 
-from excise.activations import bottleneck_inputs
 from excise.batches import token_masks
 from excise.bottlenecks.site import bottlenecks
+from excise.models.activations import bottleneck_inputs
 from excise.profile import Profile
 from excise.profiling import profile, profile_pairs
 from excise.unlearner import Unlearner

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from excise import Unlearner
-from excise.activations import bottleneck_inputs
 from excise.bottlenecks.site import BottleneckSite
 from excise.cli.loading import load_rows
 from excise.evaluation.classification import _name_embeddings
 from excise.inputs import inputs_of
+from excise.models.activations import bottleneck_inputs
 from excise.statistics import benjamini_hochberg, fisher
 from excise.topics.class_building import class_column
 

@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "bottlenecks.tracing": ["trace"],
         "budget": ["select_within_budget"],
         "bundle": ["check_bundle"],
-        "encodings": ["PairCounts", "encode_images", "select_pairs"],
+        "encodings.counts": ["PairCounts"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "erasure": ["ErasedRows"],
         "evaluation": [
@@ -50,6 +50,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],
         "models.key_value": ["KeyValueForImageClassification", "KeyValueVisionConfig"],
+        "models.key_value.encodings": ["encode_images"],
+        "models.key_value.pairs": ["select_pairs"],
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
         "report": ["Record", "write_report"],

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.batches import padded_batches, to_device
-from excise.modes import eval_mode
+from excise.models.activations import eval_mode
 from excise.presets import TopicCounts
 from excise.selection import Selection
 from excise.topics import TopicSets

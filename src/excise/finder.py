@@ -10,9 +10,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
-from excise.encodings import ENCODINGS, PAIRS, check_pairs, encode_images, select_pairs
 from excise.enrichment import Enrichment, Method
 from excise.inputs import Processor, tokenizer_of
+from excise.models.key_value.encodings import ENCODINGS, encode_images
+from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.pair_selection import SITE
 from excise.positions import Positions
 from excise.presets import Search, TopicCounts, preset_for, searches_of

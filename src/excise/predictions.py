@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, default_data_collator
 
-from excise.modes import eval_mode
+from excise.models.activations import eval_mode
 
 Collator = Callable[[list[Any]], dict[str, Any]]
 # What data sets call their labels; collators call them the first.

@@ -5,11 +5,10 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from excise.activations import bottleneck_inputs
 from excise.batches import to_device
 from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Inputs, Processor, inputs_of
-from excise.modes import eval_mode
+from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.positions import Positions
 from excise.usage import CodeUsage, PairedUsage, best_ranks
 

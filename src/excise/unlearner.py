@@ -13,7 +13,7 @@ from transformers import AutoConfig, PreTrainedModel
 from excise.bottlenecks.site import uncompiled
 from excise.bundle import check_bundle
 from excise.bundle.manifest import MANIFEST
-from excise.encodings import PairCounts
+from excise.encodings.counts import PairCounts
 from excise.erasure import ErasedRows
 from excise.finder import CodeFinder
 from excise.hub.published import Published
@@ -24,7 +24,7 @@ from excise.ledger.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.ledger.masks import enforce, set_masks
 from excise.ledger.optimizers import check_clearable, clear_optimizer_rows
 from excise.models.loading import load_model, load_processor
-from excise.models.pushing import guard_push
+from excise.models.push_guard import guard_push
 from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
 from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written

@@ -9,7 +9,7 @@ from datasets import Value
 from transformers import AutoModelForImageClassification
 
 from excise import Frontier, PairCounts, Selection, Unlearner, class_sets, evaluate_classes, frontier
-from excise.encodings import Reading
+from excise.models.key_value.reading import Reading
 from excise.pair_selection import SITE, by_activations, by_examples
 from excise.selection import random_like
 from tests.helpers.tiny_images import images, key_value_model, processor

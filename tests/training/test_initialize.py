@@ -7,8 +7,8 @@ import torch
 from datasets import Dataset
 
 from excise import initialize_codes
-from excise.activations import bottleneck_inputs
 from excise.bottlenecks.site import bottlenecks
+from excise.models.activations import bottleneck_inputs
 from tests.helpers.tiny import SITE, base_t5, codebook_t5, copying, mask_codes, tokenizer
 
 

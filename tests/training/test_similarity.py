@@ -5,8 +5,8 @@ import torch
 from datasets import Dataset
 
 from excise import Unlearner, set_min_similarity
-from excise.activations import bottleneck_inputs
 from excise.bottlenecks.site import bottlenecks
+from excise.models.activations import bottleneck_inputs
 from excise.selection import Selection
 from tests.helpers.tiny import SITE, codebook_t5, copying, tokenizer
 

@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from excise.modes import eval_mode
+from excise.models.activations import eval_mode
 from excise.predictions import LABELS, Collator, what_is_taken
 
 

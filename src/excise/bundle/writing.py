@@ -20,8 +20,8 @@ from excise.inputs import Processor
 from excise.ledger import compaction
 from excise.ledger.ledger import mask_digest
 from excise.models.loading import load_model
+from excise.models.remote_code import write_remote_code
 from excise.readback import check_erased
-from excise.remote_code import write_remote_code
 from excise.report import Record, write_report
 from excise.storage.files import check_free, new_folder
 from excise.storage.strict_json import written

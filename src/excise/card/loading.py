@@ -7,7 +7,7 @@ from typing import Any
 from excise.card.requests import can_be_undone
 from excise.card.text import code, counted, plain
 from excise.models.auto import MODELS
-from excise.remote_code import auto_map, requirements
+from excise.models.remote_code import auto_map, requirements
 
 FOLDER = "path/to/this/folder"  # until it is known where it will be
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 
 from excise.inputs import Processor, inputs_of, tokenizer_of
-from excise.modes import eval_mode
+from excise.models.activations import eval_mode
 from excise.statistics import clopper_pearson
 
 # What a class's name is put into, where the model is asked in words.

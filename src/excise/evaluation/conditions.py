@@ -6,7 +6,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
-from excise.encodings import PairCounts
+from excise.encodings.counts import PairCounts
 from excise.evaluation.result import Evaluation
 from excise.pair_selection import SITE
 from excise.profiling import profile

@@ -11,7 +11,8 @@ import numpy as np
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from excise.encodings import LABELS, Reading, check_encodings
+from excise.models.key_value.encodings import LABELS, check_encodings
+from excise.models.key_value.reading import Reading
 from excise.pair_selection import SITE
 from excise.selection import Selection
 from excise.storage.files import new_file

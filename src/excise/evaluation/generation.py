@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.batches import padded_batches, to_device
-from excise.modes import eval_mode
+from excise.models.activations import eval_mode
 
 
 @torch.inference_mode()

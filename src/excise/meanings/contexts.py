@@ -7,11 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from excise.activations import bottleneck_inputs
 from excise.batches import padded_batches, to_device
 from excise.meanings.state import check_code, state_of
 from excise.meanings.tokens import END
-from excise.modes import eval_mode
+from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.unlearner import Unlearner
 
 # Characters shown on either side of a token.

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from excise.activations import bottleneck_inputs
 from excise.batches import padded_batches, to_device
-from excise.modes import eval_mode
+from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.unlearner import Unlearner
 
 END = "(end of text)"

@@ -16,7 +16,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.bottlenecks.tracing import checkpoint_contexts
 from excise.ledger.ledger import check_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
-from excise.models.pushing import check_push
+from excise.models.push_guard import check_push
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from tqdm.auto import trange
 from transformers import PreTrainedModel
 
-from excise.activations import token_activations
 from excise.bottlenecks import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Processor, shuffled_inputs
+from excise.models.activations import token_activations
 
 
 def initialize_codes(

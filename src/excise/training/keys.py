@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from excise.bottlenecks.nearest import nearest_keys
-from excise.encodings import ENCODINGS, check_encodings, description
 from excise.models.key_value import KeyValueForImageClassification
+from excise.models.key_value.encodings import ENCODINGS, check_encodings
+from excise.models.key_value.shards import description
 from excise.storage.digests import digest
 from excise.storage.files import new_file
 from excise.training.whitening import directions, whitening

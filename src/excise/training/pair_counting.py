@@ -6,7 +6,7 @@ import math
 from accelerate.utils import gather_object
 
 from excise.bottlenecks.site import bottlenecks
-from excise.encodings import PairCounts
+from excise.encodings.counts import PairCounts
 from excise.pair_selection import SITE
 from excise.training.push_guard import PushGuard
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from excise.models.pushing import deletions
+from excise.models.push_guard import deletions
 from excise.storage.hub_repository import check_no_older_weights
 
 

@@ -4,9 +4,9 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from excise.activations import token_activations
 from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Processor, shuffled_inputs
+from excise.models.activations import token_activations
 
 
 @torch.no_grad()

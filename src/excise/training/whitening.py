@@ -5,7 +5,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from excise.bottlenecks import KeyValueBottleneck
-from excise.encodings import ENCODINGS
+from excise.models.key_value.encodings import ENCODINGS
 
 
 def whitening(vectors: Dataset, components: int) -> Tensor:

@@ -1,5 +1,8 @@
 """What arrives at a model's bottlenecks, without running what comes after them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -7,7 +10,17 @@ from transformers import PreTrainedModel
 from excise.batches import real_tokens, to_device
 from excise.bottlenecks.site import bottlenecks
 from excise.inputs import Inputs
-from excise.modes import eval_mode
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Puts a model in eval mode, and back as it was, whatever happens inside."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 class _Arrived(Exception):

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from excise.single_file import single_file
+from excise.models.single_file import single_file
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from transformers.models.auto import modeling_auto
 from transformers.utils import CONFIG_NAME
 
 from excise.models.auto import MODELS
-from excise.single_file import SingleFile, single_file
+from excise.models.single_file import SingleFile, single_file
 from excise.storage.files import new_file
 
 CODE_NAME = "modeling_excise.py"

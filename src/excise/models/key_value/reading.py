@@ -5,7 +5,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from excise.bottlenecks import KeyValueBottleneck
-from excise.encodings.encode import ENCODINGS
+from excise.models.key_value.encodings import ENCODINGS
 
 
 class Reading:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from excise.activations import bottleneck_inputs
 from excise.bottlenecks.site import bottlenecks
+from excise.models.activations import bottleneck_inputs
 from tests.helpers.tiny import SITE, base_t5, batch, codebook_t5
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Value, concatenate_datasets
 
-import excise.encodings.encode
+import excise.models.key_value.encodings
 from excise import encode_images, select_pairs
 from excise.images import pixel_values
 from tests.helpers.tiny_images import images, key_value_model, processor
@@ -20,7 +20,7 @@ def calls(monkeypatch):
         seen.extend(rows)
         return pixel_values(dataset, processor, rows, image)
 
-    monkeypatch.setattr(excise.encodings.encode, "pixel_values", counted)
+    monkeypatch.setattr(excise.models.key_value.encodings, "pixel_values", counted)
     return seen
 
 

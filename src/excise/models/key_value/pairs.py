@@ -5,9 +5,9 @@ import os
 from datasets import Dataset, Features, List, Value
 
 from excise.bottlenecks import KeyValueBottleneck
-from excise.encodings.encode import ENCODINGS, LABELS, check_encodings
-from excise.encodings.shards import described, description, in_shards
 from excise.models.key_value import KeyValueForImageClassification
+from excise.models.key_value.encodings import ENCODINGS, LABELS, check_encodings
+from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
 
 PAIRS = "pairs"
