@@ -34,7 +34,7 @@ from excise import (
 )
 from excise.cli.loading import load_rows
 from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.topics.class_building import class_column
+from excise.data.classes import class_column
 
 CONDITIONS = (BEFORE, AFTER, RANDOM)
 SHOWN = 200  # codes of a class, the surest, whose images are in the report

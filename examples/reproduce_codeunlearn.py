@@ -28,10 +28,10 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from excise import PRESETS, Sweep, TopicSets, Unlearner, generate_texts, runtimes, sweep, synonyms, topic_sets
+from excise.data.topics import null_sets, topic_words
+from excise.data.topics.matching import Matcher
 from excise.evaluation.sweep import TOP_S
 from excise.metrics import Bleu
-from excise.topics import null_sets, topic_words
-from excise.topics.matching import Matcher
 
 
 def main():

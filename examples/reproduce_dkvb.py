@@ -54,8 +54,8 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.conditions import AFTER, BEFORE, RANDOM
+from excise.data.images import label_column
 from excise.evaluation.conditions import SETS
-from excise.images import label_column
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.reading import Reading
 from excise.pair_selection import SITE, by_activations, by_examples

@@ -51,9 +51,9 @@ from transformers import (
 from excise import BottleneckCallback, CodebookCLIPModel, initialize_codes, predict_classes, set_min_similarity
 from excise.bottlenecks.site import bottlenecks
 from excise.cli.loading import load_rows
+from excise.data.classes import class_column
+from excise.data.images import image_column
 from excise.evaluation.classification import accuracy
-from excise.images import image_column
-from excise.topics.class_building import class_column
 from excise.training.arguments import CodebookArguments
 from excise.training.optimizer import adamw
 from excise.training.settings import new_config, trained_config

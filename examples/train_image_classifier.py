@@ -30,7 +30,7 @@ from excise import (
     initialize_keys,
     select_pairs,
 )
-from excise.images import label_column
+from excise.data.images import label_column
 from excise.training.translation import last_whole_checkpoint
 
 

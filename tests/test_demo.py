@@ -4,12 +4,12 @@ import pytest
 from transformers import AutoModelForSeq2SeqLM
 
 from excise.cli import main
+from excise.data.topics import TopicSets
 from excise.demo import Bounds, DemoResult, Recipe, run_demo
 from excise.demo.checks import broken_bounds, broken_promises
 from excise.demo.training import easy_pairs
 from excise.evaluation import Evaluation
 from excise.ledger.ledger import Ledger
-from excise.topics import TopicSets
 
 TINY = Recipe(
     dim=16,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from excise.batches import token_masks
 from excise.bottlenecks.site import bottlenecks
+from excise.data.batches import token_masks
 from excise.models.activations import bottleneck_inputs
 from excise.profile import Profile
 from excise.profiling import profile, profile_pairs

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from excise import Unlearner
 from excise.bottlenecks.site import BottleneckSite
 from excise.cli.loading import load_rows
+from excise.data.classes import class_column
+from excise.data.inputs import inputs_of
 from excise.evaluation.classification import _name_embeddings
-from excise.inputs import inputs_of
 from excise.models.activations import bottleneck_inputs
 from excise.statistics import benjamini_hochberg, fisher
-from excise.topics.class_building import class_column
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")
 

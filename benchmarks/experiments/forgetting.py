@@ -25,8 +25,8 @@ from transformers.utils import logging
 
 from excise import Search, Selection, TopicSets, Unlearner
 from excise.conditions import AFTER, BEFORE, RANDOM, REFERENCE
+from excise.data.topics import topic_words
 from excise.evaluation import Evaluation, evaluate
-from excise.topics import topic_words
 
 # Words that the association takes for a topic's and that only go with it: *fleurs*, which are watered.
 COMPANIONS = {"fleurs"}

@@ -15,10 +15,10 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from excise import TopicSets
-from excise.batches import token_masks
 from excise.bottlenecks.site import bottlenecks
+from excise.data.batches import token_masks
+from excise.data.topics import topic_words
 from excise.metrics import TopicRecall
-from excise.topics import topic_words
 
 
 def main():

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "bottlenecks.tracing": ["trace"],
         "budget": ["select_within_budget"],
         "bundle": ["check_bundle"],
+        "data": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "encodings.counts": ["PairCounts"],
         "enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "erasure": ["ErasedRows"],
@@ -39,7 +40,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "topics_table",
         ],
         "hub": ["LeftoversError", "NotPushedError", "audit_repo", "push_bundle"],
-        "ledger.ledger": ["Ledger", "MaskMismatchError", "Request"],
+        "ledger": ["Ledger", "MaskMismatchError", "Request"],
         "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
         "models.codebook_clip": [
             "CodebookCLIPConfig",
@@ -55,7 +56,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "presets": ["PRESETS", "Search", "TopicCounts"],
         "profile": ["Profile"],
         "report": ["Record", "write_report"],
-        "topics": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "training": [
             "BottleneckCallback",
             "PairCountCallback",

@@ -6,11 +6,11 @@ from dataclasses import replace
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.batches import padded_batches, to_device
+from excise.data.batches import padded_batches, to_device
+from excise.data.topics import TopicSets
 from excise.models.activations import eval_mode
 from excise.presets import TopicCounts
 from excise.selection import Selection
-from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 
 

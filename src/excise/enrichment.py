@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from excise.counts import CountTable
-from excise.positions import Positions, check_positions
+from excise.data.inputs import Positions, check_positions
 from excise.selection import Selection, random_like
 from excise.statistics import EnrichmentTest, benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
 from excise.storage.files import new_file

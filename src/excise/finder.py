@@ -10,17 +10,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
+from excise.data.forget_sets import ForgetSets
+from excise.data.inputs import Positions, Processor, tokenizer_of
 from excise.enrichment import Enrichment, Method
-from excise.inputs import Processor, tokenizer_of
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.pair_selection import SITE
-from excise.positions import Positions
 from excise.presets import Search, TopicCounts, preset_for, searches_of
 from excise.profile import Profile
 from excise.profiling import MAX_TOP_S, profile, profile_apart, profile_pairs
 from excise.selection import Selection
-from excise.topics import ForgetSets
 
 
 class CodeFinder:

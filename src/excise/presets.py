@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from excise.data.forget_sets import ForgetSets
+from excise.data.inputs import Positions
 from excise.enrichment import Enrichment, Method
-from excise.positions import Positions
 from excise.profile import Profile
 from excise.selection import Selection
-from excise.topics import ForgetSets
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from excise.data.inputs import Positions
 from excise.enrichment import Enrichment, Method, enrich_counts
-from excise.positions import Positions
 from excise.storage.files import new_folder
 from excise.usage import CodeUsage, PairedUsage
 

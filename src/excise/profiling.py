@@ -5,11 +5,10 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from excise.batches import to_device
 from excise.bottlenecks.site import bottlenecks
-from excise.inputs import Inputs, Processor, inputs_of
+from excise.data.batches import to_device
+from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
-from excise.positions import Positions
 from excise.usage import CodeUsage, PairedUsage, best_ranks
 
 # The paper's largest S' (section 4.2): 13 times its S.

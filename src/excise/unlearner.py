@@ -13,12 +13,13 @@ from transformers import AutoConfig, PreTrainedModel
 from excise.bottlenecks.site import uncompiled
 from excise.bundle import check_bundle
 from excise.bundle.manifest import MANIFEST
+from excise.data.forget_sets import ForgetSets
+from excise.data.images import images_alone
+from excise.data.inputs import Processor
 from excise.encodings.counts import PairCounts
 from excise.erasure import ErasedRows
 from excise.finder import CodeFinder
 from excise.hub.published import Published
-from excise.images import images_alone
-from excise.inputs import Processor
 from excise.ledger.compaction import compact
 from excise.ledger.ledger import Ledger, Request, check_enough_live, check_masks
 from excise.ledger.masks import enforce, set_masks
@@ -30,7 +31,6 @@ from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
 from excise.selection import Selection
 from excise.storage.files import new_folder
-from excise.topics import ForgetSets
 
 
 class Unlearner(Published, CodeFinder):

@@ -3,10 +3,10 @@ import json
 import pytest
 from transformers import AutoModelForSeq2SeqLM
 
+from excise.data.topics import TopicSets
 from excise.enrichment import Enrichment
 from excise.profile import Profile
 from excise.selection import Selection
-from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 
 SITE = "encoder.block.1"

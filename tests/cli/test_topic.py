@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from excise.cli.loading import load_rows
-from excise.topics import TopicSets
+from excise.data.topics import TopicSets
 
 PEOPLE = ("teacher", "uncle", "doctor")
 

@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from excise.data import load_demo, train_tokenizer
+from excise.data.packaged import load_demo, train_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from excise import (
     Unlearner,
 )
 from excise.bottlenecks.site import bottlenecks
-from excise.data.tokenizer import train_tokenizer
+from excise.data.packaged.tokenizer import train_tokenizer
 from excise.selection import Selection
 
 VOCAB = 64

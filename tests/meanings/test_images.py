@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from excise import CodebookCLIPForImageClassification, Unlearner, code_images, image_meanings, token_meanings
-from excise.inputs import Images
+from excise.data.inputs import Images
 from excise.meanings.sheet import contact_sheet
 from excise.models.activations import bottleneck_inputs
 from excise.selection import Selection

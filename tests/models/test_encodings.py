@@ -7,7 +7,7 @@ from datasets import Value, concatenate_datasets
 
 import excise.models.key_value.encodings
 from excise import encode_images, select_pairs
-from excise.images import pixel_values
+from excise.data.images import pixel_values
 from tests.helpers.tiny_images import images, key_value_model, processor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
-from excise.inputs import Processor
+from excise.data.inputs import Processor
 from excise.ledger.ledger import Ledger, check_masks
 from excise.report import Record
 

@@ -15,8 +15,8 @@ from excise.bundle.manifest import LEDGER, write_manifest
 from excise.bundle.shared_copy import model_to_write
 from excise.bundle.state import differences
 from excise.card import model_card
+from excise.data.inputs import Processor
 from excise.erasure import ErasedRows
-from excise.inputs import Processor
 from excise.ledger import compaction
 from excise.ledger.ledger import mask_digest
 from excise.models.loading import load_model

@@ -54,7 +54,7 @@ def run(args: Namespace) -> Report:
         args.parser.error(f"--out-image {args.out_image}: the picture is a PNG; give a path that ends in .png")
     check_file(args.out_image)
 
-    from excise.inputs import image_processor_of
+    from excise.data.inputs import image_processor_of
 
     unlearner = load_unlearner(args.model)
     if image_processor_of(unlearner.processor) is not None:
@@ -82,8 +82,8 @@ def _inspect_model(args) -> Report:
 
 
 def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
+    from excise.data.topics.columns import read_column
     from excise.meanings import code_tokens
-    from excise.topics.columns import read_column
 
     texts = [text for text in read_column(load_rows(args.dataset, args.config, args.split), args.text) if text]
     found = code_tokens(unlearner, texts[: args.max_rows], site, code, count=args.count, progress=not args.quiet)
@@ -97,7 +97,7 @@ def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
 
 
 def _inspect_images(args, unlearner, site: str, code: int) -> Report:
-    from excise.images import rgb_images
+    from excise.data.images import rgb_images
     from excise.meanings import code_images
     from excise.meanings.sheet import contact_sheet
     from excise.storage.files import new_file

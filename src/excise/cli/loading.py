@@ -66,7 +66,7 @@ def load_rows(name: str, config: str | None = None, split: str = "train") -> Dat
 
     path = Path(name)
     if name == DEMO:
-        from excise.data import load_demo
+        from excise.data.packaged import load_demo
 
         found = load_demo()
     elif path.suffix in FILES:

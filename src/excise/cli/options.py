@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from excise.data.topics import TopicSets
     from excise.presets import Search
-    from excise.topics import TopicSets
 
 
 def add_model(parser: ArgumentParser) -> None:
@@ -79,6 +79,6 @@ def preset(args: Namespace) -> str | tuple[Search, ...]:
 
 def load_topic(folder: str) -> TopicSets:
     """TOPIC as sets."""
-    from excise.topics import TopicSets
+    from excise.data.topics import TopicSets
 
     return TopicSets.load(folder)

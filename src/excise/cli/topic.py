@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Report:
     """Runs the verb."""
-    from excise.topics import topic_sets
+    from excise.data.topics import topic_sets
 
     check_free(args.out)
     evaluation = None

@@ -1,6 +1,14 @@
-"""The sentence pairs that excise carries for its demo, and the tokenizer made from them."""
+"""What is to be forgotten and what is to stay, read from data sets of texts or images."""
 
-from excise.data.demo import load_demo
-from excise.data.tokenizer import train_tokenizer
+import lazy_loader
 
-__all__ = ["load_demo", "train_tokenizer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "classes": ["ClassSets", "class_column", "class_sets"],
+        "forget_sets": ["ForgetSets"],
+        "images": ["image_column", "label_column"],
+        "packaged": ["load_demo", "train_tokenizer"],
+        "topics": ["AssociatedWord", "TopicSets", "associated_words", "null_sets", "topic_sets", "topic_words"],
+    },
+)

@@ -10,14 +10,14 @@ from transformers import set_seed
 
 from excise.bottlenecks import CodebookSAEConfig
 from excise.conditions import AFTER, BEFORE
-from excise.data import train_tokenizer
+from excise.data.packaged import train_tokenizer
+from excise.data.topics import topic_sets
 from excise.demo.checks import Bounds, broken_bounds, broken_promises, outputs
 from excise.demo.picture import draw
 from excise.demo.training import TOPIC, Recipe, easy_pairs, fit, plain_t5, tokenize_pairs
 from excise.evaluation import Evaluation, evaluate
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.storage.files import new_folder
-from excise.topics import topic_sets
 from excise.training import initialize_codes, set_min_similarity
 from excise.unlearner import Unlearner
 

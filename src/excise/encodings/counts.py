@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 
 from excise.bottlenecks import KeyValueBottleneck
 from excise.counts import CountTable
+from excise.data.images import check_labels
 from excise.enrichment import Enrichment, Method, enrich_counts
-from excise.images import check_labels
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.pairs import PAIRS, check_pairs
 from excise.pair_selection import SITE

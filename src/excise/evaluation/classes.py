@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from transformers import PreTrainedModel
 
 from excise.conditions import BEFORE, REFERENCE
+from excise.data.classes import ClassSets
+from excise.data.inputs import Processor
 from excise.evaluation.classification import TEMPLATES, accuracy, predict_classes
 from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.result import Evaluation
-from excise.inputs import Processor
 from excise.selection import Selection
-from excise.topics import ClassSets
 from excise.unlearner import Unlearner
 from excise.usage import CodeUsage
 

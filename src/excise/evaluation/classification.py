@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 
-from excise.inputs import Processor, inputs_of, tokenizer_of
+from excise.data.inputs import Processor, inputs_of, tokenizer_of
 from excise.models.activations import eval_mode
 from excise.statistics import clopper_pearson
 

@@ -6,12 +6,12 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
+from excise.data.forget_sets import ForgetSets
 from excise.encodings.counts import PairCounts
 from excise.evaluation.result import Evaluation
 from excise.pair_selection import SITE
 from excise.profiling import profile
 from excise.selection import Selection, random_like
-from excise.topics import ForgetSets
 from excise.unlearner import Unlearner
 from excise.usage import CodeUsage
 

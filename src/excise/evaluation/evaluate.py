@@ -6,12 +6,13 @@ from evaluate import Metric
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.conditions import BEFORE, CUT, FIXED, REFERENCE
+from excise.data.classes import ClassSets
+from excise.data.topics import TopicSets, topic_words
 from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.generation import generate_texts
 from excise.evaluation.result import Evaluation
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
 from excise.selection import Selection
-from excise.topics import ClassSets, TopicSets, topic_words
 from excise.unlearner import Unlearner
 from excise.usage import CodeUsage
 

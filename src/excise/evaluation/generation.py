@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.batches import padded_batches, to_device
+from excise.data.batches import padded_batches, to_device
 from excise.models.activations import eval_mode
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from excise.data.topics import TopicSets
 from excise.evaluation.markdown import markdown
 from excise.evaluation.sweep import TOP_S
 from excise.presets import Search, preset_for, searches_of
-from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.conditions import AFTER, BEFORE, FIXED, RANDOM
+from excise.data.classes import ClassSets
+from excise.data.forget_sets import ForgetSets
 from excise.evaluation.classes import evaluate_classes
 from excise.evaluation.conditions import retain_counts
 from excise.evaluation.evaluate import evaluate
@@ -18,7 +20,6 @@ from excise.measures import measure
 from excise.presets import Search
 from excise.selection import Selection
 from excise.storage.files import new_file
-from excise.topics import ClassSets, ForgetSets
 from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:

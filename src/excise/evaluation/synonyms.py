@@ -5,9 +5,9 @@ from typing import Any
 
 from datasets import Dataset
 
+from excise.data.topics import TopicSets
+from excise.data.topics.matching import Matcher, normalise
 from excise.evaluation.sweep import Sweep, sweep
-from excise.topics import TopicSets
-from excise.topics.matching import Matcher, normalise
 from excise.unlearner import Unlearner
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedModel
 
 from excise.conditions import BEFORE, REFERENCE
+from excise.data.topics import TopicSets
 from excise.evaluation.markdown import markdown
 from excise.evaluation.measures import SET_LABELS, change, drop, measures
 from excise.evaluation.result import Evaluation
 from excise.evaluation.sweep import sweep
 from excise.measures import measure
-from excise.topics import TopicSets
 from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TypeVar
 from transformers import PreTrainedModel
 
 from excise.bundle import write_bundle
+from excise.data.inputs import Processor
 from excise.erasure import ErasedRows
 from excise.hub.publishing import download, publish
 from excise.hub.push import PushInfo
-from excise.inputs import Processor
 from excise.report import Record
 
 Own = TypeVar("Own", bound="Published")

@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 from transformers import PreTrainedModel
 
 from excise.bundle import write_bundle
+from excise.data.inputs import Processor
 from excise.erasure import ErasedRows
 from excise.hub.account import NotPushedError, client
 from excise.hub.destination import Destination
 from excise.hub.push import PushInfo, push_bundle
-from excise.inputs import Processor
 from excise.ledger.ledger import Ledger
 from excise.report import Record
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from excise.batches import padded_batches, to_device
+from excise.data.batches import padded_batches, to_device
 from excise.meanings.state import check_code, state_of
 from excise.meanings.tokens import END
 from excise.models.activations import bottleneck_inputs, eval_mode

@@ -9,11 +9,11 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from excise.batches import to_device
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.bottlenecks.nearest import nearest_keys
-from excise.images import image_column, label_column, rgb_images
-from excise.inputs import Images, image_processor_of
+from excise.data.batches import to_device
+from excise.data.images import image_column, label_column, rgb_images
+from excise.data.inputs import Images, image_processor_of
 from excise.meanings.state import check_code, state_of
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.unlearner import Unlearner

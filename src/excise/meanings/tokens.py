@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from excise.batches import padded_batches, to_device
+from excise.data.batches import padded_batches, to_device
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.unlearner import Unlearner
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from excise.batches import real_tokens, to_device
 from excise.bottlenecks.site import bottlenecks
-from excise.inputs import Inputs
+from excise.data.batches import real_tokens, to_device
+from excise.data.inputs import Inputs
 
 
 @contextmanager

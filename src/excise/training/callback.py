@@ -4,8 +4,8 @@ import torch
 from accelerate.utils import reduce
 from torch import Tensor, nn
 
-from excise.batches import encoder_inputs, real_tokens
 from excise.bottlenecks.site import bottlenecks
+from excise.data.batches import encoder_inputs, real_tokens
 from excise.ledger.ledger import check_masks
 from excise.models.activations import bottleneck_inputs
 from excise.training.push_guard import PushGuard

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
-from excise.inputs import Processor, shuffled_inputs
+from excise.data.inputs import Processor, shuffled_inputs
 from excise.models.activations import token_activations
 
 

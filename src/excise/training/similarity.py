@@ -5,7 +5,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
-from excise.inputs import Processor, shuffled_inputs
+from excise.data.inputs import Processor, shuffled_inputs
 from excise.models.activations import token_activations
 
 

@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset, Features, List, Value
 from transformers import BaseImageProcessor
 
-from excise.images import check_labels, image_column, images_digest, label_column, pixel_values
+from excise.data.images import check_labels, image_column, images_digest, label_column, pixel_values
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest

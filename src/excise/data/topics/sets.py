@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from excise.topics.base import ForgetSets
+from excise.data.forget_sets import ForgetSets
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 import torch
 from datasets import Dataset
@@ -9,9 +10,22 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
-from excise.batches import encoder_inputs, longest_first, token_masks, tokenize
-from excise.images import image_column, pixel_values
-from excise.positions import Positions, check_positions
+from excise.data.batches import encoder_inputs, longest_first, token_masks, tokenize
+from excise.data.images import image_column, pixel_values
+
+# Of a text, the tokens of the topic's words or all tokens; of an image, all positions or the class token alone.
+Positions = Literal["topic", "all", "class_token"]
+
+
+def check_positions(positions: str) -> None:
+    """Refuses what is no kind of positions.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if positions not in get_args(Positions):
+        raise ValueError(f"positions={positions!r}: expected one of {', '.join(map(repr, get_args(Positions)))}.")
+
 
 Processor = PreTrainedTokenizerBase | BaseImageProcessor | ProcessorMixin
 

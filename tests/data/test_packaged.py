@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from excise.data import load_demo
+from excise.data.packaged import load_demo
 
 
 @pytest.fixture(scope="module")

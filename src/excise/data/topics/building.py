@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from excise.topics.columns import read_column
-from excise.topics.frames import Corpus
-from excise.topics.inflections import Paradigm, inflections, name_paradigm
-from excise.topics.matching import Matcher, Span, capital_share, normalise
-from excise.topics.pools import replacement_pool
-from excise.topics.replacement import Replacer
-from excise.topics.sets import TopicSets
-from excise.topics.synonyms import SharedTranslation
+from excise.data.topics.columns import read_column
+from excise.data.topics.corpus import Corpus
+from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
+from excise.data.topics.matching import Matcher, Span, capital_share, normalise
+from excise.data.topics.pools import replacement_pool
+from excise.data.topics.replacement import Replacer
+from excise.data.topics.sets import TopicSets
+from excise.data.topics.synonyms import SharedTranslation
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
 _HELDOUT_SHARE = 0.3

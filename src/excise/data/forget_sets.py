@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from datasets import Dataset, Image, load_from_disk
 
-from excise.images import encoded_images
+from excise.data.images import encoded_images
 from excise.storage.files import new_folder
 
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from excise.topics.association import associated_words, word_set
-from excise.topics.frames import Corpus
+from excise.data.topics.association import associated_words, word_set
+from excise.data.topics.corpus import Corpus
 
 # A candidate's rows may hold the topic's reference words by chance (a *driver* is often in a *voiture*).
 _MAX_SHARE, _MIN_ROWS, _MIN_LIFT = 0.12, 3, 3.0

@@ -6,7 +6,7 @@ import calendar
 from functools import cache
 from typing import Literal
 
-from excise.topics.frames import Corpus
+from excise.data.topics.corpus import Corpus
 
 NameKind = Literal["woman", "man", "city", "country", "other"]
 # Names of both kinds (Paris, Charlotte; Mary is a city as well) are told apart by the company they keep.

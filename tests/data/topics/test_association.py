@@ -1,7 +1,7 @@
 import pytest
 
-from excise.topics import associated_words
-from excise.topics.association import word_set
+from excise.data.topics import associated_words
+from excise.data.topics.association import word_set
 
 OTHERS = [f"le chien numéro {n} dort" for n in range(100)]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from excise.inputs import Images, Texts, image_processor_of, inputs_of, shuffled_inputs, tokenizer_of
+from excise.data.inputs import Images, Texts, image_processor_of, inputs_of, shuffled_inputs, tokenizer_of
 from tests.helpers import tiny
 
 TEXTS = Dataset.from_dict({"text": ["the cat", "a cat and a dog", "the teacher ran"]})

@@ -13,7 +13,7 @@ import numpy as np
 from excise.statistics import benjamini_hochberg, fisher
 
 if TYPE_CHECKING:
-    from excise.topics.sets import TopicSets
+    from excise.data.topics.sets import TopicSets
 
 # Elision ends a word (j'aimerais gives j and aimerais), and so does any other sign.
 _WORD = re.compile(r"[^\W\d_]+")

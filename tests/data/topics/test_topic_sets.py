@@ -1,8 +1,8 @@
 import pytest
 from datasets import Dataset, DatasetDict
 
-from excise.topics import TopicSets, topic_sets, topic_words
-from excise.topics.matching import normalise
+from excise.data.topics import TopicSets, topic_sets, topic_words
+from excise.data.topics.matching import normalise
 
 NOUNS = {"teacher": "professeur", "doctor": "médecin", "farmer": "fermier", "brother": "frère", "pilot": "pilote"}
 FRAMES = [

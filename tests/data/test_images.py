@@ -5,8 +5,8 @@ import torch
 from datasets import Dataset, Features, Image, Value, concatenate_datasets
 from transformers import CLIPImageProcessorPil
 
-from excise.images import image_column, rgb_images
-from excise.inputs import Images
+from excise.data.images import image_column, rgb_images
+from excise.data.inputs import Images
 
 PROCESSOR = CLIPImageProcessorPil(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from excise.topics.frames import Corpus, tokens
-from excise.topics.inflections import inflections, name_paradigm
-from excise.topics.names import common_names, name_kind
-from excise.topics.pools import replacement_pool
-from excise.topics.readings import map_form, reading
-from excise.topics.replacement import Replacer
-from excise.topics.synonyms import SharedTranslation, is_derived
+from excise.data.topics.corpus import Corpus, tokens
+from excise.data.topics.inflections import inflections, name_paradigm
+from excise.data.topics.names import common_names, name_kind
+from excise.data.topics.parts_of_speech import map_form, reading
+from excise.data.topics.pools import replacement_pool
+from excise.data.topics.replacement import Replacer
+from excise.data.topics.synonyms import SharedTranslation, is_derived
 
 BOTH = frozenset({"NOUN", "VERB"})
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from excise.topics.frames import Corpus
-from excise.topics.inflections import PART_OF_SPEECH, Paradigm
+from excise.data.topics.corpus import Corpus
+from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm
 
 _NOUN_BEFORE = frozenset("a an the my your his our their of in no some".split())
 _SUBJECTS = frozenset("I we they he she n't 'd 'll will would can could".split())
@@ -43,7 +43,7 @@ def reading(
         right: the tokens after it.
         main: the readings that the topic has in this data.
 
-    >>> from excise.topics.inflections import inflections
+    >>> from excise.data.topics.inflections import inflections
     >>> love = inflections("love")
     >>> sorted(reading(love, "love", ["I"], ["books"], love.parts_of_speech))
     ['VERB']
@@ -65,7 +65,7 @@ def reading(
 def map_form(topic: Paradigm, form: str, other: Paradigm, readings: frozenset[str]) -> str | None:
     """The form of another word for a form of the topic, or None where no single one serves all readings.
 
-    >>> from excise.topics.inflections import inflections
+    >>> from excise.data.topics.inflections import inflections
     >>> map_form(inflections("love"), "loves", inflections("help"), frozenset({"NOUN", "VERB"}))
     'helps'
     """
@@ -80,7 +80,7 @@ def map_form(topic: Paradigm, form: str, other: Paradigm, readings: frozenset[st
 def nearest_form(topic: Paradigm, form: str, other: Paradigm) -> str:
     """A form of another word even where no single one serves: that of the form's first reading that the word has.
 
-    >>> from excise.topics.inflections import inflections
+    >>> from excise.data.topics.inflections import inflections
     >>> nearest_form(inflections("love"), "loved", inflections("sing"))
     'sang'
     """

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from excise.topics.frames import Corpus, tokens
-from excise.topics.inflections import Paradigm
-from excise.topics.matching import Span
-from excise.topics.readings import main_readings, map_form, nearest_form, reading
+from excise.data.topics.corpus import Corpus, tokens
+from excise.data.topics.inflections import Paradigm
+from excise.data.topics.matching import Span
+from excise.data.topics.parts_of_speech import main_readings, map_form, nearest_form, reading
 
 Pool = Callable[[Paradigm, frozenset[str]], Sequence[Paradigm]]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from datasets import Dataset
 
-from excise.topics.sets import TopicSets
+from excise.data.topics.sets import TopicSets
 
 
 def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:

@@ -14,11 +14,11 @@ from itertools import islice
 
 import numpy as np
 
-from excise.topics.frames import Corpus
-from excise.topics.inflections import Paradigm, inflections, is_one_lemma, name_paradigm
-from excise.topics.names import common_names, name_kind
-from excise.topics.readings import main_readings, map_form
-from excise.topics.synonyms import is_derived, wordnet_synonyms
+from excise.data.topics.corpus import Corpus
+from excise.data.topics.inflections import Paradigm, inflections, is_one_lemma, name_paradigm
+from excise.data.topics.names import common_names, name_kind
+from excise.data.topics.parts_of_speech import main_readings, map_form
+from excise.data.topics.synonyms import is_derived, wordnet_synonyms
 
 _POOL_SIZE, _MIN_POOL = 24, 12
 _MIN_COUNT, _MIN_NAME_COUNT = 8, 3

@@ -2,8 +2,8 @@ import unicodedata
 
 import pytest
 
-from excise.topics.inflections import inflections, is_one_lemma
-from excise.topics.matching import Matcher, capital_share, normalise
+from excise.data.topics.inflections import inflections, is_one_lemma
+from excise.data.topics.matching import Matcher, capital_share, normalise
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from excise.topics import null_sets
-from tests.topics.test_topic_sets import make
+from excise.data.topics import null_sets
+from tests.data.topics.test_topic_sets import make
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value, concatenate_datasets
 
 from excise import ClassSets, TopicSets, class_sets
-from excise.images import encoded_images
-from excise.topics.base import SET_NAMES
+from excise.data.forget_sets import SET_NAMES
+from excise.data.images import encoded_images
 from tests.helpers import tiny
 
 OPTIONS = {"min_examples": 4, "max_examples": 12, "max_retain": 20}
