@@ -20,8 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from excise import CodebookSAEConfig, CodebookT5Config, CodebookT5ForConditionalGeneration
-from excise.profile import Profile
-from excise.profiling import profile, profile_pairs
+from excise.codes.topic_counts import Profile, profile, profile_pairs
 
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
 WORDS = 32_000

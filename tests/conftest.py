@@ -45,7 +45,7 @@ jaxtyping.install_import_hook(
         "excise.bottlenecks.lookup",
         "excise.bottlenecks.nearest",
         "excise.functional",
-        "excise.usage",
+        "excise.codes.counts",
     ],
     "beartype.beartype",
 )

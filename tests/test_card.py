@@ -16,12 +16,11 @@ from excise.card import model_card
 from excise.card.licenses import license_fields
 from excise.card.requests import how_found
 from excise.card.text import code, escaped, listed, plain
-from excise.enrichment import Enrichment
+from excise.codes.enrichment import Enrichment
+from excise.codes.search import PRESETS, Search
+from excise.codes.selection import Selection, by_activations
 from excise.models.remote_code import requirements
-from excise.pair_selection import by_activations
-from excise.presets import PRESETS, Search
 from excise.report import Record, write_report
-from excise.selection import Selection
 from tests.helpers import tiny, tiny_images
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 

@@ -13,9 +13,9 @@ from excise import (
     set_min_similarity,
 )
 from excise.bottlenecks.site import bottlenecks
+from excise.codes.topic_counts import profile, profile_apart, profile_pairs
 from excise.models.activations import bottleneck_inputs
 from excise.models.loading import load_model, load_processor
-from excise.profiling import profile, profile_apart, profile_pairs
 from tests.helpers import tiny
 
 MODELS = [CodebookCLIPModel, CodebookCLIPVisionModel, CodebookCLIPForImageClassification]

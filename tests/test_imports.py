@@ -15,15 +15,16 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"conditions", "counts", "functional", "measures", "selection", "statistics", "storage"},
-    {"bottlenecks", "data", "metrics", "pair_selection", "plotting", "usage"},
-    {"enrichment", "ledger"},
-    {"erasure", "models", "profile", "report"},
-    {"card", "encodings", "predictions", "presets", "profiling", "readback"},
-    {"attacks", "baselines", "bundle", "finder", "training"},
+    {"conditions", "functional", "meanings", "measures", "statistics", "storage"},
+    {"bottlenecks", "data", "metrics", "plotting"},
+    {"ledger"},
+    {"erasure", "models"},
+    {"codes", "predictions", "readback"},
+    {"attacks", "baselines", "evaluation", "report", "training"},
+    {"card"},
+    {"bundle"},
     {"hub"},
     {"unlearner"},
-    {"budget", "evaluation", "meanings"},
     {"demo"},
     {"cli"},
 ]

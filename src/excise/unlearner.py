@@ -1,8 +1,7 @@
 """Forget a topic: find its codes, mask or delete them, undo, save."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,22 @@ from transformers import AutoConfig, PreTrainedModel
 from excise.bottlenecks.site import uncompiled
 from excise.bundle import check_bundle
 from excise.bundle.manifest import MANIFEST
+from excise.codes.finder import CodeFinder
+from excise.codes.pair_counts import PairCounts
+from excise.codes.search import Search
+from excise.codes.selection import SITE, Selection, by_activations, by_examples, draw_examples
 from excise.data.forget_sets import ForgetSets
 from excise.data.images import images_alone
 from excise.data.inputs import Processor
-from excise.encodings.counts import PairCounts
 from excise.erasure import ErasedRows
-from excise.finder import CodeFinder
 from excise.hub.published import Published
 from excise.ledger.compaction import compact
-from excise.ledger.ledger import Ledger, Request, check_enough_live, check_masks
-from excise.ledger.masks import enforce, set_masks
+from excise.ledger.ledger import Request, check_masks
+from excise.ledger.masks import enforce
 from excise.ledger.optimizers import check_clearable, clear_optimizer_rows
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
-from excise.pair_selection import SITE, by_activations, by_examples, draw_examples
-from excise.presets import Search, preset_for, searches_of
 from excise.readback import check_written
-from excise.selection import Selection
 from excise.storage.files import new_folder
 
 
@@ -91,40 +89,9 @@ class Unlearner(Published, CodeFinder):
         enforce(unlearner.model, unlearner.ledger)
         return unlearner
 
-    @property
-    def ledger(self) -> Ledger:
-        """All requests so far."""
-        return Ledger.from_dict(self.model.config.unlearning)
-
     def forget(self, topic: ForgetSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
         """Chooses a topic's codes and masks them; arguments as in `choose`, errors as in `mask`."""
         return self.mask(self.choose(topic, preset, **options), topic)
-
-    def choose(
-        self,
-        topic: ForgetSets,
-        preset: str | Search | Sequence[Search] = "default",
-        **options: Any,
-    ) -> Selection:
-        """A topic's codes, by the searches of a preset, each in as many rounds as it asks for.
-
-        Args:
-            topic: sets as `topic_sets` or `class_sets` make them.
-            preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
-            **options: `top_s`, S' of all searches (each one's own multiple of S if not given), and the other arguments
-                of `count`.
-
-        Raises:
-            ValueError: if there is no such preset, or a round would leave fewer live codes than S'.
-        """
-        preset = preset_for(topic, preset)
-        found = super().choose(topic, preset, **options)
-        searches = searches_of(preset)
-        for done in range(1, max(search.rounds for search in searches)):
-            more = [search for search in searches if search.rounds > done]
-            with self.trial(found):
-                found = found.with_more(super().choose(topic, more, **options))
-        return found
 
     def mask(self, selection: Selection, topic: ForgetSets | str) -> Request:
         """Stops the selected codes from being used, until the request is undone.
@@ -240,24 +207,6 @@ class Unlearner(Published, CodeFinder):
         """
         return compact(self.model)
 
-    def without_masks(self) -> AbstractContextManager[None]:
-        """A context in which the model is as it was before its masks; deleted codes stay deleted."""
-        deletions = tuple(request for request in self.ledger.requests if request.kind == "delete")
-        return self._for_a_while(Ledger(deletions).live(self.sites))
-
-    def trial(self, selection: Selection) -> AbstractContextManager[None]:
-        """A context in which more codes are masked, without an entry in the ledger.
-
-        Within `without_masks` they are the only ones.
-
-        Raises:
-            ValueError: as `mask`, but that nothing may be selected.
-        """
-        masks = Ledger().add("mask", "trial", selection.codes).live(self.sites)
-        masks = {site: mask & self.sites[site].live.cpu() for site, mask in masks.items()}
-        check_enough_live(masks, self.sites)
-        return self._for_a_while(masks)
-
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Saves model and processor into a new or empty folder, and reads back that deleted rows are erased.
 
@@ -281,15 +230,6 @@ class Unlearner(Published, CodeFinder):
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
         enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
         return ledger.requests[-1]
-
-    @contextmanager
-    def _for_a_while(self, masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
-        before = {site: bottleneck.live.clone() for site, bottleneck in self.sites.items()}
-        set_masks(self.model, masks)
-        try:
-            yield
-        finally:
-            set_masks(self.model, before)
 
 
 def _described(topic: ForgetSets | str) -> tuple[str, dict[str, str]]:

@@ -3,10 +3,10 @@ import json
 import pytest
 from transformers import AutoModelForSeq2SeqLM
 
+from excise.codes.enrichment import Enrichment
+from excise.codes.selection import Selection
+from excise.codes.topic_counts import Profile
 from excise.data.topics import TopicSets
-from excise.enrichment import Enrichment
-from excise.profile import Profile
-from excise.selection import Selection
 from excise.unlearner import Unlearner
 
 SITE = "encoder.block.1"
@@ -205,7 +205,7 @@ def test_an_interrupted_run_leaves_nothing_and_says_so(failing, saved, forgot, t
         "undo": ["undo", forgot, "--request", 1],
     }[verb]
     # In the middle of the writing: part of the folder is there already.
-    last = "excise.usage.CodeUsage.save" if verb == "profile" else "excise.unlearner.check_written"
+    last = "excise.codes.counts.CodeUsage.save" if verb == "profile" else "excise.unlearner.check_written"
     monkeypatch.setattr(last, interrupt)
     assert failing(*arguments, "--out", tmp_path / "deep" / "out", status=130) == "excise: interrupted"
     assert list(tmp_path.rglob("*out*")) == []

@@ -9,9 +9,8 @@ from datasets import Value
 from transformers import AutoModelForImageClassification
 
 from excise import Frontier, PairCounts, Selection, Unlearner, class_sets, evaluate_classes, frontier
+from excise.codes.selection import SITE, by_activations, by_examples, random_like
 from excise.models.key_value.reading import Reading
-from excise.pair_selection import SITE, by_activations, by_examples
-from excise.selection import random_like
 from tests.helpers.tiny_images import images, key_value_model, processor
 
 GREEN = 1

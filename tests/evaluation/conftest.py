@@ -6,8 +6,8 @@ import pytest
 
 from excise import Unlearner
 from excise.bottlenecks.site import bottlenecks
-from excise.presets import TopicCounts
-from excise.selection import Selection
+from excise.codes.search import TopicCounts
+from excise.codes.selection import Selection
 
 SITE = "encoder.block.1"
 TOPIC_CODES = (3, 4, 5)

@@ -4,10 +4,10 @@ from importlib import import_module
 import pytest
 import torch
 
+from excise.codes.selection import Selection
 from excise.evaluation import Evaluation, evaluate, generate_texts, sweep
 from excise.ledger.ledger import check_masks
 from excise.metrics import Meteor
-from excise.selection import Selection
 
 SITE = "encoder.block.1"
 TOPIC = Selection({SITE: (3, 4, 5)}, {"q": 0.05})

@@ -4,9 +4,9 @@ import math
 import pytest
 from datasets import Dataset
 
+from excise.codes.search import Search
 from excise.evaluation import Sweep, evaluate, sweep, synonyms
 from excise.evaluation.synonyms import without
-from excise.presets import Search
 
 SITE = "encoder.block.1"
 

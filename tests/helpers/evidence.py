@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from excise.enrichment import CountTable, enrich_counts
-from excise.selection import Selection
+from excise.codes.enrichment import CountTable, enrich_counts
+from excise.codes.selection import Selection
 from excise.unlearner import Unlearner
 
 SITE = "encoder.block.1"

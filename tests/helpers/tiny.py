@@ -21,8 +21,8 @@ from excise import (
     Unlearner,
 )
 from excise.bottlenecks.site import bottlenecks
+from excise.codes.selection import Selection
 from excise.data.packaged.tokenizer import train_tokenizer
-from excise.selection import Selection
 
 VOCAB = 64
 SITE = "encoder.block.2"

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForImageClassification, AutoModelForSeq2SeqLM
 
 from excise import PairCounts, Selection, Unlearner, encode_images, select_pairs
-from excise.pair_selection import SITE, by_activations
+from excise.codes.selection import SITE, by_activations
 from tests.helpers.tiny import batch, codebook_t5
 from tests.helpers.tiny_images import image_batch, images, key_value_model, processor
 

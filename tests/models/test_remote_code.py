@@ -21,10 +21,10 @@ from excise import (
     KeyValueForImageClassification,
     Unlearner,
 )
+from excise.codes.selection import Selection
 from excise.models.auto import MODELS
 from excise.models.loading import load_model
 from excise.models.remote_code import CODE_NAME, auto_map, remote_code, requirements, write_remote_code
-from excise.selection import Selection
 from tests.helpers import tiny, tiny_images
 from tests.helpers.without_excise import answers
 

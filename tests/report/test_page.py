@@ -5,11 +5,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from excise.codes.selection import Selection
 from excise.ledger.packing import pack
 from excise.report import Record, write_report
 from excise.report.code_data import packed
 from excise.report.page import embedded, page
-from excise.selection import Selection
 from excise.unlearner import Unlearner
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
+from excise.codes.selection import Selection
 from excise.evaluation import Evaluation
 from excise.ledger.packing import unpack
 from excise.report import Record
 from excise.report.schema import check_state, schema_text
-from excise.selection import Selection
 from excise.unlearner import Unlearner
 from tests.helpers.evidence import SITE, class_evaluation, enrichment_of, text_evaluation
 

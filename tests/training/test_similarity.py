@@ -6,8 +6,8 @@ from datasets import Dataset
 
 from excise import Unlearner, set_min_similarity
 from excise.bottlenecks.site import bottlenecks
+from excise.codes.selection import Selection
 from excise.models.activations import bottleneck_inputs
-from excise.selection import Selection
 from tests.helpers.tiny import SITE, codebook_t5, copying, tokenizer
 
 

@@ -107,8 +107,8 @@ def run(args: Namespace) -> Report:
 
 
 def _evaluate(args, unlearner, topic, options) -> Report:
+    from excise.codes.selection import Selection
     from excise.evaluation import evaluate
-    from excise.selection import Selection
 
     selection = Selection.from_dict(json.loads(Path(args.codes).read_text(encoding="utf-8"))) if args.codes else None
     result = evaluate(unlearner, topic, selection=selection, **options)

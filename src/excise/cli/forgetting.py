@@ -44,7 +44,7 @@ def forget(args: Namespace, kind: str) -> Report:
         args: of `add_forgetting`.
         kind: `"mask"` or `"delete"`.
     """
-    from excise.budget import select_within_budget
+    from excise.codes.budget import select_within_budget
     from excise.storage.files import new_file
 
     if args.max_loss_rise is not None and args.count is not None:

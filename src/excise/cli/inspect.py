@@ -82,8 +82,8 @@ def _inspect_model(args) -> Report:
 
 
 def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
+    from excise.codes.meanings import code_tokens
     from excise.data.topics.columns import read_column
-    from excise.meanings import code_tokens
 
     texts = [text for text in read_column(load_rows(args.dataset, args.config, args.split), args.text) if text]
     found = code_tokens(unlearner, texts[: args.max_rows], site, code, count=args.count, progress=not args.quiet)
@@ -97,8 +97,8 @@ def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
 
 
 def _inspect_images(args, unlearner, site: str, code: int) -> Report:
+    from excise.codes.meanings import code_images
     from excise.data.images import rgb_images
-    from excise.meanings import code_images
     from excise.meanings.sheet import contact_sheet
     from excise.storage.files import new_file
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from excise.codes.search import Search
     from excise.data.topics import TopicSets
-    from excise.presets import Search
 
 
 def add_model(parser: ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def add_test(parser: ArgumentParser, method: str | None = None, positions: str |
 def add_search(parser: ArgumentParser, title: str = "how codes are found") -> None:
     """What `preset` reads."""
     group = parser.add_argument_group(
-        title, "A preset, and what is to be otherwise in each of its searches (excise.presets lists them)."
+        title, "A preset, and what is to be otherwise in each of its searches (excise.codes.search lists them)."
     )
     group.add_argument("--preset", choices=("default", "paper"), default="default", help="(default: default)")
     add_test(group)
@@ -70,7 +70,7 @@ def add_search(parser: ArgumentParser, title: str = "how codes are found") -> No
 
 def preset(args: Namespace) -> str | tuple[Search, ...]:
     """The preset that was asked for, or its searches with what was given besides."""
-    from excise.presets import searches_of
+    from excise.codes.search import searches_of
 
     names = ("method", "positions", "q", "effect", "count", "max_retain_ratio")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}

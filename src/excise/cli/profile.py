@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Report:
     """Runs the verb."""
-    from excise.profiling import MAX_TOP_S
+    from excise.codes.topic_counts import MAX_TOP_S
 
     check_free(args.out)
     check_file(args.table)

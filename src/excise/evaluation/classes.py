@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel
 
+from excise.codes.counts import CodeUsage
+from excise.codes.finder import CodeFinder
+from excise.codes.selection import Selection
 from excise.conditions import BEFORE, REFERENCE
 from excise.data.classes import ClassSets
 from excise.data.inputs import Processor
 from excise.evaluation.classification import TEMPLATES, accuracy, predict_classes
 from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.result import Evaluation
-from excise.selection import Selection
-from excise.unlearner import Unlearner
-from excise.usage import CodeUsage
 
 
 def evaluate_classes(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     topic: ClassSets,
     *,
     selection: Selection | None = None,
@@ -35,7 +35,7 @@ def evaluate_classes(
     The model is left as it was; what "before" and "after" are is told in `evaluate`.
 
     Args:
-        unlearner: a CLIP or an image classifier, and its ledger.
+        finder: a CLIP or an image classifier, and its ledger.
         topic: sets as `class_sets` makes them; `target`, `control` and `retain` are not scored.
         selection: codes to try; those in the ledger if not given.
         templates: for a CLIP, texts with `{}` for the name of a class; see `predict_classes`.
@@ -57,20 +57,20 @@ def evaluate_classes(
     sets = {name: getattr(topic, name) for name in SETS}
     references = {name: [topic.classes[label] for label in rows["label"]] for name, rows in sets.items()}
 
-    def run(model, condition, processor=unlearner.processor):
+    def run(model, condition, processor=finder.processor):
         options = {"templates": templates, "batch_size": batch_size, "progress": condition if progress else None}
         return {name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in sets.items()}
 
     def reference():
-        return run(reference_model, REFERENCE, reference_processor or unlearner.processor)
+        return run(reference_model, REFERENCE, reference_processor or finder.processor)
 
     words = (topic.name,)
     settings = {"templates": list(templates), "data": topic.digest()}
     fixed = [BEFORE, *([REFERENCE] if reference_model is not None else [])]
     known, scores = taken_over(reuse, settings, words, fixed)
-    selection = chosen_codes(unlearner, selection)
+    selection = chosen_codes(finder, selection)
     outputs = outputs_under_conditions(
-        unlearner,
+        finder,
         topic,
         run,
         selection,

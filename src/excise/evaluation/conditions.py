@@ -5,30 +5,29 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from excise.codes.counts import CodeUsage
+from excise.codes.finder import CodeFinder
+from excise.codes.pair_counts import PairCounts
+from excise.codes.selection import SITE, Selection, random_like
+from excise.codes.topic_counts import profile
 from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
 from excise.data.forget_sets import ForgetSets
-from excise.encodings.counts import PairCounts
 from excise.evaluation.result import Evaluation
-from excise.pair_selection import SITE
-from excise.profiling import profile
-from excise.selection import Selection, random_like
-from excise.unlearner import Unlearner
-from excise.usage import CodeUsage
 
 SETS = ("heldout", "heldout_retain")
 CONDITIONS = (BEFORE, CUT, AFTER, RANDOM, REFERENCE)
 Outputs = dict[str, list[str]]
 
 
-def chosen_codes(unlearner: Unlearner, selection: Selection | None) -> Selection:
+def chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
     """The codes to evaluate without: a selection, or those in the ledger if none is given."""
     if selection is not None:
         return selection
-    return Selection({site: unlearner.ledger.removed(site) for site in unlearner.sites})
+    return Selection({site: finder.ledger.removed(site) for site in finder.sites})
 
 
 def outputs_under_conditions(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     topic: ForgetSets,
     run: Callable[[PreTrainedModel, str], Outputs],
     selection: Selection,
@@ -46,7 +45,7 @@ def outputs_under_conditions(
     Once codes are deleted there is no "before" and no random control.
 
     Args:
-        unlearner: the model and its ledger.
+        finder: the model and its ledger.
         topic: the sets.
         run: the outputs of a model, by set; its second argument is the condition.
         selection: the codes that are removed "after".
@@ -60,17 +59,17 @@ def outputs_under_conditions(
         progress: show progress bars.
     """
     outputs = dict(known)
-    deleted = any(request.kind == "delete" for request in unlearner.ledger.requests)
-    with unlearner.without_masks():
+    deleted = any(request.kind == "delete" for request in finder.ledger.requests)
+    with finder.without_masks():
         if not deleted and BEFORE not in outputs:
-            outputs[BEFORE] = run(unlearner.model, BEFORE)
+            outputs[BEFORE] = run(finder.model, BEFORE)
         if cut is not None and not deleted and CUT not in outputs:
             outputs[CUT] = cut(outputs[BEFORE])
-        with unlearner.trial(selection):
-            outputs[AFTER] = run(unlearner.model, AFTER)
+        with finder.trial(selection):
+            outputs[AFTER] = run(finder.model, AFTER)
         if random_codes and not deleted and len(selection):
-            with unlearner.trial(_random_codes(unlearner, topic, selection, seed, retain, progress)):
-                outputs[RANDOM] = run(unlearner.model, RANDOM)
+            with finder.trial(_random_codes(finder, topic, selection, seed, retain, progress)):
+                outputs[RANDOM] = run(finder.model, RANDOM)
     if reference is not None and REFERENCE not in outputs:
         outputs[REFERENCE] = reference()
     return {condition: outputs[condition] for condition in CONDITIONS if condition in outputs}
@@ -96,22 +95,22 @@ def taken_over(
     return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
 
 
-def retain_counts(unlearner: Unlearner, topic: ForgetSets, progress: bool = True) -> dict[str, CodeUsage]:
+def retain_counts(finder: CodeFinder, topic: ForgetSets, progress: bool = True) -> dict[str, CodeUsage]:
     """How often each code is used on the retain set: what random codes are matched on."""
-    options = {"max_top_s": unlearner.top_s, "progress": progress}
-    return profile(unlearner.model, unlearner.processor, topic.retain, **options)
+    options = {"max_top_s": finder.top_s, "progress": progress}
+    return profile(finder.model, finder.processor, topic.retain, **options)
 
 
-def _random_codes(unlearner, topic, selection, seed, retain, progress) -> Selection:
+def _random_codes(finder, topic, selection, seed, retain, progress) -> Selection:
     """As many live codes as were selected, of like frequency on the retain set."""
-    if SITE in unlearner.sites:
-        pairs = unlearner.pairs(topic.retain, progress=progress)
-        frequency = {SITE: PairCounts.count(pairs, unlearner.sites[SITE]).of_all()}
+    if SITE in finder.sites:
+        pairs = finder.pairs(topic.retain, progress=progress)
+        frequency = {SITE: PairCounts.count(pairs, finder.sites[SITE]).of_all()}
     else:
-        retain = retain_counts(unlearner, topic, progress) if retain is None else retain
-        top_s = unlearner.top_s
+        retain = retain_counts(finder, topic, progress) if retain is None else retain
+        top_s = finder.top_s
         frequency = {
             site: counts.example_counts(min(top_s, counts.max_top_s)).numpy() for site, counts in retain.items()
         }
-    live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in unlearner.sites.items()}
+    live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in finder.sites.items()}
     return random_like(selection, frequency, live, seed)

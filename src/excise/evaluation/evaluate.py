@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from evaluate import Metric
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from excise.codes.counts import CodeUsage
+from excise.codes.finder import CodeFinder
+from excise.codes.selection import Selection
 from excise.conditions import BEFORE, CUT, FIXED, REFERENCE
 from excise.data.classes import ClassSets
 from excise.data.topics import TopicSets, topic_words
@@ -12,13 +15,10 @@ from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_condi
 from excise.evaluation.generation import generate_texts
 from excise.evaluation.result import Evaluation
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
-from excise.selection import Selection
-from excise.unlearner import Unlearner
-from excise.usage import CodeUsage
 
 
 def evaluate(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     topic: TopicSets,
     *,
     selection: Selection | None = None,
@@ -43,7 +43,7 @@ def evaluate(
     while they are masked.
 
     Args:
-        unlearner: the model and its ledger.
+        finder: the model and its ledger.
         topic: sets with references; `target`, `control` and `retain` are not scored.
         selection: codes to try; those in the ledger if not given.
         words: the topic's words in the language of the references; found on target and retain if not given.
@@ -74,7 +74,7 @@ def evaluate(
         raise ValueError(f"No word of the references goes with {topic.name!r} for sure. Give `words` by hand.")
     scorer = _Scorer(topic, words, metrics)
 
-    def generated_from(texts, model, condition, tokenizer=unlearner.tokenizer):
+    def generated_from(texts, model, condition, tokenizer=finder.tokenizer):
         options = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
         return generate_texts(model, tokenizer, texts, **options, progress=condition if progress else None)
 
@@ -83,10 +83,10 @@ def evaluate(
 
     def cut(before):
         texts = [without_spans(*row) for row in zip(scorer.texts["heldout"], topic.heldout["spans"], strict=True)]
-        return before | {"heldout": generated_from(texts, unlearner.model, CUT)}
+        return before | {"heldout": generated_from(texts, finder.model, CUT)}
 
     def reference():
-        return run(reference_model, REFERENCE, reference_tokenizer or unlearner.tokenizer)
+        return run(reference_model, REFERENCE, reference_tokenizer or finder.tokenizer)
 
     settings = {
         "num_beams": num_beams,
@@ -96,9 +96,9 @@ def evaluate(
     }
     wanted = {BEFORE: True, CUT: cut_out, REFERENCE: reference_model is not None}
     known, scores = taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
-    selection = chosen_codes(unlearner, selection)
+    selection = chosen_codes(finder, selection)
     generated = outputs_under_conditions(
-        unlearner,
+        finder,
         topic,
         run,
         selection,

@@ -11,12 +11,11 @@ import numpy as np
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from excise.codes.finder import CodeFinder
+from excise.codes.selection import SITE, Selection
 from excise.models.key_value.encodings import LABELS, check_encodings
 from excise.models.key_value.reading import Reading
-from excise.pair_selection import SITE
-from excise.selection import Selection
 from excise.storage.files import new_file
-from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:
     import pandas
@@ -116,7 +115,7 @@ class Frontier:
 
 
 def frontier(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     test: Dataset,
     forget_class: int,
     selections: Mapping[int, Selection],
@@ -127,7 +126,7 @@ def frontier(
     """Masks each selection for a trial and measures accuracies; the model is left as it was.
 
     Args:
-        unlearner: the model, with the masks that are in force already.
+        finder: the model, with the masks that are in force already.
         test: encodings and labels that no pair was chosen on.
         forget_class: index of the class that is to be forgotten.
         selections: by count, from `by_activations` or `by_examples`.
@@ -138,14 +137,14 @@ def frontier(
         ValueError: if the test set has no labels, no example of the class or of another one, or encodings by another
             encoder than the model's, or the reading is of another set or model.
     """
-    check_encodings(test, unlearner.model)
+    check_encodings(test, finder.model)
     if LABELS not in test.column_names:
         raise ValueError(f"The test set has no {LABELS!r}; its columns are {test.column_names}.")
     labels = np.asarray(test.with_format("numpy")[LABELS][:])
     forget = labels == forget_class
     if not 0 < forget.sum() < len(forget):
         raise ValueError(f"{forget.sum()} of {len(forget)} test examples are of class {forget_class}; expected some.")
-    bottleneck = unlearner.sites[SITE]
+    bottleneck = finder.sites[SITE]
     reading = Reading(bottleneck, test) if reading is None else reading
     if reading.bottleneck is not bottleneck or reading.rows != test._fingerprint:
         raise ValueError("`reading` is of another model or another test set. Make it of these, or leave it out.")
@@ -156,10 +155,10 @@ def frontier(
 
     points = [point(0, 0)]
     for count, selection in tqdm(sorted(selections.items()), desc="frontier", disable=not progress, leave=False):
-        with unlearner.trial(selection):
+        with finder.trial(selection):
             points.append(point(count, selection.num_codes))
     last = selections[max(selections)] if selections else Selection({})
-    names = unlearner.model.config.id2label
+    names = finder.model.config.id2label
     return Frontier(
         topic=names.get(forget_class, str(forget_class)),
         method=last.thresholds.get("method", ""),

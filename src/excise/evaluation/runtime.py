@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from excise.codes.finder import CodeFinder
+from excise.codes.search import Search, preset_for, searches_of
 from excise.data.topics import TopicSets
 from excise.evaluation.markdown import markdown
 from excise.evaluation.sweep import TOP_S
-from excise.presets import Search, preset_for, searches_of
-from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:
     import pandas
@@ -63,7 +63,7 @@ class Runtimes:
 
 
 def runtimes(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     topic: TopicSets,
     *,
     top_s: Iterable[int] = TOP_S,
@@ -74,7 +74,7 @@ def runtimes(
     """Measures how long it takes to find a topic's codes, for each S' alone and for all in one pass (table 3).
 
     Args:
-        unlearner: the model and its ledger.
+        finder: the model and its ledger.
         topic: sets as `topic_sets` makes them; target and control are counted.
         top_s: numbers S' of codes counted for each token.
         repeats: how often each is measured; an unmeasured run comes first.
@@ -90,7 +90,7 @@ def runtimes(
 
     def measured(wanted: list[int]) -> float:
         started = time.perf_counter()
-        counts = unlearner.count(topic, preset, max_top_s=max(wanted), batch_size=batch_size, progress=False)
+        counts = finder.count(topic, preset, max_top_s=max(wanted), batch_size=batch_size, progress=False)
         for step in wanted:
             counts.select(step)
         return time.perf_counter() - started
@@ -100,7 +100,7 @@ def runtimes(
     settings = {
         "pairs": len(topic.target),
         "searches": "; ".join(f"{search.method} at {search.positions} positions" for search in searches),
-        "device": str(unlearner.model.device),
+        "device": str(finder.model.device),
         "threads": torch.get_num_threads(),
     }
     if hasattr(os, "getloadavg"):

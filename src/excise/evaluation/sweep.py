@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from excise.codes.finder import CodeFinder
+from excise.codes.search import Search
+from excise.codes.selection import Selection
 from excise.conditions import AFTER, BEFORE, FIXED, RANDOM
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
@@ -17,10 +20,7 @@ from excise.evaluation.evaluate import evaluate
 from excise.evaluation.measures import SET_LABELS, change, drop, measures
 from excise.evaluation.result import Evaluation
 from excise.measures import measure
-from excise.presets import Search
-from excise.selection import Selection
 from excise.storage.files import new_file
-from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:
     import pandas
@@ -158,7 +158,7 @@ class Sweep:
 
 
 def sweep(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     topic: ForgetSets,
     *,
     top_s: Iterable[int] = TOP_S,
@@ -176,7 +176,7 @@ def sweep(
     are removed beside each selection.
 
     Args:
-        unlearner: the model and its ledger, which must hold no deletion.
+        finder: the model and its ledger, which must hold no deletion.
         topic: sets as `topic_sets` makes them, with references, or as `class_sets` does.
         top_s: numbers S' of codes counted for each token, by every search of the preset.
         preset: how codes are found, as in `Unlearner.count`.
@@ -191,14 +191,14 @@ def sweep(
         ValueError: if no S' is given, one is out of range, or codes were deleted, so that there is no model before.
     """
     steps, tested = _checked_steps(top_s), tested or topic
-    if any(request.kind == "delete" for request in unlearner.ledger.requests):
+    if any(request.kind == "delete" for request in finder.ledger.requests):
         raise ValueError("Codes of this model were deleted, so there is no model before. Sweep first, delete then.")
     started = time.perf_counter()
-    with unlearner.without_masks():
-        counts = unlearner.count(topic, preset, max_top_s=max(steps), batch_size=batch_size, progress=progress)
+    with finder.without_masks():
+        counts = finder.count(topic, preset, max_top_s=max(steps), batch_size=batch_size, progress=progress)
         profile_seconds = time.perf_counter() - started
         if random_codes:
-            options["retain"] = counts.profiles[0].retain or retain_counts(unlearner, topic, progress)
+            options["retain"] = counts.profiles[0].retain or retain_counts(finder, topic, progress)
 
     of_classes = isinstance(tested, ClassSets)
     evaluations, selections, seconds = {}, {}, {}
@@ -207,7 +207,7 @@ def sweep(
         selections[step] = counts.select(step)
         seconds[step] = time.perf_counter() - started
         evaluations[step] = (evaluate_classes if of_classes else evaluate)(
-            unlearner,
+            finder,
             tested,
             selection=selections[step],
             batch_size=batch_size,

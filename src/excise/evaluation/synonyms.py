@@ -5,20 +5,20 @@ from typing import Any
 
 from datasets import Dataset
 
+from excise.codes.finder import CodeFinder
 from excise.data.topics import TopicSets
 from excise.data.topics.matching import Matcher, normalise
 from excise.evaluation.sweep import Sweep, sweep
-from excise.unlearner import Unlearner
 
 
-def synonyms(unlearner: Unlearner, topic: TopicSets, other: TopicSets, **options: Any) -> Sweep:
+def synonyms(finder: CodeFinder, topic: TopicSets, other: TopicSets, **options: Any) -> Sweep:
     """Removes one topic's codes and tests on another, such as *like* after *love*, at each S' (figure 5).
 
     Sentences of the other topic that hold the removed one's word too, or that its codes were selected on, are left
     out: they would show what was asked for and not what it takes with it.
 
     Args:
-        unlearner: the model and its ledger.
+        finder: the model and its ledger.
         topic: sets of the topic to remove.
         other: sets of the topic to test on.
         **options: the other arguments of `sweep`.
@@ -27,7 +27,7 @@ def synonyms(unlearner: Unlearner, topic: TopicSets, other: TopicSets, **options
         ValueError: if no sentence of the other topic is without the removed one.
     """
     heldout, heldout_retain = (without(other, name, topic) for name in ("heldout", "heldout_retain"))
-    return sweep(unlearner, topic, tested=replace(other, heldout=heldout, heldout_retain=heldout_retain), **options)
+    return sweep(finder, topic, tested=replace(other, heldout=heldout, heldout_retain=heldout_retain), **options)
 
 
 def without(other: TopicSets, name: str, topic: TopicSets) -> Dataset:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel
 
+from excise.codes.finder import CodeFinder
 from excise.conditions import BEFORE, REFERENCE
 from excise.data.topics import TopicSets
 from excise.evaluation.markdown import markdown
@@ -14,7 +15,6 @@ from excise.evaluation.measures import SET_LABELS, change, drop, measures
 from excise.evaluation.result import Evaluation
 from excise.evaluation.sweep import sweep
 from excise.measures import measure
-from excise.unlearner import Unlearner
 
 if TYPE_CHECKING:
     import pandas
@@ -97,7 +97,7 @@ class TopicsTable:
 
 
 def topics_table(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     topics: Iterable[TopicSets],
     *,
     top_s: int | None = None,
@@ -107,7 +107,7 @@ def topics_table(
     """Removes the codes of each topic by itself and evaluates it (table 2), without changing the model.
 
     Args:
-        unlearner: the model and its ledger, which must hold no deletion.
+        finder: the model and its ledger, which must hold no deletion.
         topics: sets of each topic, with references.
         top_s: number S' of codes counted for each token; the preset's own if not given.
         reference_model: for normalised drops, one for all topics or one by the topic's name.
@@ -119,11 +119,11 @@ def topics_table(
     topics = list(topics)
     if not topics:
         raise ValueError("No topics were given; expected the sets of at least one.")
-    top_s = top_s or unlearner.preset_top_s(options.get("preset", "default"), topics[0])
+    top_s = top_s or finder.preset_top_s(options.get("preset", "default"), topics[0])
     evaluations = []
     for topic in topics:
         reference = reference_model.get(topic.name) if isinstance(reference_model, Mapping) else reference_model
-        swept = sweep(unlearner, topic, top_s=[top_s], reference_model=reference, **options)
+        swept = sweep(finder, topic, top_s=[top_s], reference_model=reference, **options)
         evaluations.append(swept.evaluations[top_s])
     return TopicsTable(tuple(evaluations), top_s)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from excise.enrichment import Enrichment
+from excise.codes.enrichment import Enrichment
 from excise.ledger.packing import unpack
 from excise.report.record import Record
 from excise.report.volcano import MOST, Volcano, volcano

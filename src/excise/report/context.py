@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from excise.codes.enrichment import Enrichment
 from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.enrichment import Enrichment
 from excise.measures import measure
 from excise.report.code_data import most_drawn
 from excise.report.drawing import drawing

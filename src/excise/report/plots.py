@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from excise.codes.enrichment import Enrichment
 from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.enrichment import Enrichment
 from excise.plotting import COLOURS, MARKERS, new_figure
 from excise.report.frontier import kept_range, named, series
 from excise.report.volcano import volcano

@@ -12,7 +12,7 @@ import PIL.Image
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
-from excise.enrichment import Enrichment
+from excise.codes.enrichment import Enrichment
 from excise.ledger.ledger import Ledger, check_masks
 from excise.ledger.packing import pack
 from excise.report.codes_section import codes_section

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from excise.enrichment import Enrichment
+from excise.codes.enrichment import Enrichment
 from excise.ledger.packing import unpack
 
 # Of more codes than this, the surest are drawn and others thinned out: one place is that of many of them.

@@ -6,8 +6,8 @@ import math
 from accelerate.utils import gather_object
 
 from excise.bottlenecks.site import bottlenecks
-from excise.encodings.counts import PairCounts
-from excise.pair_selection import SITE
+from excise.codes.pair_counts import PairCounts
+from excise.codes.selection import SITE
 from excise.training.push_guard import PushGuard
 
 logger = logging.getLogger(__name__)

@@ -11,12 +11,12 @@ from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
 from excise.bottlenecks import KeyValueBottleneck
-from excise.counts import CountTable
+from excise.codes.count_table import CountTable
+from excise.codes.enrichment import Enrichment, Method, enrich_counts
+from excise.codes.selection import SITE
 from excise.data.images import check_labels
-from excise.enrichment import Enrichment, Method, enrich_counts
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.pairs import PAIRS, check_pairs
-from excise.pair_selection import SITE
 from excise.storage.files import new_file
 
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from excise.counts import CountTable
+from excise.codes.count_table import CountTable
 from excise.storage.files import new_file
 
 
@@ -193,13 +193,13 @@ def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:
     tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
     numbers = {key: value for key, value in parts.items() if key not in tensors}
     with new_file(path) as partial:
-        save_file(tensors, partial, metadata={"excise.usage": json.dumps(numbers)})
+        save_file(tensors, partial, metadata={"excise.codes.counts": json.dumps(numbers)})
 
 
 def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Tensor | int]:
     with safe_open(path, "pt") as file:
         parts = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-        parts |= json.loads((file.metadata() or {}).get("excise.usage", "{}"))
+        parts |= json.loads((file.metadata() or {}).get("excise.codes.counts", "{}"))
     missing = [key for key in needed if key not in parts]
     if missing:
         raise ValueError(f"{os.fspath(path)!r} holds no counts of this kind: {missing} are missing.")

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.bottlenecks.nearest import nearest_keys
+from excise.codes.finder import CodeFinder
+from excise.codes.meanings.tokens import check_code, state_of
 from excise.data.batches import to_device
 from excise.data.images import image_column, label_column, rgb_images
 from excise.data.inputs import Images, image_processor_of
-from excise.meanings.state import check_code, state_of
 from excise.models.activations import bottleneck_inputs, eval_mode
-from excise.unlearner import Unlearner
 
 
 class Hit(NamedTuple):
@@ -32,7 +32,7 @@ class Hit(NamedTuple):
 
 
 def image_meanings(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     dataset: Dataset,
     codes: Mapping[str, Sequence[int]],
     *,
@@ -44,7 +44,7 @@ def image_meanings(
     """The images in which each code fits best, with masks lifted: what a report shows of a code.
 
     Args:
-        unlearner: a model of images with bottlenecks.
+        finder: a model of images with bottlenecks.
         dataset: images to look in.
         codes: by site, the codes that are wanted.
         count: how many images of each code are given, the most similar first.
@@ -59,14 +59,14 @@ def image_meanings(
         ValueError: if there is no image or no such site or code, or the model takes none.
     """
     options = {"image": image, "batch_size": batch_size, "progress": progress}
-    best = {key: hits[:count] for key, hits in _hits(unlearner, dataset, codes, **options).items()}
+    best = {key: hits[:count] for key, hits in _hits(finder, dataset, codes, **options).items()}
     rows = sorted({hit.row for hits in best.values() for hit in hits})
     pictures = dict(zip(rows, rgb_images(dataset, rows, image), strict=True)) if rows else {}
     return {key: [pictures[hit.row] for hit in hits] for key, hits in best.items()}
 
 
 def code_images(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     dataset: Dataset,
     site: str,
     code: int,
@@ -80,7 +80,7 @@ def code_images(
     """The images that select a code, with masks lifted.
 
     Args:
-        unlearner: a model of images with bottlenecks.
+        finder: a model of images with bottlenecks.
         dataset: images to look in, with or without labels.
         site: the code's bottleneck.
         code: its id.
@@ -97,16 +97,16 @@ def code_images(
     Raises:
         ValueError: as `image_meanings`, or if there is no such label column.
     """
-    check_code(unlearner, site, code)
+    check_code(finder, site, code)
     options = {"image": image, "batch_size": batch_size, "progress": progress}
-    hits = _hits(unlearner, dataset, {site: [code]}, **options).get((site, code), [])
+    hits = _hits(finder, dataset, {site: [code]}, **options).get((site, code), [])
     names = _labels(dataset, label, [hit.row for hit in hits])
     labels: dict[str, int] = {}
     for name in names:
         if name is not None:
             labels[name] = labels.get(name, 0) + 1
     return {
-        "state": state_of(unlearner, site, code),
+        "state": state_of(finder, site, code),
         "images": len(dataset),
         "selected": len(hits),
         "labels": dict(sorted(labels.items(), key=lambda item: (-item[1], item[0]))),
@@ -119,7 +119,7 @@ def code_images(
 
 @torch.no_grad()
 def _hits(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     dataset: Dataset,
     codes: Mapping[str, Sequence[int]],
     *,
@@ -128,22 +128,22 @@ def _hits(
     progress: bool,
 ) -> dict[tuple[str, int], list[Hit]]:
     """By site and code, the images that select it, the most similar first."""
-    processor = image_processor_of(unlearner.processor)
+    processor = image_processor_of(finder.processor)
     if processor is None:
-        raise ValueError(f"{type(unlearner.model).__name__} has no image processor: it takes texts. Give texts.")
+        raise ValueError(f"{type(finder.model).__name__} has no image processor: it takes texts. Give texts.")
     for site, numbers in codes.items():
         for code in numbers:
-            check_code(unlearner, site, code)
+            check_code(finder, site, code)
     inputs = Images(dataset.select_columns(image_column(dataset, image)), processor)
     found: dict[tuple[str, int], list[Hit]] = {}
-    model = unlearner.model
-    with unlearner.without_masks(), eval_mode(model):
+    model = finder.model
+    with finder.without_masks(), eval_mode(model):
         for rows, batch in inputs.batches(batch_size, "looking up images" if progress else None):
             for site, arrived in bottleneck_inputs(model, to_device(batch, model.device)).items():
                 wanted = torch.tensor(list(codes.get(site, ())), dtype=torch.int64, device=arrived.device)
                 if not len(wanted):
                     continue
-                selected, similarity = _selected(unlearner.sites[site], arrived)
+                selected, similarity = _selected(finder.sites[site], arrived)
                 places = torch.isin(selected, wanted).nonzero()
                 chosen = selected[tuple(places.T)].tolist(), similarity[tuple(places.T)].tolist()
                 best: dict[tuple[int, int], float] = {}  # of an image's patches, the one that fits best

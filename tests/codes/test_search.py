@@ -7,7 +7,7 @@ import pytest
 
 from excise import Selection, Unlearner, class_sets
 from excise.bottlenecks.site import bottlenecks
-from excise.presets import PRESETS, Search
+from excise.codes.search import PRESETS, Search
 from tests.helpers import tiny
 
 SITE = "encoder.block.1"

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from excise.enrichment import CountTable, Enrichment, Selection, enrich_counts, random_like
+from excise.codes.enrichment import CountTable, Enrichment, Selection, enrich_counts, random_like
 from excise.statistics import benjamini_hochberg
 
 SITE, OTHER = "encoder.block.2", "encoder.block.3"

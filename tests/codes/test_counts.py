@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excise.usage import CodeUsage, PairedUsage, best_ranks
+from excise.codes.counts import CodeUsage, PairedUsage, best_ranks
 
 NUM_CODES, MAX_TOP_S = 12, 5
 

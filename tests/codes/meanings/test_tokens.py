@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from excise import Unlearner, token_meanings
-from excise.selection import Selection
+from excise.codes.selection import Selection
 
 SITE = "encoder.block.1"
 TEXTS = ["the teacher reads a book .", "a cat sees the dog .", "the doctor likes the house ."]

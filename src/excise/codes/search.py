@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from excise.codes.enrichment import Enrichment, Method
+from excise.codes.selection import Selection
+from excise.codes.topic_counts import Profile
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
-from excise.enrichment import Enrichment, Method
-from excise.profile import Profile
-from excise.selection import Selection
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from excise import Unlearner, class_sets
-from excise.budget import mean_loss, select_within_budget
-from excise.presets import Search
+from excise.codes.budget import mean_loss, select_within_budget
+from excise.codes.search import Search
 from tests.helpers import tiny
 
 BUDGET = 0.02

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from excise.counts import CountTable
+from excise.codes.count_table import CountTable
+from excise.codes.selection import Selection, random_like
 from excise.data.inputs import Positions, check_positions
-from excise.selection import Selection, random_like
 from excise.statistics import EnrichmentTest, benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
 from excise.storage.files import new_file
 
@@ -24,7 +24,7 @@ Method = Literal["mcnemar", "fisher", "chi2", "paper"]
 # Shares of examples are compared with this much slack: 15/500 - 10/500 is a little less than 0.01 in floating point.
 ROUNDING = 1e-12
 
-METADATA_KEY = b"excise.enrichment"
+METADATA_KEY = b"excise.codes.enrichment"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

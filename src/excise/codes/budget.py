@@ -6,16 +6,16 @@ from dataclasses import replace
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from excise.codes.finder import CodeFinder
+from excise.codes.search import TopicCounts
+from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
 from excise.data.topics import TopicSets
 from excise.models.activations import eval_mode
-from excise.presets import TopicCounts
-from excise.selection import Selection
-from excise.unlearner import Unlearner
 
 
 def select_within_budget(
-    unlearner: Unlearner,
+    finder: CodeFinder,
     counts: TopicCounts,
     topic: TopicSets,
     *,
@@ -31,7 +31,7 @@ def select_within_budget(
     are not looked at.
 
     Args:
-        unlearner: the model; it is left as it was.
+        finder: the model; it is left as it was.
         counts: the codes to choose from, from `Unlearner.count`.
         topic: sets with references.
         top_s: S' of all searches; each one's own if not given.
@@ -52,8 +52,8 @@ def select_within_budget(
 
     def loss() -> float:
         return mean_loss(
-            unlearner.model,
-            unlearner.tokenizer,
+            finder.model,
+            finder.tokenizer,
             topic.retain["text"],
             topic.retain["reference"],
             batch_size,
@@ -66,12 +66,12 @@ def select_within_budget(
     base = loss()
 
     def rise(count: int) -> float:
-        with unlearner.trial(first(count)):
+        with finder.trial(first(count)):
             return loss() / base - 1
 
     within, beyond = 0, len(counts.select(top_s)) + 1
     # Codes that leave too few live ones are too many, too.
-    most = min(int(bottleneck.live.sum()) - bottleneck.config.top_s for bottleneck in unlearner.sites.values())
+    most = min(int(bottleneck.live.sum()) - bottleneck.config.top_s for bottleneck in finder.sites.values())
     beyond = min(beyond, most + 1)
     measured, count = {0: 0.0}, beyond - 1
     while beyond - within > 1:

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from excise import CodebookCLIPForImageClassification, Unlearner, code_images, image_meanings, token_meanings
+from excise.codes.selection import Selection
 from excise.data.inputs import Images
 from excise.meanings.sheet import contact_sheet
 from excise.models.activations import bottleneck_inputs
-from excise.selection import Selection
 from tests.helpers import tiny, tiny_images
 
 CLIP_SITE = "vision_model.encoder.layers.2"

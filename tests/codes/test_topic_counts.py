@@ -5,10 +5,9 @@ import torch
 from datasets import Dataset
 
 from excise.bottlenecks.site import bottlenecks
+from excise.codes.topic_counts import Profile, profile, profile_pairs
 from excise.data.batches import token_masks
 from excise.models.activations import bottleneck_inputs
-from excise.profile import Profile
-from excise.profiling import profile, profile_pairs
 from excise.unlearner import Unlearner
 
 

@@ -1,25 +1,27 @@
 """Find a topic's codes: count, test, select."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
+from excise.codes.enrichment import Enrichment, Method
+from excise.codes.search import Search, TopicCounts, preset_for, searches_of
+from excise.codes.selection import SITE, Selection
+from excise.codes.topic_counts import MAX_TOP_S, Profile, profile, profile_apart, profile_pairs
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions, Processor, tokenizer_of
-from excise.enrichment import Enrichment, Method
+from excise.ledger.ledger import Ledger, check_enough_live
+from excise.ledger.masks import set_masks
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
-from excise.pair_selection import SITE
-from excise.presets import Search, TopicCounts, preset_for, searches_of
-from excise.profile import Profile
-from excise.profiling import MAX_TOP_S, profile, profile_apart, profile_pairs
-from excise.selection import Selection
 
 
 class CodeFinder:
@@ -53,6 +55,11 @@ class CodeFinder:
         """The model's S; the largest, if its sites differ."""
         self.check_codebooks()
         return max(bottleneck.config.top_s for bottleneck in self.sites.values())
+
+    @property
+    def ledger(self) -> Ledger:
+        """All requests so far."""
+        return Ledger.from_dict(self.model.config.unlearning)
 
     def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: ForgetSets | None = None) -> int:
         """The largest S' that a search of a preset, which may depend on the topic, asks for in this model."""
@@ -186,12 +193,49 @@ class CodeFinder:
         top_s: int | None = None,
         **options: Any,
     ) -> Selection:
-        """A topic's codes, by the searches of a preset.
+        """A topic's codes, by the searches of a preset, each in as many rounds as it asks for.
 
         Args:
-            topic: as in `count`.
-            preset: as in `count`.
+            topic: sets as `topic_sets` or `class_sets` make them.
+            preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
             top_s: S' of all searches; each one's own multiple of S if not given.
             **options: the other arguments of `count`.
+
+        Raises:
+            ValueError: if there is no such preset, or a round would leave fewer live codes than S'.
         """
-        return self.count(topic, preset, max_top_s=top_s, **options).select(top_s)
+        preset = preset_for(topic, preset)
+        searches = searches_of(preset)
+        selection = self.count(topic, preset, max_top_s=top_s, **options).select(top_s)
+        for done in range(1, max(search.rounds for search in searches)):
+            more = [search for search in searches if search.rounds > done]
+            with self.trial(selection):
+                selection = selection.with_more(self.count(topic, more, max_top_s=top_s, **options).select(top_s))
+        return selection
+
+    def without_masks(self) -> AbstractContextManager[None]:
+        """A context in which the model is as it was before its masks; deleted codes stay deleted."""
+        deletions = tuple(request for request in self.ledger.requests if request.kind == "delete")
+        return self._for_a_while(Ledger(deletions).live(self.sites))
+
+    def trial(self, selection: Selection) -> AbstractContextManager[None]:
+        """A context in which more codes are masked, without an entry in the ledger.
+
+        Within `without_masks` they are the only ones.
+
+        Raises:
+            ValueError: as `mask`, but that nothing may be selected.
+        """
+        masks = Ledger().add("mask", "trial", selection.codes).live(self.sites)
+        masks = {site: mask & self.sites[site].live.cpu() for site, mask in masks.items()}
+        check_enough_live(masks, self.sites)
+        return self._for_a_while(masks)
+
+    @contextmanager
+    def _for_a_while(self, masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
+        before = {site: bottleneck.live.clone() for site, bottleneck in self.sites.items()}
+        set_masks(self.model, masks)
+        try:
+            yield
+        finally:
+            set_masks(self.model, before)

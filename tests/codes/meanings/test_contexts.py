@@ -1,5 +1,5 @@
 from excise import Unlearner
-from excise.meanings.contexts import code_tokens
+from excise.codes.meanings.tokens import code_tokens
 
 SITE = "encoder.block.1"
 
