@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from scipy.stats import bootstrap
 
 from excise import Sweep, TopicsTable, examples_table
-from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
-from excise.evaluation.markdown import markdown
+from excise.report.markdown import markdown
+from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE
 
 # Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
 PAPER = {

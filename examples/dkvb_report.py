@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy.stats import sem, t
 
 from excise import Frontier
-from excise.plotting import COLOURS, MARKERS, STYLE
+from excise.report.plotting import COLOURS, MARKERS, STYLE
 
 WAYS = ("activations", "examples", "enrichment")
 

@@ -33,8 +33,8 @@ from excise import (
     predict_classes,
 )
 from excise.cli.loading import load_rows
-from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.data.classes import class_column
+from excise.report.measures import AFTER, BEFORE, RANDOM
 
 CONDITIONS = (BEFORE, AFTER, RANDOM)
 SHOWN = 200  # codes of a class, the surest, whose images are in the report

@@ -54,11 +54,11 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.codes.selection import SITE, by_activations, by_examples, random_like
-from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.data.images import label_column
 from excise.evaluation.conditions import SETS
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.reading import Reading
+from excise.report.measures import AFTER, BEFORE, RANDOM
 from excise.statistics import clopper_pearson
 from excise.storage.files import new_file
 

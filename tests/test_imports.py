@@ -15,14 +15,13 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
-    {"conditions", "functional", "meanings", "measures", "statistics", "storage"},
-    {"bottlenecks", "data", "metrics", "plotting"},
+    {"meanings", "statistics", "storage"},
+    {"bottlenecks", "data", "metrics"},
     {"ledger"},
     {"erasure", "models"},
     {"codes", "predictions", "readback"},
-    {"attacks", "baselines", "evaluation", "report", "training"},
-    {"card"},
-    {"bundle"},
+    {"attacks", "baselines", "report", "training"},
+    {"bundle", "evaluation"},
     {"hub"},
     {"unlearner"},
     {"demo"},

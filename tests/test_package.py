@@ -57,7 +57,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(root, wheel)
 def test_the_data_in_the_wheel_is_small_and_attributed(wheel):
     with zipfile.ZipFile(wheel) as archive:
         size = sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith(".parquet"))
-        attribution = archive.read("excise/data/ATTRIBUTION.md").decode()
+        attribution = archive.read("excise/data/packaged/ATTRIBUTION.md").decode()
     assert 0 < size <= 500_000
     assert "CC BY 2.0 FR" in attribution and "tatoeba.org" in attribution
 
@@ -82,13 +82,13 @@ for name in excise.__all__:
 print(json.dumps({
     "file": excise.__file__,
     "rows": {split: rows.num_rows for split, rows in load_demo().items()},
-    "attribution": files("excise.data").joinpath("ATTRIBUTION.md").read_text(encoding="utf-8"),
+    "attribution": files("excise.data.packaged").joinpath("ATTRIBUTION.md").read_text(encoding="utf-8"),
 }))
 """
     found = json.loads(run(fresh / "bin" / "python", "-I", "-c", code, cwd=fresh).splitlines()[-1])
     assert Path(found["file"]).is_relative_to(fresh)
     assert found["rows"] == {"train": 20_700, "test": 1_850}
-    assert found["attribution"] == (root / "src/excise/data/ATTRIBUTION.md").read_text(encoding="utf-8")
+    assert found["attribution"] == (root / "src/excise/data/packaged/ATTRIBUTION.md").read_text(encoding="utf-8")
 
 
 def test_the_installed_command_explains_itself(fresh):

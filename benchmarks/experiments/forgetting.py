@@ -24,9 +24,9 @@ from transformers import AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
 from excise import Search, Selection, TopicSets, Unlearner
-from excise.conditions import AFTER, BEFORE, RANDOM, REFERENCE
 from excise.data.topics import topic_words
 from excise.evaluation import Evaluation, evaluate
+from excise.report.measures import AFTER, BEFORE, RANDOM, REFERENCE
 
 # Words that the association takes for a topic's and that only go with it: *fleurs*, which are watered.
 COMPANIONS = {"fleurs"}

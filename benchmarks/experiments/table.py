@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from excise.evaluation.markdown import markdown
+from excise.report.markdown import markdown
 
 COLUMNS = {
     "recall before": lambda m, t: f"{m['recall_before']:.2f}",

@@ -6,7 +6,7 @@ from excise.models import auto
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["attacks", "baselines", "functional", "metrics"],
+    submodules=["attacks", "baselines", "metrics"],
     submod_attrs={
         "bottlenecks": [
             "CodebookSAE",

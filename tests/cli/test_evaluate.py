@@ -118,7 +118,7 @@ def test_an_interrupted_evaluation_leaves_nothing(failing, saved, tmp_path, monk
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("excise.evaluation.result.Evaluation.to_dict", interrupt)
+    monkeypatch.setattr("excise.report.results.Evaluation.to_dict", interrupt)
     arguments = ["evaluate", saved / "model", saved / "topic", "--word", "professeur", "--out", tmp_path / "out.json"]
     assert failing(*arguments, status=130) == "excise: interrupted"
     assert list(tmp_path.iterdir()) == []

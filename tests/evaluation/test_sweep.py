@@ -148,8 +148,7 @@ def test_a_synonym_that_never_stands_alone_is_refused(topic):
 
 
 def test_negative_scores_change_in_units_of_their_size():
-    from excise.evaluation.measures import change, drop
-    from excise.evaluation.result import Evaluation
+    from excise.report.results import Evaluation, change, drop
 
     scores = {"before": -4.0, "after": -5.0, "reference model": -6.0}
     evaluation = Evaluation(

@@ -8,8 +8,8 @@ import pytest
 from excise.codes.enrichment import CountTable, enrich_counts
 from excise.codes.selection import Selection
 from excise.report import Record
-from excise.report.codes_section import codes_section
 from excise.report.page import page
+from excise.report.sections import codes_section
 from excise.unlearner import Unlearner
 from tests.helpers.chromium import chromium, executable
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation

@@ -245,7 +245,7 @@ def test_a_report_that_cannot_be_made_leaves_no_folder(record, tmp_path, monkeyp
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("excise.report.folder.page", fail)
+    monkeypatch.setattr("excise.report.page.page", fail)
     with pytest.raises(KeyboardInterrupt):
         write_report(record, tmp_path / "report")
     assert list(tmp_path.iterdir()) == []

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from excise.report import Record, plot_frontier, plot_volcano
-from excise.report.drawing import drawing
-from excise.report.frontier import series
+from excise.report.frontier_drawing import drawing, series
 from excise.report.volcano import volcano
 from tests.helpers.evidence import SITE, class_frontier, enrichment_of, text_evaluation
 

@@ -14,7 +14,6 @@ from excise.bundle.checks import COMPACTION, checks_passed
 from excise.bundle.manifest import LEDGER, write_manifest
 from excise.bundle.shared_copy import model_to_write
 from excise.bundle.state import differences
-from excise.card import model_card
 from excise.data.inputs import Processor
 from excise.erasure import ErasedRows
 from excise.ledger import compaction
@@ -23,6 +22,7 @@ from excise.models.loading import load_model
 from excise.models.remote_code import write_remote_code
 from excise.readback import check_erased
 from excise.report import Record, write_report
+from excise.report.card import model_card
 from excise.storage.files import check_free, new_folder
 from excise.storage.strict_json import written
 

@@ -86,7 +86,7 @@ def run(args: Namespace) -> Report:
         args.parser.error("--plot draws a sweep: give --sweep too")
     check_file(args.out)
     if args.plot:
-        from excise.plotting import image_kind
+        from excise.report.plotting import image_kind
 
         image_kind(args.plot)
         check_file(args.plot)
@@ -155,7 +155,7 @@ def _metric(name: str, *settings: str) -> Metric:
 
 def drops(result: Evaluation) -> dict[str, float]:
     """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
-    from excise.conditions import AFTER, BEFORE, REFERENCE
+    from excise.report.measures import AFTER, BEFORE, REFERENCE
 
     if not {BEFORE, AFTER} <= result.scores.keys():
         return {}
@@ -168,7 +168,7 @@ def drops(result: Evaluation) -> dict[str, float]:
 
 def changed(result: Evaluation, count: int) -> list[dict[str, str]]:
     """Sentences whose output changed; none where there is no model before."""
-    from excise.conditions import BEFORE
+    from excise.report.measures import BEFORE
 
     return result.examples(count) if BEFORE in result.outputs else []
 

@@ -67,7 +67,7 @@ def run(args: Namespace) -> Report:
 
 
 def _inspect_model(args) -> Report:
-    from excise.report.model_section import sites_section
+    from excise.report.sections import sites_section
 
     unlearner = load_unlearner(args.model)
     ledger, sites, lines = unlearner.ledger, {}, []
@@ -99,7 +99,7 @@ def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
 def _inspect_images(args, unlearner, site: str, code: int) -> Report:
     from excise.codes.meanings import code_images
     from excise.data.images import rgb_images
-    from excise.meanings.sheet import contact_sheet
+    from excise.cli.contact_sheet import contact_sheet
     from excise.storage.files import new_file
 
     rows = load_rows(args.dataset, args.config, args.split)

@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> Report:
     """Runs the verb."""
     from excise.report import Record, write_report
-    from excise.report.folder import PAGE
+    from excise.report.page import PAGE
     from excise.report.record import FILE
 
     check_free(args.out)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.data.topics import TopicSets
 from excise.evaluation import Evaluation, generate_texts
+from excise.report.measures import AFTER, BEFORE, RANDOM
 from excise.unlearner import Unlearner
 
 

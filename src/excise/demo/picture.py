@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from excise.conditions import AFTER, BEFORE, RANDOM
 from excise.evaluation import Evaluation
+from excise.report.measures import AFTER, BEFORE, RANDOM
 
 
 def draw(evaluation: Evaluation, path: Path) -> None:

@@ -4,13 +4,14 @@ from excise.evaluation.classes import evaluate_classes
 from excise.evaluation.classification import predict_classes
 from excise.evaluation.evaluate import evaluate
 from excise.evaluation.examples_table import examples_table
-from excise.evaluation.frontier import Frontier, frontier
+from excise.evaluation.frontier import frontier
 from excise.evaluation.generation import generate_texts
-from excise.evaluation.result import Evaluation
 from excise.evaluation.runtime import Runtimes, runtimes
 from excise.evaluation.sweep import Sweep, sweep
 from excise.evaluation.synonyms import synonyms
 from excise.evaluation.topics_table import TopicsTable, topics_table
+from excise.report.frontier import Frontier
+from excise.report.results import Evaluation
 
 __all__ = [
     "Evaluation",

@@ -7,12 +7,12 @@ from transformers import PreTrainedModel
 from excise.codes.counts import CodeUsage
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
-from excise.conditions import BEFORE, REFERENCE
 from excise.data.classes import ClassSets
 from excise.data.inputs import Processor
 from excise.evaluation.classification import TEMPLATES, accuracy, predict_classes
 from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
-from excise.evaluation.result import Evaluation
+from excise.report.measures import BEFORE, REFERENCE
+from excise.report.results import Evaluation
 
 
 def evaluate_classes(

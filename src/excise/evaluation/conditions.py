@@ -10,9 +10,9 @@ from excise.codes.finder import CodeFinder
 from excise.codes.pair_counts import PairCounts
 from excise.codes.selection import SITE, Selection, random_like
 from excise.codes.topic_counts import profile
-from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
 from excise.data.forget_sets import ForgetSets
-from excise.evaluation.result import Evaluation
+from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE
+from excise.report.results import Evaluation
 
 SETS = ("heldout", "heldout_retain")
 CONDITIONS = (BEFORE, CUT, AFTER, RANDOM, REFERENCE)

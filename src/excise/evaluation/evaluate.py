@@ -8,13 +8,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.codes.counts import CodeUsage
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
-from excise.conditions import BEFORE, CUT, FIXED, REFERENCE
 from excise.data.classes import ClassSets
 from excise.data.topics import TopicSets, topic_words
 from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.generation import generate_texts
-from excise.evaluation.result import Evaluation
 from excise.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
+from excise.report.measures import BEFORE, CUT, FIXED, REFERENCE
+from excise.report.results import Evaluation
 
 
 def evaluate(

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.evaluation.markdown import markdown
-from excise.evaluation.result import Evaluation
-from excise.functional.differences import word_differences
+from excise.report.examples import word_differences
+from excise.report.markdown import markdown
+from excise.report.measures import AFTER, BEFORE, RANDOM
+from excise.report.results import Evaluation
 
 
 def examples_table(

@@ -1,11 +1,6 @@
 """How much is forgotten and how much is kept, for every number of removed pairs: figures 2, 3 and 7."""
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -15,103 +10,7 @@ from excise.codes.finder import CodeFinder
 from excise.codes.selection import SITE, Selection
 from excise.models.key_value.encodings import LABELS, check_encodings
 from excise.models.key_value.reading import Reading
-from excise.storage.files import new_file
-
-if TYPE_CHECKING:
-    import pandas
-
-
-class Point(NamedTuple):
-    """One step of a frontier.
-
-    Args:
-        count: what was swept: N_a pairs, or N_e examples; 0 for the model as it was.
-        removed: number of pairs masked.
-        forget: accuracy on the forget class, a share of its examples.
-        retain: accuracy on all other classes.
-    """
-
-    count: int
-    removed: int
-    forget: float
-    retain: float
-
-
-@dataclass(frozen=True, repr=False)
-class Frontier:
-    """Accuracies on a test set as more and more of a class's pairs are masked.
-
-    Attributes:
-        topic: the class.
-        method: how pairs were chosen.
-        points: the model as it was, then one for each count, ascending.
-        examples: number of test examples of the class, and of all others.
-        thresholds: of the last selection.
-    """
-
-    topic: str
-    method: str
-    points: tuple[Point, ...]
-    examples: tuple[int, int]
-    thresholds: Mapping[str, Any] = field(default_factory=dict)
-
-    def nearest_to(self, forget_accuracy: float) -> Point:
-        """The point whose accuracy on the forget class is nearest to a reference: partial unlearning (appendix D).
-
-        Of several, the one that removes least. To choose a point is to look at what it was measured on: choose on a
-        frontier over validation data, and measure what was chosen on test data.
-        """
-        return min(self.points, key=lambda point: (abs(point.forget - forget_accuracy), point.removed))
-
-    def relative_change(self, point: Point) -> float:
-        """Change of retain accuracy since before, in percent of it (table 2)."""
-        return 100 * (point.retain / self.points[0].retain - 1)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """One row a point, with `change`, the relative change of retain accuracy in percent."""
-        import pandas
-
-        rows = [point._asdict() | {"change": self.relative_change(point)} for point in self.points]
-        return pandas.DataFrame(rows).assign(topic=self.topic, method=self.method)
-
-    def __str__(self) -> str:
-        head = (
-            f"Class {self.topic!r}, pairs chosen by {self.method}; test examples: {self.examples[0]} of the class, "
-            f"{self.examples[1]} of others.\n{'count':>8} {'pairs':>8} {'forget':>8} {'retain':>8} {'change':>8}"
-        )
-        rows = (
-            f"{point.count:>8} {point.removed:>8} {100 * point.forget:>7.2f}% {100 * point.retain:>7.2f}% "
-            f"{self.relative_change(point):>+7.2f}%"
-            for point in self.points
-        )
-        return "\n".join([head, *rows])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
-        return asdict(self)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes everything to a JSON file."""
-        with new_file(path) as partial:
-            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> "Frontier":
-        """What `to_dict` gave."""
-        points = tuple(Point(*point) for point in state["points"])
-        return cls(**state | {"points": points, "examples": tuple(state["examples"])})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "Frontier":
-        """What `save` wrote.
-
-        Raises:
-            ValueError: if the file is of another kind.
-        """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is no saved frontier: {error!r}.") from error
+from excise.report.frontier import Frontier, Point
 
 
 def frontier(

@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from excise.conditions import AFTER, RANDOM
-from excise.evaluation.measures import measures
-from excise.measures import measure
-from excise.plotting import COLOURS, MARKERS, image_kind, new_figure
+from excise.report.measures import AFTER, RANDOM, measure
+from excise.report.plotting import COLOURS, MARKERS, image_kind, new_figure
+from excise.report.results import measures
 
 if TYPE_CHECKING:
     from excise.evaluation.sweep import Sweep

@@ -12,8 +12,8 @@ import torch
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, preset_for, searches_of
 from excise.data.topics import TopicSets
-from excise.evaluation.markdown import markdown
 from excise.evaluation.sweep import TOP_S
+from excise.report.markdown import markdown
 
 if TYPE_CHECKING:
     import pandas

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search
 from excise.codes.selection import Selection
-from excise.conditions import AFTER, BEFORE, FIXED, RANDOM
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.evaluation.classes import evaluate_classes
 from excise.evaluation.conditions import retain_counts
 from excise.evaluation.evaluate import evaluate
-from excise.evaluation.measures import SET_LABELS, change, drop, measures
-from excise.evaluation.result import Evaluation
-from excise.measures import measure
+from excise.report.measures import AFTER, BEFORE, FIXED, RANDOM, measure
+from excise.report.results import SET_LABELS, Evaluation, change, drop, measures
 from excise.storage.files import new_file
 
 if TYPE_CHECKING:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedModel
 
 from excise.codes.finder import CodeFinder
-from excise.conditions import BEFORE, REFERENCE
 from excise.data.topics import TopicSets
-from excise.evaluation.markdown import markdown
-from excise.evaluation.measures import SET_LABELS, change, drop, measures
-from excise.evaluation.result import Evaluation
 from excise.evaluation.sweep import sweep
-from excise.measures import measure
+from excise.report.markdown import markdown
+from excise.report.measures import BEFORE, REFERENCE, measure
+from excise.report.results import SET_LABELS, Evaluation, change, drop, measures
 
 if TYPE_CHECKING:
     import pandas

@@ -1,6 +1,6 @@
 """The evidence of an unlearning, as a record that is kept and a page that is read."""
 
-from excise.report.folder import write_report
+from excise.report.page import write_report
 from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
 

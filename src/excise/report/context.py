@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from excise.codes.enrichment import Enrichment
-from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.measures import measure
 from excise.report.code_data import most_drawn
-from excise.report.drawing import drawing
 from excise.report.examples import changed_texts, predicted_classes
+from excise.report.frontier_drawing import drawing
+from excise.report.measures import AFTER, BEFORE, RANDOM, measure
+from excise.report.not_shown import standing
 from excise.report.record import Record
 from excise.report.scores import (
     CONDITIONS,
@@ -25,7 +25,6 @@ from excise.report.scores import (
     share_of_before,
     telling,
 )
-from excise.report.standing import standing
 from excise.report.volcano import volcano
 
 # Removed codes that are listed, the surest first.

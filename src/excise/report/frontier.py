@@ -1,92 +1,106 @@
-"""How much of a topic is left, and how much of all else: evaluations as points, frontiers as lines, in one figure."""
+"""A frontier: accuracies on a test set as more and more of a class's pairs are masked."""
 
-from collections.abc import Mapping, Sequence
-from math import floor
-from typing import Any, NamedTuple
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.measures import measure
-from excise.report.scores import FORGET, RETAIN, share_of_before, telling
+from excise.storage.files import new_file
 
-# The conditions that are drawn.
-DRAWN = (BEFORE, AFTER, RANDOM)
-# The width of a name, in percent of what is left.
-NAME = 25.0
+if TYPE_CHECKING:
+    import pandas
 
 
-class Place(NamedTuple):
-    """A point of the figure.
+class Point(NamedTuple):
+    """One step of a frontier.
 
     Args:
-        left: what is left of the topic, in percent of what there was before.
-        kept: what is left of all else.
-        label: what it is.
+        count: what was swept: N_a pairs, or N_e examples; 0 for the model as it was.
+        removed: number of pairs masked.
+        forget: accuracy on the forget class, a share of its examples.
+        retain: accuracy on all other classes.
     """
 
-    left: float
-    kept: float
-    label: str
+    count: int
+    removed: int
+    forget: float
+    retain: float
 
 
-class Series(NamedTuple):
-    """Points that belong together.
+@dataclass(frozen=True, repr=False)
+class Frontier:
+    """Accuracies on a test set as more and more of a class's pairs are masked.
 
-    Args:
-        topic: what was forgotten; of a frontier, by which way too, as there may be several.
-        kind: `"frontier"`, a line through points of more and more codes, or the name of a condition.
-        places: the points.
-        measured: what was measured, in words.
+    Attributes:
+        topic: the class.
+        method: how pairs were chosen.
+        points: the model as it was, then one for each count, ascending.
+        examples: number of test examples of the class, and of all others.
+        thresholds: of the last selection.
     """
 
     topic: str
-    kind: str
-    places: tuple[Place, ...]
-    measured: str
+    method: str
+    points: tuple[Point, ...]
+    examples: tuple[int, int]
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
 
+    def nearest_to(self, forget_accuracy: float) -> Point:
+        """The point whose accuracy on the forget class is nearest to a reference: partial unlearning (appendix D).
 
-def series(state: Mapping[str, Any]) -> list[Series]:
-    """All that a record has for the figure: lines first. What has nothing before to be set against is left out."""
-    found = [line for frontier in state["frontiers"] if (line := _line(frontier))]
-    for evaluation in state["evaluations"]:
-        for condition in DRAWN:
-            left, kept = (share_of_before(evaluation, condition, dataset) for dataset in (FORGET, RETAIN))
-            if left is None or kept is None:
-                continue
-            place = Place(left, kept, f"{evaluation['topic']}, {condition}")
-            found.append(Series(evaluation["topic"], condition, (place,), _measured(evaluation)))
-    return found
+        Of several, the one that removes least. To choose a point is to look at what it was measured on: choose on a
+        frontier over validation data, and measure what was chosen on test data.
+        """
+        return min(self.points, key=lambda point: (abs(point.forget - forget_accuracy), point.removed))
 
+    def relative_change(self, point: Point) -> float:
+        """Change of retain accuracy since before, in percent of it (table 2)."""
+        return 100 * (point.retain / self.points[0].retain - 1)
 
-def kept_range(found: Sequence[Series]) -> tuple[float, float]:
-    """The ends of the axis of what is kept: that is near 100 % as a rule and differs little, so it starts high."""
-    kept = [place.kept for one in found for place in one.places]
-    return min(90.0, 10.0 * floor(min(kept) / 10)), max(102.0, 1.0 + max(kept))
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row a point, with `change`, the relative change of retain accuracy in percent."""
+        import pandas
 
+        rows = [point._asdict() | {"change": self.relative_change(point)} for point in self.points]
+        return pandas.DataFrame(rows).assign(topic=self.topic, method=self.method)
 
-def named(found: Sequence[Series]) -> list[Series]:
-    """The points after, of several topics, that have room for a name beside them."""
-    after = [one for one in found if one.kind == AFTER]
-    low, high = kept_range(found)
+    def __str__(self) -> str:
+        head = (
+            f"Class {self.topic!r}, pairs chosen by {self.method}; test examples: {self.examples[0]} of the class, "
+            f"{self.examples[1]} of others.\n{'count':>8} {'pairs':>8} {'forget':>8} {'retain':>8} {'change':>8}"
+        )
+        rows = (
+            f"{point.count:>8} {point.removed:>8} {100 * point.forget:>7.2f}% {100 * point.retain:>7.2f}% "
+            f"{self.relative_change(point):>+7.2f}%"
+            for point in self.points
+        )
+        return "\n".join([head, *rows])
 
-    def near(one: Series, other: Series) -> bool:
-        (a,), (b,) = one.places, other.places
-        return abs(a.left - b.left) < NAME and abs(a.kept - b.kept) < (high - low) / 16
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return asdict(self)
 
-    return [one for one in after if len(after) > 1 and not any(near(one, two) for two in after if two is not one)]
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes everything to a JSON file."""
+        with new_file(path) as partial:
+            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "Frontier":
+        """What `to_dict` gave."""
+        points = tuple(Point(*point) for point in state["points"])
+        return cls(**state | {"points": points, "examples": tuple(state["examples"])})
 
-def _line(frontier: Mapping[str, Any]) -> Series | None:
-    first = frontier["points"][0]
-    if not (first[2] and first[3]):
-        return None
-    name = frontier["topic"] + (f" by {frontier['method']}" if frontier["method"] else "")
-    places = tuple(
-        Place(100 * forget / first[2], 100 * retain / first[3], f"{name}, {removed:,} codes removed")
-        for _, removed, forget, retain in frontier["points"]
-    )
-    return Series(name, "frontier", places, "accuracy on the class; accuracy on others")
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Frontier":
+        """What `save` wrote.
 
-
-def _measured(evaluation: Mapping[str, Any]) -> str:
-    names = [measure(telling(evaluation, dataset) or "").label for dataset in (FORGET, RETAIN)]
-    return f"{names[0]} with the topic; {names[1]} without"
+        Raises:
+            ValueError: if the file is of another kind.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is no saved frontier: {error!r}.") from error

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from excise.codes.enrichment import Enrichment
-from excise.conditions import AFTER, BEFORE, RANDOM
-from excise.plotting import COLOURS, MARKERS, new_figure
-from excise.report.frontier import kept_range, named, series
+from excise.report.frontier_drawing import kept_range, named, series
+from excise.report.measures import AFTER, BEFORE, RANDOM
+from excise.report.plotting import COLOURS, MARKERS, new_figure
 from excise.report.volcano import volcano
 
 # How conditions look: colour, marker, and whether it is filled.

@@ -15,11 +15,9 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.enrichment import Enrichment
 from excise.ledger.ledger import Ledger, check_masks
 from excise.ledger.packing import pack
-from excise.report.codes_section import codes_section
-from excise.report.model_section import inner_model, model_section, requests_section
-from excise.report.not_shown import not_shown
+from excise.report.not_shown import not_shown, standing
 from excise.report.schema import NAME, SCHEMA_FILE, VERSION, check_state, schema_text
-from excise.report.standing import standing
+from excise.report.sections import codes_section, inner_model, model_section, requests_section
 from excise.storage.files import new_folder
 from excise.storage.strict_json import read, strict, written
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
-from excise.measures import is_measure, measure
+from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE, is_measure, measure
 
 # In the order in which they are shown, and what they are called.
 CONDITIONS = {

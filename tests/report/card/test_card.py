@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from excise import Unlearner
-from excise.card import model_card
-from excise.card.licenses import license_fields
-from excise.card.requests import how_found
-from excise.card.text import code, escaped, listed, plain
 from excise.codes.enrichment import Enrichment
 from excise.codes.search import PRESETS, Search
 from excise.codes.selection import Selection, by_activations
 from excise.models.remote_code import requirements
 from excise.report import Record, write_report
+from excise.report.card import model_card
+from excise.report.card.metadata import license_fields
+from excise.report.card.requests import how_found
+from excise.report.card.text import code, escaped, listed, plain
 from tests.helpers import tiny, tiny_images
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 

@@ -6,16 +6,16 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from excise.card.citations import citations
-from excise.card.loading import going_on, loading
-from excise.card.metadata import metadata
-from excise.card.requests import request_row
-from excise.card.scores import about_evaluation, evaluation_table, frontier_table, has_intervals
-from excise.card.text import code, counted, escaped, listed, plain, table
-from excise.conditions import BEFORE
 from excise.report import Record
-from excise.report.folder import figures
-from excise.report.standing import DELETED, MASKED, NOTHING, UNDONE, standing
+from excise.report.card.citations import citations
+from excise.report.card.how_to_load import going_on, loading
+from excise.report.card.metadata import metadata
+from excise.report.card.requests import request_row
+from excise.report.card.scores import about_evaluation, evaluation_table, frontier_table, has_intervals
+from excise.report.card.text import code, counted, escaped, listed, plain, table
+from excise.report.measures import BEFORE
+from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, standing
+from excise.report.page import figures
 
 REVERSIBLE = (
     "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "
@@ -58,7 +58,7 @@ def model_card(
             "'id' and 'revision'."
         )
     name = plain(load_with).rstrip("/").rpartition("/")[2] if load_with else model["class"]
-    with as_file(files("excise.card").joinpath("card.md")) as template:
+    with as_file(files("excise.report.card").joinpath("card.md")) as template:
         return ModelCard.from_template(
             metadata(state, name, bottleneck_only),
             template_path=str(template),

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from excise.card.requests import can_be_undone
-from excise.card.text import code, counted, plain
 from excise.models.auto import MODELS
 from excise.models.remote_code import auto_map, requirements
+from excise.report.card.requests import can_be_undone
+from excise.report.card.text import code, counted, plain
 
 FOLDER = "path/to/this/folder"  # until it is known where it will be
 

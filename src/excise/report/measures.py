@@ -45,3 +45,8 @@ def measure(name: str) -> Measure:
 def is_measure(name: str, value: Any) -> bool:
     """Whether a number of an evaluation is a score; signatures, counts and bounds are none."""
     return name not in NO_MEASURES and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+BEFORE, CUT, AFTER, RANDOM, REFERENCE = "before", "word cut out", "after", "random codes", "reference model"
+# Those that do not depend on which codes are removed.
+FIXED = (BEFORE, CUT, REFERENCE)

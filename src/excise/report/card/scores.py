@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from excise.card.metadata import labels_of_sets
-from excise.card.text import counted, escaped, listed, table
-from excise.conditions import AFTER, BEFORE, CUT, RANDOM, REFERENCE
-from excise.measures import measure
+from excise.report.card.metadata import labels_of_sets
+from excise.report.card.text import counted, escaped, listed, table
+from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE, measure
 from excise.report.scores import Score, all_measures, score
 from excise.statistics import clopper_pearson
 

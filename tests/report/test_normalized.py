@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from excise.functional.scores import normalized_drop, normalized_improvement
+from excise.report.normalized import normalized_drop, normalized_improvement
 from excise.statistics import clopper_pearson
 
 scores = st.floats(-100, 100)

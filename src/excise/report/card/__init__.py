@@ -1,5 +1,5 @@
 """The model card of an unlearned model, made of its record."""
 
-from excise.card.card import model_card
+from excise.report.card.card import model_card
 
 __all__ = ["model_card"]

@@ -1,1 +1,0 @@
-"""Plain functions on tensors and arrays: torch, numpy and scipy only, testable without a model."""
