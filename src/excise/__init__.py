@@ -17,7 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "KeyValueOutput",
         ],
         "bottlenecks.tracing": ["trace"],
-        "bundle": ["check_bundle"],
         "codes.budget": ["select_within_budget"],
         "codes.enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "codes.meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
@@ -25,7 +24,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "codes.search": ["PRESETS", "Search", "TopicCounts"],
         "codes.topic_counts": ["Profile"],
         "data": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
-        "erasure": ["ErasedRows"],
         "evaluation": [
             "Evaluation",
             "Frontier",
@@ -42,7 +40,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "synonyms",
             "topics_table",
         ],
-        "hub": ["LeftoversError", "NotPushedError", "audit_repo", "push_bundle"],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
         "models.codebook_clip": [
             "CodebookCLIPConfig",
@@ -56,6 +53,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.key_value.encodings": ["encode_images"],
         "models.key_value.pairs": ["select_pairs"],
         "report": ["Record", "write_report"],
+        "sharing.bundle": ["check_bundle"],
+        "sharing.erasure": ["ErasedRows"],
+        "sharing.hub": ["LeftoversError", "NotPushedError", "audit_repo", "push_bundle"],
         "training": [
             "BottleneckCallback",
             "PairCountCallback",

@@ -10,8 +10,6 @@ from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
 from excise.bottlenecks.site import uncompiled
-from excise.bundle import check_bundle
-from excise.bundle.manifest import MANIFEST
 from excise.codes.finder import CodeFinder
 from excise.codes.pair_counts import PairCounts
 from excise.codes.search import Search
@@ -19,19 +17,22 @@ from excise.codes.selection import SITE, Selection, by_activations, by_examples,
 from excise.data.forget_sets import ForgetSets
 from excise.data.images import images_alone
 from excise.data.inputs import Processor
-from excise.erasure import ErasedRows
-from excise.hub.published import Published
 from excise.ledger.compaction import compact
 from excise.ledger.ledger import Request, check_masks
 from excise.ledger.masks import enforce
 from excise.ledger.optimizers import check_clearable, clear_optimizer_rows
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
-from excise.readback import check_written
+from excise.report import Record
+from excise.sharing.bundle import check_bundle, write_bundle
+from excise.sharing.bundle.checks import check_written
+from excise.sharing.bundle.manifest import MANIFEST
+from excise.sharing.erasure import ErasedRows
+from excise.sharing.hub import PushInfo, download, publish
 from excise.storage.files import new_folder
 
 
-class Unlearner(Published, CodeFinder):
+class Unlearner(CodeFinder):
     """Makes a model with bottlenecks forget, and keeps the ledger of it in the model's config.
 
     A *mask* stops codes from being selected and can be undone; a *deletion* also erases them and cannot. Whatever
@@ -224,6 +225,59 @@ class Unlearner(Published, CodeFinder):
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.processor.save_pretrained(partial)
             check_written(partial, ErasedRows.of(self.model, kinds=("delete",)), self.ledger, self.sites)
+
+    def save_bundle(self, folder: str | os.PathLike, record: Record | None = None, **options: Any) -> Record:
+        """Writes what is shared of the model, with its card and report, and reads back that nothing deleted is in it.
+
+        Masks are deletions in what is written; with `mode="mask"`, for private use, they can be undone by whoever has
+        it. The model itself stays as it is.
+
+        Args:
+            folder: a new or empty folder. It appears only when all is written and checked.
+            record: the evidence, from `excise.report.Record.of`; without one, what the model itself tells.
+            **options: the other arguments of `excise.sharing.write_bundle`; errors as there.
+
+        Returns:
+            The record that was written.
+        """
+        return write_bundle(folder, self.whole, self.processor, record=record, **options)
+
+    def push_to_hub(self, repo_id: str, record: Record | None = None, **options: Any) -> PushInfo:
+        """Publishes the model with its card and report; nothing that was deleted is in it.
+
+        Masks are deletions in what is published; the model itself stays as it is. A deletion goes to a new repository,
+        since an old revision is an un-deletion. What is there already in just that state is left alone. With
+        `mode="mask"` the requests stay as they are, and `from_hub` goes on from there: for private use.
+
+        Args:
+            repo_id: name of a model repository, which is made if it is not there.
+            record: the evidence, from `Record.of`; without one, what the model itself tells.
+            **options: the other arguments of `excise.sharing.publish`, such as `mode`, `purge_history`, `private`,
+                `token` and `revision`; errors as there.
+
+        Returns:
+            The commit; where the history was purged, its `audit` tells what was looked at.
+        """
+        return publish(self.whole, self.processor, repo_id, record, **options)
+
+    @classmethod
+    def from_hub(
+        cls, repo_id: str, revision: str | None = None, token: str | bool | None = None, **kwargs: Any
+    ) -> "Unlearner":
+        """Goes on from what was published: with `mode="mask"`, requests can be undone and further ones made.
+
+        All files are of one commit, and as they were written.
+
+        Args:
+            repo_id: name of a model repository.
+            revision: branch, tag or commit.
+            token: as in huggingface_hub.
+            **kwargs: passed on to the model's `from_pretrained`.
+
+        Raises:
+            ValueError: if the masks are not those of the ledger, or the bundle is not as it was written.
+        """
+        return cls.from_pretrained(download(repo_id, revision, token), token=token, **kwargs)
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from tests.bundle.conftest import make_case
+from tests.sharing.bundle.conftest import make_case
 
 
 def main(folder: Path, kills: int, seed: int) -> None:

@@ -97,9 +97,9 @@ def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
 
 
 def _inspect_images(args, unlearner, site: str, code: int) -> Report:
+    from excise.cli.contact_sheet import contact_sheet
     from excise.codes.meanings import code_images
     from excise.data.images import rgb_images
-    from excise.cli.contact_sheet import contact_sheet
     from excise.storage.files import new_file
 
     rows = load_rows(args.dataset, args.config, args.split)

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from excise import CodebookCLIPForImageClassification, Unlearner, code_images, image_meanings, token_meanings
+from excise.cli.contact_sheet import contact_sheet
 from excise.codes.selection import Selection
 from excise.data.inputs import Images
-from excise.cli.contact_sheet import contact_sheet
 from excise.models.activations import bottleneck_inputs
 from tests.helpers import tiny, tiny_images
 

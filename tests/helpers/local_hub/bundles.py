@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from excise import Unlearner
-from excise.bundle.manifest import check_bundle, write_manifest
-from excise.erasure import ErasedRows
+from excise.sharing.bundle.manifest import check_bundle, write_manifest
+from excise.sharing.erasure import ErasedRows
 from tests.helpers.tiny import SITE, codebook_t5, delete_codes, mask_codes, tokenizer
 
 REPO = "tester/model"

@@ -11,7 +11,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from excise.hub import push_bundle
+from excise.sharing.hub import push_bundle
 
 
 def tell(number: int) -> None:

@@ -1,5 +1,0 @@
-"""Rows that must be nowhere, and the places where they still are."""
-
-from excise.erasure.rows import ErasedRows, Leftover
-
-__all__ = ["ErasedRows", "Leftover"]

@@ -1,0 +1,6 @@
+"""An unlearned model as a folder that can be shared: weights, processor, ledger, report and card, all read back."""
+
+from excise.sharing.bundle.manifest import check_bundle
+from excise.sharing.bundle.writing import write_bundle
+
+__all__ = ["check_bundle", "write_bundle"]

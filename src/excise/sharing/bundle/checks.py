@@ -1,0 +1,153 @@
+"""What a record says was made sure of. A bundle in which one of these did not hold is not there."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from excise.bottlenecks import Bottleneck
+from excise.bottlenecks.site import bottlenecks
+from excise.data.inputs import Processor
+from excise.ledger.ledger import Ledger, check_masks
+from excise.models.base_checkpoint import BaseCheckpoint
+from excise.report import Record
+from excise.sharing.erasure import ErasedRows
+
+COMPACTION = "compaction.safetensors"
+
+
+def checks_passed(
+    erased: ErasedRows, shared: PreTrainedModel, index: Mapping[str, Tensor] | None, base: BaseCheckpoint | None
+) -> list[dict[str, Any]]:
+    """The checks of a bundle, by name, with what they found.
+
+    Args:
+        erased: what was looked for.
+        shared: the model that was written.
+        index: the new number of each old code, if deleted codes were taken out.
+        base: what the model is loaded on, if only its bottlenecks were written.
+    """
+    details = {}
+    ledger = Ledger.from_dict(shared.config.unlearning)
+    if any(request.kind == "delete" for request in ledger.requests):
+        details["deleted rows"] = (
+            f"Every file was read back, and none holds any of the {len(erased)} rows that were erased in the "
+            "writing, in fp64, fp32, bf16 or fp16, nor a tensor with anything in the place of a deleted code. "
+            if len(erased)
+            else "Every file was read back: all rows in the place of a deleted code are zero. What they held was "
+            "gone already before the writing, so its bytes are not known and were not looked for. "
+        ) + "Report and card were read back once they were written; had anything been found, nothing would be there."
+    details["reload"] = (
+        f"Loaded again, the model is the same bit for bit in all {len(shared.state_dict())} tensors, and its masks are "
+        "those of its ledger."
+    )
+    if index is not None:
+        gone = sum(int((numbers < 0).sum()) for numbers in index.values())
+        details["compaction"] = (
+            f"{gone} deleted codes were taken out and the others numbered anew: {COMPACTION} has, by site, the new "
+            "number of each old code, -1 for those that are gone."
+        )
+    if base is not None:
+        details["base"] = (
+            f"All weights but the bottlenecks' are those of {base}, bit for bit; the digest of its files of weights is "
+            f"{base.digest}."
+        )
+    return [{"name": name, "passed": True, "detail": detail} for name, detail in details.items()]
+
+
+def check_arguments(model: PreTrainedModel, processor: Processor, mode: str) -> None:
+    """Refuses what no bundle can be written of; errors as in `write_bundle`."""
+    if mode not in ("delete", "mask"):
+        raise ValueError(f"mode={mode!r}: expected 'delete' or 'mask'.")
+    if processor is None:
+        raise ValueError("A bundle holds the model's processor: make the Unlearner with its tokenizer or the like.")
+    if hasattr(model, "get_base_model"):
+        raise ValueError(
+            "The model is wrapped by peft, and an adapter alone cannot be shared as a bundle: what it removes is still "
+            "in its base model. Merge it first: Unlearner(model.merge_and_unload(), processor)."
+        )
+    # Layers of an adapter that was taken off again stay around the model's own.
+    if getattr(model, "_hf_peft_config_loaded", False) or any(
+        hasattr(module, "base_layer") for module in model.modules()
+    ):
+        raise ValueError(
+            "An adapter was added to the model itself, as by `add_adapter`, and such a model is saved as its adapter "
+            "alone. Put the adapter on with peft and merge it: "
+            "Unlearner(PeftModel.from_pretrained(model, adapter).merge_and_unload(), processor)."
+        )
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise ValueError("A device map has put parts of the model on disk. Load it without one to write a bundle.")
+    sites = bottlenecks(model)
+    check_masks(model.config.unlearning, sites)
+    ledger = Ledger.from_dict(model.config.unlearning)
+    if mode == "delete" and all(request.undone for request in ledger.requests):
+        raise ValueError(
+            "Nothing is forgotten: the ledger has no request in force, so there is nothing to delete. Forget something "
+            "first; mode='mask' writes the model as it is."
+        )
+
+
+def check_record(record: Record, model: PreTrainedModel) -> None:
+    """Refuses a record of another model; one from before the last requests will do."""
+
+    def about(of: Record) -> Any:
+        model = of.state["model"]
+        return model["class"], [(site["site"], site["kind"], site["selected"]) for site in model["sites"]]
+
+    own = Record.of(model)
+    if about(record) != about(own):
+        raise ValueError(f"The record is of another model, {about(record)}; this one is {about(own)}.")
+    known = {(request["id"], request["topic"], request["created"]) for request in own.state["requests"]}
+    for request in record.state["requests"]:
+        if (request["id"], request["topic"], request["created"]) not in known:
+            raise ValueError(
+                f"The record is of another model: its request {request['id']} ({request['topic']}, "
+                f"{request['created']}) is not in this one's ledger."
+            )
+
+
+def check_written(folder: Path, erased: ErasedRows, ledger: Ledger, sites: Mapping[str, Bottleneck]) -> None:
+    """Makes sure that a checkpoint holds its masks and no row that was deleted.
+
+    Args:
+        folder: of the checkpoint, whole or of an adapter.
+        erased: what must not be there.
+        ledger: what the model was asked to forget.
+        sites: its bottlenecks in use.
+
+    Raises:
+        ValueError: if a deleted code is found in any file, or the mask of a site in none.
+    """
+    check_erased(folder, erased)
+    unmasked = {site for site in sites if ledger.removed(site)}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            for key in weights.keys():  # noqa: SIM118 (it is no dict)
+                site = next((site for site in sites if f"{site}." in key), None)
+                if site and key.endswith(".live") and torch.equal(weights.get_tensor(key), sites[site].live.cpu()):
+                    unmasked.discard(site)
+    if unmasked:
+        raise ValueError(
+            f"The masks of {sorted(unmasked)} would not be saved. A LoRA adapter saves the bottleneck only with "
+            '`LoraConfig(..., modules_to_save=["bottleneck"])`; or merge the adapter first.'
+        )
+
+
+def check_erased(folder: Path, erased: ErasedRows, without: Collection[Path] = ()) -> None:
+    """Makes sure that nothing that was erased is in any file of a folder.
+
+    Args:
+        folder: it may hold folders.
+        erased: what must not be there.
+        without: files, as paths in the folder, that were read already.
+
+    Raises:
+        ValueError: if something is; it names file, site and codes.
+    """
+    if found := erased.find_in(folder, without):
+        listed = "; ".join(map(str, found[:5])) + ("; ..." if len(found) > 5 else "")
+        raise ValueError(f"What was written still holds deleted codes, so nothing is kept of it. {listed}.")

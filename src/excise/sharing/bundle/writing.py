@@ -1,0 +1,123 @@
+"""Writes a bundle."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from excise.bottlenecks.site import bottlenecks, uncompiled
+from excise.data.inputs import Processor
+from excise.ledger import compaction
+from excise.ledger.ledger import mask_digest
+from excise.models.loading import load_model
+from excise.models.remote_code import write_remote_code
+from excise.report import Record, write_report
+from excise.report.card import model_card
+from excise.sharing.bundle.bottlenecks_alone import pinned_base, save_bottlenecks
+from excise.sharing.bundle.checks import COMPACTION, check_arguments, check_erased, check_record, checks_passed
+from excise.sharing.bundle.copies import differences, model_to_write
+from excise.sharing.bundle.manifest import LEDGER, write_manifest
+from excise.sharing.erasure import ErasedRows
+from excise.storage.files import check_free, new_folder
+from excise.storage.strict_json import written
+
+REPORT = "report"
+CARD = "README.md"
+
+
+def write_bundle(
+    folder: str | os.PathLike,
+    model: PreTrainedModel,
+    processor: Processor,
+    *,
+    record: Record | None = None,
+    mode: str = "delete",
+    compact: bool = False,
+    base: tuple[str | os.PathLike, str | None] | None = None,
+    remote_code: bool = True,
+    max_shard_size: int | str | None = None,
+) -> Record:
+    """Writes all that is shared of an unlearned model into a new or empty folder, and reads all of it back.
+
+    Weights, config, processor, `ledger.json`, the code to load it without excise, `report/`, the card `README.md`, and
+    `bundle.json` with the digest of every file. The same arguments give the same bytes. The folder appears only when
+    all is written and none of what was deleted is found in any file; the model stays as it is in any case.
+
+    Args:
+        folder: where there is nothing, or an empty folder.
+        model: a model with bottlenecks.
+        processor: its tokenizer, image processor, or processor of both.
+        record: the evidence of the unlearning; without one, what the model itself tells.
+        mode: `"delete"`: masks in force are deletions in what is written. `"mask"`: they can be undone by whoever has
+            the bundle.
+        compact: takes deleted codes out. `compaction.safetensors` has, by site, the new number of each old code, -1 for
+            those that are gone.
+        base: to write the bottlenecks alone: Hub id and revision of the checkpoint that all other weights come from,
+            which loading fetches; or a local folder and `None`.
+        remote_code: whether the code to load it without excise goes with it.
+        max_shard_size: as in `save_pretrained`.
+
+    Returns:
+        The record that was written: of the model as it is shared, with the checks.
+
+    Raises:
+        FileExistsError: if the folder holds something.
+        ValueError: if the mode is another, nothing was forgotten that could be deleted, the model is wrapped by peft or
+            not all in memory, record, base or masks are not the model's, or something that was deleted, or another
+            model, is found when the files are read back.
+    """
+    check_free(folder)
+    model = uncompiled(model)
+    check_arguments(model, processor, mode)
+    record = Record.of(model, mode=mode) if record is None else record
+    check_record(record, model)
+    kinds = ("mask", "delete") if mode == "delete" else ("delete",)
+    erased = ErasedRows.of(model, kinds=kinds)
+    shared = model_to_write(model, mode)
+    index = compaction.compact(shared) if compact else None
+    if compact:
+        erased = erased | ErasedRows.of(shared, kinds=("delete",))
+    pinned = None if base is None else pinned_base(base, shared, erased)
+    if pinned is not None:
+        about = record.state["model"] | {"base_model": {"id": pinned.id, "revision": pinned.revision or pinned.digest}}
+        record = replace(record, state={**record.state, "model": about})
+
+    with new_folder(folder) as partial:
+        if pinned is None:
+            shared.save_pretrained(partial, **({} if max_shard_size is None else {"max_shard_size": max_shard_size}))
+        else:
+            save_bottlenecks(shared, partial, pinned)
+        processor.save_pretrained(partial)
+        if remote_code:
+            write_remote_code(shared, partial)
+        if index is not None:
+            save_file(index, partial / COMPACTION)
+        masks = mask_digest({site: bottleneck.live.cpu() for site, bottleneck in bottlenecks(shared).items()})
+        state = {"mode": mode, "masks": masks, "compaction": COMPACTION if compact else None}
+        state |= {"unlearning": shared.config.unlearning}
+        partial.joinpath(LEDGER).write_text(written(state) + "\n", encoding="utf-8")
+
+        # Report and card say what was found when the files before them were read back, so these are read back last.
+        check_erased(partial, erased)
+        _check_reload(partial, shared)
+        first = {path.relative_to(partial) for path in partial.rglob("*")}
+        record = record.for_model(shared, mode=mode, checks=checks_passed(erased, shared, index, pinned))
+        write_report(record, partial / REPORT)
+        model_card(record, bottleneck_only=pinned is not None, remote_code=remote_code).save(partial / CARD)
+        write_manifest(partial, mode, masks, pinned and pinned.to_dict())
+        check_erased(partial, erased, without=first)
+    return record
+
+
+def _check_reload(folder: Path, shared: PreTrainedModel) -> None:
+    state, loaded = shared.state_dict(), load_model(folder).state_dict()
+    if different := differences(state, loaded):
+        name = different[0]
+        types = [str(found[name].dtype) if name in found else "nothing" for found in (state, loaded)]
+        raise ValueError(
+            f"{len(different)} tensors come back as others, such as {name} ({types[0]}, read back as {types[1]}). "
+            "A checkpoint has one type of number: convert the model first, as by `model.to(torch.float32)`, or load it "
+            "in its type, as by `from_pretrained(..., dtype=torch.float16)`."
+        )

@@ -1,0 +1,202 @@
+"""The rows of codes that were or will be erased, and what is left of them in files."""
+
+import io
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
+from excise.ledger.ledger import Ledger
+from excise.sharing.erasure.row_search import RowSearch
+from excise.sharing.erasure.shapes import CodeShape
+from excise.sharing.erasure.streams import streams
+from excise.sharing.erasure.tensors import tensors
+
+# What weights are saved in.
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something of erased codes in a file.
+
+    Args:
+        file: its name, or its path in the folder; of a member of an archive, with its name after `!`.
+        site: the bottleneck that the codes were erased from.
+        tensor: the part of the bottleneck that held what was found.
+        codes: the codes of which something was found.
+        how: the way in which it was found.
+    """
+
+    file: str
+    site: str
+    tensor: str
+    codes: tuple[int, ...]
+    how: str
+
+    def __str__(self) -> str:
+        first = ", ".join(map(str, self.codes[:5])) + (", ..." if len(self.codes) > 5 else "")
+        return f"{self.file}: {self.tensor} of {len(self.codes)} erased codes of {self.site} ({first}), {self.how}"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of one tensor in one type of number."""
+
+    site: str
+    tensor: str
+    dtype: torch.dtype
+    codes: np.ndarray
+    data: np.ndarray  # uint8 (rows, length)
+
+
+class ErasedRows:
+    """Rows that must be nowhere, and where in files they are.
+
+    What is looked for: the bytes of each row in fp64, fp32, bf16 and fp16, anywhere in any file, in zip, gzip, bzip2,
+    xz and Parquet too; and in safetensors, torch and NumPy files any tensor with a row for each code that is not zero
+    at erased ones, as copies that have drifted (EMA, other precisions) and an optimizer's moments are. `of` makes it of
+    a model before its rows are erased; where they are gone already, their bytes are not known, and the second way alone
+    is left.
+
+    A row whose bytes are also in what stays (of a code that is not erased, say, once rounded) is told from nothing, and
+    is not looked for by its bytes; nor is one of fewer than eight bytes, or one number over and over.
+    """
+
+    def __init__(self, rows: list[_Rows], shapes: list[CodeShape], known: Mapping[str, tuple[int, ...]], search=None):
+        self._rows, self._shapes, self._known = rows, shapes, dict(known)
+        self._search = search or RowSearch([part.data for part in rows])
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        codes: Mapping[str, Iterable[int]] | None = None,
+        kinds: tuple[str, ...] = ("mask", "delete"),
+    ) -> "ErasedRows":
+        """What is or will be erased of a model.
+
+        Args:
+            model: a model with bottlenecks.
+            codes: the codes by site; if not given, those that its ledger's requests in force have removed.
+            kinds: of the requests.
+
+        Raises:
+            ValueError: if the model has no bottleneck, no such site or code, or is not all in memory.
+        """
+        sites = bottlenecks(model)
+        if codes is None:
+            ledger = Ledger.from_dict(model.config.unlearning)
+            codes = {site: ledger.removed(site, kinds) for site in sites}
+        if unknown := codes.keys() - sites.keys():
+            raise ValueError(f"The model has bottlenecks at {sorted(sites)}; codes of {sorted(unknown)} are given.")
+        rows, stay, shapes, of_codes = [], [], [], set()
+        for site, copies in bottleneck_copies(model).items():
+            erased = np.unique(np.fromiter(codes.get(site, ()), np.int64))
+            if len(erased) and not 0 <= erased[0] <= erased[-1] < sites[site].num_codes:
+                raise ValueError(
+                    f"{site} has codes 0 to {sites[site].num_codes - 1}; {erased[0]} to {erased[-1]} are given."
+                )
+            for bottleneck in copies:
+                for name in bottleneck.code_tensors:
+                    tensor = getattr(bottleneck, name).detach()
+                    if tensor.is_meta:
+                        raise ValueError("A device map has put bottlenecks on disk. Load the model without it.")
+                    of_codes.add(id(getattr(bottleneck, name)))
+                    flat = bottleneck.by_code(tensor).cpu()
+                    shapes.append(CodeShape(site, name, bottleneck.num_groups, tuple(flat.shape), erased))
+                    for dtype in dict.fromkeys([*DTYPES, tensor.dtype]):
+                        rows.append(_Rows(site, name, dtype, erased, _bytes(flat[erased], dtype)))
+                        stay.append((flat, erased, dtype))
+        state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        known = {name: tuple(tensor.shape) for name, tensor in state.items() if id(tensor) not in of_codes}
+        search = RowSearch([part.data for part in rows])
+        return cls(rows, shapes, known, search.without(_still_there(search, stay)))
+
+    def __or__(self, other: "ErasedRows") -> "ErasedRows":
+        """What is erased of either."""
+        return ErasedRows(
+            self._looked_for() + other._looked_for(), self._shapes + other._shapes, self._known | other._known
+        )
+
+    def in_a_part(self) -> "ErasedRows":
+        """The same rows, for files of one part of the model alone: its tensors' names lack the part's own."""
+        parts = {name.partition(".")[2]: shape for name, shape in self._known.items() if "." in name}
+        return ErasedRows(self._rows, self._shapes, parts | self._known, self._search)
+
+    def __len__(self) -> int:
+        """Number of different rows that are looked for by their bytes, whatever their type of number."""
+        return len({(part.site, part.tensor, code) for part in self._looked_for() for code in part.codes.tolist()})
+
+    def find(self, path: str | os.PathLike) -> list[Leftover]:
+        """What is left of erased rows in a file."""
+        path, found = Path(path), []
+        for member, stream in streams(path):
+            numbers, codes = self._search.find(stream), defaultdict(list)
+            parts = np.searchsorted(self._search.first, numbers, side="right") - 1
+            for part in np.unique(parts):
+                rows, of_part = self._rows[part], numbers[parts == part] - self._search.first[part]
+                codes[rows.site, rows.tensor, rows.dtype].append(rows.codes[of_part])
+            for (site, tensor, dtype), ids in codes.items():
+                how = f"byte for byte in {str(dtype).removeprefix('torch.')}"
+                ids = tuple(np.unique(np.concatenate(ids)).tolist())
+                found.append(Leftover(path.name + member, site, tensor, ids, how))
+        for name, tensor in tensors(path, {size for shape in self._shapes for size in shape.sizes}):
+            if self._is_other(name, tensor):
+                continue
+            # A tensor that is named as a site's holds nothing of another's, though it may have the same shape.
+            for shape in [shape for shape in self._shapes if shape.is_named(name)] or self._shapes:
+                if ids := shape.nonzero(tensor):
+                    how = f"not zero in its tensor {name!r} of shape {tuple(tensor.shape)}"
+                    found.append(Leftover(path.name, shape.site, shape.tensor, ids, how))
+        return found
+
+    def find_in(self, folder: str | os.PathLike, without: Collection[Path] = ()) -> list[Leftover]:
+        """What is left of erased rows in any file of a folder, in folders in it and hidden ones too.
+
+        Args:
+            folder: the folder.
+            without: files, as paths in the folder, that need not be read.
+        """
+        found = []
+        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            if path.relative_to(folder) in without:
+                continue
+            inside = path.relative_to(folder).as_posix().removesuffix(path.name)
+            found += [
+                Leftover(inside + left.file, left.site, left.tensor, left.codes, left.how) for left in self.find(path)
+            ]
+        return found
+
+    def _is_other(self, name: str, tensor: Tensor) -> bool:
+        """Whether a tensor is one of the model's own that holds nothing of codes, under whatever prefix."""
+        parts = name.split(".")
+        return any(self._known.get(".".join(parts[i:])) == tuple(tensor.shape) for i in range(len(parts)))
+
+    def _looked_for(self) -> list[_Rows]:
+        """The rows without those that are told from nothing."""
+        parts, looked_for = [], np.zeros(self._search.first[-1], bool)
+        looked_for[self._search.rows] = True
+        for part, left in zip(self._rows, np.split(looked_for, self._search.first[1:-1]), strict=False):
+            parts.append(_Rows(part.site, part.tensor, part.dtype, part.codes[left], part.data[left]))
+        return parts
+
+
+def _bytes(rows: Tensor, dtype: torch.dtype) -> np.ndarray:
+    return rows.to(dtype).contiguous().view(torch.uint8).numpy()
+
+
+def _still_there(search: RowSearch, stay: list[tuple[Tensor, np.ndarray, torch.dtype]]) -> np.ndarray:
+    """The rows that are found in tensors even when they are erased in them."""
+    found = [np.empty(0, np.int64)]
+    for flat, erased, dtype in stay if len(search.rows) else ():
+        left = flat.clone()
+        left[erased] = 0
+        found.append(search.find(io.BytesIO(_bytes(left, dtype))))
+    return np.unique(np.concatenate(found))
