@@ -30,8 +30,8 @@ from transformers.utils import logging
 from excise import PRESETS, Sweep, TopicSets, Unlearner, generate_texts, runtimes, sweep, synonyms, topic_sets
 from excise.data.topics import null_sets, topic_words
 from excise.data.topics.matching import Matcher
-from excise.evaluation.sweep import TOP_S
-from excise.metrics import Bleu
+from excise.evaluation.metrics import Bleu
+from excise.evaluation.sweeps import TOP_S
 
 
 def main():

@@ -55,7 +55,7 @@ from excise.baselines import (
 )
 from excise.codes.selection import SITE, by_activations, by_examples, random_like
 from excise.data.images import label_column
-from excise.evaluation.conditions import SETS
+from excise.evaluation.controls import SETS
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.reading import Reading
 from excise.report.measures import AFTER, BEFORE, RANDOM

@@ -53,7 +53,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.cli.loading import load_rows
 from excise.data.classes import class_column
 from excise.data.images import image_column
-from excise.evaluation.classification import accuracy
+from excise.evaluation.classes import accuracy
 from excise.training.arguments import CodebookArguments
 from excise.training.optimizer import adamw
 from excise.training.settings import new_config, trained_config

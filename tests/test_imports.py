@@ -16,13 +16,13 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A unit (a module or a folder of src/excise) may import units of the rows above its own, and nothing beside or below.
 LAYERS = [
     {"statistics", "storage"},
-    {"bottlenecks", "data", "metrics"},
+    {"bottlenecks", "data"},
     {"ledger"},
     {"models"},
-    {"codes", "predictions"},
-    {"attacks", "baselines", "report", "training"},
+    {"codes"},
+    {"report"},
     {"evaluation", "sharing"},
-    {"unlearner"},
+    {"attacks", "baselines", "training", "unlearner"},
     {"demo"},
     {"cli"},
 ]

@@ -18,7 +18,7 @@ from excise.bottlenecks.site import BottleneckSite
 from excise.cli.loading import load_rows
 from excise.data.classes import class_column
 from excise.data.inputs import inputs_of
-from excise.evaluation.classification import _name_embeddings
+from excise.evaluation.classes import _name_embeddings
 from excise.models.activations import bottleneck_inputs
 from excise.statistics import benjamini_hochberg, fisher
 

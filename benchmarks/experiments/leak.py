@@ -18,7 +18,7 @@ from excise import TopicSets
 from excise.bottlenecks.site import bottlenecks
 from excise.data.batches import token_masks
 from excise.data.topics import topic_words
-from excise.metrics import TopicRecall
+from excise.evaluation.metrics import TopicRecall
 
 
 def main():

@@ -6,7 +6,19 @@ from excise.models import auto
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["attacks", "baselines", "metrics"],
+    submodules=[
+        "attacks",
+        "baselines",
+        "bottlenecks",
+        "codes",
+        "data",
+        "evaluation",
+        "models",
+        "report",
+        "sharing",
+        "statistics",
+        "training",
+    ],
     submod_attrs={
         "bottlenecks": [
             "CodebookSAE",

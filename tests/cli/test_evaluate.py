@@ -45,7 +45,7 @@ def test_a_reference_model_goes_with_its_own_tokenizer(evaluate, saved, tmp_path
     def generate(model, tokenizer, texts, **options):
         return [f"{model.name_or_path} {tokenizer.name_or_path}"] * len(texts)
 
-    monkeypatch.setattr(import_module("excise.evaluation.evaluate"), "generate_texts", generate)
+    monkeypatch.setattr(import_module("excise.evaluation.texts"), "generate_texts", generate)
     other = shutil.copytree(saved / "model", tmp_path / "other")
     evaluate("--reference-model", other)
     outputs = Evaluation.load(tmp_path / "out.json").outputs

@@ -50,7 +50,7 @@ def generation(monkeypatch, topic):
         for text, reference in zip(getattr(topic, name)["text"], getattr(topic, name)["reference"], strict=True)
     }
     fake = Generation(truth)
-    monkeypatch.setattr(import_module("excise.evaluation.evaluate"), "generate_texts", fake)
+    monkeypatch.setattr(import_module("excise.evaluation.texts"), "generate_texts", fake)
     return fake
 
 

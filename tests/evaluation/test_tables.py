@@ -2,7 +2,7 @@ import pytest
 
 from excise.codes.search import Search
 from excise.evaluation import examples_table, runtimes, sweep, topics_table
-from excise.evaluation.examples_table import marked
+from excise.evaluation.tables import marked
 from excise.report.markdown import markdown
 
 

@@ -1,15 +1,14 @@
 """What unlearning by a bottleneck is held against: a plain model, retrained, fine-tuned, or unlearned by gradients."""
 
 from excise.baselines import hyperparameters
-from excise.baselines.finetune import finetune
-from excise.baselines.gradient_difference import gradient_difference
+from excise.baselines.distillation import scrub
+from excise.baselines.finetuning import finetune, retrain
 from excise.baselines.history import BaselineRun, Epoch, EpochHistory
 from excise.baselines.hyperparameters import Hyperparameters
 from excise.baselines.linear import LinearClassifier, LinearClassifierConfig
-from excise.baselines.retrain import retrain
+from excise.baselines.negative_gradient import gradient_difference
 from excise.baselines.rewind import RewoundRun, scrub_rewind
-from excise.baselines.scrub import scrub
-from excise.predictions import accuracy, class_accuracy
+from excise.evaluation.predictions import accuracy, class_accuracy
 
 __all__ = [
     "BaselineRun",

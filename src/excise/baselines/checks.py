@@ -7,8 +7,8 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from excise.evaluation.predictions import LABELS, Collator, what_is_taken
 from excise.models.activations import eval_mode
-from excise.predictions import LABELS, Collator, what_is_taken
 
 
 def check_classifier(

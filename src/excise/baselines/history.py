@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback, default_data_collator
 
-from excise.predictions import Collator, accuracy
+from excise.evaluation.predictions import Collator, accuracy
 
 if TYPE_CHECKING:
     import pandas

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, default_data_collator
 
-from excise.baselines.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from excise.baselines.checks import check_classifier
 from excise.baselines.distillation import distil
 from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.hyperparameters import SCRUB
-from excise.predictions import Collator, accuracy
+from excise.baselines.training import Checkpoint, load_checkpoint, save_checkpoint
+from excise.evaluation.predictions import Collator, accuracy
 
 
 @dataclass(frozen=True)

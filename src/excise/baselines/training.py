@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from accelerate.utils import extract_model_from_parallel
+from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from excise.predictions import Collator
+from excise.evaluation.predictions import Collator
 
 
 def train(
@@ -54,3 +55,19 @@ def unprepare(model: PreTrainedModel) -> None:
     """
     extract_model_from_parallel(model, keep_fp32_wrapper=False)
     vars(model).pop("_is_accelerate_prepared", None)
+
+
+Checkpoint = dict[str, Tensor]
+
+
+def save_checkpoint(model: PreTrainedModel) -> Checkpoint:
+    """All that a training may change: buffers, and parameters that are not frozen; copied, on the CPU."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    state = {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+@torch.no_grad()
+def load_checkpoint(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
+    """Puts a model back where it was when the checkpoint was saved."""
+    model.load_state_dict(checkpoint, strict=False)  # frozen parameters are not in it

@@ -146,7 +146,7 @@ def _sweep(args, unlearner, topic, options) -> Report:
 
 
 def _metric(name: str, *settings: str) -> Metric:
-    from excise.metrics import BartScore, BertScore, Meteor
+    from excise.evaluation.metrics import BartScore, BertScore, Meteor
 
     if name == "meteor":
         return Meteor()

@@ -1,15 +1,12 @@
 """What an unlearning did: scores and outputs before and after, beside the controls that tell whether to believe it."""
 
-from excise.evaluation.classes import evaluate_classes
-from excise.evaluation.classification import predict_classes
-from excise.evaluation.evaluate import evaluate
-from excise.evaluation.examples_table import examples_table
-from excise.evaluation.frontier import frontier
-from excise.evaluation.generation import generate_texts
-from excise.evaluation.runtime import Runtimes, runtimes
-from excise.evaluation.sweep import Sweep, sweep
-from excise.evaluation.synonyms import synonyms
-from excise.evaluation.topics_table import TopicsTable, topics_table
+from excise.evaluation.classes import evaluate_classes, predict_classes
+from excise.evaluation.frontiers import frontier
+from excise.evaluation.sweeps import Sweep, sweep
+from excise.evaluation.synonym_sweep import synonyms
+from excise.evaluation.tables import TopicsTable, examples_table, topics_table
+from excise.evaluation.texts import evaluate, generate_texts
+from excise.evaluation.timing import Runtimes, runtimes
 from excise.report.frontier import Frontier
 from excise.report.results import Evaluation
 

@@ -1,18 +1,106 @@
 """Classify a class's held-out images and others before and after, and under the controls."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from transformers import PreTrainedModel
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from torch import Tensor
+from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 
 from excise.codes.counts import CodeUsage
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
 from excise.data.classes import ClassSets
-from excise.data.inputs import Processor
-from excise.evaluation.classification import TEMPLATES, accuracy, predict_classes
-from excise.evaluation.conditions import SETS, chosen_codes, outputs_under_conditions, taken_over
+from excise.data.inputs import Processor, inputs_of, tokenizer_of
+from excise.evaluation.controls import SETS, chosen_codes, outputs_under_conditions, taken_over
+from excise.models.activations import eval_mode
 from excise.report.measures import BEFORE, REFERENCE
 from excise.report.results import Evaluation
+from excise.statistics import clopper_pearson
+
+# What a class's name is put into, where the model is asked in words.
+TEMPLATES = ("a photo of a {}",)
+
+
+@torch.inference_mode()
+def predict_classes(
+    model: PreTrainedModel,
+    processor: Processor,
+    dataset: Dataset,
+    classes: Sequence[str],
+    *,
+    templates: Sequence[str] = TEMPLATES,
+    batch_size: int = 64,
+    progress: str | None = None,
+) -> list[str]:
+    """The class that a model takes each image for, in the order of the images.
+
+    A classifier's is that of its largest logit. A CLIP's is the one whose name, put into templates, it finds most like
+    the image: zero-shot classification, with the mean of a name's embeddings over the templates.
+
+    Args:
+        model: a CLIP or an image classifier; run in eval mode and left as it was.
+        processor: the model's; with a tokenizer, for a CLIP.
+        dataset: rows with an image.
+        classes: the names, for a classifier in the order of its labels unless its config has the same names.
+        templates: texts with `{}` for the name.
+        batch_size: images a batch.
+        progress: label of a progress bar; none is shown without it.
+
+    Raises:
+        ValueError: if the model can do neither, has another number of classes, or a template has no place for a name.
+    """
+    with eval_mode(model):
+        if hasattr(model, "get_text_features") and hasattr(model, "get_image_features"):
+            of_names = _name_embeddings(model, processor, classes, templates)
+        elif type(model.config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+            of_names, classes = None, _head_classes(model, classes)
+        else:
+            raise ValueError(f"{type(model).__name__} does not classify: expected a CLIP or an image classifier.")
+        predicted = []
+        for _, batch in inputs_of(dataset, processor).batches(batch_size, progress):
+            pixels = batch["pixel_values"].to(model.device)
+            if of_names is None:
+                scores = model(pixel_values=pixels).logits
+            else:
+                scores = F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1) @ of_names.T
+            predicted += [classes[i] for i in scores.argmax(-1).tolist()]
+    return predicted
+
+
+def accuracy(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """The share of predictions that are right, with the bounds of its exact 95 % interval.
+
+    Example:
+        >>> accuracy(["cat", "dog"], ["cat", "cat"])["accuracy"]
+        0.5
+    """
+    hits, total = sum(p == r for p, r in zip(predictions, references, strict=True)), len(references)
+    low, high = clopper_pearson(hits, total)
+    return {"accuracy": hits / total, "hits": hits, "total": total, "low": low, "high": high}
+
+
+def _name_embeddings(model, processor, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """A unit vector for each class, `(classes, dim)`."""
+    without = [template for template in templates if "{}" not in template]
+    if without or not templates:
+        raise ValueError(f"templates={list(templates)}: expected at least one, each with {{}} for the name of a class.")
+    tokenizer, found = tokenizer_of(processor), []
+    for template in templates:
+        texts = tokenizer([template.format(name) for name in classes], padding=True, return_tensors="pt")
+        texts = {key: texts[key].to(model.device) for key in ("input_ids", "attention_mask")}
+        found.append(F.normalize(model.get_text_features(**texts).pooler_output, dim=-1))
+    return F.normalize(torch.stack(found).mean(0), dim=-1)
+
+
+def _head_classes(model: PreTrainedModel, classes: Sequence[str]) -> list[str]:
+    """The names of a classifier's outputs, in their order."""
+    own = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    if len(own) != len(classes):
+        raise ValueError(f"The model tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
+    return own if set(own) == set(classes) else list(classes)
 
 
 def evaluate_classes(

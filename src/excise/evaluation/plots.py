@@ -9,7 +9,7 @@ from excise.report.plotting import COLOURS, MARKERS, image_kind, new_figure
 from excise.report.results import measures
 
 if TYPE_CHECKING:
-    from excise.evaluation.sweep import Sweep
+    from excise.evaluation.sweeps import Sweep
 
 
 def plot_sweep(sweep: "Sweep", path: str | os.PathLike, metrics: Sequence[str] | None = None) -> None:

@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from excise.bottlenecks.site import bottlenecks
-from excise.metrics import Bleu
+from excise.evaluation.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
 from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
 from excise.training.callback import BottleneckCallback

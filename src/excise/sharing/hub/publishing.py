@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -34,7 +35,9 @@ def publish(
     token: str | bool | None = None,
     revision: str | None = None,
     create_pr: bool = False,
-    **commit: str | None,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    parent_commit: str | None = None,
 ) -> PushInfo:
     """Writes a bundle to a temporary place and pushes it.
 
@@ -54,13 +57,15 @@ def publish(
         token: the same.
         revision: the same.
         create_pr: the same.
-        **commit: `commit_message`, `commit_description` and `parent_commit`, the same.
+        commit_message: the same.
+        commit_description: the same.
+        parent_commit: the same.
 
     Raises:
         NotPushedError: as `push_bundle`; what the Hub can tell is asked before the bundle is written.
         ValueError: as `write_bundle` and `push_bundle`.
     """
-    where = {"private": private, "token": token, "revision": revision, "create_pr": create_pr}
+    where: dict[str, Any] = {"private": private, "token": token, "revision": revision, "create_pr": create_pr}
     destination = Destination.check(repo_id, mode=mode, purge_history=purge_history, base=base, **where)
     if destination.repository and purge_history and erased is None:
         check_rows_are_known(model, repo_id)
@@ -82,7 +87,9 @@ def publish(
         contents = BundleContents.of(read(bundle / MANIFEST), written.state)
         gone = ErasedRows.of(model, kinds=("mask", "delete") if mode == "delete" else ("delete",))
         erased = gone if erased is None else gone | erased
-        return push_contents(bundle, repo_id, contents, erased=erased, purge_history=purge_history, **where, **commit)
+        commit = {"commit_message": commit_message, "commit_description": commit_description}
+        commit |= {"parent_commit": parent_commit, "purge_history": purge_history}
+        return push_contents(bundle, repo_id, contents, erased=erased, **where, **commit)
 
 
 def check_rows_are_known(model: PreTrainedModel, repo_id: str) -> None:

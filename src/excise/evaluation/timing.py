@@ -12,7 +12,7 @@ import torch
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, preset_for, searches_of
 from excise.data.topics import TopicSets
-from excise.evaluation.sweep import TOP_S
+from excise.evaluation.sweeps import TOP_S
 from excise.report.markdown import markdown
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import pytest
 import sacrebleu
 
-from excise.metrics import Bleu, Chrf
+from excise.evaluation.metrics import Bleu, Chrf
 
 PREDICTIONS = ["Le professeur parle aux enfants.", "Elle aime la musique.", "", "Un chat dort sur le lit blanc."]
 FIRST = ["Le professeur parle avec les enfants.", "Elle adore la musique.", "Oui.", "Un chat dort sur le lit."]

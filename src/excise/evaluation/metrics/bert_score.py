@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, GPT2Tokenizer, PreTrainedModel, RobertaTokenizer
 
-from excise.metrics.base import TextMetric
-from excise.metrics.pretrained import batches, load, public_name
+from excise.evaluation.metrics.base import TextMetric
+from excise.evaluation.metrics.pretrained import batches, load, public_name
 
 
 class BertScore(TextMetric):

@@ -4,8 +4,8 @@ from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
-from excise.metrics.base import TextMetric
-from excise.metrics.words import tokens
+from excise.evaluation.metrics.base import TextMetric
+from excise.evaluation.metrics.words import tokens
 
 # nltk looks up synonyms in whatever it is given: this one knows of none.
 NO_SYNONYMS = SimpleNamespace(synsets=lambda word: [])

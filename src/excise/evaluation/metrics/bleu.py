@@ -4,7 +4,7 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU
 
-from excise.metrics.base import TextMetric
+from excise.evaluation.metrics.base import TextMetric
 
 
 class Bleu(TextMetric):

@@ -14,8 +14,8 @@ from excise.codes.selection import Selection
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.evaluation.classes import evaluate_classes
-from excise.evaluation.conditions import retain_counts
-from excise.evaluation.evaluate import evaluate
+from excise.evaluation.controls import retain_counts
+from excise.evaluation.texts import evaluate
 from excise.report.measures import AFTER, BEFORE, FIXED, RANDOM, measure
 from excise.report.results import SET_LABELS, Evaluation, change, drop, measures
 from excise.storage.files import new_file

@@ -9,7 +9,7 @@ import torch
 from bert_score import score as peer_score
 from transformers import AutoTokenizer, BartModel, BertModel
 
-from excise.metrics import BertScore
+from excise.evaluation.metrics import BertScore
 
 PREDICTIONS = ["le chat dort ici", "un chien", "le professeur parle bien . !", "une chat mange"]
 REFERENCES = ["le chat dort", "un chien mange", "un professeur parle , bien", "le chien dort bien !"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from excise.metrics import Bleu, Chrf, Meteor, TopicRecall
+from excise.evaluation.metrics import Bleu, Chrf, Meteor, TopicRecall
 
 PREDICTIONS = ["le professeur parle aux enfants", "elle aime la musique", "un chat dort"]
 REFERENCES = ["le professeur parle avec les enfants", "elle adore la musique", "le chat dort ici"]

@@ -6,8 +6,8 @@ import pytest
 from nltk.stem import PorterStemmer
 from nltk.translate.meteor_score import meteor_score
 
-from excise.metrics import Meteor, meteor
-from excise.metrics.words import tokens
+from excise.evaluation.metrics import Meteor, meteor
+from excise.evaluation.metrics.words import tokens
 
 PREDICTION = "The cats were sitting on a mat."
 REFERENCES = ["The cat sat on his mat.", "On the mat, cats were sitting."]

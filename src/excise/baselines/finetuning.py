@@ -1,15 +1,15 @@
 """Training on, on what is to be kept."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from datasets import Dataset
-from transformers import PreTrainedModel, TrainingArguments, default_data_collator
+from transformers import PreTrainedModel, TrainingArguments, default_data_collator, set_seed
 
 from excise.baselines.checks import check_classifier
 from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.training import train
-from excise.predictions import Collator
+from excise.evaluation.predictions import Collator
 
 
 def finetune(
@@ -48,3 +48,39 @@ def finetune(
     student = copy.deepcopy(model)
     train(student, retain, args, [history], data_collator)
     return BaselineRun(student, tuple(history.epochs), len(history.epochs) - 1)
+
+
+def retrain(
+    make_model: Callable[[], PreTrainedModel],
+    retain: Dataset,
+    args: TrainingArguments,
+    *,
+    evaluate_on: Mapping[str, Dataset] | None = None,
+    data_collator: Collator = default_data_collator,
+) -> BaselineRun:
+    """Trains a new model on the retain set alone: the dearest baseline, and the one that has nothing to forget.
+
+    Args:
+        make_model: makes the new model, with weights that never saw the forget set. It is called with all generators
+            of random numbers set by `args.seed`.
+        retain: training examples of the classes to keep.
+        args: as for any `Trainer`; nothing is written to `output_dir`.
+        evaluate_on: data sets whose accuracy is recorded before the training and after every epoch, by name.
+        data_collator: makes a batch of rows.
+
+    Raises:
+        ValueError: if a data set is empty or has other labels than the model, or the model does not classify.
+
+    Example:
+        config = LinearClassifierConfig(num_labels=10)
+        run = retrain(lambda: LinearClassifier(config), retain, hyperparameters.LINEAR["cifar10"].arguments(seed=0))
+
+    Source: *Unlearning via Sparse Representations*, sections 1 and 2.
+    """
+    set_seed(args.seed)
+    model = make_model()
+    sets = dict(evaluate_on or {})
+    check_classifier(model, {"retain": retain}, sets, data_collator)
+    history = EpochHistory(sets, data_collator)
+    train(model, retain, args, [history], data_collator)
+    return BaselineRun(model, tuple(history.epochs), len(history.epochs) - 1)

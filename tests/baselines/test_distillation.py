@@ -8,9 +8,8 @@ import torch
 from transformers import TrainerControl
 
 from excise.baselines import Epoch, EpochHistory, accuracy, distillation, scrub
-from excise.baselines.checkpoints import load_checkpoint
-from excise.baselines.distillation import DistillationTrainer, Passes, teacher_divergence
-from excise.baselines.scrub import Forgotten
+from excise.baselines.distillation import DistillationTrainer, Forgotten, Passes, teacher_divergence
+from excise.baselines.training import load_checkpoint
 
 
 @pytest.fixture

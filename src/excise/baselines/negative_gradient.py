@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments, default_da
 from excise.baselines.checks import check_classifier
 from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.training import train
-from excise.predictions import Collator, what_is_taken
+from excise.evaluation.predictions import Collator, what_is_taken
 
 
 def gradient_difference(

@@ -6,8 +6,8 @@ import torch
 
 from excise.codes.selection import Selection
 from excise.evaluation import Evaluation, evaluate, generate_texts, sweep
+from excise.evaluation.metrics import Meteor
 from excise.ledger.ledger import check_masks
-from excise.metrics import Meteor
 
 SITE = "encoder.block.1"
 TOPIC = Selection({SITE: (3, 4, 5)}, {"q": 0.05})
@@ -120,7 +120,7 @@ def test_a_reference_model_gets_its_own_tokenizer(unlearner, topic, generation, 
         used.add(("reference" if model == "reference" else "own", tokenizer))
         return generation(model, tokenizer, texts, **options)
 
-    monkeypatch.setattr(import_module("excise.evaluation.evaluate"), "generate_texts", generate)
+    monkeypatch.setattr(import_module("excise.evaluation.texts"), "generate_texts", generate)
     options = {"reference_model": "reference", "progress": False}
     evaluate(unlearner, topic, **options)
     assert used == {("own", unlearner.tokenizer), ("reference", unlearner.tokenizer)}

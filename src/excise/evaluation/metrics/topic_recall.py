@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from excise.metrics.base import TextMetric
-from excise.metrics.words import phrases, spans
+from excise.evaluation.metrics.base import TextMetric
+from excise.evaluation.metrics.words import phrases, spans
 from excise.statistics import clopper_pearson
 
 
@@ -13,8 +13,8 @@ class TopicRecall(TextMetric):
 
     One case is a pair (sentence, word) whose reference holds the word, however often; it is a hit when the prediction
     of that sentence holds the same word. Where a sentence has several references, a word in any of them is a case.
-    Words match whole and without regard to case (see `excise.metrics.words.spans`): an inflected form counts only if
-    it is listed, and then as a word of its own.
+    Words match whole and without regard to case (see `words.spans`): an inflected form counts only if it is listed, and
+    then as a word of its own.
 
     `compute` gives `recall` (`hits / total`), `hits`, `total`, and the bounds `low` and `high` of the exact
     (Clopper-Pearson) interval, which takes the cases as independent. `mentions` is stricter: the share of predictions

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from excise.baselines import LinearClassifier, LinearClassifierConfig
-from excise.predictions import accuracy, class_accuracy, example_losses, predict
+from excise.evaluation.predictions import accuracy, class_accuracy, example_losses, predict
 
 # The argmax of a row is the model's answer: 0, 1, 2, 0, 1.
 ROWS = [[3.0, 1, 0], [0, 2, 0], [0, 0, 1], [1, 0, 0], [0, 5, 1]]

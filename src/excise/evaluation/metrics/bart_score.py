@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForSeq2SeqLM
 
-from excise.metrics.base import TextMetric
-from excise.metrics.pretrained import batches, load, public_name
+from excise.evaluation.metrics.base import TextMetric
+from excise.evaluation.metrics.pretrained import batches, load, public_name
 
 Direction = Literal["recall", "precision", "f"]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BartForConditionalGeneration
 
-from excise.metrics import BartScore
+from excise.evaluation.metrics import BartScore
 
 PREDICTIONS = ["le chat dort ici", "un chien", "le professeur parle bien . !", ""]
 REFERENCES = ["le chat dort", "un chien mange", "un professeur parle , bien", "le chien dort bien !"]

@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from excise.codes.search import Search
 from excise.evaluation import Sweep, evaluate, sweep, synonyms
-from excise.evaluation.synonyms import without
+from excise.evaluation.synonym_sweep import without
 
 SITE = "encoder.block.1"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from sacrebleu.metrics import CHRF
 
-from excise.metrics.base import TextMetric
-from excise.metrics.bleu import streams
+from excise.evaluation.metrics.base import TextMetric
+from excise.evaluation.metrics.bleu import streams
 
 
 class Chrf(TextMetric):

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from excise.metrics import TopicRecall, rest_of_sentence
+from excise.evaluation.metrics import TopicRecall, rest_of_sentence
 
 
 def recall(words, predictions, references):
