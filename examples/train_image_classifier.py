@@ -30,8 +30,8 @@ from excise import (
     initialize_keys,
     select_pairs,
 )
+from excise.cli.train.translation import last_whole_checkpoint
 from excise.data.images import label_column
-from excise.training.translation import last_whole_checkpoint
 
 
 @dataclass

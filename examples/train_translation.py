@@ -18,7 +18,7 @@ when the command is given again. The steps, from data to `Seq2SeqTrainer`, are i
 which is also what `excise train` runs.
 """
 
-from excise.training.translation import main
+from excise.cli.train.translation import main
 
 if __name__ == "__main__":
     main()

@@ -20,10 +20,9 @@ LAYERS = [
     {"ledger"},
     {"models"},
     {"codes"},
-    {"report"},
+    {"report", "training"},
     {"evaluation", "sharing"},
-    {"attacks", "baselines", "training", "unlearner"},
-    {"demo"},
+    {"attacks", "baselines", "unlearner"},
     {"cli"},
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}

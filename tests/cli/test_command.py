@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from excise.cli import VERBS, main
-from excise.cli.report import Report
+from excise.cli.output import Report
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.metadata import version
 
-from excise.cli.progress import hide_library_bars
+from excise.cli.output import hide_library_bars
 
 VERBS = ("topic", "train", "profile", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
 # Where a verb's module has another name than the verb.

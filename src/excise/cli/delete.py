@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.forgetting import add_forgetting, forget, request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_topic
-from excise.cli.report import Report
+from excise.cli.output import Report
 from excise.storage.files import check_free
 
 HELP = "erase codes for good"

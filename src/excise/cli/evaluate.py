@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from excise.cli.loading import load_model, load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_search, add_topic, load_topic, preset
-from excise.cli.report import Report
+from excise.cli.output import Report
 from excise.storage.files import check_file
 
 if TYPE_CHECKING:

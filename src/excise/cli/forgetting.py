@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_out_folder, add_search, load_topic, preset
-from excise.cli.report import Report
+from excise.cli.output import Report
 from excise.storage.files import check_file, check_free
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import DEMO, load_rows, load_unlearner
 from excise.cli.options import add_model
-from excise.cli.report import Report
+from excise.cli.output import Report
 from excise.storage.files import check_file
 
 HELP = "show the ledger and the codes of a model"

@@ -1,25 +1,51 @@
-"""What a verb has to say, to a reader and to a script."""
+"""Make the report of an unlearning from its saved record: a page to read, figures, and the record itself.
 
-from dataclasses import dataclass
-from typing import Any
+A record is what `Record.save` wrote, or the `report` of a model that was saved to be shared. The page, `index.html`, is
+one file that needs no network.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from excise.cli.options import add_out_folder
+from excise.cli.output import Report
+from excise.storage.files import check_free
+
+HELP = "make the page of a saved record"
+EXAMPLES = """\
+  excise report record --out report
+  excise report bundle --out report   (a model that was saved with its report)
+"""
 
 
-@dataclass(frozen=True)
-class Report:
-    """The result of a verb.
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of the verb."""
+    parser.add_argument("record", metavar="RECORD", help="folder with report.json, or of a model with a report")
+    add_out_folder(parser, "the report")
 
-    Attributes:
-        text: for a reader.
-        data: for a script, JSON values.
-        problems: why the verb failed although it came to its end.
-    """
 
-    text: str
-    data: dict[str, Any]
-    problems: tuple[str, ...] = ()
+def run(args: Namespace) -> Report:
+    """Runs the verb."""
+    from excise.report import Record, write_report
+    from excise.report.page import PAGE
+    from excise.report.record import FILE
 
-    def json_data(self) -> dict[str, Any]:
-        """The data as strict JSON knows it: NaN and infinity are null."""
-        from excise.storage.strict_json import strict
-
-        return strict(self.data | {"problems": list(self.problems)})
+    check_free(args.out)
+    folder = Path(args.record)
+    if not (folder / FILE).is_file() and (folder / "report" / FILE).is_file():
+        folder = folder / "report"
+    record = Record.load(folder)
+    write_report(record, args.out)
+    state = record.state
+    topics = list(dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"]))
+    failed = [check["name"] for check in state["checks"] if not check["passed"]]
+    sections = {key: len(state[key]) for key in ("requests", "evaluations", "frontiers", "enrichments", "codes")}
+    files = sorted(path.name for path in Path(args.out).iterdir())
+    text = (
+        f"Forgotten ({state['mode']}): {', '.join(topics) or 'nothing'}. "
+        + ", ".join(f"{count} {name}" for name, count in sections.items())
+        + (f"\nFailed checks: {', '.join(failed)}" if failed else "")
+        + f"\nOpen {Path(args.out) / PAGE}"
+    )
+    data = {"mode": state["mode"], "topics": topics, "failed": failed, "files": files, "out": args.out}
+    return Report(text, data | sections)

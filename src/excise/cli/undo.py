@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_model, add_out_folder
-from excise.cli.report import Report
+from excise.cli.output import Report
 from excise.storage.files import check_free
 
 HELP = "take a mask back"

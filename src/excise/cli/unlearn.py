@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.forgetting import add_forgetting, forget
 from excise.cli.options import add_topic
-from excise.cli.report import Report
+from excise.cli.output import Report
 
 HELP = "mask the codes of a topic"
 EXAMPLES = """\

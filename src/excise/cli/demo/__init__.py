@@ -10,8 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from excise.cli.progress import hide_library_bars
-from excise.cli.report import Report
+from excise.cli.output import Report, hide_library_bars
 from excise.storage.files import check_free
 
 HELP = "train, forget and show it, in two minutes"
@@ -34,7 +33,7 @@ def run(args: Namespace) -> Report:
 
     from transformers.utils import logging
 
-    from excise.demo import run_demo
+    from excise.cli.demo.running import run_demo
 
     # Small things, loaded and saved at once: bars of these and notes on them would hide what the demo says.
     hide_library_bars()

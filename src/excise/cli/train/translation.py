@@ -30,13 +30,19 @@ from transformers import (
 )
 
 from excise.bottlenecks.site import bottlenecks
+from excise.cli.train.arguments import (
+    CodebookArguments,
+    DataArguments,
+    ModelArguments,
+    encoder_blocks,
+    new_config,
+    trained_config,
+)
 from excise.evaluation.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
-from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
 from excise.training.optimizer import adamw
-from excise.training.settings import encoder_blocks, new_config, trained_config
 from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)

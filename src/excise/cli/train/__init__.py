@@ -7,7 +7,7 @@ cut off goes on from its last checkpoint when the command is given again.
 
 import argparse
 
-from excise.cli.report import Report
+from excise.cli.output import Report
 
 HELP = "train a T5 with or without a codebook"
 EXAMPLES = """\
@@ -23,7 +23,7 @@ class _Help(argparse.Action):
     """Shows the arguments of the training too, which are known only once transformers is loaded."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from excise.training.translation import own_arguments
+        from excise.cli.train.translation import own_arguments
 
         print(parser.format_help())
         print(own_arguments().format_help().partition("\n\n")[2])
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Runs the verb."""
-    from excise.training.translation import main
+    from excise.cli.train.translation import main
 
     result = main(args.rest, progress=not args.quiet, prog=args.parser.prog)
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.items())

@@ -4,10 +4,10 @@ import pytest
 from transformers import AutoModelForSeq2SeqLM
 
 from excise.cli import main
+from excise.cli.demo.checks import Bounds, broken_bounds, broken_promises
+from excise.cli.demo.running import DemoResult, run_demo
+from excise.cli.demo.training import Recipe, easy_pairs
 from excise.data.topics import TopicSets
-from excise.demo import Bounds, DemoResult, Recipe, run_demo
-from excise.demo.checks import broken_bounds, broken_promises
-from excise.demo.training import easy_pairs
 from excise.evaluation import Evaluation
 from excise.ledger.ledger import Ledger
 
@@ -53,7 +53,7 @@ def test_each_bound_that_is_missed_is_named(evaluation, bound, says):
 
 def test_the_command_fails_when_a_bound_is_missed(monkeypatch, capsys, tmp_path):
     missed = DemoResult("a table", {"scores": {}}, ("topic recall before is 0.10, below 0.5",))
-    monkeypatch.setattr("excise.demo.run_demo", lambda folder, **options: missed)
+    monkeypatch.setattr("excise.cli.demo.running.run_demo", lambda folder, **options: missed)
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 1
     captured = capsys.readouterr()
     assert captured.out == "a table\n"
@@ -115,7 +115,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("excise.demo.running.plain_t5", interrupt)
+    monkeypatch.setattr("excise.cli.demo.running.plain_t5", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path / "demo", recipe=TINY, progress=False)
     assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from excise.training.arguments import CodebookArguments, DataArguments, ModelArguments
-from excise.training.translation import load_model, load_splits, tokenize_pairs
+from excise.cli.train.arguments import CodebookArguments, DataArguments, ModelArguments
+from excise.cli.train.translation import load_model, load_splits, tokenize_pairs
 from tests.helpers.tiny import base_t5, codebook_t5
 
 ROWS = 40

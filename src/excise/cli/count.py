@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_out_folder, add_test, add_topic, load_topic
-from excise.cli.report import Report
+from excise.cli.output import Report
 from excise.storage.files import check_file, check_free
 
 HELP = "count the codes of a topic and test them"

@@ -9,11 +9,10 @@ from typing import Any
 from transformers import set_seed
 
 from excise.bottlenecks import CodebookSAEConfig
+from excise.cli.demo.checks import Bounds, broken_bounds, broken_promises, draw, outputs
+from excise.cli.demo.training import TOPIC, Recipe, easy_pairs, fit, plain_t5, tokenize_pairs
 from excise.data.packaged import train_tokenizer
 from excise.data.topics import topic_sets
-from excise.demo.checks import Bounds, broken_bounds, broken_promises, outputs
-from excise.demo.picture import draw
-from excise.demo.training import TOPIC, Recipe, easy_pairs, fit, plain_t5, tokenize_pairs
 from excise.evaluation import Evaluation, evaluate
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.report.measures import AFTER, BEFORE
