@@ -2,7 +2,7 @@
 
 A T5 of T5-small's shape with random weights and 25,000 codes reads 500 prompts of a topic and 500 controls. A prompt
 has 33 tokens on average, as 25 words of Opus Books have. What is timed is everything from texts to selections:
-tokens, activations, look-up, counts, tests. Reading 1,000 prompts without the topic, which `Unlearner.profile` does
+tokens, activations, look-up, counts, tests. Reading 1,000 prompts without the topic, which `Unlearner.count_topic` does
 besides, is timed on its own.
 
     python benchmarks/find_codes.py --positions all
@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from excise import CodebookSAEConfig, CodebookT5Config, CodebookT5ForConditionalGeneration
-from excise.codes.topic_counts import Profile, profile, profile_pairs
+from excise.codes.topic_counts import TopicCounts, count_pairs
 
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
 WORDS = 32_000
@@ -81,15 +81,15 @@ def main():
     options = {"max_top_s": max(TOP_S), "batch_size": args.batch_size, "progress": False}
 
     def find(positions):
-        pairs = profile_pairs(model, tokenizer, target, control, positions=positions, **options)
-        counted = Profile("benchmark", pairs, nothing, positions, {})
+        pairs = count_pairs(model, tokenizer, target, control, positions=positions, **options)
+        counted = TopicCounts("benchmark", pairs, nothing, positions, {})
         return [len(counted.enrich(top_s).select(q=0.05)) for top_s in TOP_S]
 
-    nothing = profile(model, tokenizer, retain.select([0]), **options)
+    nothing = count_codes(model, tokenizer, retain.select([0]), **options)
     for positions in args.positions:
         seconds, codes = timed(lambda positions=positions: find(positions), args.repeats)
         report(args, f"find codes, {positions} positions", seconds, {"codes": codes, "reach": 10.0})
-    seconds, _ = timed(lambda: profile(model, tokenizer, retain, **options), 1)
+    seconds, _ = timed(lambda: count_codes(model, tokenizer, retain, **options), 1)
     report(args, "count the retain set, all positions", seconds, {})
 
 

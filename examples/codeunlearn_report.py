@@ -8,7 +8,7 @@ from scipy.stats import bootstrap
 
 from excise import Sweep, TopicsTable, examples_table
 from excise.report.markdown import markdown
-from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE
+from excise.report.measures import Condition
 
 # Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
 PAPER = {
@@ -93,11 +93,16 @@ def targets(out, models, evaluations, swept, top_s):
         all_of = [evaluation for by_topic in found for evaluation in by_topic.values()]
         lost = [e.normalized_drop("recall") for e in all_of]
         cost, drop = [e.relative_drop() for e in all_of], [e.normalized_drop() for e in all_of]
-        said = [e.scores[AFTER]["heldout"]["mentions"] for e in all_of]
-        rest = [e.scores[AFTER]["heldout"]["rest_bleu"] / e.scores[BEFORE]["heldout"]["rest_bleu"] for e in all_of]
+        said = [e.scores[Condition.AFTER]["heldout"]["mentions"] for e in all_of]
+        rest = [
+            e.scores[Condition.AFTER]["heldout"]["rest_bleu"] / e.scores[Condition.BEFORE]["heldout"]["rest_bleu"]
+            for e in all_of
+        ]
         found_in_nothing = sum(sum(null.get(rule, {}).values()) for null in nulls)
-        random = [e.normalized_drop("recall", condition=RANDOM) for e in all_of if RANDOM in e.scores]
-        told = [e.normalized_drop("recall", reference=CUT) for e in all_of]
+        random = [
+            e.normalized_drop("recall", condition=Condition.RANDOM) for e in all_of if Condition.RANDOM in e.scores
+        ]
+        told = [e.normalized_drop("recall", reference=Condition.CUT) for e in all_of]
         columns[rule] = {
             "topic recall lost (%)": mean(lost),
             "least topic recall lost, mean over models (%)": f"{100 * worst(lost, len(found)):.1f}",
@@ -127,11 +132,11 @@ def targets(out, models, evaluations, swept, top_s):
 
 def recall_table(models):
     """Topic recall of each topic, means over models; pooled over topics in the last line."""
-    conditions = (BEFORE, AFTER, CUT, RANDOM, REFERENCE)
+    conditions = (Condition.BEFORE, Condition.AFTER, Condition.CUT, Condition.RANDOM, Condition.REFERENCE)
     rows, pooled = [], np.zeros(len(conditions))
     for topic, first in models[0].items():
         values = [[model[topic].scores[condition]["heldout"]["recall"] for condition in conditions] for model in models]
-        total = first.scores[BEFORE]["heldout"]["total"]
+        total = first.scores[Condition.BEFORE]["heldout"]["total"]
         pooled += np.mean(values, axis=0) * total
         codes = np.mean([model[topic].removed for model in models])
         rows.append([topic, str(total), f"{codes:.0f}", *(f"{value:.3f}" for value in np.mean(values, axis=0))])
@@ -189,7 +194,12 @@ def recalls(path, models):
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     axes = figure.subplots()
     topics = list(models[0])
-    colours = {BEFORE: "0.7", RANDOM: "#E69F00", CUT: "#009E73", AFTER: "#0072B2"}
+    colours = {
+        Condition.BEFORE: "0.7",
+        Condition.RANDOM: "#E69F00",
+        Condition.CUT: "#009E73",
+        Condition.AFTER: "#0072B2",
+    }
     for i, (condition, colour) in enumerate(colours.items()):
         values = [[model[t].scores[condition]["heldout"]["recall"] for t in topics] for model in models]
         heights, places = np.mean(values, axis=0), np.arange(len(topics)) + 0.21 * (i - 1.5)

@@ -34,9 +34,9 @@ from excise import (
 )
 from excise.cli.loading import load_rows
 from excise.data.classes import class_column
-from excise.report.measures import AFTER, BEFORE, RANDOM
+from excise.report.measures import Condition
 
-CONDITIONS = (BEFORE, AFTER, RANDOM)
+CONDITIONS = (Condition.BEFORE, Condition.AFTER, Condition.RANDOM)
 SHOWN = 200  # codes of a class, the surest, whose images are in the report
 
 

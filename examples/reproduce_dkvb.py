@@ -57,8 +57,8 @@ from excise.codes.selection import SITE, by_activations, by_examples, random_lik
 from excise.data.images import label_column
 from excise.evaluation.controls import SETS
 from excise.models.key_value.encodings import LABELS
-from excise.models.key_value.reading import Reading
-from excise.report.measures import AFTER, BEFORE, RANDOM
+from excise.models.key_value.masked_logits import MaskedLogits
+from excise.report.measures import Condition
 from excise.statistics import clopper_pearson
 from excise.storage.files import new_file
 
@@ -213,7 +213,7 @@ class Run:
 
     def forgetting(self, index):
         """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
-        self.reading = self.reading or Reading(self.bottleneck, self.encodings["test"])
+        self.reading = self.reading or MaskedLogits(self.bottleneck, self.encodings["test"])
         forget, counts = of_class(self.pairs["train"], index), self.counts.of_class(index)
         enriched = self.counts.enrich(index)
         steps = np.arange(1, self.args.steps + 1) / self.args.steps
@@ -327,7 +327,7 @@ def membership(args, seed):
     run = Run(args, folder, seed, {"seen": seen, "validation": validation})
     told_by = {split: run.encodings[split] for split in ("validation", "test")}
     told_by = {split: part.select(rows_of(part, forget, heldout)) for split, part in told_by.items()}
-    readings = {split: Reading(run.bottleneck, part) for split, part in told_by.items()}
+    readings = {split: MaskedLogits(run.bottleneck, part) for split, part in told_by.items()}
     classes = {split: labels_of(part) for split, part in told_by.items()}
 
     def losses(split, index):
@@ -406,9 +406,13 @@ def share(args, folder, notes):
 
 def evaluation(found):
     """Before, after and with random pairs masked, as the ends of the frontiers have it; answers were not kept."""
-    ends = {BEFORE: ("activations", 0), AFTER: ("activations", -1), RANDOM: ("random pairs", -1)}
+    ends = {
+        Condition.BEFORE: ("activations", 0),
+        Condition.AFTER: ("activations", -1),
+        Condition.RANDOM: ("random pairs", -1),
+    }
     frontiers = {condition: (Frontier.from_dict(found[way]), place) for condition, (way, place) in ends.items()}
-    after, scores = frontiers[AFTER][0], {}
+    after, scores = frontiers[Condition.AFTER][0], {}
     for condition, (of_way, place) in frontiers.items():
         point = of_way.points[place]
         scores[condition] = {

@@ -60,7 +60,7 @@ def test_fisher_equals_scipy_on_any_table(drawn):
 
 
 @pytest.mark.parametrize("sizes", [(500, 500), (500, 480), (37, 411)])
-def test_fisher_equals_scipy_at_the_size_of_a_profile(sizes):
+def test_fisher_equals_scipy_at_the_size_of_a_large_codebook(sizes):
     target, control = random_tables(*sizes)
     check_fisher(target, sizes[0], control, sizes[1])
 
@@ -80,7 +80,7 @@ def test_chi_squared_equals_scipy_on_any_table(drawn, correction):
 
 
 @pytest.mark.parametrize("correction", [False, True])
-def test_chi_squared_equals_scipy_at_the_size_of_a_profile(correction):
+def test_chi_squared_equals_scipy_at_the_size_of_a_large_codebook(correction):
     target, control = random_tables(500, 480)
     check_chi_squared(target, 500, control, 480, correction)
 
@@ -161,7 +161,7 @@ def test_negative_discordant_counts_are_refused():
         mcnemar(np.array([-1]), np.array([0]))
 
 
-def paired_profile(rng: np.random.Generator, num_codes: int, num_true: int, examples: int = 500) -> dict:
+def paired_counts(rng: np.random.Generator, num_codes: int, num_true: int, examples: int = 500) -> dict:
     """Counts of paired sets: a shared background with a little independent noise, and codes of the topic on top."""
     background = np.minimum(rng.pareto(1.0, num_codes) * 0.004, 0.5)
     shared = rng.random((examples, num_codes)) < background
@@ -181,7 +181,7 @@ def paired_profile(rng: np.random.Generator, num_codes: int, num_true: int, exam
 
 
 def test_paired_mcnemar_finds_every_planted_code_where_unpaired_tests_do_not():
-    counts = paired_profile(np.random.default_rng(0), num_codes=5_000, num_true=20)
+    counts = paired_counts(np.random.default_rng(0), num_codes=5_000, num_true=20)
     seen = counts["seen"]
     paired = benjamini_hochberg(mcnemar(counts["target_only"][seen], counts["control_only"][seen]).pvalue) <= 0.05
     assert paired[:20].all()

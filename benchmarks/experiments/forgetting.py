@@ -1,6 +1,6 @@
 """One experiment on forgetting: a model, a rule that selects codes, several topics; one line in a file of results.
 
-The rule is one or more passes. Each profiles every topic under the masks of the passes before it and adds codes, so
+The rule is one or more passes. Each counts every topic under the masks of the passes before it and adds codes, so
 two equal passes are iterated selection, and passes at the topic's own positions and at all positions are a union.
 
     python benchmarks/experiments/forgetting.py MODEL --base BASE --topics TOPICS/*/ --results docs/experiments.jsonl \
@@ -26,7 +26,7 @@ from transformers.utils import logging
 from excise import Search, Selection, TopicSets, Unlearner
 from excise.data.topics import topic_words
 from excise.evaluation import Evaluation, evaluate
-from excise.report.measures import AFTER, BEFORE, RANDOM, REFERENCE
+from excise.report.measures import Condition
 
 # Words that the association takes for a topic's and that only go with it: *fleurs*, which are watered.
 COMPANIONS = {"fleurs"}
@@ -125,23 +125,23 @@ def measured(args, unlearner, base, topic):
     heldout = {condition: scores["heldout"] for condition, scores in found.scores.items()}
     scores = {
         "codes": len(selection),
-        "recall_before": heldout[BEFORE]["recall"],
-        "recall_after": heldout[AFTER]["recall"],
-        "recall_base": heldout[REFERENCE]["recall"],
-        "mentions_after": heldout[AFTER]["mentions"],
+        "recall_before": heldout[Condition.BEFORE]["recall"],
+        "recall_after": heldout[Condition.AFTER]["recall"],
+        "recall_base": heldout[Condition.REFERENCE]["recall"],
+        "mentions_after": heldout[Condition.AFTER]["mentions"],
         "recall_lost": found.normalized_drop("recall"),
         "mentions_lost": found.normalized_drop("mentions"),
         "drop": found.normalized_drop(),
         "retain_drop": found.relative_drop(),
-        "rest": heldout[AFTER]["rest_bleu"] / heldout[BEFORE]["rest_bleu"],
-        "bleu_before": heldout[BEFORE]["bleu"],
-        "bleu_base": heldout[REFERENCE]["bleu"],
-        "retain_before": found.scores[BEFORE]["heldout_retain"]["bleu"],
-        "retain_base": found.scores[REFERENCE]["heldout_retain"]["bleu"],
+        "rest": heldout[Condition.AFTER]["rest_bleu"] / heldout[Condition.BEFORE]["rest_bleu"],
+        "bleu_before": heldout[Condition.BEFORE]["bleu"],
+        "bleu_base": heldout[Condition.REFERENCE]["bleu"],
+        "retain_before": found.scores[Condition.BEFORE]["heldout_retain"]["bleu"],
+        "retain_base": found.scores[Condition.REFERENCE]["heldout_retain"]["bleu"],
     }
     if args.random:
-        scores["random_recall_lost"] = found.normalized_drop("recall", condition=RANDOM)
-        scores["random_retain_drop"] = found.relative_drop(condition=RANDOM)
+        scores["random_recall_lost"] = found.normalized_drop("recall", condition=Condition.RANDOM)
+        scores["random_retain_drop"] = found.relative_drop(condition=Condition.RANDOM)
     return {name: round(value, 4) for name, value in scores.items()}
 
 

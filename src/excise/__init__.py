@@ -33,8 +33,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "codes.enrichment": ["Enrichment", "Selection", "enrich_counts"],
         "codes.meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
         "codes.pair_counts": ["PairCounts"],
-        "codes.search": ["PRESETS", "Search", "TopicCounts"],
-        "codes.topic_counts": ["Profile"],
+        "codes.search": ["PRESETS", "Search", "SearchCounts"],
+        "codes.topic_counts": ["TopicCounts"],
         "data": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "evaluation": [
             "Evaluation",

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from excise.cli import VERBS, main
-from excise.cli.output import Report
+from excise.cli.output import Output
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -45,7 +45,7 @@ def test_explaining_itself_takes_no_heavy_import():
 def test_what_a_library_prints_goes_to_stderr_and_only_the_result_to_stdout(capsys, monkeypatch):
     def run(args):
         sys.stdout.write("a library's chatter\n")
-        return Report("the result", {"value": float("nan")})
+        return Output("the result", {"value": float("nan")})
 
     monkeypatch.setattr("excise.cli.inspect.run", run)
     assert main(["inspect", "model", "--json"]) == 0
@@ -55,7 +55,7 @@ def test_what_a_library_prints_goes_to_stderr_and_only_the_result_to_stdout(caps
 
 
 def test_problems_of_a_finished_run_are_an_exit_status_of_1_beside_the_result(capsys, monkeypatch):
-    monkeypatch.setattr("excise.cli.inspect.run", lambda args: Report("a table", {}, ("recall is 0.9, above 0.1",)))
+    monkeypatch.setattr("excise.cli.inspect.run", lambda args: Output("a table", {}, ("recall is 0.9, above 0.1",)))
     assert main(["inspect", "model"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "a table\n"

@@ -5,7 +5,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection
-from excise.codes.topic_counts import Profile
+from excise.codes.topic_counts import TopicCounts
 from excise.data.topics import TopicSets
 from excise.unlearner import Unlearner
 
@@ -29,14 +29,12 @@ def live(folder):
     return AutoModelForSeq2SeqLM.from_pretrained(folder).encoder.block[1].layer[0].bottleneck.live
 
 
-def test_profile_saves_the_counts_and_the_table_that_the_api_makes(
-    excise, saved, tmp_path, make_model, tokenizer, topic
-):
+def test_count_saves_the_counts_and_the_table_that_the_api_makes(excise, saved, tmp_path, make_model, tokenizer, topic):
     counts, table = tmp_path / "counts", tmp_path / "table.parquet"
-    data = excise("profile", saved / "model", saved / "topic", "--out", counts, "--table", table, "--top-s", 4)
+    data = excise("count", saved / "model", saved / "topic", "--out", counts, "--table", table, "--top-s", 4)
     expected = Unlearner(make_model(), tokenizer).enrich(topic, top_s=4, retain=True, progress=False)
     assert Enrichment.load(table).to_pandas().equals(expected.to_pandas())
-    assert Profile.load(counts).enrich(4).to_pandas().equals(expected.to_pandas())
+    assert TopicCounts.load(counts).enrich(4).to_pandas().equals(expected.to_pandas())
     assert data["codes_seen"] == len(expected)
     assert data["max_top_s"] == 32  # all codes that this model has
 
@@ -131,7 +129,7 @@ def test_inspect_finds_the_tokens_that_select_a_code_even_a_masked_one(excise, f
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--unknown", "1"], 2, "unrecognized arguments: --unknown"),
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--count", "1", "--max-loss-rise", "1"], 2, "leave out"),
         (["unlearn", "/no/such/model", "{topic}", "--out", "{out}"], 1, "There is no folder /no/such/model"),
-        (["profile", "{model}", "{topic}", "--out", "{out}", "--max-top-s", "33"], 1, "has 32 live codes"),
+        (["count", "{model}", "{topic}", "--out", "{out}", "--max-top-s", "33"], 1, "has 32 live codes"),
         (["undo", "{model}", "--request", "1", "--out", "{out}"], 1, "There is no request 1"),
         (["delete", "{model}", "--request", "1", "--out", "{out}"], 1, "There is no request 1"),
         (["delete", "{model}", "--out", "{out}"], 2, "give either a TOPIC or --request"),
@@ -145,7 +143,7 @@ def test_inspect_finds_the_tokens_that_select_a_code_even_a_masked_one(excise, f
         ),
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--codes-out", "{model}"], 1, "model is a folder"),
         (
-            ["profile", "{model}", "{topic}", "--out", "{out}", "--table", "{file}/t.parquet"],
+            ["count", "{model}", "{topic}", "--out", "{out}", "--table", "{file}/t.parquet"],
             1,
             "config.json is no folder",
         ),
@@ -194,18 +192,18 @@ def test_an_undone_or_deleted_request_is_not_deleted_again(excise, failing, forg
     assert "deleted its codes" in failing("delete", tmp_path / "final", "--request", 2, "--out", tmp_path / "out")
 
 
-@pytest.mark.parametrize("verb", ["profile", "unlearn", "undo"])
+@pytest.mark.parametrize("verb", ["count", "unlearn", "undo"])
 def test_an_interrupted_run_leaves_nothing_and_says_so(failing, saved, forgot, tmp_path, monkeypatch, verb):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     arguments = {
-        "profile": ["profile", saved / "model", saved / "topic", "--max-top-s", 8],
+        "count": ["count", saved / "model", saved / "topic", "--max-top-s", 8],
         "unlearn": ["unlearn", saved / "model", saved / "topic", "--count", 2, "--q", 0.5],
         "undo": ["undo", forgot, "--request", 1],
     }[verb]
     # In the middle of the writing: part of the folder is there already.
-    last = "excise.codes.counts.CodeUsage.save" if verb == "profile" else "excise.unlearner.check_written"
+    last = "excise.codes.counts.CodeCounts.save" if verb == "count" else "excise.unlearner.check_written"
     monkeypatch.setattr(last, interrupt)
     assert failing(*arguments, "--out", tmp_path / "deep" / "out", status=130) == "excise: interrupted"
     assert list(tmp_path.rglob("*out*")) == []

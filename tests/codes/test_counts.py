@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excise.codes.counts import CodeUsage, PairedUsage, best_ranks
+from excise.codes.counts import CodeCounts, PairedCounts, best_ranks
 
 NUM_CODES, MAX_TOP_S = 12, 5
 
@@ -21,7 +21,12 @@ def batch(seed, examples=4, tokens=9):
 
 
 def count(codes, rows, examples):
-    return CodeUsage.count(codes, best_ranks(codes, rows, examples, NUM_CODES))
+    return CodeCounts.empty(NUM_CODES, MAX_TOP_S).add_batch_(best_ranks(codes, rows, examples, NUM_CODES))
+
+
+def count_pairs(target, control):
+    ranks = [best_ranks(*of_one, NUM_CODES) for of_one in (target, control)]
+    return PairedCounts.empty(NUM_CODES, MAX_TOP_S).add_batch_(*ranks)
 
 
 @pytest.mark.parametrize("top_s", range(1, MAX_TOP_S + 1))
@@ -31,7 +36,6 @@ def test_counts_for_every_top_s_are_those_of_counting_each_by_hand(seed, top_s):
     usage = count(codes, rows, examples)
     for code in range(NUM_CODES):
         among = (codes[:, :top_s] == code).any(1)
-        assert usage.token_counts(top_s)[code] == among.sum()
         assert usage.example_counts(top_s)[code] == len(set(rows[among].tolist()))
 
 
@@ -48,15 +52,13 @@ def test_counts_of_parts_add_up_to_the_whole_wherever_it_is_cut(seed, cut):
     ]
     for total in (parts[0] + parts[1], parts[1] + parts[0]):
         assert torch.equal(total.examples, whole.examples)
-        assert torch.equal(total.tokens, whole.tokens)
-        assert (total.num_examples, total.num_tokens) == (whole.num_examples, whole.num_tokens)
+        assert total.num_examples == whole.num_examples
 
 
 @pytest.mark.parametrize("top_s", [1, 3, MAX_TOP_S])
 def test_discordant_pairs_are_those_of_comparing_each_pair_by_hand(top_s):
     target, control = batch(1), batch(2)
-    ranks = [best_ranks(*b, NUM_CODES) for b in (target, control)]
-    table = PairedUsage.count(target[0], ranks[0], control[0], ranks[1]).table(top_s)
+    table = count_pairs(target, control).table(top_s)
     for code in range(NUM_CODES):
         present = [
             {int(row) for row, own in zip(rows, codes[:, :top_s], strict=True) if code in own}
@@ -76,50 +78,48 @@ def test_an_example_without_a_counted_token_is_an_example_all_the_same():
 
 def test_counts_of_other_codebooks_do_not_add_up():
     with pytest.raises(ValueError, match="do not add up"):
-        CodeUsage.empty(8, 4) + CodeUsage.empty(9, 4)
+        CodeCounts.empty(8, 4) + CodeCounts.empty(9, 4)
 
 
 @pytest.mark.parametrize("top_s", [0, MAX_TOP_S + 1])
 def test_a_top_s_that_was_not_counted_is_refused(top_s):
     with pytest.raises(ValueError, match=f"top_s={top_s}"):
-        CodeUsage.empty(NUM_CODES, MAX_TOP_S).example_counts(top_s)
+        CodeCounts.empty(NUM_CODES, MAX_TOP_S).example_counts(top_s)
 
 
 def test_counts_survive_a_file(tmp_path):
     target, control = batch(3), batch(4)
-    ranks = [best_ranks(*b, NUM_CODES) for b in (target, control)]
-    usage = PairedUsage.count(target[0], ranks[0], control[0], ranks[1])
+    usage = count_pairs(target, control)
     usage.save(tmp_path / "pairs.safetensors")
-    loaded = PairedUsage.load(tmp_path / "pairs.safetensors")
+    loaded = PairedCounts.load(tmp_path / "pairs.safetensors")
     assert torch.equal(loaded.both, usage.both)
     for name in ("target", "control"):
         assert torch.equal(getattr(loaded, name).examples, getattr(usage, name).examples)
-        assert getattr(loaded, name).num_tokens == getattr(usage, name).num_tokens
+        assert getattr(loaded, name).num_examples == getattr(usage, name).num_examples
     usage.target.save(tmp_path / "one.safetensors")
-    assert torch.equal(CodeUsage.load(tmp_path / "one.safetensors").tokens, usage.target.tokens)
+    assert torch.equal(CodeCounts.load(tmp_path / "one.safetensors").examples, usage.target.examples)
     with pytest.raises(ValueError, match="holds no counts"):
-        PairedUsage.load(tmp_path / "one.safetensors")
+        PairedCounts.load(tmp_path / "one.safetensors")
 
 
 def test_no_code_is_counted_nowhere():
     codes = torch.tensor([[2, 0], [1, -1], [-1, -1]])
     usage = count(codes, torch.tensor([0, 0, 1]), 2)
-    assert usage.example_counts(2).tolist()[:3] == usage.token_counts(2).tolist()[:3] == [1, 1, 1]
-    assert usage.example_counts(2).sum() == usage.token_counts(2).sum() == 3
-    assert (usage.num_examples, usage.num_tokens) == (2, 3)
+    assert usage.example_counts(2).tolist()[:3] == [1, 1, 1]
+    assert usage.example_counts(2).sum() == 3
+    assert usage.num_examples == 2
 
 
 def test_counts_apart_have_no_discordant_pairs_and_survive_a_file(tmp_path):
     target, control = (
-        CodeUsage.count(torch.tensor([[0, 1]]), best_ranks(torch.tensor([[0, 1]]), torch.tensor([0]), n, 3))
-        for n in (1, 2)
+        CodeCounts.empty(3, 2).add_batch_(best_ranks(torch.tensor([[0, 1]]), torch.tensor([0]), n, 3)) for n in (1, 2)
     )
-    apart = PairedUsage(target, control)
+    apart = PairedCounts(target, control)
     table = apart.table(2)
     assert table.target_only is None and table.control_only is None
     assert (table.num_target, table.num_control) == (1, 2)
     apart.save(tmp_path / "apart.safetensors")
-    assert PairedUsage.load(tmp_path / "apart.safetensors").both is None
+    assert PairedCounts.load(tmp_path / "apart.safetensors").both is None
     assert (apart + apart).table(1).target_count.tolist() == [2, 0, 0]
     with pytest.raises(ValueError, match="do not add up"):
-        apart + PairedUsage(target, control, torch.zeros_like(target.examples))
+        apart + PairedCounts(target, control, torch.zeros_like(target.examples))

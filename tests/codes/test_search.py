@@ -46,7 +46,7 @@ def test_a_number_of_codes_takes_the_surest_of_all_searches(unlearner, topic):
     every, some = counts.select(), counts.select(count=3)
     pvalues = {
         code: min(p for table in tables for c, p in zip(table.code, table.pvalue, strict=True) if c == code)
-        for tables in [[profile.enrich(s.multiple * 2) for s, profile in zip(searches, counts.profiles, strict=True)]]
+        for tables in [[table.enrich(s.multiple * 2) for s, table in zip(searches, counts.counts, strict=True)]]
         for code in every.codes[SITE]
     }
     assert some.num_codes == 3
@@ -56,10 +56,10 @@ def test_a_number_of_codes_takes_the_surest_of_all_searches(unlearner, topic):
 
 
 def test_the_retain_set_is_counted_for_the_searches_that_ask_for_it(unlearner, topic):
-    assert not unlearner.count(topic, EASY, progress=False).profiles[0].retain
+    assert not unlearner.count(topic, EASY, progress=False).counts[0].retain
     strict = Search(q=1.0, max_retain_ratio=0.0)
     chosen = unlearner.choose(topic, strict, progress=False)
-    used = unlearner.profile(topic, retain=True, max_top_s=6, progress=False).retain[SITE].example_counts(6)
+    used = unlearner.count_topic(topic, retain=True, max_top_s=6, progress=False).retain[SITE].example_counts(6)
     assert all(used[code] == 0 for code in chosen.codes.get(SITE, ()))
 
 

@@ -18,7 +18,9 @@ def test_texts_come_longest_first_and_padded():
     assert sorted(rows, key=lambda i: -lengths[i]) == list(rows)
     assert first["attention_mask"].sum(1).tolist() == [lengths[i] for i in rows]
     assert second["input_ids"].shape == (1, min(lengths))
-    assert torch.equal(inputs.counted(rows, first, first["attention_mask"].shape), first["attention_mask"].bool())
+    assert torch.equal(
+        inputs.positions_mask(rows, first, first["attention_mask"].shape), first["attention_mask"].bool()
+    )
 
 
 @pytest.mark.parametrize("processor", [tiny.image_processor(), tiny.clip_processor()], ids=["images", "both"])
@@ -31,8 +33,8 @@ def test_images_come_in_order_and_all_of_them_counts(processor):
     expected = tiny.image_processor()(dataset["image"][:], return_tensors="pt")["pixel_values"]
     assert torch.equal(torch.cat([batch["pixel_values"] for _, batch in batches]), expected)
     shape = torch.Size([2, 3])
-    assert inputs.counted(*batches[0], shape).all()
-    first = inputs_of(dataset, tiny.image_processor(), positions="class_token").counted(*batches[0], shape)
+    assert inputs.positions_mask(*batches[0], shape).all()
+    first = inputs_of(dataset, tiny.image_processor(), positions="class_token").positions_mask(*batches[0], shape)
     assert first.tolist() == [[True, False, False]] * 2
     assert torch.equal(inputs.batch([3, 0])["pixel_values"], expected[[3, 0]])
 

@@ -6,7 +6,7 @@ import pytest
 
 from excise import Unlearner
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.search import TopicCounts
+from excise.codes.search import SearchCounts
 from excise.codes.selection import Selection
 
 SITE = "encoder.block.1"
@@ -62,7 +62,7 @@ def planted(monkeypatch):
         thresholds = {"method": "mcnemar", "positions": "topic", "top_s": top_s, "q": 0.05}
         return Selection({SITE: TOPIC_CODES[:top_s]}, thresholds)
 
-    monkeypatch.setattr(TopicCounts, "select", select)
+    monkeypatch.setattr(SearchCounts, "select", select)
 
 
 @pytest.fixture

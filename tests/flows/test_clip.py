@@ -13,7 +13,7 @@ from excise import (
     set_min_similarity,
 )
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.topic_counts import profile, profile_apart, profile_pairs
+from excise.codes.topic_counts import count_apart, count_codes, count_pairs
 from excise.models.activations import bottleneck_inputs
 from excise.models.loading import load_model, load_processor
 from tests.helpers import tiny
@@ -52,26 +52,26 @@ def test_codes_start_from_images_and_a_quantile_of_positions_falls_silent(model_
 
 def test_counts_are_those_of_looking_up_every_position_alone():
     model, images = tiny.codebook_clip(), tiny.images(7)
-    usage = profile(model, tiny.image_processor(), images, max_top_s=6, batch_size=3, progress=False)[SITE]
+    usage = count_codes(model, tiny.image_processor(), images, max_top_s=6, batch_size=3, progress=False)[SITE]
     module, expected = bottlenecks(model)[SITE], torch.zeros(40, dtype=torch.int64)
     for image in images["image"][:]:
         pixels = tiny.image_processor()(image, return_tensors="pt")["pixel_values"]
         hidden = bottleneck_inputs(model, {"pixel_values": pixels})[SITE]
         expected[module.similar_codes(module.encode(hidden), 4)[0].unique()] += 1
     assert torch.equal(usage.example_counts(4), expected)
-    assert usage.num_examples == 7 and usage.num_tokens == 7 * POSITIONS
+    assert usage.num_examples == 7
 
 
 def test_images_are_counted_in_pairs_or_apart():
     model, one, other = tiny.codebook_clip(), tiny.images(6), tiny.images(6, seed=1)
     options = {"max_top_s": 6, "progress": False}
-    pairs = profile_pairs(model, tiny.image_processor(), one, other, positions="all", **options)[SITE]
-    apart = profile_apart(model, tiny.image_processor(), one, other, **options)[SITE]
+    pairs = count_pairs(model, tiny.image_processor(), one, other, positions="all", **options)[SITE]
+    apart = count_apart(model, tiny.image_processor(), one, other, **options)[SITE]
     assert torch.equal(pairs.target.examples, apart.target.examples)
     assert torch.equal(pairs.control.examples, apart.control.examples)
     assert pairs.both is not None and apart.both is None
     with pytest.raises(ValueError, match="positions="):
-        profile_pairs(model, tiny.image_processor(), one, other, **options)
+        count_pairs(model, tiny.image_processor(), one, other, **options)
 
 
 @pytest.mark.parametrize("processor", [tiny.image_processor, tiny.clip_processor], ids=["images", "both"])
@@ -105,11 +105,11 @@ def test_a_plain_model_loads_and_is_refused_for_having_no_bottleneck(tmp_path):
 def test_the_class_token_is_counted_alone():
     model, images = tiny.codebook_clip(), tiny.images(5)
     options = {"max_top_s": 6, "batch_size": 2, "progress": False}
-    usage = profile(model, tiny.image_processor(), images, positions="class_token", **options)[SITE]
+    usage = count_codes(model, tiny.image_processor(), images, positions="class_token", **options)[SITE]
     module, expected = bottlenecks(model)[SITE], torch.zeros(40, dtype=torch.int64)
     for image in images["image"][:]:
         pixels = tiny.image_processor()(image, return_tensors="pt")["pixel_values"]
         first = bottleneck_inputs(model, {"pixel_values": pixels})[SITE][:, 0]
         expected[module.similar_codes(module.encode(first), 4)[0].flatten()] += 1
     assert torch.equal(usage.example_counts(4), expected)
-    assert usage.num_tokens == 5
+    assert usage.num_examples == 5

@@ -10,7 +10,7 @@ from transformers import AutoModelForImageClassification
 
 from excise import Frontier, PairCounts, Selection, Unlearner, class_sets, evaluate_classes, frontier
 from excise.codes.selection import SITE, by_activations, by_examples, random_like
-from excise.models.key_value.reading import Reading
+from excise.models.key_value.masked_logits import MaskedLogits
 from tests.helpers.tiny_images import images, key_value_model, processor
 
 GREEN = 1
@@ -163,7 +163,7 @@ class TestMasking:
         scores = evaluate_classes(unlearner, topic, progress=False).scores
         assert scores["before"]["heldout"]["accuracy"] > 0.9 and scores["after"]["heldout"]["accuracy"] == 0
         assert scores["after"]["heldout_retain"]["accuracy"] > 0.9
-        for search in (unlearner.forget, unlearner.profile):
+        for search in (unlearner.forget, unlearner.count_topic):
             with pytest.raises(ValueError, match="mask_by_activations"):
                 search(topic)
 
@@ -213,7 +213,7 @@ class TestFrontier:
         other = Unlearner(key_value_model(seed=5), processor())
         with pytest.raises(ValueError, match="another encoder"):
             frontier(other, encodings["test"], GREEN, {})
-        reading = Reading(unlearner.model.bottleneck, encodings["train"])
+        reading = MaskedLogits(unlearner.model.bottleneck, encodings["train"])
         with pytest.raises(ValueError, match="another model or another test set"):
             frontier(unlearner, encodings["test"], GREEN, {}, reading=reading)
 
@@ -227,7 +227,7 @@ def test_a_proxy_set_may_have_classes_of_its_own(unlearner):
 
 
 def test_a_reading_follows_masks_that_come_and_go(unlearner, counts, encodings):
-    reading = Reading(unlearner.model.bottleneck, encodings["test"])
+    reading = MaskedLogits(unlearner.model.bottleneck, encodings["test"])
     vectors = encodings["test"].with_format("torch")["encodings"][:]
     requests = []
     for name in ("red", "green", "blue"):

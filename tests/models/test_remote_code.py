@@ -28,7 +28,7 @@ from excise.models.remote_code import CODE_NAME, auto_map, remote_code, requirem
 from tests.helpers import tiny, tiny_images
 from tests.helpers.without_excise import answers
 
-SCRIPT = Path(__file__).parent / "helpers" / "without_excise.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "without_excise.py"
 VISION_SITE = "encoder.layers.2"
 
 

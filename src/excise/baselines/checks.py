@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from excise.evaluation.predictions import LABELS, Collator, what_is_taken
+from excise.evaluation.predictions import LABELS, Collator, model_columns
 from excise.models.activations import eval_mode
 
 
@@ -29,7 +29,7 @@ def check_classifier(
     for name, dataset in (trained | {f"{name!r} evaluation": dataset for name, dataset in evaluated.items()}).items():
         _check_labels(name, dataset, model.config.num_labels)
     name, dataset = next(iter(trained.items()))
-    batch = data_collator([what_is_taken(dataset, model)[0]])
+    batch = data_collator([model_columns(dataset, model)[0]])
     with eval_mode(model), torch.no_grad():
         output = model(**{key: value.to(model.device) for key, value in batch.items()})
     logits = getattr(output, "logits", None)

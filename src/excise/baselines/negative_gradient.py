@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments, default_da
 from excise.baselines.checks import check_classifier
 from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.training import train
-from excise.evaluation.predictions import Collator, what_is_taken
+from excise.evaluation.predictions import Collator, model_columns
 
 
 def gradient_difference(
@@ -58,7 +58,7 @@ def gradient_difference(
     check_classifier(model, {"forget": forget, "retain": retain}, sets, data_collator)
     history = EpochHistory(sets, data_collator)
     student = copy.deepcopy(model)
-    pairs = Pairs(what_is_taken(retain, model), what_is_taken(forget, model))
+    pairs = Pairs(model_columns(retain, model), model_columns(forget, model))
     train(
         student, pairs, args, [history], partial(collate_pairs, collate=data_collator), partial(Difference, alpha=alpha)
     )

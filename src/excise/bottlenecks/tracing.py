@@ -49,7 +49,7 @@ def current_trace() -> Trace:
     return _current.get() or Trace()
 
 
-class _Again(ExitStack):
+class _RerunTrace(ExitStack):
     """A trace that nobody reads, for a layer's second run. Unlike `trace(...)` it can be entered again and again."""
 
     def __init__(self, attention_mask: Tensor | None):
@@ -61,9 +61,9 @@ class _Again(ExitStack):
         return self
 
 
-def checkpoint_contexts() -> tuple[nullcontext, _Again]:
+def checkpoint_contexts() -> tuple[nullcontext, _RerunTrace]:
     """`context_fn` of `torch.utils.checkpoint`: a layer that runs again sees the padding mask of its first run.
 
     Without it the two runs would not be the same computation.
     """
-    return nullcontext(), _Again(current_trace().attention_mask)
+    return nullcontext(), _RerunTrace(current_trace().attention_mask)

@@ -10,9 +10,7 @@ from importlib.metadata import version
 
 from excise.cli.output import hide_library_bars
 
-VERBS = ("topic", "train", "profile", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
-# Where a verb's module has another name than the verb.
-MODULES = {"report": "report_page"}
+VERBS = ("topic", "train", "count", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
 
 EPILOG = """\
 from a data set to a model that forgot:
@@ -73,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"excise {version('excise')}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name in VERBS:
-        module = importlib.import_module(f"excise.cli.{MODULES.get(name, name)}")
+        module = importlib.import_module(f"excise.cli.{name}")
         verb = verbs.add_parser(
             name,
             help=module.HELP,

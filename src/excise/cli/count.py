@@ -7,13 +7,13 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_out_folder, add_test, add_topic, load_topic
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_file, check_free
 
 HELP = "count the codes of a topic and test them"
 EXAMPLES = """\
-  excise profile model teacher --out teacher-counts
-  excise profile model teacher --out teacher-counts --table teacher.parquet --top-s 24 --method fisher
+  excise count model teacher --out teacher-counts
+  excise count model teacher --out teacher-counts --table teacher.parquet --top-s 24 --method fisher
 """
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_batch_size(parser)
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     from excise.codes.topic_counts import MAX_TOP_S
 
@@ -40,7 +40,7 @@ def run(args: Namespace) -> Report:
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     top_s = args.top_s or 3 * unlearner.top_s
     fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())
-    counts = unlearner.profile(
+    counts = unlearner.count_topic(
         topic,
         positions=args.positions,
         retain=True,  # what is kept is kept whole
@@ -52,7 +52,7 @@ def run(args: Namespace) -> Report:
     counts.save(args.out)
     if args.table:
         enrichment.save(args.table)
-    return Report(
+    return Output(
         f"{enrichment}\nCounts saved to {args.out}" + (f", the table to {args.table}" if args.table else ""),
         {
             "topic": topic.name,

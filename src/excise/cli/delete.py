@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.forgetting import add_forgetting, forget, request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_topic
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_free
 
 HELP = "erase codes for good"
@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--request", type=int, metavar="N", help="delete the codes of this mask, in place of a TOPIC's")
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     if (args.topic is None) == (args.request is None):
         args.parser.error("give either a TOPIC or --request")
@@ -36,9 +36,9 @@ def run(args: Namespace) -> Report:
     return _delete_mask(args)
 
 
-def _delete_mask(args: Namespace) -> Report:
+def _delete_mask(args: Namespace) -> Output:
     check_free(args.out)
     unlearner = load_unlearner(args.model)
     request = unlearner.delete_request(args.request)
     unlearner.save_pretrained(args.out)
-    return Report(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})
+    return Output(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})

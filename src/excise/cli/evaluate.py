@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from excise.cli.loading import load_model, load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_search, add_topic, load_topic, preset
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_file
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     if args.sweep and args.codes:
         args.parser.error("--sweep selects codes itself: leave out --codes")
@@ -106,7 +106,7 @@ def run(args: Namespace) -> Report:
     return (_sweep if args.sweep else _evaluate)(args, unlearner, topic, options)
 
 
-def _evaluate(args, unlearner, topic, options) -> Report:
+def _evaluate(args, unlearner, topic, options) -> Output:
     from excise.codes.selection import Selection
     from excise.evaluation import evaluate
 
@@ -114,7 +114,7 @@ def _evaluate(args, unlearner, topic, options) -> Report:
     result = evaluate(unlearner, topic, selection=selection, **options)
     result.save(args.out)
     examples = changed(result, args.examples)
-    return Report(
+    return Output(
         f"{result}\n{examples_text(examples)}\nSaved to {args.out}",
         {
             "topic": result.topic,
@@ -128,7 +128,7 @@ def _evaluate(args, unlearner, topic, options) -> Report:
     )
 
 
-def _sweep(args, unlearner, topic, options) -> Report:
+def _sweep(args, unlearner, topic, options) -> Output:
     from excise.evaluation import sweep
 
     result = sweep(unlearner, topic, top_s=args.sweep, preset=preset(args), **options)
@@ -139,7 +139,7 @@ def _sweep(args, unlearner, topic, options) -> Report:
         top_s: {"removed": step.removed, "scores": dict(step.scores), "drops": drops(step)}
         for top_s, step in result.evaluations.items()
     }
-    return Report(
+    return Output(
         f"{result}\nSaved to {args.out}" + (f", drawn in {args.plot}" if args.plot else ""),
         {"topic": result.topic, "steps": steps, "out": args.out, "plot": args.plot},
     )
@@ -155,22 +155,22 @@ def _metric(name: str, *settings: str) -> Metric:
 
 def drops(result: Evaluation) -> dict[str, float]:
     """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
-    from excise.report.measures import AFTER, BEFORE, REFERENCE
+    from excise.report.measures import Condition
 
-    if not {BEFORE, AFTER} <= result.scores.keys():
+    if not {Condition.BEFORE, Condition.AFTER} <= result.scores.keys():
         return {}
     found = {f"{name}_bleu": result.relative_drop("bleu", name) for name in ("heldout", "heldout_retain")}
-    if REFERENCE in result.scores:
-        span = {result.scores[condition]["heldout"]["bleu"] for condition in (BEFORE, REFERENCE)}
+    if Condition.REFERENCE in result.scores:
+        span = {result.scores[condition]["heldout"]["bleu"] for condition in (Condition.BEFORE, Condition.REFERENCE)}
         found["heldout_bleu_normalized"] = result.normalized_drop() if len(span) == 2 else float("nan")
     return found
 
 
 def changed(result: Evaluation, count: int) -> list[dict[str, str]]:
     """Sentences whose output changed; none where there is no model before."""
-    from excise.report.measures import BEFORE
+    from excise.report.measures import Condition
 
-    return result.examples(count) if BEFORE in result.outputs else []
+    return result.examples(count) if Condition.BEFORE in result.outputs else []
 
 
 def examples_text(examples: list[dict[str, str]]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_out_folder, add_search, load_topic, preset
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_file, check_free
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
     )
 
 
-def forget(args: Namespace, kind: str) -> Report:
-    """Profiles, selects, masks or deletes, and saves.
+def forget(args: Namespace, kind: str) -> Output:
+    """Counts, selects, masks or deletes, and saves.
 
     Args:
         args: of `add_forgetting`.
@@ -75,7 +75,7 @@ def forget(args: Namespace, kind: str) -> Report:
         with new_file(args.codes_out) as partial:
             partial.write_text(json.dumps(selection.to_dict(), indent=2) + "\n", encoding="utf-8")
     took = ", ".join(f"{step} {value:.2f} s" for step, value in seconds.items())
-    return Report(
+    return Output(
         f"{selection!r}\n{request_line(request)}\nTook: {took}\nSaved to {args.out}",
         {"request": request_data(request), "seconds": seconds, "out": args.out, "codes_out": args.codes_out},
     )

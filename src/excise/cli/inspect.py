@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import DEMO, load_rows, load_unlearner
 from excise.cli.options import add_model
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_file
 
 HELP = "show the ledger and the codes of a model"
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     images.add_argument("--out-image", metavar="FILE.png", help="draw the images that are shown into a file")
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     if args.code is None:
         return _inspect_model(args)
@@ -66,7 +66,7 @@ def run(args: Namespace) -> Report:
     return _inspect_texts(args, unlearner, site, int(number))
 
 
-def _inspect_model(args) -> Report:
+def _inspect_model(args) -> Output:
     from excise.report.sections import sites_section
 
     unlearner = load_unlearner(args.model)
@@ -78,10 +78,10 @@ def _inspect_model(args) -> Report:
         lines.append(f"{site['site']}: {', '.join(f'{value} {name}' for name, value in sites[site['site']].items())}")
     lines += [request_line(request) for request in ledger.requests] or ["The ledger is empty: nothing was forgotten."]
     requests = [request_data(request) for request in ledger.requests]
-    return Report("\n".join(lines), {"sites": sites, "requests": requests})
+    return Output("\n".join(lines), {"sites": sites, "requests": requests})
 
 
-def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
+def _inspect_texts(args, unlearner, site: str, code: int) -> Output:
     from excise.codes.meanings import code_tokens
     from excise.data.topics.columns import read_column
 
@@ -93,10 +93,10 @@ def _inspect_texts(args, unlearner, site: str, code: int) -> Report:
     ]
     lines += [f"{count:>7} x {token}" for token, count in found["top_tokens"].items()]
     lines += [f"  {row['similarity']:.3f}  {row['before']}[{row['token']}]{row['after']}" for row in found["contexts"]]
-    return Report("\n".join(lines), {"site": site, "code": code} | found)
+    return Output("\n".join(lines), {"site": site, "code": code} | found)
 
 
-def _inspect_images(args, unlearner, site: str, code: int) -> Report:
+def _inspect_images(args, unlearner, site: str, code: int) -> Output:
     from excise.cli.contact_sheet import contact_sheet
     from excise.codes.meanings import code_images
     from excise.data.images import rgb_images
@@ -116,4 +116,4 @@ def _inspect_images(args, unlearner, site: str, code: int) -> Report:
             contact_sheet(images, captions).save(partial, "PNG")
         lines.append(f"Images drawn into {args.out_image}")
     out = args.out_image if found["hits"] else None
-    return Report("\n".join(lines), {"site": site, "code": code} | found | {"out_image": out})
+    return Output("\n".join(lines), {"site": site, "code": code} | found | {"out_image": out})

@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Report:
+class Output:
     """The result of a verb.
 
     Attributes:

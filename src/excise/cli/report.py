@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from excise.cli.options import add_out_folder
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_free
 
 HELP = "make the page of a saved record"
@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_out_folder(parser, "the report")
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     from excise.report import Record, write_report
     from excise.report.page import PAGE
@@ -48,4 +48,4 @@ def run(args: Namespace) -> Report:
         + f"\nOpen {Path(args.out) / PAGE}"
     )
     data = {"mode": state["mode"], "topics": topics, "failed": failed, "files": files, "out": args.out}
-    return Report(text, data | sections)
+    return Output(text, data | sections)

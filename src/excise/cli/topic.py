@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import DEMO, load_rows
 from excise.cli.options import add_out_folder
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_free
 
 HELP = "make the sets of a topic from a data set"
@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_out_folder(parser, "the sets")
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     from excise.data.topics import topic_sets
 
@@ -71,7 +71,7 @@ def run(args: Namespace) -> Report:
     )
     topic.save(args.out)
     names = ("target", "control", "retain", "heldout", "heldout_retain")
-    return Report(
+    return Output(
         f"{topic}\nSaved to {args.out}",
         {
             "topic": topic.name,

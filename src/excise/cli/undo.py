@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_model, add_out_folder
-from excise.cli.output import Report
+from excise.cli.output import Output
 from excise.storage.files import check_free
 
 HELP = "take a mask back"
@@ -22,10 +22,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_out_folder(parser, "the model")
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     check_free(args.out)
     unlearner = load_unlearner(args.model)
     request = unlearner.undo(args.request)
     unlearner.save_pretrained(args.out)
-    return Report(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})
+    return Output(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})

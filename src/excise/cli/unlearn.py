@@ -1,4 +1,4 @@
-"""Make a model forget a topic: profile, select codes, mask them, and save the model into a new folder.
+"""Make a model forget a topic: count, select codes, mask them, and save the model into a new folder.
 
 A mask can be undone (`excise undo`) or made final (`excise delete`). The model in MODEL stays as it is.
 """
@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.forgetting import add_forgetting, forget
 from excise.cli.options import add_topic
-from excise.cli.output import Report
+from excise.cli.output import Output
 
 HELP = "mask the codes of a topic"
 EXAMPLES = """\
@@ -23,6 +23,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_forgetting(parser, add_topic)
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     return forget(args, "mask")

@@ -7,13 +7,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "budget": ["select_within_budget"],
         "count_table": ["CountTable"],
-        "counts": ["CodeUsage", "PairedUsage"],
+        "counts": ["CodeCounts", "PairedCounts"],
         "enrichment": ["Enrichment", "enrich_counts"],
         "finder": ["CodeFinder"],
         "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
         "pair_counts": ["PairCounts"],
-        "search": ["PRESETS", "Search", "TopicCounts"],
+        "search": ["PRESETS", "Search", "SearchCounts"],
         "selection": ["Selection", "by_activations", "by_examples", "random_like"],
-        "topic_counts": ["Profile"],
+        "topic_counts": ["TopicCounts"],
     },
 )

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.codes.finder import CodeFinder
-from excise.codes.search import TopicCounts
+from excise.codes.search import SearchCounts
 from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
 from excise.data.topics import TopicSets
@@ -16,7 +16,7 @@ from excise.models.activations import eval_mode
 
 def select_within_budget(
     finder: CodeFinder,
-    counts: TopicCounts,
+    counts: SearchCounts,
     topic: TopicSets,
     *,
     top_s: int | None = None,

@@ -1,8 +1,8 @@
-"""Streaming counts of which codes examples use, for every S' at once (CodeUnlearn, eqs. 9 and 10)."""
+"""Streaming counts of the codes that examples use, for every S' at once (CodeUnlearn, eqs. 9 and 10)."""
 
 import json
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int64
@@ -13,54 +13,42 @@ from torch import Tensor
 from excise.codes.count_table import CountTable
 from excise.storage.files import new_file
 
+# The key of the numbers in a saved file; its name is of version 0.1.
+METADATA = "excise.usage"
+
 
 @dataclass(frozen=True)
-class CodeUsage:
-    """In how many examples, and at how many tokens, each code is among the S' most similar, for each S'.
+class CodeCounts:
+    """In how many examples each code is among the S' most similar, for each S'.
 
     What is kept is a histogram of ranks: an example counts at the best rank that a code reaches in it. Its running sum
     over ranks is the count for every S'. Counts are integers, so that states add up exactly in any order.
 
     Attributes:
         examples: int64 `(max_top_s, num_codes)`; in row r, examples in which the code's best rank is r (0 is best).
-        tokens: the same, of tokens.
         num_examples: examples counted.
-        num_tokens: tokens counted.
     """
 
     examples: Tensor
-    tokens: Tensor
     num_examples: int = 0
-    num_tokens: int = 0
 
     @classmethod
-    def empty(cls, num_codes: int, max_top_s: int) -> "CodeUsage":
+    def empty(cls, num_codes: int, max_top_s: int) -> "CodeCounts":
         """Counts of nothing, to add to."""
-        return cls(*(torch.zeros(max_top_s, num_codes, dtype=torch.int64) for _ in range(2)))
+        return cls(torch.zeros(max_top_s, num_codes, dtype=torch.int64))
 
-    @classmethod
-    def count(cls, codes: Int64[Tensor, "tokens max_top_s"], ranks: Int64[Tensor, "examples num_codes"]) -> "CodeUsage":
-        """The counts of one batch.
-
-        Args:
-            codes: the codes of each token, most similar first; -1 for none.
-            ranks: the best rank of each code in each example, of the same tokens (`best_ranks`).
-        """
-        return cls.empty(ranks.shape[1], codes.shape[1]).add_batch_(codes, ranks)
-
-    def add_batch_(
-        self, codes: Int64[Tensor, "tokens max_top_s"], ranks: Int64[Tensor, "examples num_codes"]
-    ) -> "CodeUsage":
-        """These counts and those of one more batch, which are written into these tables: go on with what is returned.
+    def add_batch_(self, ranks: Int64[Tensor, "examples num_codes"]) -> "CodeCounts":
+        """These counts and those of one more batch, which are written into this table: go on with what is returned.
 
         A batch touches few of a table's millions of cells; adding tables would take longer than looking up the codes.
-        """
-        order = torch.arange(self.max_top_s, device=codes.device).expand_as(codes)
-        _count_(self.tokens, order[codes >= 0], codes[codes >= 0])
-        _count_ranks_(self.examples, ranks)
-        return replace(self, num_examples=self.num_examples + len(ranks), num_tokens=self.num_tokens + len(codes))
 
-    def __add__(self, other: "CodeUsage") -> "CodeUsage":
+        Args:
+            ranks: the best rank of each code in each example (`best_ranks`).
+        """
+        _count_ranks_(self.examples, ranks)
+        return replace(self, num_examples=self.num_examples + len(ranks))
+
+    def __add__(self, other: "CodeCounts") -> "CodeCounts":
         """The counts of both: of batches, files or processes.
 
         Raises:
@@ -69,27 +57,23 @@ class CodeUsage:
         if self.examples.shape != other.examples.shape:
             raise ValueError(
                 f"Counts of shape {tuple(self.examples.shape)} and {tuple(other.examples.shape)} (largest S', number "
-                "of codes) do not add up. Profile both with the same model and `max_top_s`."
+                "of codes) do not add up. TopicCounts both with the same model and `max_top_s`."
             )
-        return CodeUsage(
-            self.examples + other.examples,
-            self.tokens + other.tokens,
-            self.num_examples + other.num_examples,
-            self.num_tokens + other.num_tokens,
-        )
+        return CodeCounts(self.examples + other.examples, self.num_examples + other.num_examples)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         _save(path, vars(self))
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "CodeUsage":
+    def load(cls, path: str | os.PathLike) -> "CodeCounts":
         """The counts that `save` wrote.
 
         Raises:
             ValueError: if the file is of another kind.
         """
-        return cls(**_load(path, ("examples", "tokens")))
+        parts = _load(path, ("examples",))
+        return cls(parts["examples"], parts["num_examples"])
 
     @property
     def max_top_s(self) -> int:
@@ -100,13 +84,9 @@ class CodeUsage:
         """In how many examples each code is among the `top_s` most similar of any token."""
         return _running_sum(self.examples, top_s)
 
-    def token_counts(self, top_s: int) -> Int64[Tensor, "num_codes"]:
-        """At how many tokens each code is among the `top_s` most similar."""
-        return _running_sum(self.tokens, top_s)
-
 
 @dataclass(frozen=True)
-class PairedUsage:
+class PairedCounts:
     """Counts over targets and controls, which come in pairs or apart.
 
     Attributes:
@@ -116,42 +96,38 @@ class PairedUsage:
             `None` where there are no pairs.
     """
 
-    target: CodeUsage
-    control: CodeUsage
+    target: CodeCounts
+    control: CodeCounts
     both: Tensor | None = None
 
     @classmethod
-    def empty(cls, num_codes: int, max_top_s: int) -> "PairedUsage":
+    def empty(cls, num_codes: int, max_top_s: int) -> "PairedCounts":
         """Counts of nothing, to add to."""
-        target, control = (CodeUsage.empty(num_codes, max_top_s) for _ in range(2))
+        target, control = (CodeCounts.empty(num_codes, max_top_s) for _ in range(2))
         return cls(target, control, torch.zeros_like(target.examples))
 
-    @classmethod
-    def count(cls, target_codes: Tensor, target_ranks: Tensor, control_codes: Tensor, control_ranks: Tensor):
-        """The counts of one batch of pairs; see `CodeUsage.count`."""
-        empty = cls.empty(target_ranks.shape[1], target_codes.shape[1])
-        return empty.add_batch_(target_codes, target_ranks, control_codes, control_ranks)
-
     def add_batch_(
-        self, target_codes: Tensor, target_ranks: Tensor, control_codes: Tensor, control_ranks: Tensor
-    ) -> "PairedUsage":
-        """These counts and those of one more batch of pairs, as `CodeUsage.add_batch_`."""
+        self, target_ranks: Int64[Tensor, "examples num_codes"], control_ranks: Int64[Tensor, "examples num_codes"]
+    ) -> "PairedCounts":
+        """These counts and those of one more batch of pairs, as `CodeCounts.add_batch_`."""
         _count_ranks_(self.both, torch.maximum(target_ranks, control_ranks))
-        target = self.target.add_batch_(target_codes, target_ranks)
-        return replace(self, target=target, control=self.control.add_batch_(control_codes, control_ranks))
+        target, control = self.target.add_batch_(target_ranks), self.control.add_batch_(control_ranks)
+        return replace(self, target=target, control=control)
 
-    def __add__(self, other: "PairedUsage") -> "PairedUsage":
+    def __add__(self, other: "PairedCounts") -> "PairedCounts":
         """The counts of both.
 
         Raises:
-            ValueError: if only one of them is of pairs, or as `CodeUsage`.
+            ValueError: if only one of them is of pairs, or as `CodeCounts`.
         """
         if (self.both is None) != (other.both is None):
-            raise ValueError("Counts of pairs and counts without pairs do not add up. Profile both in the same way.")
+            raise ValueError(
+                "Counts of pairs and counts without pairs do not add up. TopicCounts both in the same way."
+            )
         both = None if self.both is None else self.both + other.both
-        return PairedUsage(self.target + other.target, self.control + other.control, both)
+        return PairedCounts(self.target + other.target, self.control + other.control, both)
 
-    def table(self, top_s: int, retain: CodeUsage | None = None) -> CountTable:
+    def table(self, top_s: int, retain: CodeCounts | None = None) -> CountTable:
         """What the statistics need, at one S'."""
         target, control = self.target.example_counts(top_s), self.control.example_counts(top_s)
         both = None if self.both is None else _running_sum(self.both, top_s)
@@ -174,7 +150,7 @@ class PairedUsage:
         _save(path, parts)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "PairedUsage":
+    def load(cls, path: str | os.PathLike) -> "PairedCounts":
         """The counts that `save` wrote.
 
         Raises:
@@ -182,8 +158,7 @@ class PairedUsage:
         """
         parts = _load(path, ("target.examples", "control.examples"))
         target, control = (
-            CodeUsage(**{field.name: parts[f"{name}.{field.name}"] for field in fields(CodeUsage)})
-            for name in ("target", "control")
+            CodeCounts(parts[f"{name}.examples"], parts[f"{name}.num_examples"]) for name in ("target", "control")
         )
         return cls(target, control, parts.get("both"))
 
@@ -193,13 +168,13 @@ def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:
     tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
     numbers = {key: value for key, value in parts.items() if key not in tensors}
     with new_file(path) as partial:
-        save_file(tensors, partial, metadata={"excise.codes.counts": json.dumps(numbers)})
+        save_file(tensors, partial, metadata={METADATA: json.dumps(numbers)})
 
 
 def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Tensor | int]:
     with safe_open(path, "pt") as file:
         parts = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-        parts |= json.loads((file.metadata() or {}).get("excise.codes.counts", "{}"))
+        parts |= json.loads((file.metadata() or {}).get(METADATA, "{}"))
     missing = [key for key in needed if key not in parts]
     if missing:
         raise ValueError(f"{os.fspath(path)!r} holds no counts of this kind: {missing} are missing.")
@@ -243,5 +218,5 @@ def _count_(table: Tensor, ranks: Tensor, codes: Tensor) -> None:
 
 def _running_sum(histogram: Tensor, top_s: int) -> Tensor:
     if not 1 <= top_s <= len(histogram):
-        raise ValueError(f"top_s={top_s}: counts were made for 1 to {len(histogram)}; profile with a larger max_top_s.")
+        raise ValueError(f"top_s={top_s}: counts were made for 1 to {len(histogram)}; count with a larger max_top_s.")
     return histogram[:top_s].sum(0)

@@ -13,9 +13,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.bottlenecks import Bottleneck, KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.enrichment import Enrichment, Method
-from excise.codes.search import Search, TopicCounts, preset_for, searches_of
+from excise.codes.search import Search, SearchCounts, preset_for, searches_of
 from excise.codes.selection import SITE, Selection
-from excise.codes.topic_counts import MAX_TOP_S, Profile, profile, profile_apart, profile_pairs
+from excise.codes.topic_counts import MAX_TOP_S, TopicCounts, count_apart, count_codes, count_pairs
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions, Processor, tokenizer_of
 from excise.ledger.ledger import Ledger, check_enough_live
@@ -100,7 +100,7 @@ class CodeFinder:
             dataset = encode_images(self.model, dataset, self.processor, cache_dir=cache_dir, progress=progress)
         return select_pairs(self.model, dataset, cache_dir=cache_dir, progress=progress)
 
-    def profile(
+    def count_topic(
         self,
         topic: ForgetSets,
         *,
@@ -109,7 +109,7 @@ class CodeFinder:
         max_top_s: int = MAX_TOP_S,
         batch_size: int = 32,
         progress: bool = True,
-    ) -> Profile:
+    ) -> TopicCounts:
         """Counts the codes of a topic's target and control, for every S' up to `max_top_s` at once.
 
         Args:
@@ -125,10 +125,10 @@ class CodeFinder:
         """
         self.check_codebooks()
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        positions, count = positions or topic.positions, profile_pairs if topic.paired else profile_apart
+        positions, count = positions or topic.positions, count_pairs if topic.paired else count_apart
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
-        counted = profile(self.model, self.processor, topic.retain, **options) if retain else {}
-        return Profile(topic.name, pairs, counted, positions, topic.digest())
+        counted = count_codes(self.model, self.processor, topic.retain, **options) if retain else {}
+        return TopicCounts(topic.name, pairs, counted, positions, topic.digest())
 
     def enrich(
         self,
@@ -140,19 +140,19 @@ class CodeFinder:
         retain: bool = False,
         progress: bool = True,
     ) -> Enrichment:
-        """Profiles a topic and tests each code for enrichment at one S'.
+        """Counts a topic's codes and tests each code for enrichment at one S'.
 
         Args:
             topic: sets as `topic_sets` or `class_sets` make them.
             top_s: S'; three times the model's S if not given.
             method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`. A class has no pairs: `"fisher"`.
-            positions: as in `profile`.
-            retain: as in `profile`.
+            positions: as in `count_topic`.
+            retain: as in `count_topic`.
             progress: show progress bars.
         """
         top_s = top_s or 3 * self.top_s
         options = {"positions": positions, "retain": retain, "max_top_s": top_s, "progress": progress}
-        return self.profile(topic, **options).enrich(top_s, method)
+        return self.count_topic(topic, **options).enrich(top_s, method)
 
     def count(
         self,
@@ -162,14 +162,14 @@ class CodeFinder:
         max_top_s: int | None = None,
         batch_size: int = 32,
         progress: bool = True,
-    ) -> TopicCounts:
+    ) -> SearchCounts:
         """Counts what the searches of a preset need, once for all of them and for every S'.
 
         Args:
             topic: sets as `topic_sets` or `class_sets` make them.
             preset: `"default"` (for classes, `"class"`), `"paper"`, or searches of your own.
             max_top_s: the largest S'; the largest that a search asks for if not given.
-            batch_size: as in `profile`.
+            batch_size: as in `count_topic`.
             progress: show progress bars.
         """
         preset = preset_for(topic, preset)
@@ -177,13 +177,13 @@ class CodeFinder:
         max_top_s = max_top_s or self.preset_top_s(searches)
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         retain = any(search.max_retain_ratio is not None for search in searches)
-        counted = profile(self.model, self.processor, topic.retain, **options) if retain else {}
-        profiles = {
-            positions: replace(self.profile(topic, positions=positions, **options), retain=counted)
+        counted = count_codes(self.model, self.processor, topic.retain, **options) if retain else {}
+        by_positions = {
+            positions: replace(self.count_topic(topic, positions=positions, **options), retain=counted)
             for positions in dict.fromkeys(search.positions for search in searches)
         }
         name = preset if isinstance(preset, str) else ""
-        return TopicCounts(name, searches, tuple(profiles[search.positions] for search in searches), self.top_s)
+        return SearchCounts(name, searches, tuple(by_positions[search.positions] for search in searches), self.top_s)
 
     def choose(
         self,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.selection import Selection
-from excise.codes.topic_counts import Profile
+from excise.codes.topic_counts import TopicCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
 
@@ -16,7 +16,7 @@ class Search:
 
     Attributes:
         method: test of enrichment, as in `Unlearner.enrich`.
-        positions: tokens counted, as in `Unlearner.profile`.
+        positions: tokens counted, as in `Unlearner.count_topic`.
         multiple: S' as a multiple of the model's S.
         q: as in `Enrichment.select`.
         effect: as in `Enrichment.select`.
@@ -80,19 +80,19 @@ def preset_for(
 
 
 @dataclass(frozen=True)
-class TopicCounts:
+class SearchCounts:
     """What the searches of a preset count, for every S' at once.
 
     Attributes:
         preset: its name, or "" for searches of one's own.
         searches: what is selected, and how.
-        profiles: the counts of each search.
+        counts: of each search.
         model_top_s: the model's S.
     """
 
     preset: str
     searches: tuple[Search, ...]
-    profiles: tuple[Profile, ...]
+    counts: tuple[TopicCounts, ...]
     model_top_s: int
 
     def select(self, top_s: int | None = None, count: int | None = None) -> Selection:
@@ -104,8 +104,8 @@ class TopicCounts:
         """
         sure: dict[tuple[str, int], tuple[float, float]] = {}
         thresholds = []
-        for search, profile in zip(self.searches, self.profiles, strict=True):
-            enrichment = profile.enrich(top_s or search.multiple * self.model_top_s, search.method)
+        for search, counts in zip(self.searches, self.counts, strict=True):
+            enrichment = counts.enrich(top_s or search.multiple * self.model_top_s, search.method)
             selection = search.select(enrichment)
             thresholds.append(selection.thresholds)
             keys = zip(enrichment.site.tolist(), enrichment.code.tolist(), strict=True)

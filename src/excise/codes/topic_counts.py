@@ -12,20 +12,23 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.counts import CodeUsage, PairedUsage, best_ranks
+from excise.codes.counts import CodeCounts, PairedCounts, best_ranks
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.data.batches import to_device
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.storage.files import new_folder
 
+# Its name is of version 0.1.
+COUNTS = "profile.json"
+
 
 @dataclass(frozen=True)
-class Profile:
+class TopicCounts:
     """Which codes a topic uses, at each site and for every S'.
 
     Attributes:
-        topic: what it is a profile of, in words.
+        topic: whose codes were counted, in words.
         pairs: by site, counts over targets and their controls.
         retain: by site, counts over the retain set; empty where it was not counted.
         positions: `"topic"`, `"class_token"` or `"all"`, the tokens counted in targets and controls.
@@ -33,8 +36,8 @@ class Profile:
     """
 
     topic: str
-    pairs: Mapping[str, PairedUsage]
-    retain: Mapping[str, CodeUsage]
+    pairs: Mapping[str, PairedCounts]
+    retain: Mapping[str, CodeCounts]
     positions: Positions
     data: Mapping[str, str]
 
@@ -61,24 +64,26 @@ class Profile:
                 self.pairs[site].save(partial / f"pairs-{i}.safetensors")
                 if site in self.retain:
                     self.retain[site].save(partial / f"retain-{i}.safetensors")
-            (partial / "profile.json").write_text(json.dumps(about, indent=2))
+            (partial / COUNTS).write_text(json.dumps(about, indent=2))
 
     @classmethod
-    def load(cls, folder: str | os.PathLike) -> "Profile":
-        """The profile that `save` wrote.
+    def load(cls, folder: str | os.PathLike) -> "TopicCounts":
+        """The counts that `save` wrote.
 
         Raises:
             ValueError: if the folder holds none.
         """
         folder = Path(folder)
-        if not (folder / "profile.json").is_file():
-            raise ValueError(f"{folder} holds no profile (profile.json is missing). Make one with `Profile.save`.")
-        about = json.loads((folder / "profile.json").read_text())
+        if not (folder / COUNTS).is_file():
+            raise ValueError(
+                f"{folder} holds no counts of a topic ({COUNTS} is missing). Make some with `TopicCounts.save`."
+            )
+        about = json.loads((folder / COUNTS).read_text())
         sites = list(enumerate(about.pop("sites")))
         return cls(
-            pairs={site: PairedUsage.load(folder / f"pairs-{i}.safetensors") for i, site in sites},
+            pairs={site: PairedCounts.load(folder / f"pairs-{i}.safetensors") for i, site in sites},
             retain={
-                site: CodeUsage.load(path)
+                site: CodeCounts.load(path)
                 for i, site in sites
                 if (path := folder / f"retain-{i}.safetensors").is_file()
             },
@@ -90,7 +95,7 @@ class Profile:
 MAX_TOP_S = 104
 
 
-def profile_pairs(
+def count_pairs(
     model: PreTrainedModel,
     processor: Processor,
     target: Dataset,
@@ -100,7 +105,7 @@ def profile_pairs(
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     progress: bool = True,
-) -> dict[str, PairedUsage]:
+) -> dict[str, PairedCounts]:
     """Which codes targets and their controls use, at each site, for every S' up to `max_top_s`.
 
     Args:
@@ -123,16 +128,16 @@ def profile_pairs(
         raise ValueError(f"There are {len(target)} targets and {len(control)} controls; they must come in pairs.")
     counter = _Counter(model, max_top_s)
     targets, controls = (_inputs(rows, processor, positions) for rows in (target, control))
-    totals = {site: PairedUsage.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
+    totals = {site: PairedCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
-        for rows, batch in targets.batches(batch_size, "profiling pairs" if progress else None):
-            found, replaced = counter.codes(targets, rows, batch), counter.codes(controls, rows, controls.batch(rows))
+        for rows, batch in targets.batches(batch_size, "counting codes of pairs" if progress else None):
+            found, replaced = counter.ranks(targets, rows, batch), counter.ranks(controls, rows, controls.batch(rows))
             for site in totals:
-                totals[site] = totals[site].add_batch_(*found[site], *replaced[site])
+                totals[site] = totals[site].add_batch_(found[site], replaced[site])
     return totals
 
 
-def profile_apart(
+def count_apart(
     model: PreTrainedModel,
     processor: Processor,
     target: Dataset,
@@ -142,14 +147,14 @@ def profile_apart(
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     progress: bool = True,
-) -> dict[str, PairedUsage]:
-    """Which codes targets use, and which controls that are not paired with them; arguments as in `profile_pairs`."""
+) -> dict[str, PairedCounts]:
+    """Which codes targets use, and which controls that are not paired with them; arguments as in `count_pairs`."""
     options = {"positions": positions, "max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-    targets, controls = (profile(model, processor, rows, **options) for rows in (target, control))
-    return {site: PairedUsage(targets[site], controls[site]) for site in targets}
+    targets, controls = (count_codes(model, processor, rows, **options) for rows in (target, control))
+    return {site: PairedCounts(targets[site], controls[site]) for site in targets}
 
 
-def profile(
+def count_codes(
     model: PreTrainedModel,
     processor: Processor,
     dataset: Dataset,
@@ -158,21 +163,21 @@ def profile(
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     progress: bool = True,
-) -> dict[str, CodeUsage]:
-    """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `profile_pairs`."""
+) -> dict[str, CodeCounts]:
+    """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `count_pairs`."""
     counter = _Counter(model, max_top_s)
     inputs = _inputs(dataset, processor, positions)
-    totals = {site: CodeUsage.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
+    totals = {site: CodeCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
-        for rows, batch in inputs.batches(batch_size, "profiling" if progress else None):
-            for site, counted in counter.codes(inputs, rows, batch).items():
-                totals[site] = totals[site].add_batch_(*counted)
+        for rows, batch in inputs.batches(batch_size, "counting codes" if progress else None):
+            for site, ranks in counter.ranks(inputs, rows, batch).items():
+                totals[site] = totals[site].add_batch_(ranks)
     return totals
 
 
 def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inputs:
     if len(dataset) == 0:
-        raise ValueError("There is nothing to profile: the set is empty.")
+        raise ValueError("There is nothing to count: the set is empty.")
     return inputs_of(dataset, processor, positions=positions)
 
 
@@ -187,16 +192,16 @@ class _Counter:
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
     @torch.no_grad()
-    def codes(self, inputs: Inputs, rows, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """By site, the counted tokens' codes and each example's best ranks."""
+    def ranks(self, inputs: Inputs, rows, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """By site, the best rank of each code in each example, `(examples, num_codes)`."""
         batch = to_device(batch, self.model.device)
-        found = {}
+        ranked = {}
         for site, hidden_states in bottleneck_inputs(self.model, batch).items():
             bottleneck = self.sites[site]
-            where = inputs.counted(rows, batch, hidden_states.shape[:-1]).to(hidden_states.device)
+            where = inputs.positions_mask(rows, batch, hidden_states.shape[:-1]).to(hidden_states.device)
             codes, cosines = bottleneck.similar_codes(bottleneck.encode(hidden_states[where]), self.max_top_s)
             # A less similar code could not be passed on even if all better ones were gone.
             codes = codes.masked_fill(cosines < bottleneck.min_similarity, -1)
             ranks = best_ranks(codes, where.nonzero()[:, 0].to(codes.device), len(where), bottleneck.num_codes)
-            found[site] = codes, ranks
-        return found
+            ranked[site] = ranks
+        return ranked

@@ -45,7 +45,7 @@ class Inputs(ABC):
         """What a model takes of some rows."""
 
     @abstractmethod
-    def counted(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
+    def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
         """The positions that count, bool `(batch, seq)`, in a batch of some rows whose activations have this shape."""
 
     def batches(self, batch_size: int, progress: str | None = None) -> Iterator[tuple[Sequence[int], dict]]:
@@ -85,7 +85,7 @@ class Texts(Inputs):
         padded = self.tokenizer.pad({"input_ids": [list(self.input_ids[i]) for i in rows]}, return_tensors="pt")
         return encoder_inputs(padded)
 
-    def counted(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
+    def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
         """The tokens that count."""
         mask = batch["attention_mask"].bool()
         if self.masks is None:
@@ -114,7 +114,7 @@ class Images(Inputs):
         """`pixel_values`, `(batch, channels, height, width)`."""
         return {"pixel_values": pixel_values(self.dataset, self.processor, rows, self.image)}
 
-    def counted(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
+    def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
         """The first position, where the class token stands, or all."""
         counted = torch.ones(shape, dtype=torch.bool)
         if self.class_token:

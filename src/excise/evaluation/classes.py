@@ -9,14 +9,14 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 
-from excise.codes.counts import CodeUsage
+from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
 from excise.data.classes import ClassSets
 from excise.data.inputs import Processor, inputs_of, tokenizer_of
 from excise.evaluation.controls import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.models.activations import eval_mode
-from excise.report.measures import BEFORE, REFERENCE
+from excise.report.measures import Condition
 from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson
 
@@ -114,7 +114,7 @@ def evaluate_classes(
     batch_size: int = 64,
     seed: int = 0,
     random_codes: bool = True,
-    retain: Mapping[str, CodeUsage] | None = None,
+    retain: Mapping[str, CodeCounts] | None = None,
     reuse: Evaluation | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -150,11 +150,11 @@ def evaluate_classes(
         return {name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in sets.items()}
 
     def reference():
-        return run(reference_model, REFERENCE, reference_processor or finder.processor)
+        return run(reference_model, Condition.REFERENCE, reference_processor or finder.processor)
 
     words = (topic.name,)
     settings = {"templates": list(templates), "data": topic.digest()}
-    fixed = [BEFORE, *([REFERENCE] if reference_model is not None else [])]
+    fixed = [Condition.BEFORE, *([Condition.REFERENCE] if reference_model is not None else [])]
     known, scores = taken_over(reuse, settings, words, fixed)
     selection = chosen_codes(finder, selection)
     outputs = outputs_under_conditions(

@@ -5,17 +5,17 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from excise.codes.counts import CodeUsage
+from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.pair_counts import PairCounts
 from excise.codes.selection import SITE, Selection, random_like
-from excise.codes.topic_counts import profile
+from excise.codes.topic_counts import count_codes
 from excise.data.forget_sets import ForgetSets
-from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE
+from excise.report.measures import Condition
 from excise.report.results import Evaluation
 
 SETS = ("heldout", "heldout_retain")
-CONDITIONS = (BEFORE, CUT, AFTER, RANDOM, REFERENCE)
+CONDITIONS = (Condition.BEFORE, Condition.CUT, Condition.AFTER, Condition.RANDOM, Condition.REFERENCE)
 Outputs = dict[str, list[str]]
 
 
@@ -34,7 +34,7 @@ def outputs_under_conditions(
     *,
     seed: int,
     random_codes: bool,
-    retain: Mapping[str, CodeUsage] | None,
+    retain: Mapping[str, CodeCounts] | None,
     known: Mapping[str, Outputs],
     cut: Callable[[Outputs], Outputs] | None = None,
     reference: Callable[[], Outputs] | None = None,
@@ -61,17 +61,17 @@ def outputs_under_conditions(
     outputs = dict(known)
     deleted = any(request.kind == "delete" for request in finder.ledger.requests)
     with finder.without_masks():
-        if not deleted and BEFORE not in outputs:
-            outputs[BEFORE] = run(finder.model, BEFORE)
-        if cut is not None and not deleted and CUT not in outputs:
-            outputs[CUT] = cut(outputs[BEFORE])
+        if not deleted and Condition.BEFORE not in outputs:
+            outputs[Condition.BEFORE] = run(finder.model, Condition.BEFORE)
+        if cut is not None and not deleted and Condition.CUT not in outputs:
+            outputs[Condition.CUT] = cut(outputs[Condition.BEFORE])
         with finder.trial(selection):
-            outputs[AFTER] = run(finder.model, AFTER)
+            outputs[Condition.AFTER] = run(finder.model, Condition.AFTER)
         if random_codes and not deleted and len(selection):
             with finder.trial(_random_codes(finder, topic, selection, seed, retain, progress)):
-                outputs[RANDOM] = run(finder.model, RANDOM)
-    if reference is not None and REFERENCE not in outputs:
-        outputs[REFERENCE] = reference()
+                outputs[Condition.RANDOM] = run(finder.model, Condition.RANDOM)
+    if reference is not None and Condition.REFERENCE not in outputs:
+        outputs[Condition.REFERENCE] = reference()
     return {condition: outputs[condition] for condition in CONDITIONS if condition in outputs}
 
 
@@ -95,10 +95,10 @@ def taken_over(
     return {c: reuse.outputs[c] for c in kept}, {c: reuse.scores[c] for c in kept}
 
 
-def retain_counts(finder: CodeFinder, topic: ForgetSets, progress: bool = True) -> dict[str, CodeUsage]:
+def retain_counts(finder: CodeFinder, topic: ForgetSets, progress: bool = True) -> dict[str, CodeCounts]:
     """How often each code is used on the retain set: what random codes are matched on."""
     options = {"max_top_s": finder.top_s, "progress": progress}
-    return profile(finder.model, finder.processor, topic.retain, **options)
+    return count_codes(finder.model, finder.processor, topic.retain, **options)
 
 
 def _random_codes(finder, topic, selection, seed, retain, progress) -> Selection:

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import SITE, Selection
 from excise.models.key_value.encodings import LABELS, check_encodings
-from excise.models.key_value.reading import Reading
+from excise.models.key_value.masked_logits import MaskedLogits
 from excise.report.frontier import Frontier, Point
 
 
@@ -19,7 +19,7 @@ def frontier(
     forget_class: int,
     selections: Mapping[int, Selection],
     *,
-    reading: Reading | None = None,
+    reading: MaskedLogits | None = None,
     progress: bool = True,
 ) -> Frontier:
     """Masks each selection for a trial and measures accuracies; the model is left as it was.
@@ -44,7 +44,7 @@ def frontier(
     if not 0 < forget.sum() < len(forget):
         raise ValueError(f"{forget.sum()} of {len(forget)} test examples are of class {forget_class}; expected some.")
     bottleneck = finder.sites[SITE]
-    reading = Reading(bottleneck, test) if reading is None else reading
+    reading = MaskedLogits(bottleneck, test) if reading is None else reading
     if reading.bottleneck is not bottleneck or reading.rows != test._fingerprint:
         raise ValueError("`reading` is of another model or another test set. Make it of these, or leave it out.")
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from excise.report.measures import AFTER, RANDOM, measure
+from excise.report.measures import Condition, measure
 from excise.report.plotting import COLOURS, MARKERS, image_kind, new_figure
 from excise.report.results import measures
 
@@ -47,7 +47,7 @@ def _draw(axes, sweep: "Sweep", dataset: str, looks: Mapping[str, int]) -> None:
     steps = [0, *sweep.evaluations]
     axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
     for metric, i in looks.items():
-        for condition in (RANDOM, AFTER):
+        for condition in (Condition.RANDOM, Condition.AFTER):
             rows = frame[(frame["metric"] == metric) & (frame["condition"] == condition)]
             if rows.empty:
                 continue
@@ -55,7 +55,7 @@ def _draw(axes, sweep: "Sweep", dataset: str, looks: Mapping[str, int]) -> None:
             axes.plot(
                 range(len(steps)),
                 [0.0, *(changes.get(step, float("nan")) for step in steps[1:])],
-                **_line(i, condition == RANDOM),
+                **_line(i, condition == Condition.RANDOM),
             )
     codes = {step: evaluation.removed for step, evaluation in sweep.evaluations.items()}
     axes.set_xticks(range(len(steps)), ["original", *(f"{step}\n({codes[step]:,})" for step in steps[1:])])

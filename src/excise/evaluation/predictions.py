@@ -51,7 +51,7 @@ def predict(
     if len(dataset) == 0:
         raise ValueError("The data set is empty; give one with at least one row.")
     loader = DataLoader(
-        what_is_taken(dataset, model),
+        model_columns(dataset, model),
         batch_size=batch_size,
         collate_fn=data_collator,
         generator=torch.Generator(),  # otherwise a loader takes a number from the global one
@@ -74,7 +74,7 @@ def predict(
     return found
 
 
-def what_is_taken(dataset: Dataset, model: PreTrainedModel) -> Dataset:
+def model_columns(dataset: Dataset, model: PreTrainedModel) -> Dataset:
     """The columns that a model's `forward` names, and the labels: what a `Trainer` leaves of a data set.
 
     All columns stay where the model takes none of them: a transform or a collator makes of them what it takes.

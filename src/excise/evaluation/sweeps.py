@@ -16,7 +16,7 @@ from excise.data.forget_sets import ForgetSets
 from excise.evaluation.classes import evaluate_classes
 from excise.evaluation.controls import retain_counts
 from excise.evaluation.texts import evaluate
-from excise.report.measures import AFTER, BEFORE, FIXED, RANDOM, measure
+from excise.report.measures import FIXED, Condition, measure
 from excise.report.results import SET_LABELS, Evaluation, change, drop, measures
 from excise.storage.files import new_file
 
@@ -109,7 +109,9 @@ class Sweep:
             _line("S′", "codes", (f"{measure(metric).label:^17}" for _, metric in columns), "s"),
         ]
         for top_s, evaluation in (0, first), *self.evaluations.items():
-            cells = (_with_control(evaluation, AFTER if top_s else BEFORE, *column) for column in columns)
+            cells = (
+                _with_control(evaluation, Condition.AFTER if top_s else Condition.BEFORE, *column) for column in columns
+            )
             seconds = f"{self.seconds[top_s]:5.2f}" if top_s else ""
             lines.append(_line(top_s or "original", evaluation.removed if top_s else 0, cells, seconds))
         return "\n".join(lines)
@@ -196,7 +198,7 @@ def sweep(
         counts = finder.count(topic, preset, max_top_s=max(steps), batch_size=batch_size, progress=progress)
         profile_seconds = time.perf_counter() - started
         if random_codes:
-            options["retain"] = counts.profiles[0].retain or retain_counts(finder, topic, progress)
+            options["retain"] = counts.counts[0].retain or retain_counts(finder, topic, progress)
 
     of_classes = isinstance(tested, ClassSets)
     evaluations, selections, seconds = {}, {}, {}
@@ -240,6 +242,6 @@ def _with_control(evaluation: Evaluation, condition: str, dataset: str, metric: 
     """A score, and in parentheses what random codes leave of it."""
     decimals = measure(metric).decimals
     text = f"{evaluation.scores[condition][dataset][metric]:.{decimals}f}"
-    if condition == AFTER and RANDOM in evaluation.scores:
-        text += f" ({evaluation.scores[RANDOM][dataset][metric]:.{decimals}f})"
+    if condition == Condition.AFTER and Condition.RANDOM in evaluation.scores:
+        text += f" ({evaluation.scores[Condition.RANDOM][dataset][metric]:.{decimals}f})"
     return text

@@ -11,14 +11,13 @@ from excise.codes.finder import CodeFinder
 from excise.data.topics import TopicSets
 from excise.evaluation.sweeps import sweep
 from excise.report.markdown import markdown
-from excise.report.measures import BEFORE, REFERENCE, measure
+from excise.report.measures import Condition, measure
 from excise.report.results import SET_LABELS, Evaluation, change, drop, measures
 
 if TYPE_CHECKING:
     import pandas
 
 from excise.report.examples import word_differences
-from excise.report.measures import AFTER, RANDOM
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +49,7 @@ class TopicsTable:
 
     def to_markdown(self) -> str:
         """The table in Markdown, with a line that says what the numbers in parentheses are."""
-        normalised = any(REFERENCE in evaluation.scores for evaluation in self.evaluations)
+        normalised = any(Condition.REFERENCE in evaluation.scores for evaluation in self.evaluations)
         header = ["Topic (codes)", "Set (n)", "Model", *(measure(metric).label for metric in self.metrics)]
         rows, last = [], None
         for evaluation, dataset, condition in self._keys():
@@ -136,7 +135,7 @@ def _cell(evaluation: Evaluation, dataset: str, condition: str, metric: str, nor
     text = f"{scores[metric]:.{measure(metric).decimals}f}"
     if metric == "recall":
         return f"{text} ({scores['low']:.3f} to {scores['high']:.3f})"
-    if condition in (BEFORE, REFERENCE):
+    if condition in (Condition.BEFORE, Condition.REFERENCE):
         return text
     moved = (
         -drop(evaluation, metric, dataset, condition) if normalised else change(evaluation, metric, dataset, condition)
@@ -159,12 +158,12 @@ def examples_table(
     Raises:
         ValueError: if there are no evaluations, or none of the model before.
     """
-    if not evaluations or any(BEFORE not in evaluation.outputs for evaluation in evaluations.values()):
+    if not evaluations or any(Condition.BEFORE not in evaluation.outputs for evaluation in evaluations.values()):
         raise ValueError("Examples need evaluations that hold the model before; there are none, or codes were deleted.")
     first, last = (evaluations[top_s] for top_s in (min(evaluations), max(evaluations)))
-    before = first.outputs[BEFORE][dataset]
+    before = first.outputs[Condition.BEFORE][dataset]
     if isinstance(rows, int):
-        after = [evaluation.outputs[AFTER][dataset] for evaluation in evaluations.values()]
+        after = [evaluation.outputs[Condition.AFTER][dataset] for evaluation in evaluations.values()]
         rows = [i for i, text in enumerate(before) if any(texts[i] != text for texts in after)][:rows]
     tables = []
     for i in rows:
@@ -175,10 +174,10 @@ def examples_table(
         ]
         for top_s, evaluation in sorted(evaluations.items()):
             label = f"S′ = {top_s}, {evaluation.removed} codes removed"
-            lines.append([label, marked(before[i], evaluation.outputs[AFTER][dataset][i])])
-        if RANDOM in last.outputs:
+            lines.append([label, marked(before[i], evaluation.outputs[Condition.AFTER][dataset][i])])
+        if Condition.RANDOM in last.outputs:
             label = f"{last.removed} random codes removed"
-            lines.append([label, marked(before[i], last.outputs[RANDOM][dataset][i])])
+            lines.append([label, marked(before[i], last.outputs[Condition.RANDOM][dataset][i])])
         tables.append(markdown(["", "Content"], lines))
     return "\n\n".join(tables)
 

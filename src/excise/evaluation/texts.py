@@ -6,7 +6,7 @@ import torch
 from evaluate import Metric
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.codes.counts import CodeUsage
+from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
@@ -15,7 +15,7 @@ from excise.data.topics import TopicSets, topic_words
 from excise.evaluation.controls import SETS, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
 from excise.models.activations import eval_mode
-from excise.report.measures import BEFORE, CUT, FIXED, REFERENCE
+from excise.report.measures import FIXED, Condition
 from excise.report.results import Evaluation
 
 
@@ -68,7 +68,7 @@ def evaluate(
     seed: int = 0,
     random_codes: bool = True,
     cut_out: bool = False,
-    retain: Mapping[str, CodeUsage] | None = None,
+    retain: Mapping[str, CodeCounts] | None = None,
     reuse: Evaluation | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -92,7 +92,7 @@ def evaluate(
         seed: of the random codes.
         random_codes: also evaluate with as many random live codes masked instead, a control that takes as long again.
         cut_out: also evaluate before, with the topic's word cut out of its sentences: what is still said is guessed.
-        retain: counts over the retain set (`Profile.retain`), on which random codes are matched; made if not given.
+        retain: counts over the retain set (`TopicCounts.retain`), on which random codes are matched; made if not given.
         reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, with the word
             cut out, and of the reference model, are taken over; a sweep would make them anew at each step otherwise.
         progress: show progress bars.
@@ -119,10 +119,10 @@ def evaluate(
 
     def cut(before):
         texts = [without_spans(*row) for row in zip(scorer.texts["heldout"], topic.heldout["spans"], strict=True)]
-        return before | {"heldout": generated_from(texts, finder.model, CUT)}
+        return before | {"heldout": generated_from(texts, finder.model, Condition.CUT)}
 
     def reference():
-        return run(reference_model, REFERENCE, reference_tokenizer or finder.tokenizer)
+        return run(reference_model, Condition.REFERENCE, reference_tokenizer or finder.tokenizer)
 
     settings = {
         "num_beams": num_beams,
@@ -130,7 +130,7 @@ def evaluate(
         "metrics": [type(metric).__name__ for metric in metrics],
         "data": topic.digest(),
     }
-    wanted = {BEFORE: True, CUT: cut_out, REFERENCE: reference_model is not None}
+    wanted = {Condition.BEFORE: True, Condition.CUT: cut_out, Condition.REFERENCE: reference_model is not None}
     known, scores = taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
     selection = chosen_codes(finder, selection)
     generated = outputs_under_conditions(

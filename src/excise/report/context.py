@@ -10,7 +10,7 @@ from excise.codes.enrichment import Enrichment
 from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_drawing import drawing
-from excise.report.measures import AFTER, BEFORE, RANDOM, measure
+from excise.report.measures import Condition, measure
 from excise.report.not_shown import standing
 from excise.report.record import Record
 from excise.report.scores import (
@@ -81,7 +81,7 @@ def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "all": {dataset: _all(evaluation, dataset) for dataset in sets},
         "how": _how({k: v for k, v in evaluation["settings"].items() if not isinstance(v, Mapping)}),
         "marks": _marks(evaluation, names[FORGET]),
-        "kept": share_of_before(evaluation, AFTER, RETAIN),
+        "kept": share_of_before(evaluation, Condition.AFTER, RETAIN),
         "texts": None if classes else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
         # Scores may have been kept without the answers that they are of.
         "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets}
@@ -114,7 +114,11 @@ def _marks(evaluation: Mapping[str, Any], name: str | None) -> list[dict[str, An
     """The telling score of a topic under the conditions that count most, as places on a line."""
     if name is None:
         return []
-    bars = {c: _bar(evaluation, c, FORGET, name) for c in (BEFORE, RANDOM, AFTER) if c in evaluation["scores"]}
+    bars = {
+        c: _bar(evaluation, c, FORGET, name)
+        for c in (Condition.BEFORE, Condition.RANDOM, Condition.AFTER)
+        if c in evaluation["scores"]
+    }
     return [{"kind": c.replace(" ", "-"), "left": bar["width"], "text": bar["text"]} for c, bar in bars.items() if bar]
 
 
@@ -127,16 +131,19 @@ def _headline(evaluation: Mapping[str, Any], names: Mapping[str, str | None]) ->
         return score(evaluation, condition, dataset, names[dataset] or "").text
 
     label, there = measure(names[FORGET]).label, evaluation["scores"]
-    if BEFORE not in there:
-        return f"{_capital(label)} is {text(AFTER, FORGET)}; there is no model before to set it against."
-    parts = [f"{_capital(label)} went from {text(BEFORE, FORGET)} to {text(AFTER, FORGET)}"]
-    if RANDOM in there:
-        parts[0] += f"; as many random codes left it at {text(RANDOM, FORGET)}"
-    kept = share_of_before(evaluation, AFTER, RETAIN)
+    if Condition.BEFORE not in there:
+        return f"{_capital(label)} is {text(Condition.AFTER, FORGET)}; there is no model before to set it against."
+    parts = [f"{_capital(label)} went from {text(Condition.BEFORE, FORGET)} to {text(Condition.AFTER, FORGET)}"]
+    if Condition.RANDOM in there:
+        parts[0] += f"; as many random codes left it at {text(Condition.RANDOM, FORGET)}"
+    kept = share_of_before(evaluation, Condition.AFTER, RETAIN)
     if kept is not None:
         others = "Other images" if of_classes(evaluation) else "Other sentences"
         name = measure(names[RETAIN] or "").label
-        parts.append(f"{others} keep {kept:.1f} % of their {name} ({text(AFTER, RETAIN)} of {text(BEFORE, RETAIN)})")
+        parts.append(
+            f"{others} keep {kept:.1f} % of their {name} "
+            f"({text(Condition.AFTER, RETAIN)} of {text(Condition.BEFORE, RETAIN)})"
+        )
     return ". ".join(parts) + "."
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
-from excise.report.measures import AFTER, BEFORE
+from excise.report.measures import Condition
 from excise.report.scores import FORGET, RETAIN
 
 
@@ -52,12 +52,12 @@ def changed_texts(evaluation: Mapping[str, Any], dataset: str) -> dict[str, Any]
         the last two in parts; `None` where there is no model before to compare with.
     """
     outputs = evaluation["outputs"]
-    if not all(dataset in outputs.get(condition, {}) for condition in (BEFORE, AFTER)):
+    if not all(dataset in outputs.get(condition, {}) for condition in (Condition.BEFORE, Condition.AFTER)):
         return None
     columns = (
         evaluation["texts"][dataset],
         evaluation["references"].get(dataset) or [""] * len(evaluation["texts"][dataset]),
-        *(outputs[condition][dataset] for condition in (BEFORE, AFTER)),
+        *(outputs[condition][dataset] for condition in (Condition.BEFORE, Condition.AFTER)),
     )
     changed = [row for row in zip(*columns, strict=False) if row[2] != row[3]]
     rows = []
@@ -74,16 +74,16 @@ def predicted_classes(evaluation: Mapping[str, Any], dataset: str) -> list[dict[
         Rows of `name`, `before` and `after`, shares of the images; `before` is `None` where there is no model before.
     """
     outputs = evaluation["outputs"]
-    counts = {c: Counter(outputs.get(c, {}).get(dataset, ())) for c in (BEFORE, AFTER)}
+    counts = {c: Counter(outputs.get(c, {}).get(dataset, ())) for c in (Condition.BEFORE, Condition.AFTER)}
     sizes = {condition: sum(found.values()) for condition, found in counts.items()}
-    if not sizes[AFTER]:
+    if not sizes[Condition.AFTER]:
         return []
-    both = counts[BEFORE] + counts[AFTER]
+    both = counts[Condition.BEFORE] + counts[Condition.AFTER]
     names = sorted(both, key=lambda name: (name != evaluation["topic"], -both[name], name))
 
     def row(name: str, of: list[str]) -> dict[str, Any]:
         shares = {c: sum(counts[c][one] for one in of) / sizes[c] if sizes[c] else None for c in counts}
-        return {"name": name, "before": shares[BEFORE], "after": shares[AFTER]}
+        return {"name": name, "before": shares[Condition.BEFORE], "after": shares[Condition.AFTER]}
 
     if len(names) <= CLASSES + 1:
         return [row(name, [name]) for name in names]

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor
 from typing import Any, NamedTuple
 
-from excise.report.measures import AFTER, BEFORE, RANDOM, measure
+from excise.report.measures import Condition, measure
 from excise.report.scores import FORGET, RETAIN, share_of_before, telling
 
 # The conditions that are drawn.
-DRAWN = (BEFORE, AFTER, RANDOM)
+DRAWN = (Condition.BEFORE, Condition.AFTER, Condition.RANDOM)
 # The width of a name, in percent of what is left.
 NAME = 25.0
 
@@ -64,7 +64,7 @@ def kept_range(found: Sequence[Series]) -> tuple[float, float]:
 
 def named(found: Sequence[Series]) -> list[Series]:
     """The points after, of several topics, that have room for a name beside them."""
-    after = [one for one in found if one.kind == AFTER]
+    after = [one for one in found if one.kind == Condition.AFTER]
     low, high = kept_range(found)
 
     def near(one: Series, other: Series) -> bool:

@@ -1,5 +1,6 @@
 """What scores are called, and which of an evaluation's numbers are scores."""
 
+from enum import Enum
 from typing import Any, NamedTuple
 
 
@@ -47,6 +48,28 @@ def is_measure(name: str, value: Any) -> bool:
     return name not in NO_MEASURES and isinstance(value, int | float) and not isinstance(value, bool)
 
 
-BEFORE, CUT, AFTER, RANDOM, REFERENCE = "before", "word cut out", "after", "random codes", "reference model"
+class Condition(str, Enum):
+    """A condition under which a model is evaluated; its value is the key in every saved evaluation.
+
+    Attributes:
+        BEFORE: masks lifted.
+        CUT: masks lifted, and the topic's word cut out of the sentence: what is still said of it is guessed.
+        AFTER: masks in force.
+        RANDOM: as many random live codes masked in place of the selected ones.
+        REFERENCE: another model, which never saw the topic.
+    """
+
+    BEFORE = "before"
+    CUT = "word cut out"
+    AFTER = "after"
+    RANDOM = "random codes"
+    REFERENCE = "reference model"
+
+    # As a plain string in every Python: those before 3.11 and from 3.12 on format members of an enum otherwise.
+    __str__ = str.__str__
+    __format__ = str.__format__
+    __repr__ = str.__repr__
+
+
 # Those that do not depend on which codes are removed.
-FIXED = (BEFORE, CUT, REFERENCE)
+FIXED = (Condition.BEFORE, Condition.CUT, Condition.REFERENCE)

@@ -6,12 +6,16 @@ from typing import Any
 
 from excise.codes.enrichment import Enrichment
 from excise.report.frontier_drawing import kept_range, named, series
-from excise.report.measures import AFTER, BEFORE, RANDOM
+from excise.report.measures import Condition
 from excise.report.plotting import COLOURS, MARKERS, new_figure
 from excise.report.volcano import volcano
 
 # How conditions look: colour, marker, and whether it is filled.
-LOOKS = {BEFORE: ("0.45", "o", False), AFTER: (COLOURS[0], "s", True), RANDOM: (COLOURS[4], "^", True)}
+LOOKS = {
+    Condition.BEFORE: ("0.45", "o", False),
+    Condition.AFTER: (COLOURS[0], "s", True),
+    Condition.RANDOM: (COLOURS[4], "^", True),
+}
 
 
 def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.PathLike) -> None:

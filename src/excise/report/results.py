@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from excise.report.measures import AFTER, BEFORE, REFERENCE, is_measure
+from excise.report.measures import Condition, is_measure
 from excise.report.normalized import normalized_drop
 from excise.storage.files import new_file
 
@@ -46,13 +46,19 @@ class Evaluation:
         """Whether images were classified, which are scored by accuracy, rather than texts generated."""
         return any("accuracy" in sets.get("heldout", {}) for sets in self.scores.values())
 
-    def relative_drop(self, metric: str = "bleu", dataset: str = "heldout_retain", condition: str = AFTER) -> float:
+    def relative_drop(
+        self, metric: str = "bleu", dataset: str = "heldout_retain", condition: str = Condition.AFTER
+    ) -> float:
         """The share of a score before that is gone: (before - after) / |before|."""
-        before, after = (self._score(c, dataset, metric) for c in (BEFORE, condition))
+        before, after = (self._score(c, dataset, metric) for c in (Condition.BEFORE, condition))
         return (before - after) / abs(before) if before else float("nan")
 
     def normalized_drop(
-        self, metric: str = "bleu", dataset: str = "heldout", condition: str = AFTER, reference: str = REFERENCE
+        self,
+        metric: str = "bleu",
+        dataset: str = "heldout",
+        condition: str = Condition.AFTER,
+        reference: str = Condition.REFERENCE,
     ) -> float:
         """A drop in units of what the model knows and the reference model does not (CodeUnlearn, section 3.7).
 
@@ -62,7 +68,7 @@ class Evaluation:
             normalized_drop(
                 self._score(condition, dataset, metric),
                 zero_shot=self._score(reference, dataset, metric),
-                codebook=self._score(BEFORE, dataset, metric),
+                codebook=self._score(Condition.BEFORE, dataset, metric),
             )
         )
 
@@ -72,19 +78,19 @@ class Evaluation:
         Raises:
             ValueError: if there is no model before to compare with, as codes were deleted.
         """
-        if BEFORE not in self.outputs:
+        if Condition.BEFORE not in self.outputs:
             raise ValueError(
-                f"Codes were deleted, so there is nothing {BEFORE!r} to compare with; `outputs` has "
+                f"Codes were deleted, so there is nothing {Condition.BEFORE!r} to compare with; `outputs` has "
                 f"{list(self.outputs)}. For examples, evaluate while the codes are masked."
             )
         rows = zip(
             self.texts[dataset],
             self.references[dataset],
-            self.outputs[BEFORE][dataset],
-            self.outputs[AFTER][dataset],
+            self.outputs[Condition.BEFORE][dataset],
+            self.outputs[Condition.AFTER][dataset],
             strict=True,
         )
-        names = ("text", "reference", BEFORE, AFTER)
+        names = ("text", "reference", Condition.BEFORE, Condition.AFTER)
         return [dict(zip(names, row, strict=True)) for row in rows if row[2] != row[3]][:count]
 
     def _score(self, condition: str, dataset: str, metric: str) -> float:
@@ -172,7 +178,7 @@ def change(evaluation: Evaluation, metric: str, dataset: str, condition: str) ->
     Scores that are negative, such as BARTScore, are set against their size. Not a number where there is no score
     before, or it is 0.
     """
-    before = evaluation.scores.get(BEFORE, {}).get(dataset, {}).get(metric)
+    before = evaluation.scores.get(Condition.BEFORE, {}).get(dataset, {}).get(metric)
     if not before:
         return float("nan")
     return 100 * (evaluation.scores[condition][dataset][metric] - before) / abs(before)
@@ -186,7 +192,8 @@ def drop(evaluation: Evaluation, metric: str, dataset: str, condition: str) -> f
     Source: *CodeUnlearn*, section 3.7; table 2 prints it with a minus sign.
     """
     score, before, reference = (
-        evaluation.scores.get(c, {}).get(dataset, {}).get(metric) for c in (condition, BEFORE, REFERENCE)
+        evaluation.scores.get(c, {}).get(dataset, {}).get(metric)
+        for c in (condition, Condition.BEFORE, Condition.REFERENCE)
     )
     if before is None or reference is None or before == reference:
         return float("nan")

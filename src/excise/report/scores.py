@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE, is_measure, measure
+from excise.report.measures import Condition, is_measure, measure
 
 # In the order in which they are shown, and what they are called.
 CONDITIONS = {
-    BEFORE: "Before",
-    AFTER: "After",
-    RANDOM: "As many random codes",
-    CUT: "Word cut out of the text",
-    REFERENCE: "A model that never saw it",
+    Condition.BEFORE: "Before",
+    Condition.AFTER: "After",
+    Condition.RANDOM: "As many random codes",
+    Condition.CUT: "Word cut out of the text",
+    Condition.REFERENCE: "A model that never saw it",
 }
 FORGET, RETAIN = "heldout", "heldout_retain"
 # The first of these that an evaluation has tells of the set; whole scores of up to 1 or up to 100.
@@ -71,5 +71,5 @@ def share_of_before(evaluation: Mapping[str, Any], condition: str, dataset: str)
     name = telling(evaluation, dataset)
     if name is None:
         return None
-    value, before = (score(evaluation, c, dataset, name).value for c in (condition, BEFORE))
+    value, before = (score(evaluation, c, dataset, name).value for c in (condition, Condition.BEFORE))
     return None if value is None or not before else 100 * value / before

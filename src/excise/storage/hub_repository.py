@@ -55,7 +55,7 @@ def local_files(folder: str | os.PathLike) -> dict[str, LocalFile]:
     return {name: LocalFile.of(path) for name, path in own_files(folder).items()}
 
 
-class Repository:
+class HubRepository:
     """A model repository on the Hub, as it is while it is looked at; refs are read once.
 
     Args:
@@ -72,7 +72,7 @@ class Repository:
         self.repo_id, self.private = info.id, bool(info.private)
 
     @classmethod
-    def find(cls, api: HfApi, repo_id: str) -> "Repository | None":
+    def find(cls, api: HfApi, repo_id: str) -> "HubRepository | None":
         """The repository if it is there."""
         try:
             return cls(api, repo_id)
@@ -158,7 +158,7 @@ def check_no_older_weights(
         ValueError: if it does.
     """
     api = HfApi(token=token)
-    repository = Repository.find(api, repo_id if "/" in repo_id else f"{api.whoami(cache=True)['name']}/{repo_id}")
+    repository = HubRepository.find(api, repo_id if "/" in repo_id else f"{api.whoami(cache=True)['name']}/{repo_id}")
     if repository and (older := repository.others(files, texts=True)):
         raise ValueError(
             f"{repo_id} holds other weights already ({'; '.join(older[:3])}), which could bring back what was deleted "

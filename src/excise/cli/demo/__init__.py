@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from excise.cli.output import Report, hide_library_bars
+from excise.cli.output import Output, hide_library_bars
 from excise.storage.files import check_free
 
 HELP = "train, forget and show it, in two minutes"
@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="new or empty (default: excise-demo, or -2, -3 and so on)")
 
 
-def run(args: Namespace) -> Report:
+def run(args: Namespace) -> Output:
     """Runs the verb."""
     # Read when torch is loaded. So small a model gains little by a second thread (0.10 s a step for 0.12) and loses
     # much where a core is taken. With one, results do not depend on the number of cores.
@@ -42,7 +42,7 @@ def run(args: Namespace) -> Report:
     out = args.out or next(name for name in _names() if not Path(name).exists())
     check_free(out)
     result = run_demo(out, progress=not args.quiet, say=lambda line: print(line, file=sys.stderr))
-    return Report(result.text, result.data, result.problems)
+    return Output(result.text, result.data, result.problems)
 
 
 def _names() -> Iterator[str]:

@@ -7,7 +7,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, 
 
 from excise.data.topics import TopicSets
 from excise.evaluation import Evaluation, generate_texts
-from excise.report.measures import AFTER, BEFORE, RANDOM
+from excise.report.measures import Condition
 from excise.unlearner import Unlearner
 
 
@@ -35,22 +35,25 @@ class Bounds:
 def broken_bounds(evaluation: Evaluation, bounds: Bounds) -> list[str]:
     """The bounds that an evaluation misses, in words."""
     recall = {condition: sets["heldout"]["recall"] for condition, sets in evaluation.scores.items()}
-    before = recall[BEFORE]
-    lost = {condition: (before - recall[condition]) / before if before else 0.0 for condition in (AFTER, RANDOM)}
+    before = recall[Condition.BEFORE]
+    lost = {
+        condition: (before - recall[condition]) / before if before else 0.0
+        for condition in (Condition.AFTER, Condition.RANDOM)
+    }
     retain = evaluation.relative_drop("bleu", "heldout_retain")
     checks = [
         (before >= bounds.min_recall_before, f"topic recall before is {before:.2f}, below {bounds.min_recall_before}"),
         (
-            lost[AFTER] >= bounds.min_recall_lost,
-            f"{lost[AFTER]:.0%} of topic recall is gone, less than {bounds.min_recall_lost:.0%}",
+            lost[Condition.AFTER] >= bounds.min_recall_lost,
+            f"{lost[Condition.AFTER]:.0%} of topic recall is gone, less than {bounds.min_recall_lost:.0%}",
         ),
         (
             retain <= bounds.max_retain_loss,
             f"{retain:.1%} of BLEU on other sentences is gone, more than {bounds.max_retain_loss:.0%}",
         ),
         (
-            lost[RANDOM] <= bounds.max_random_lost,
-            f"random codes take {lost[RANDOM]:.0%} of topic recall, more than {bounds.max_random_lost:.0%}",
+            lost[Condition.RANDOM] <= bounds.max_random_lost,
+            f"random codes take {lost[Condition.RANDOM]:.0%} of topic recall, more than {bounds.max_random_lost:.0%}",
         ),
     ]
     return [problem for holds, problem in checks if not holds]
@@ -81,7 +84,7 @@ def draw(evaluation: Evaluation, path: Path) -> None:
     """A picture: topic recall and BLEU of the rest, before, after and with random codes masked."""
     from matplotlib.figure import Figure
 
-    conditions = [BEFORE, AFTER, RANDOM]
+    conditions = [Condition.BEFORE, Condition.AFTER, Condition.RANDOM]
     topic, retain = ([evaluation.scores[c][name] for c in conditions] for name in ("heldout", "heldout_retain"))
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -15,7 +15,7 @@ from excise.data.packaged import train_tokenizer
 from excise.data.topics import topic_sets
 from excise.evaluation import Evaluation, evaluate
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
-from excise.report.measures import AFTER, BEFORE
+from excise.report.measures import Condition
 from excise.storage.files import new_folder
 from excise.training import initialize_codes, set_min_similarity
 from excise.unlearner import Unlearner
@@ -140,8 +140,8 @@ def _text(evaluation: Evaluation, seconds: dict[str, float], folder: str | Path)
     for row in evaluation.examples():
         lines += [
             f"  {row['text']}   (reference: {row['reference']})",
-            f"    before: {row[BEFORE]}",
-            f"    after:  {row[AFTER]}",
+            f"    before: {row[Condition.BEFORE]}",
+            f"    after:  {row[Condition.AFTER]}",
         ]
     lines += ["", *(f"{value:6.1f} s  {step}" for step, value in seconds.items())]
     lines += [f"{sum(seconds.values()):6.1f} s  in all", f"Models, evaluation and picture are in {folder}"]

@@ -7,7 +7,7 @@ cut off goes on from its last checkpoint when the command is given again.
 
 import argparse
 
-from excise.cli.output import Report
+from excise.cli.output import Output
 
 HELP = "train a T5 with or without a codebook"
 EXAMPLES = """\
@@ -35,10 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-h", "--help", action=_Help, nargs=0, help="show this and the arguments of the training")
 
 
-def run(args: argparse.Namespace) -> Report:
+def run(args: argparse.Namespace) -> Output:
     """Runs the verb."""
     from excise.cli.train.translation import main
 
     result = main(args.rest, progress=not args.quiet, prog=args.parser.prog)
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
-    return Report(f"Trained. {metrics}", {"metrics": result})
+    return Output(f"Trained. {metrics}", {"metrics": result})

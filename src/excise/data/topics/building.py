@@ -96,19 +96,19 @@ def topic_sets(
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
-    profile_pairs = _pairs(dataset, text, reference, "dataset")
-    topics = [_paradigm(word, [source for source, _ in profile_pairs.values()]) for word in words]
+    source_pairs = _pairs(dataset, text, reference, "dataset")
+    topics = [_paradigm(word, [source for source, _ in source_pairs.values()]) for word in words]
     matcher = _matcher(topics)
-    profile = _sorted_rows(profile_pairs, matcher)
-    counts = {"texts": len(profile_pairs), **profile.counts}
-    if not profile.topic:
-        raise ValueError(f"none of the {len(profile_pairs)} texts in {text!r} contains {', '.join(_forms(topics))}")
+    rows = _sorted_rows(source_pairs, matcher)
+    counts = {"texts": len(source_pairs), **rows.counts}
+    if not rows.topic:
+        raise ValueError(f"none of the {len(source_pairs)} texts in {text!r} contains {', '.join(_forms(topics))}")
 
     if evaluation is None:
-        heldout, profile = _split(profile)
+        heldout, rows = _split(rows)
     else:
         pairs = _pairs(evaluation, text, reference, "evaluation")
-        fresh = {key: pair for key, pair in pairs.items() if key not in profile_pairs}
+        fresh = {key: pair for key, pair in pairs.items() if key not in source_pairs}
         counts["evaluation texts dropped (in the data set too)"] = len(pairs) - len(fresh)
         if not fresh:
             raise ValueError(
@@ -119,8 +119,8 @@ def topic_sets(
 
     rng = np.random.default_rng(seed)
     chosen = {
-        "target": _sample(profile.topic, max_examples, rng),
-        "retain": _sample(profile.other, max_retain, rng),
+        "target": _sample(rows.topic, max_examples, rng),
+        "retain": _sample(rows.other, max_retain, rng),
         "heldout": _sample(heldout.topic, max_examples, rng),
         "heldout_retain": _sample(heldout.other, max_retain, rng),
     }
@@ -131,7 +131,7 @@ def topic_sets(
             f"too few examples of {', '.join(words)}: {found}; each set needs min_examples={min_examples}. "
             "Give more data or a more frequent word, or lower min_examples"
         )
-    chosen["control"] = _control(chosen["target"], topics, profile_pairs, matcher, replacement, seed)
+    chosen["control"] = _control(chosen["target"], topics, source_pairs, matcher, replacement, seed)
     build = partial(_dataset, with_reference=reference is not None, prefix=prefix)
     return TopicSets(
         words=words,

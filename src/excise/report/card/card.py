@@ -13,7 +13,7 @@ from excise.report.card.metadata import metadata
 from excise.report.card.requests import request_row
 from excise.report.card.scores import about_evaluation, evaluation_table, frontier_table, has_intervals
 from excise.report.card.text import code, counted, escaped, listed, plain, table
-from excise.report.measures import BEFORE
+from excise.report.measures import Condition
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, standing
 from excise.report.page import figures
 
@@ -153,7 +153,9 @@ def _checks(state: Mapping[str, Any]) -> str:
 
 def _measured_masked(state: Mapping[str, Any]) -> bool:
     """Whether what is deleted in what is shared was masked when it was measured."""
-    return state["mode"] == "delete" and any(BEFORE in evaluation["scores"] for evaluation in state["evaluations"])
+    return state["mode"] == "delete" and any(
+        Condition.BEFORE in evaluation["scores"] for evaluation in state["evaluations"]
+    )
 
 
 def _plots(state: Mapping[str, Any]) -> list[dict[str, str]]:

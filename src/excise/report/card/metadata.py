@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from excise.report.card.text import plain
-from excise.report.measures import AFTER, is_measure, measure
+from excise.report.measures import Condition, is_measure, measure
 from excise.report.scores import of_classes
 
 KNOWN = frozenset(
@@ -99,7 +99,7 @@ def eval_results(state: Mapping[str, Any]) -> Iterator[EvalResult]:
     evaluated = {evaluation["topic"] for evaluation in state["evaluations"]}
     for evaluation in state["evaluations"]:
         for name, label in labels_of_sets(evaluation).items():
-            for metric, value in evaluation["scores"].get(AFTER, {}).get(name, {}).items():
+            for metric, value in evaluation["scores"].get(Condition.AFTER, {}).get(name, {}).items():
                 if is_measure(metric, value) and isfinite(value):
                     yield _result(state, evaluation["topic"], name, label, metric, value)
     for frontier in state["frontiers"]:

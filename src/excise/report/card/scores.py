@@ -5,16 +5,16 @@ from typing import Any
 
 from excise.report.card.metadata import labels_of_sets
 from excise.report.card.text import counted, escaped, listed, table
-from excise.report.measures import AFTER, BEFORE, CUT, RANDOM, REFERENCE, measure
+from excise.report.measures import Condition, measure
 from excise.report.scores import Score, all_measures, score
 from excise.statistics import clopper_pearson
 
 CONDITIONS = {
-    BEFORE: "before",
-    CUT: "before, the word cut out of the sentence",
-    AFTER: "**after**",
-    RANDOM: "control: as many random codes removed",
-    REFERENCE: "reference: a model that never saw it",
+    Condition.BEFORE: "before",
+    Condition.CUT: "before, the word cut out of the sentence",
+    Condition.AFTER: "**after**",
+    Condition.RANDOM: "control: as many random codes removed",
+    Condition.REFERENCE: "reference: a model that never saw it",
 }
 # Rows of a frontier that a card shows.
 MOST_POINTS = 12

@@ -13,7 +13,7 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from excise.sharing.erasure import ErasedRows, Leftover
 from excise.sharing.hub.account import client
-from excise.storage.hub_repository import Repository
+from excise.storage.hub_repository import HubRepository
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def audit_repo(repo_id: str, erased: ErasedRows, token: str | bool | None = None
         erased: the rows, from `ErasedRows.of` the model, best before they were erased.
         token: one that may write: the list of large files is not for others.
     """
-    return list(examine(Repository(client(token), repo_id), erased).findings)
+    return list(examine(HubRepository(client(token), repo_id), erased).findings)
 
 
-def examine(repository: Repository, erased: ErasedRows, commits: Iterable[str] | None = None) -> Audit:
+def examine(repository: HubRepository, erased: ErasedRows, commits: Iterable[str] | None = None) -> Audit:
     """As `audit_repo`, of a repository or of some commits of it."""
     whole, commits = commits is None, list(repository.commits if commits is None else commits)
     places: dict[str, list[tuple[str, RepoFile, str]]] = {}  # by content
@@ -91,7 +91,7 @@ def examine(repository: Repository, erased: ErasedRows, commits: Iterable[str] |
 
 
 def _in_commits(
-    repository: Repository, erased: ErasedRows, where: list[tuple[str, RepoFile, str]], stored: bool
+    repository: HubRepository, erased: ErasedRows, where: list[tuple[str, RepoFile, str]], stored: bool
 ) -> list[Finding]:
     path, file, commit = where[0]
     found: list[Leftover | None] = [None]
@@ -108,7 +108,7 @@ def _in_commits(
     return [Finding(path, refs, commits, leftover) for leftover in found]
 
 
-def _in_storage(repository: Repository, erased: ErasedRows, file: LFSFileInfo) -> list[Finding]:
+def _in_storage(repository: HubRepository, erased: ErasedRows, file: LFSFileInfo) -> list[Finding]:
     name = file.filename or file.oid
     with TemporaryDirectory() as folder:
         path = Path(folder, Path(name).name)
@@ -117,7 +117,7 @@ def _in_storage(repository: Repository, erased: ErasedRows, file: LFSFileInfo) -
         return [Finding(name, (), (), leftover) for leftover in erased.find(path)]
 
 
-def _fetch(repository: Repository, file: LFSFileInfo, path: Path) -> bool:
+def _fetch(repository: HubRepository, file: LFSFileInfo, path: Path) -> bool:
     """Downloads a large file that no path leads to, as git does; False if the Hub does not give it out."""
     api, session = repository.api, get_session()
     headers: Mapping[str, str] = build_hf_headers(token=api.token) | {"Accept": "application/vnd.git-lfs+json"}

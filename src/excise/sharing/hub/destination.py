@@ -14,7 +14,7 @@ from excise.sharing.bundle import check_bundle
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError, check_writer, client
 from excise.sharing.hub.purge import check_can_be_purged
-from excise.storage.hub_repository import Repository
+from excise.storage.hub_repository import HubRepository
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Destination:
 
     api: HfApi
     repo_id: str
-    repository: Repository | None
+    repository: HubRepository | None
     branch: str
     private: bool | None
 
@@ -67,7 +67,7 @@ class Destination:
         repo_id = check_writer(api, repo_id, create_pr)
         if base is not None:
             check_base(api, *base)
-        repository = Repository.find(api, repo_id)
+        repository = HubRepository.find(api, repo_id)
         if repository is None:
             for kind in ("dataset", "space"):
                 if api.repo_exists(repo_id, repo_type=kind):

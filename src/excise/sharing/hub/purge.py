@@ -3,7 +3,7 @@
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError
 from excise.sharing.hub.audit import Audit, Finding, examine
-from excise.storage.hub_repository import Repository
+from excise.storage.hub_repository import HubRepository
 
 HEADS = "refs/heads/"
 
@@ -22,7 +22,7 @@ class LeftoversError(ValueError):
         self.findings = findings
 
 
-def check_can_be_purged(repository: Repository) -> None:
+def check_can_be_purged(repository: HubRepository) -> None:
     """Makes sure that every ref is a branch: the history of others cannot be squashed.
 
     Raises:
@@ -39,7 +39,7 @@ def check_can_be_purged(repository: Repository) -> None:
         )
 
 
-def check_other_branches(repository: Repository, branch: str, erased: ErasedRows) -> None:
+def check_other_branches(repository: HubRepository, branch: str, erased: ErasedRows) -> None:
     """Makes sure that the branches that are not pushed to hold nothing that was erased: they keep their files.
 
     Raises:
@@ -55,7 +55,7 @@ def check_other_branches(repository: Repository, branch: str, erased: ErasedRows
         )
 
 
-def purge(repository: Repository) -> None:
+def purge(repository: HubRepository) -> None:
     """Squashes every branch, and deletes for good the large files that are then of no commit.
 
     Either can be done again after it broke off.
@@ -67,14 +67,14 @@ def purge(repository: Repository) -> None:
     for branch, head in repository.branches.items():
         if len(api.list_repo_commits(repo_id, revision=head)) > 1:
             api.super_squash_history(repo_id, branch=branch, commit_message="The history was purged")
-    left = Repository(api, repo_id)
+    left = HubRepository(api, repo_id)
     used = {file.lfs.sha256 for commit in left.commits for file in left.tree(commit).values() if file.lfs}
     unused = [file for file in left.large_files() if used.isdisjoint((file.oid, file.file_oid))]
     if unused:
         api.permanently_delete_lfs_files(repo_id, unused)
 
 
-def clean_audit(repository: Repository, erased: ErasedRows) -> Audit:
+def clean_audit(repository: HubRepository, erased: ErasedRows) -> Audit:
     """Looks through all that is left after a purge.
 
     Raises:

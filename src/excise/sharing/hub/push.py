@@ -13,7 +13,7 @@ from excise.sharing.hub.account import NotPushedError
 from excise.sharing.hub.audit import Audit
 from excise.sharing.hub.destination import BundleContents, Destination
 from excise.sharing.hub.purge import check_other_branches, clean_audit, purge
-from excise.storage.hub_repository import ATTRIBUTES, LocalFile, Repository, local_files
+from excise.storage.hub_repository import ATTRIBUTES, HubRepository, LocalFile, local_files
 
 
 @dataclass
@@ -117,8 +117,8 @@ def push_contents(
     audit = None
     if purge_history and repository:
         if others:
-            purge(Repository(api, repo_id))
-        audit = clean_audit(Repository(api, repo_id), erased)
+            purge(HubRepository(api, repo_id))
+        audit = clean_audit(HubRepository(api, repo_id), erased)
         head = api.model_info(repo_id, revision=branch).sha
     return PushInfo(
         commit_url=f"{api.endpoint}/{repo_id}/commit/{head}",
@@ -153,7 +153,7 @@ def _send(
         if branch != "main":
             api.create_branch(repo_id, branch=branch, exist_ok=True)
         head = api.model_info(repo_id, revision=branch).sha
-    there = Repository(api, repo_id).tree(head)
+    there = HubRepository(api, repo_id).tree(head)
     operations = [CommitOperationAdd(path, Path(folder, path)) for path in files]
     gone = sorted(there.keys() - files.keys() - {ATTRIBUTES})
     operations += [CommitOperationDelete(path, is_folder=False) for path in gone]

@@ -8,7 +8,7 @@ from excise.bottlenecks import KeyValueBottleneck
 from excise.models.key_value.encodings import ENCODINGS
 
 
-class Reading:
+class MaskedLogits:
     """The logits of a data set's encodings, again and again as masks change.
 
     Keys are looked up once; after a change only those heads whose pair was removed look again, so that a sweep over
