@@ -16,7 +16,7 @@ def keys_of(folder: Path) -> dict:
     model = key_value_model(num_pairs=16, num_codebooks=5)
     encode, encoded = type(model).encode, []
 
-    def positions_mask(self, pixel_values):
+    def counted(self, pixel_values):
         encoded.append(len(pixel_values))
         return encode(self, pixel_values)
 
