@@ -40,10 +40,10 @@ import torch
 jaxtyping.install_import_hook(
     [
         "excise.statistics",
-        "excise.bottlenecks.codebook_sae",
-        "excise.bottlenecks.key_value",
-        "excise.bottlenecks.lookup",
-        "excise.bottlenecks.nearest",
+        "excise.bottlenecks.codebook_sae.bottleneck",
+        "excise.bottlenecks.key_value.bottleneck",
+        "excise.bottlenecks.codebook_sae.lookup",
+        "excise.bottlenecks.key_value.lookup",
         "excise.functional",
         "excise.codes.counts",
     ],

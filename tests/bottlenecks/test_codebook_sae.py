@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassError
 
 from excise import CodebookSAE, CodebookSAEConfig
-from excise.bottlenecks.codebook_sae import straight_through
-from excise.bottlenecks.lookup import top_codes
+from excise.bottlenecks.codebook_sae.bottleneck import straight_through
+from excise.bottlenecks.codebook_sae.lookup import top_codes
 
 
 def bottleneck(**settings) -> CodebookSAE:

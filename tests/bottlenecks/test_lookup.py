@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excise.bottlenecks.lookup import MAX_SIMILARITIES, sum_of_codes, top_codes
+from excise.bottlenecks.codebook_sae.lookup import MAX_SIMILARITIES, sum_of_codes, top_codes
 
 ALL = torch.ones(50, dtype=torch.bool)
 
@@ -95,7 +95,7 @@ def test_the_sum_of_codes_and_its_gradient_are_those_of_indexing():
 
 MEMORY = """
 import resource, torch
-from excise.bottlenecks.lookup import top_codes
+from excise.bottlenecks.codebook_sae.lookup import top_codes
 torch.set_num_threads(1)
 queries, codebook, live = torch.randn(4096, 512), torch.randn(25_000, 512), torch.ones(25_000, dtype=torch.bool)
 top_codes(queries[:1], codebook, 8, live)

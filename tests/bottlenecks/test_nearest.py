@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excise.bottlenecks.nearest import nearest_keys
+from excise.bottlenecks.key_value.lookup import nearest_keys
 
 
 def random_case(batch, codebooks, pairs, dim, seed=0):

@@ -1,16 +1,17 @@
 """Discrete bottlenecks: modules that pass all their input's information on as a few codes."""
 
-from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.codebook_sae import CodebookSAE, CodebookSAEOutput
-from excise.bottlenecks.configuration import CodebookSAEConfig, KeyValueConfig
-from excise.bottlenecks.key_value import KeyValueBottleneck, KeyValueOutput
+import lazy_loader
 
-__all__ = [
-    "Bottleneck",
-    "CodebookSAE",
-    "CodebookSAEConfig",
-    "CodebookSAEOutput",
-    "KeyValueBottleneck",
-    "KeyValueConfig",
-    "KeyValueOutput",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Bottleneck", "BottleneckOutput"],
+        "codebook_sae": ["CodebookSAE", "CodebookSAEConfig"],
+        "codebook_sae.lookup": ["top_codes"],
+        "key_value": ["KeyValueBottleneck", "KeyValueConfig", "KeyValueOutput"],
+        "key_value.lookup": ["nearest_keys"],
+        "registry": ["register_kind"],
+        "site": ["bottlenecks"],
+        "tracing": ["trace"],
+    },
+)

@@ -1,7 +1,31 @@
-"""What every discrete bottleneck has in common: codes that can be removed."""
+"""What every discrete bottleneck has in common: codes that can be ranked, selected and removed."""
+
+from dataclasses import dataclass
 
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class BottleneckOutput(ModelOutput):
+    """What a bottleneck of tokens passes on, and what it cost.
+
+    Args:
+        reconstruction (`torch.FloatTensor` of shape `(batch, seq, hidden_size)`): What is passed on, eq. 5.
+        codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding and
+            for tokens that no code is similar enough to.
+        reconstruction_error (`torch.FloatTensor` of shape `(batch, seq)`): Squared error of each token, in units of
+            the variance measured on data (`standardize=True`) or raw (eq. 6); 0 at padding.
+        l1 (`torch.FloatTensor` of shape `(batch, seq)`): L1 norm of each token's selected codes, eq. 7; 0 at padding.
+        loss (`torch.FloatTensor` of shape `()`): Weighted sum of both, mean over tokens, eq. 7.
+    """
+
+    reconstruction: Tensor | None = None
+    codes: Tensor | None = None
+    reconstruction_error: Tensor | None = None
+    l1: Tensor | None = None
+    loss: Tensor | None = None
 
 
 class Bottleneck(PreTrainedModel):
@@ -10,12 +34,23 @@ class Bottleneck(PreTrainedModel):
     The persistent buffer `live`, bool of shape `(num_codes,)`, is False for codes that are masked or deleted: these are
     never selected. It is saved and loaded with the weights. A deleted code's rows are zero, too.
 
+    A kind of bottleneck is a subclass with a `config_class` that has `hidden_size` and `resize`, registered by
+    `register_kind`. One that sits in a layer puts out a `BottleneckOutput`, and its settings have `penalty`.
+
     Attributes:
+        kind: its name in records.
+        title: its name in reports and cards.
+        limits: what its evidence does not show, a sentence that begins with "That"; `None` for nothing of its own.
+        citation: BibTeX of its paper; `None` for none.
         code_tensors: names of the parameters and buffers that hold something of each code. Their leading dimensions
             number the codes.
     """
 
     base_model_prefix = "bottleneck"
+    kind: str
+    title: str
+    limits: str | None = None
+    citation: str | None = None
     code_tensors: tuple[str, ...] = ()
     live: Tensor
     # It has no attention, so the model that holds it may use any kind.
@@ -31,10 +66,61 @@ class Bottleneck(PreTrainedModel):
         """Number of codebooks that the codes belong to, one after the other and of one size."""
         return 1
 
+    @property
+    def top_s(self) -> int:
+        """Number of codes that an input is passed on as, of each codebook (CodeUnlearn's S)."""
+        raise NotImplementedError
+
+    @property
+    def num_selected(self) -> int:
+        """Number of codes that an input is passed on as, all codebooks together."""
+        return self.num_groups * self.top_s
+
+    @property
+    def max_top_s(self) -> int:
+        """The most codes that an input can be ranked among: the live ones of the codebook that has fewest."""
+        return int(self.live.view(self.num_groups, -1).sum(1).min())
+
+    def rank(self, arrived: Tensor, top_s: int) -> tuple[Tensor, Tensor]:
+        """The codes that fit inputs best, and how similar they are.
+
+        Args:
+            arrived: what arrives at the bottleneck, `(inputs, hidden_size)`: activations of tokens, or encodings.
+            top_s: how many codes, of each codebook.
+
+        Returns:
+            Codes, int64 `(inputs, num_groups, top_s)`, best first; -1 for one that would not be passed on even if all
+            better ones were gone. Similarities of the same shape, greater for better.
+        """
+        raise NotImplementedError
+
+    def selected(self, arrived: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes that each example is passed on as, and how similar they are, `(batch, selected)`; -1 for none.
+
+        Args:
+            arrived: what arrives at the bottleneck, `(batch, ..., hidden_size)`.
+        """
+        raise NotImplementedError
+
     def too_few(self, live: Tensor) -> str | None:
         """Why a mask leaves fewer live codes than an input needs; `None` where it leaves enough."""
         raise NotImplementedError
 
+    def start_from_data(self, activations: Tensor, generator) -> None:
+        """Puts codes where data is, before any training.
+
+        Args:
+            activations: what arrives at the bottleneck, `(tokens, hidden_size)`.
+            generator: of the draw.
+
+        Raises:
+            ValueError: if this kind does not start from activations of tokens.
+        """
+        raise ValueError(f"A {self.kind} bottleneck does not start from activations of tokens.")
+
     def by_code(self, tensor: Tensor) -> Tensor:
         """A view, `(num_codes, ...)`, of one of `code_tensors` or of something of its shape, such as its gradient."""
         return tensor.view(self.num_codes, -1)
+
+
+__all__ = ["Bottleneck", "BottleneckOutput"]

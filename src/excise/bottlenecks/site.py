@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from excise.bottlenecks import Bottleneck, CodebookSAE, CodebookSAEConfig
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.tracing import current_trace
 
 
@@ -12,10 +12,10 @@ class BottleneckSite:
     site: str
     bottleneck: nn.Module
 
-    def attach(self, site: str, config: CodebookSAEConfig) -> None:
-        """Puts a new bottleneck at the end of this layer."""
+    def attach(self, site: str, bottleneck: nn.Module) -> None:
+        """Puts a bottleneck at the end of this layer."""
         self.site = site
-        self.bottleneck = CodebookSAE(config)
+        self.bottleneck = bottleneck
 
     def pass_through_bottleneck(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """What the bottleneck lets through; its whole output goes to the open trace.

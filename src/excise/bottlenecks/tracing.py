@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from transformers.utils.output_capturing import CompileableContextVar
 
-from excise.bottlenecks import CodebookSAEOutput
+from excise.bottlenecks.base import BottleneckOutput
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Trace:
     """The outputs of the bottlenecks by site, and the padding mask that they are to respect."""
 
     attention_mask: Tensor | None = None
-    outputs: dict[str, CodebookSAEOutput] = field(default_factory=dict)
+    outputs: dict[str, BottleneckOutput] = field(default_factory=dict)
 
 
 _current = CompileableContextVar("excise_trace")

@@ -71,7 +71,7 @@ def select_within_budget(
 
     within, beyond = 0, len(counts.select(top_s)) + 1
     # Codes that leave too few live ones are too many, too.
-    most = min(int(bottleneck.live.sum()) - bottleneck.config.top_s for bottleneck in finder.sites.values())
+    most = min(bottleneck.max_top_s - bottleneck.top_s for bottleneck in finder.sites.values())
     beyond = min(beyond, most + 1)
     measured, count = {0: 0.0}, beyond - 1
     while beyond - within > 1:

@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import align_module_device
 from torch import Tensor
 
-from excise.bottlenecks import Bottleneck
+from excise.bottlenecks.base import Bottleneck
 from excise.ledger.packing import pack, unpack
 
 VERSION = 2  # 2: long lists of codes are packed

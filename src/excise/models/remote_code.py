@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.utils import CONFIG_NAME
 
+from excise.bottlenecks.registry import kind_class
 from excise.models.auto import MODELS
 from excise.models.single_file import SingleFile, single_file
 from excise.storage.files import new_file
@@ -60,8 +61,9 @@ def write_remote_code(model: PreTrainedModel | PreTrainedConfig, folder: str | o
     if config.get("model_type") != model_type:
         raise ValueError(f"{folder} holds a {config.get('model_type')!r} model, not the {model_type!r} that was given.")
     config["auto_map"] = auto_map(model_type)
-    code = remote_code(model_type)
-    files = {CODE_NAME: code, REQUIREMENTS_NAME: "".join(f"{line}\n" for line in requirements(model_type))}
+    kind = (model if isinstance(model, PreTrainedConfig) else model.config).bottleneck.model_type
+    code = remote_code(model_type, kind)
+    files = {CODE_NAME: code, REQUIREMENTS_NAME: "".join(f"{line}\n" for line in requirements(model_type, kind))}
     # The config last: it names the others.
     for name, text in (files | {CONFIG_NAME: json.dumps(config, indent=2, sort_keys=True) + "\n"}).items():
         with new_file(Path(folder, name)) as partial:
@@ -69,20 +71,25 @@ def write_remote_code(model: PreTrainedModel | PreTrainedConfig, folder: str | o
     return [Path(folder, name) for name in files]
 
 
-def remote_code(model_type: str) -> str:
-    """The code of all models of a type, in one file that imports nothing of excise."""
+def remote_code(model_type: str, kind: str | None = None) -> str:
+    """The code of all models of a type, in one file that imports nothing of excise.
+
+    Args:
+        model_type: of the models.
+        kind: `model_type` of their bottlenecks' settings; the models' own default if not given.
+    """
     names = ", ".join(sorted(set(MODELS[model_type][2].values())))
     head = HEAD.format(
-        models=names, version=metadata.version("excise"), requirements=json.dumps(requirements(model_type))
+        models=names, version=metadata.version("excise"), requirements=json.dumps(requirements(model_type, kind))
     )
-    return head + _code(model_type).source
+    return head + _code(model_type, kind).source
 
 
-def requirements(model_type: str) -> list[str]:
-    """What that code needs to be installed, in the versions that excise asks for."""
+def requirements(model_type: str, kind: str | None = None) -> list[str]:
+    """What that code needs to be installed, in the versions that excise asks for; arguments as in `remote_code`."""
     wanted = [Requirement(line) for line in metadata.requires("excise") or ()]
     ranges = {requirement.name: requirement.specifier for requirement in wanted if requirement.marker is None}
-    return [f"{name}{ranges.get(name, '')}" for name in _code(model_type).requirements]
+    return [f"{name}{ranges.get(name, '')}" for name in _code(model_type, kind).requirements]
 
 
 def auto_map(model_type: str) -> dict[str, str]:
@@ -98,11 +105,14 @@ def auto_map(model_type: str) -> dict[str, str]:
 
 
 @cache
-def _code(model_type: str) -> SingleFile:
+def _code(model_type: str, kind: str | None) -> SingleFile:
     package, config, models = MODELS[model_type]
     # `__module__` and not the package, which offers its classes without importing their modules.
     classes = [getattr(import_module(package), name) for name in (config, *models.values())]
-    return single_file(sorted({found.__module__ for found in classes}))
+    config_class = classes[0]
+    kinds = {config_class().bottleneck.model_type, *([kind] if kind else [])}
+    modules = {found.__module__ for found in classes} | {kind_class(name).__module__ for name in kinds}
+    return single_file(sorted(modules, key=lambda name: (name.partition(".")[0] != "excise", name)))
 
 
 def _model_type(model: PreTrainedModel | PreTrainedConfig) -> str:

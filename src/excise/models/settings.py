@@ -1,23 +1,8 @@
-"""The settings of bottlenecks inside a model's config: filled in and checked."""
+"""Checks of a model's config with bottlenecks."""
 
-import copy
 from collections.abc import Sequence
-from typing import Any, TypeVar
 
-from excise.bottlenecks.configuration import CodebookSAEConfig, KeyValueConfig
-
-Settings = TypeVar("Settings", CodebookSAEConfig, KeyValueConfig)
-
-
-def own_settings(bottleneck: dict[str, Any] | Settings | None, width: int, kind: type[Settings]) -> Settings:
-    """A bottleneck's settings for activations of a width, if it has none of its own; a copy of what is given."""
-    if isinstance(bottleneck, kind):
-        settings = copy.deepcopy(bottleneck)  # the caller's own may go into another model
-    else:
-        settings = kind(**(bottleneck or {}))
-    if settings.hidden_size is None:
-        settings.hidden_size = width
-    return settings
+from transformers import PreTrainedConfig
 
 
 def check_layers(layers: Sequence[int], num_layers: int, what: str) -> None:
@@ -35,7 +20,7 @@ def check_layers(layers: Sequence[int], num_layers: int, what: str) -> None:
         )
 
 
-def check_width(bottleneck: CodebookSAEConfig, name: str, width: int) -> None:
+def check_width(bottleneck: PreTrainedConfig, name: str, width: int) -> None:
     """Refuses a bottleneck for activations of another width than the model's, which goes by a name in its config."""
     if bottleneck.hidden_size != width:
         raise ValueError(

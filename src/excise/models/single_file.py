@@ -7,7 +7,7 @@ import inspect
 import symtable
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ def single_file(entries: Sequence[str]) -> SingleFile:
     Left out are the modules' own docstrings, `__all__`, and imports, which come once at the top.
 
     Args:
-        entries: dotted names of modules of one package.
+        entries: dotted names of modules. What they import of the packages that these are of is taken in.
 
     Raises:
         ValueError: if the modules cannot stand in one file: two define the same name, one defines a builtin's, or
@@ -47,10 +47,10 @@ def single_file(entries: Sequence[str]) -> SingleFile:
         >>> made.requirements, sorted(made.names & {"pack", "unpack"})
         (('numpy',), ['pack', 'unpack'])
     """
-    package = entries[0].partition(".")[0]
+    packages = {name.partition(".")[0] for name in entries}
     modules: dict[str, _Module] = {}
     for name in entries:
-        _collect(name, package, modules)
+        _collect(name, packages, modules)
     meaning: dict[str, Any] = dict.fromkeys(vars(builtins), "Python's own")
     for name, module in modules.items():
         for bound, meant in module.imports.items() | dict.fromkeys(module.names, name).items():
@@ -77,7 +77,7 @@ class _Module:
     imports: dict[str, tuple[str, str | None]]
 
 
-def _collect(name: str, package: str, modules: dict[str, _Module]) -> None:
+def _collect(name: str, packages: Collection[str], modules: dict[str, _Module]) -> None:
     """Reads a module, after those that it needs."""
     if name in modules:
         return
@@ -88,18 +88,19 @@ def _collect(name: str, package: str, modules: dict[str, _Module]) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
             dropped.append(node)
             for module, alias in _imported(node):
-                if module.partition(".")[0] != package:
+                if module.partition(".")[0] not in packages:
                     imports[alias.asname or alias.name] = _outside(node, module, alias.name)
                     continue
                 if isinstance(node, ast.Import) or alias.asname:
                     raise ValueError(f"{name}, line {node.lineno}: import {module} by `from`, under its own names.")
-                _collect(_home(module, alias.name), package, modules)
+                _collect(_home(module, alias.name), packages, modules)
         elif _is_docstring(node) or _is_public_list(node):
             dropped.append(node)
     for node in set(ast.walk(tree)) - set(tree.body):
         inner = _imported(node) if isinstance(node, ast.Import | ast.ImportFrom) else ()
-        if any(module.partition(".")[0] in (package, "") for module, _ in inner):
-            raise ValueError(f"{name}, line {node.lineno}: an import of {package} must stand at the top.")
+        if any(module.partition(".")[0] in {*packages, ""} for module, _ in inner):
+            listed = " or ".join(sorted(packages))
+            raise ValueError(f"{name}, line {node.lineno}: an import of {listed} must stand at the top.")
     symbols = symtable.symtable(source, name, "exec").get_symbols()
     names = {symbol.get_name() for symbol in symbols if symbol.is_assigned() and not symbol.is_imported()}
     modules[name] = _Module(_without(source, dropped), frozenset(names - {"__all__"}), imports)

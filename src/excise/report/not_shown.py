@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from excise.bottlenecks.registry import kind_named
+
 MASKED, DELETED, UNDONE, NOTHING = "masked", "deleted", "undone", "nothing"
 
 
@@ -33,14 +35,6 @@ DELETE = (
     "That the topic cannot be brought back by training the model on: the rows of its codes are gone, but what "
     "stands before and after them was trained beside them."
 )
-CODEBOOK = (
-    "That nothing is said of the topic in other words: codes stand for words in context and not for facts, and what "
-    "other words say of the topic stays."
-)
-KEY_VALUE = (
-    "That the encoder has forgotten: it is frozen and still tells the topic's images from others. Values trained on "
-    "them again would learn it again."
-)
 NO_EVALUATION = "How well the topic is forgotten and what that costs: no evaluation is part of this record."
 NO_CONTROL = "That these codes were the ones that mattered: as many random codes were not tried beside them."
 NO_REFERENCE = "How a model that never saw the topic would do: there is none to hold the outputs against."
@@ -55,10 +49,10 @@ def not_shown(stands: str, sites: Sequence[Mapping[str, Any]], evaluations: Sequ
         sites: the `sites` of a record's model.
         evaluations: as in a record.
     """
-    kinds = {site["kind"] for site in sites}
+    kinds = sorted({site["kind"] for site in sites})
     sentences = [{MASKED: MASK, DELETED: DELETE}[stands]] if stands in (MASKED, DELETED) else []
-    sentences += [CODEBOOK] if "codebook" in kinds else []
-    sentences += [KEY_VALUE] if "key_value" in kinds else []
+    limits = (getattr(kind_named(kind), "limits", None) for kind in kinds)
+    sentences += [sentence for sentence in limits if sentence]
     if not evaluations:
         return [*sentences, NO_EVALUATION]
     conditions = [set(evaluation.get("scores", ())) for evaluation in evaluations]

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from excise.bottlenecks.registry import kind_title
 from excise.report.code_data import code_data
 from excise.report.context import context
 from excise.report.frontier_drawing import series
@@ -56,6 +57,7 @@ def _template():
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=PackageLoader("excise.report"), **options)
     environment.filters["thousands"] = "{:,}".format
+    environment.filters["kind_title"] = kind_title
     return environment.get_template("index.html")
 
 

@@ -9,7 +9,7 @@ import PIL.Image
 from torch import nn
 from transformers import PreTrainedModel
 
-from excise.bottlenecks import Bottleneck, KeyValueBottleneck
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks, uncompiled
 from excise.ledger.ledger import Ledger
 from excise.ledger.packing import pack
@@ -83,13 +83,12 @@ def requests_section(model: PreTrainedModel) -> list[dict[str, Any]]:
 
 
 def _site(site: str, bottleneck: Bottleneck, ledger: Ledger) -> dict[str, Any]:
-    config, key_value = bottleneck.config, isinstance(bottleneck, KeyValueBottleneck)
     live, deleted = int(bottleneck.live.sum()), len(ledger.removed(site, kinds=("delete",)))
     return {
         "site": site,
-        "kind": "key_value" if key_value else "codebook",
+        "kind": bottleneck.kind,
         "num_codes": bottleneck.num_codes,
-        "selected": config.num_codebooks * config.top_k if key_value else config.top_s,
+        "selected": bottleneck.num_selected,
         "live": live,
         "masked": bottleneck.num_codes - live - deleted,
         "deleted": deleted,

@@ -4,11 +4,9 @@ import copy
 
 import torch
 from datasets import Dataset
-from torch import Tensor
 from tqdm.auto import trange
 from transformers import PreTrainedModel
 
-from excise.bottlenecks import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor, shuffled_inputs
 from excise.models.activations import token_activations
@@ -63,7 +61,7 @@ def initialize_codes(
             activations = token_activations(model, site, inputs, max_tokens, progress)
             generator = torch.Generator().manual_seed(seed)
             trial = copy.deepcopy(bottleneck).float()  # steps of Adam are lost in half precision
-            _start_from_data(trial, activations, generator)
+            trial.start_from_data(activations, generator)
             if steps:
                 errors[site] = _train_alone(trial, activations, steps, learning_rate, batch_tokens, generator, progress)
             bottleneck.load_state_dict(trial.state_dict())  # what reaches the next site depends on this one
@@ -72,22 +70,6 @@ def initialize_codes(
             bottleneck.load_state_dict(before[site])
         raise
     return errors
-
-
-@torch.no_grad()
-def _start_from_data(bottleneck: CodebookSAE, activations: Tensor, generator: torch.Generator) -> None:
-    if bottleneck.config.standardize:
-        bottleneck.mean.copy_(activations.mean(0))
-        bottleneck.scale.copy_((activations - bottleneck.mean.float()).square().mean().sqrt().clamp_min(1e-12))
-    num_codes, top_s = bottleneck.config.num_codes, bottleneck.config.top_s
-    # Each token once before any token twice.
-    repeats = -(-num_codes // len(activations))
-    drawn = torch.cat([torch.randperm(len(activations), generator=generator) for _ in range(repeats)])[:num_codes]
-    codes = bottleneck.encode(activations[drawn.to(activations.device)]).float()
-    # Equal tokens, such as an end of sentence, would make equal codes, of which the lookup only ever takes the first.
-    noise = torch.randn(codes.shape, generator=generator).to(codes.device)
-    bottleneck.codebook.copy_((codes + 0.1 * codes.std() * noise) / top_s)
-    bottleneck.min_similarity.fill_(-1.0)  # it was measured with other codes
 
 
 @torch.enable_grad()

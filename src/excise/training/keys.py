@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from excise.bottlenecks.nearest import nearest_keys
+from excise.bottlenecks.key_value.lookup import nearest_keys
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
 from excise.models.key_value.shards import description

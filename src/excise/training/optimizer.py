@@ -4,7 +4,8 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 from transformers.training_args import OptimizerNames
 
-from excise.bottlenecks import CodebookSAE
+from excise.bottlenecks.base import Bottleneck
+from excise.ledger.optimizers import code_parameters
 
 
 def adamw(
@@ -33,7 +34,7 @@ def adamw(
     embeddings = _embeddings(model)
     if embedding_learning_rate and not embeddings:
         raise ValueError(f"{type(model).__name__} has no one table of input embeddings; leave their rate out.")
-    codebooks = [module.codebook for module in model.modules() if isinstance(module, CodebookSAE)]
+    codebooks = [p for module in model.modules() if isinstance(module, Bottleneck) for p in code_parameters(module)]
     own = {id(p) for p in (*embeddings, *codebooks)}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
     groups = [

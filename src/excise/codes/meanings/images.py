@@ -7,10 +7,7 @@ import numpy as np
 import PIL.Image
 import torch
 from datasets import Dataset
-from torch import Tensor
 
-from excise.bottlenecks import Bottleneck, KeyValueBottleneck
-from excise.bottlenecks.nearest import nearest_keys
 from excise.codes.finder import CodeFinder
 from excise.codes.meanings.tokens import check_code, state_of
 from excise.data.batches import to_device
@@ -143,7 +140,7 @@ def _hits(
                 wanted = torch.tensor(list(codes.get(site, ())), dtype=torch.int64, device=arrived.device)
                 if not len(wanted):
                     continue
-                selected, similarity = _selected(finder.sites[site], arrived)
+                selected, similarity = finder.sites[site].selected(arrived)
                 places = torch.isin(selected, wanted).nonzero()
                 chosen = selected[tuple(places.T)].tolist(), similarity[tuple(places.T)].tolist()
                 best: dict[tuple[int, int], float] = {}  # of an image's patches, the one that fits best
@@ -152,18 +149,6 @@ def _hits(
                 for (row, code), value in best.items():
                     found.setdefault((site, code), []).append(Hit(value, rows[row]))
     return {key: sorted(hits, key=lambda hit: (-hit.similarity, hit.row)) for key, hits in sorted(found.items())}
-
-
-def _selected(bottleneck: Bottleneck, arrived: Tensor) -> tuple[Tensor, Tensor]:
-    """The codes that each image selects, `(batch, selected)`, and how similar they are."""
-    if isinstance(bottleneck, KeyValueBottleneck):
-        config, heads = bottleneck.config, bottleneck.heads(arrived)
-        nearest = nearest_keys(heads, bottleneck.keys, config.top_k, bottleneck.live.view(config.num_codebooks, -1))
-        first = torch.arange(config.num_codebooks, device=arrived.device) * config.num_pairs
-        return (nearest.keys + first[:, None]).flatten(1), -nearest.distances.sqrt().flatten(1)
-    codes, cosines = bottleneck.similar_codes(bottleneck.encode(arrived), bottleneck.config.top_s)
-    codes = codes.masked_fill(cosines[..., :1] < bottleneck.min_similarity, -1)
-    return codes.flatten(1), cosines.flatten(1)
 
 
 def _labels(dataset: Dataset, label: str | None, rows: Sequence[int]) -> list[str | None]:

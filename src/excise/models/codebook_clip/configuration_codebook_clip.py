@@ -3,10 +3,11 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, PreTrainedConfig
 
-from excise.bottlenecks.configuration import CodebookSAEConfig
-from excise.models.settings import check_layers, check_width, own_settings
+from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+from excise.bottlenecks.registry import own_settings
+from excise.models.settings import check_layers, check_width
 
 
 @strict
@@ -14,7 +15,8 @@ class CodebookCLIPVisionConfig(CLIPVisionConfig):
     r"""A [`~transformers.CLIPVisionConfig`] with bottlenecks. All other arguments are CLIP's.
 
     Args:
-        bottleneck (`CodebookSAEConfig` or `dict`, *optional*): Settings of every bottleneck; its defaults if not given.
+        bottleneck (`PreTrainedConfig` or `dict`, *optional*): Settings of every bottleneck, of any registered kind; the
+            defaults of `CodebookSAEConfig` if not given.
         bottleneck_layers (`list[int]`, defaults to `(0,)`): Vision layers, counted from 0, that get a bottleneck after
             self-attention and residual and before the second layer norm and the feed-forward. All positions pass it,
             the class token's included.
@@ -26,7 +28,7 @@ class CodebookCLIPVisionConfig(CLIPVisionConfig):
     sub_configs = {"bottleneck": CodebookSAEConfig}
     keys_to_ignore_at_inference = ["codes"]
 
-    bottleneck: dict | CodebookSAEConfig | None = None
+    bottleneck: dict | PreTrainedConfig | None = None
     bottleneck_layers: list[int] | tuple[int, ...] = (0,)
     unlearning: dict[str, Any] | None = None
 
@@ -66,7 +68,7 @@ class CodebookCLIPConfig(CLIPConfig):
     vision_config: dict | CodebookCLIPVisionConfig | None = None
 
     @property
-    def bottleneck(self) -> CodebookSAEConfig:
+    def bottleneck(self) -> PreTrainedConfig:
         """Settings of every bottleneck."""
         return self.vision_config.bottleneck
 

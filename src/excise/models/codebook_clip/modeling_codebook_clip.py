@@ -5,14 +5,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import CLIPConfig, CLIPForImageClassification, CLIPModel, CLIPVisionConfig, CLIPVisionModel
+from transformers import (
+    CLIPConfig,
+    CLIPForImageClassification,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    PreTrainedConfig,
+)
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import PrefixChange
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer, CLIPOutput
 from transformers.utils import can_return_tuple
 
-from excise.bottlenecks import CodebookSAEConfig
+from excise.bottlenecks.registry import make_bottleneck
 from excise.bottlenecks.site import BottleneckSite
 from excise.bottlenecks.tracing import trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
@@ -66,7 +73,7 @@ class CodebookCLIPVisionTower(CLIPVisionModel):
         super().__init__(config)
         for i in config.bottleneck_layers:
             layer = CodebookCLIPEncoderLayer(config)
-            layer.attach(f"encoder.layers.{i}", config.bottleneck)
+            layer.attach(f"encoder.layers.{i}", make_bottleneck(config.bottleneck))
             self.encoder.layers[i] = layer
         self.post_init()
 
@@ -81,7 +88,7 @@ class CodebookCLIPVisionModel(Bottlenecked, CodebookCLIPVisionTower):
     def from_base(
         cls,
         base: str,
-        bottleneck: CodebookSAEConfig | None = None,
+        bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         **kwargs,
     ) -> "CodebookCLIPVisionModel":
@@ -122,7 +129,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
     def from_base(
         cls,
         base: str,
-        bottleneck: CodebookSAEConfig | None = None,
+        bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         **kwargs,
     ) -> "CodebookCLIPModel":
@@ -130,7 +137,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
 
         Args:
             base: Hub id or local path of a `CLIPModel`.
-            bottleneck: settings of the bottlenecks; the defaults if not given.
+            bottleneck: settings of the bottlenecks, of any kind; the defaults of `CodebookSAEConfig` if not given.
             layers: vision layers, counted from 0, that get one.
             **kwargs: passed on to `from_pretrained` (`revision`, `dtype`, `device_map`, ...).
 
@@ -197,7 +204,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
     def from_base(
         cls,
         base: str,
-        bottleneck: CodebookSAEConfig | None = None,
+        bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         classes: Sequence[str] | None = None,
         **kwargs,
@@ -247,12 +254,12 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
         return output
 
 
-def _with_bottlenecks(vision: CLIPVisionConfig, bottleneck: CodebookSAEConfig | None, layers: Sequence[int]) -> dict:
+def _with_bottlenecks(vision: CLIPVisionConfig, bottleneck: PreTrainedConfig | None, layers: Sequence[int]) -> dict:
     settings = as_model_type(vision, CodebookCLIPVisionConfig.model_type)
     return settings | {"bottleneck": bottleneck, "bottleneck_layers": layers}
 
 
-def _clip_with_bottlenecks(plain: CLIPConfig, bottleneck: CodebookSAEConfig | None, layers: Sequence[int]) -> dict:
+def _clip_with_bottlenecks(plain: CLIPConfig, bottleneck: PreTrainedConfig | None, layers: Sequence[int]) -> dict:
     vision = _with_bottlenecks(plain.vision_config, bottleneck, layers)
     return as_model_type(plain, CodebookCLIPConfig.model_type) | {"vision_config": vision}
 

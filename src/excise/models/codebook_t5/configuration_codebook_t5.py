@@ -3,10 +3,11 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import T5Config
+from transformers import PreTrainedConfig, T5Config
 
-from excise.bottlenecks.configuration import CodebookSAEConfig
-from excise.models.settings import check_layers, check_width, own_settings
+from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+from excise.bottlenecks.registry import own_settings
+from excise.models.settings import check_layers, check_width
 
 
 @strict
@@ -14,7 +15,8 @@ class CodebookT5Config(T5Config):
     r"""A [`~transformers.T5Config`] with bottlenecks. All other arguments are T5's.
 
     Args:
-        bottleneck (`CodebookSAEConfig` or `dict`, *optional*): Settings of every bottleneck; its defaults if not given.
+        bottleneck (`PreTrainedConfig` or `dict`, *optional*): Settings of every bottleneck, of any registered kind; the
+            defaults of `CodebookSAEConfig` if not given.
         bottleneck_layers (`list[int]`, defaults to `(0,)`): Encoder blocks, counted from 0, that get a bottleneck
             after self-attention and residual and before the feed-forward. In the first, a word's neighbours know least
             of it (docs/experiments.md). The paper's third layer is block 2.
@@ -25,7 +27,7 @@ class CodebookT5Config(T5Config):
     sub_configs = {"bottleneck": CodebookSAEConfig}
     keys_to_ignore_at_inference = ["past_key_values", "task_loss", "reconstruction_loss", "l1_loss", "codes"]
 
-    bottleneck: dict | CodebookSAEConfig | None = None
+    bottleneck: dict | PreTrainedConfig | None = None
     bottleneck_layers: list[int] | tuple[int, ...] = (0,)
     unlearning: dict[str, Any] | None = None
 

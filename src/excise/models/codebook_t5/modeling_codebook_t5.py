@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import Cache, T5Config, T5ForConditionalGeneration
+from transformers import Cache, PreTrainedConfig, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5LayerSelfAttention
 from transformers.utils import can_return_tuple
 
-from excise.bottlenecks import CodebookSAEConfig
+from excise.bottlenecks.registry import make_bottleneck
 from excise.bottlenecks.site import BottleneckSite
 from excise.bottlenecks.tracing import current_trace, trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
@@ -45,7 +45,7 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
         super().__init__(config)
         for i in config.bottleneck_layers:
             layer = CodebookT5LayerSelfAttention(self.encoder.config, has_relative_attention_bias=i == 0, layer_idx=i)
-            layer.attach(f"encoder.block.{i}", config.bottleneck)
+            layer.attach(f"encoder.block.{i}", make_bottleneck(config.bottleneck))
             self.encoder.block[i].layer[0] = layer
         self.post_init()
 
@@ -53,7 +53,7 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
     def from_base(
         cls,
         base: str,
-        bottleneck: CodebookSAEConfig | None = None,
+        bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         **kwargs,
     ) -> "CodebookT5ForConditionalGeneration":
@@ -61,7 +61,7 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
 
         Args:
             base: Hub id or local path of a `T5ForConditionalGeneration`.
-            bottleneck: settings of the bottlenecks; the defaults if not given.
+            bottleneck: settings of the bottlenecks, of any kind; the defaults of `CodebookSAEConfig` if not given.
             layers: encoder blocks, counted from 0, that get one.
             **kwargs: passed on to `from_pretrained` (`revision`, `dtype`, `device_map`, ...).
 

@@ -5,8 +5,8 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
-from excise.bottlenecks.configuration import KeyValueConfig
-from excise.models.settings import own_settings
+from excise.bottlenecks.key_value.configuration import KeyValueConfig
+from excise.bottlenecks.registry import own_settings
 
 
 @strict

@@ -10,7 +10,8 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig,
 from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import can_return_tuple
 
-from excise.bottlenecks import KeyValueBottleneck, KeyValueConfig
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
+from excise.bottlenecks.key_value.configuration import KeyValueConfig
 from excise.bottlenecks.site import BottleneckSite
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked

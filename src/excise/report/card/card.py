@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
+from excise.bottlenecks.registry import kind_title
 from excise.report import Record
 from excise.report.card.citations import citations
 from excise.report.card.how_to_load import going_on, loading
@@ -33,7 +34,6 @@ FIRST_LINES = {
 }
 MOST_TOPICS = 8  # that a title names
 MOST_PLOTS = 5  # all are in the report
-KINDS = {"codebook": "codebook", "key_value": "key-value pairs"}
 
 
 def model_card(
@@ -121,7 +121,7 @@ def _sites(model: Mapping[str, Any]) -> str:
     header = ["bottleneck", "kind", "codes", "selected at a time", "live", "masked", "deleted"]
     numbers = ("num_codes", "selected", "live", "masked", "deleted")
     rows = [
-        [code(site["site"]), KINDS[site["kind"]], *(f"{site[number]:,}" for number in numbers)]
+        [code(site["site"]), kind_title(site["kind"]), *(f"{site[number]:,}" for number in numbers)]
         for site in model["sites"]
     ]
     return table(header, rows)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from excise.models.auto import MODELS
+from excise.models.auto import LIKE, MODELS
 from excise.models.remote_code import auto_map, requirements
 from excise.report.card.requests import can_be_undone
 from excise.report.card.text import code, counted, plain
@@ -44,7 +44,7 @@ def loading(state: Mapping[str, Any], where: str | None, *, bottleneck_only: boo
             "the settings of the model are in that code."
         )
     said = "The mask is in force, and a checkpoint whose mask or erased rows are not those of its ledger does not load."
-    if "codebook" in _kinds(state) and not bottleneck_only:
+    if state["model"]["model_type"] in LIKE and not bottleneck_only:
         said += (
             " The plain class of the base model would load it without its bottleneck, with a warning only: do not use "
             "that."
@@ -66,10 +66,7 @@ def going_on(state: Mapping[str, Any], where: str | None) -> str:
         )
     else:
         said = "What was deleted cannot be undone. Further requests can follow:" if state["requests"] else ""
-    if "codebook" in _kinds(state):
-        lines += ["unlearner.forget(topic)  # of excise.topic_sets(...) or excise.class_sets(...)"]
-    else:
-        lines += ['unlearner.mask_by_examples(images, 1_000, "the class")  # or mask_by_activations']
+    lines += ["unlearner.forget(topic)  # of excise.topic_sets(...) or excise.class_sets(...)"]
     return "\n\n".join(part for part in (said, _python(lines)) if part)
 
 
@@ -80,10 +77,6 @@ def auto_class(model: Mapping[str, Any]) -> str:
             if found.partition(".")[2] == model["class"]:
                 return name
     return "AutoModel"
-
-
-def _kinds(state: Mapping[str, Any]) -> set[str]:
-    return {site["kind"] for site in state["model"]["sites"]}
 
 
 def _unlearner(where: str) -> list[str]:

@@ -10,9 +10,20 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.configuration import KeyValueConfig
-from excise.bottlenecks.nearest import nearest_keys
+from excise.bottlenecks.key_value.configuration import KeyValueConfig
+from excise.bottlenecks.key_value.lookup import nearest_keys
+from excise.bottlenecks.registry import register_kind
 from excise.storage.digests import digest
+
+SPARSE_REPRESENTATIONS = """\
+@misc{shah2023unlearning,
+  title         = {Unlearning via Sparse Representations},
+  author        = {Shah, Vedant and Tr{\\"a}uble, Frederik and Malik, Ashish and Larochelle, Hugo and Mozer, Michael and
+                   Arora, Sanjeev and Bengio, Yoshua and Goyal, Anirudh},
+  year          = {2023},
+  eprint        = {2311.15268},
+  archivePrefix = {arXiv}
+}"""
 
 
 @dataclass
@@ -29,6 +40,7 @@ class KeyValueOutput(ModelOutput):
     pairs: Tensor | None = None
 
 
+@register_kind
 class KeyValueBottleneck(Bottleneck):
     """Passes an encoding on as the mean of the values whose keys are nearest to its heads, and as nothing else.
 
@@ -38,6 +50,13 @@ class KeyValueBottleneck(Bottleneck):
 
     config_class = KeyValueConfig
     main_input_name = "encodings"
+    kind = "key_value"
+    title = "key-value pairs"
+    limits = (
+        "That the encoder has forgotten: it is frozen and still tells the topic's images from others. Values trained "
+        "on them again would learn it again."
+    )
+    citation = SPARSE_REPRESENTATIONS
     code_tensors = ("keys", "values")
 
     def __init__(self, config: KeyValueConfig):
@@ -85,6 +104,11 @@ class KeyValueBottleneck(Bottleneck):
         """Number of codebooks."""
         return self.config.num_codebooks
 
+    @property
+    def top_s(self) -> int:
+        """Number of pairs selected in each codebook, k."""
+        return self.config.top_k
+
     def too_few(self, live: Tensor) -> str | None:
         """Why a mask leaves a codebook fewer live pairs than it selects; `None` where it leaves enough."""
         left = live.view(self.config.num_codebooks, -1).sum(1)
@@ -110,10 +134,28 @@ class KeyValueBottleneck(Bottleneck):
 
     def select_by_heads(self, heads: Float[Tensor, "batch num_codebooks key_dim"]) -> Int64[Tensor, "batch selected"]:
         """The pairs that heads select; as `select`."""
+        return self._nearest(heads, self.config.top_k)[0].flatten(1)
+
+    def rank(
+        self, arrived: Float[Tensor, "batch hidden_size"], top_s: int
+    ) -> tuple[Int64[Tensor, "batch num_codebooks top_s"], Float[Tensor, "batch num_codebooks top_s"]]:
+        """The pairs whose keys are nearest to encodings, and minus their distances; as `Bottleneck.rank`."""
+        return self._nearest(self.heads(arrived), top_s)
+
+    def selected(
+        self, arrived: Float[Tensor, "batch hidden_size"]
+    ) -> tuple[Int64[Tensor, "batch selected"], Float[Tensor, "batch selected"]]:
+        """The pairs that encodings select, and minus the distances of their keys."""
+        pairs, similarity = self.rank(arrived, self.config.top_k)
+        return pairs.flatten(1), similarity.flatten(1)
+
+    def _nearest(
+        self, heads: Float[Tensor, "batch num_codebooks key_dim"], top_k: int
+    ) -> tuple[Int64[Tensor, "batch num_codebooks top_k"], Float[Tensor, "batch num_codebooks top_k"]]:
         live = self.live.view(self.config.num_codebooks, -1)
-        nearest = nearest_keys(heads, self.keys, self.config.top_k, live).keys
-        first = torch.arange(self.config.num_codebooks, device=nearest.device) * self.config.num_pairs
-        return (nearest + first[:, None]).flatten(1)
+        nearest = nearest_keys(heads, self.keys, top_k, live)
+        first = torch.arange(self.config.num_codebooks, device=heads.device) * self.config.num_pairs
+        return nearest.keys + first[:, None], -nearest.distances.sqrt()
 
     def select_again(
         self, heads: Float[Tensor, "batch num_codebooks key_dim"], pairs: Int64[Tensor, "batch selected"]

@@ -1,16 +1,23 @@
 """A codebook inside a sparse autoencoder: CodeUnlearn's bottleneck (sections 3.1 to 3.4, appendix A)."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
-from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.configuration import CodebookSAEConfig
-from excise.bottlenecks.lookup import sum_of_codes, top_codes
+from excise.bottlenecks.base import Bottleneck, BottleneckOutput
+from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+from excise.bottlenecks.codebook_sae.lookup import sum_of_codes, top_codes
+from excise.bottlenecks.registry import register_kind
+
+CODEUNLEARN = """\
+@misc{wu2024codeunlearn,
+  title         = {{CodeUnlearn}: Amortized Zero-Shot Machine Unlearning in Language Models Using Discrete Concept},
+  author        = {Wu, YuXuan and Dossou, Bonaventure F. P. and Liu, Dianbo},
+  year          = {2024},
+  eprint        = {2410.10866},
+  archivePrefix = {arXiv}
+}"""
 
 
 def straight_through(value: Float[Tensor, "*shape"], source: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -29,27 +36,7 @@ def straight_through(value: Float[Tensor, "*shape"], source: Float[Tensor, "*sha
     return value + (source - source.detach())
 
 
-@dataclass
-class CodebookSAEOutput(ModelOutput):
-    """What a codebook passes on, and what it cost.
-
-    Args:
-        reconstruction (`torch.FloatTensor` of shape `(batch, seq, hidden_size)`): What is passed on, eq. 5.
-        codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding and
-            for tokens that no code is similar enough to.
-        reconstruction_error (`torch.FloatTensor` of shape `(batch, seq)`): Squared error of each token, in units of
-            the variance measured on data (`standardize=True`) or raw (eq. 6); 0 at padding.
-        l1 (`torch.FloatTensor` of shape `(batch, seq)`): L1 norm of each token's selected codes, eq. 7; 0 at padding.
-        loss (`torch.FloatTensor` of shape `()`): Weighted sum of both, mean over tokens, eq. 7.
-    """
-
-    reconstruction: Tensor | None = None
-    codes: Tensor | None = None
-    reconstruction_error: Tensor | None = None
-    l1: Tensor | None = None
-    loss: Tensor | None = None
-
-
+@register_kind
 class CodebookSAE(Bottleneck):
     """Passes each activation on as the decoded sum of its `top_s` most similar codes, and as nothing else.
 
@@ -61,6 +48,13 @@ class CodebookSAE(Bottleneck):
 
     config_class = CodebookSAEConfig
     main_input_name = "hidden_states"
+    kind = "codebook"
+    title = "codebook"
+    limits = (
+        "That nothing is said of the topic in other words: codes stand for words in context and not for facts, and "
+        "what other words say of the topic stays."
+    )
+    citation = CODEUNLEARN
     code_tensors = ("codebook",)
 
     def __init__(self, config: CodebookSAEConfig):
@@ -96,6 +90,11 @@ class CodebookSAE(Bottleneck):
         init.constant_(self.min_similarity, -1.0)
         init.ones_(self.live)
 
+    @property
+    def top_s(self) -> int:
+        """Number of codes that a token is passed on as, S."""
+        return self.config.top_s
+
     def too_few(self, live: Tensor) -> str | None:
         """Why a mask leaves fewer live codes than a token needs; `None` where it leaves enough."""
         left, top_s = int(live.sum()), self.config.top_s
@@ -126,11 +125,45 @@ class CodebookSAE(Bottleneck):
         codes, cosines = self.similar_codes(features, self.config.top_s)
         return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1)
 
+    def rank(
+        self, arrived: Float[Tensor, "tokens hidden_size"], top_s: int
+    ) -> tuple[Int64[Tensor, "tokens 1 top_s"], Float[Tensor, "tokens 1 top_s"]]:
+        """The codes most similar to activations of tokens, and their cosines; as `Bottleneck.rank`."""
+        codes, cosines = self.similar_codes(self.encode(arrived), top_s)
+        return codes.masked_fill(cosines < self.min_similarity, -1)[:, None], cosines[:, None]
+
+    def selected(
+        self, arrived: Float[Tensor, "batch seq hidden_size"]
+    ) -> tuple[Int64[Tensor, "batch selected"], Float[Tensor, "batch selected"]]:
+        """The codes that the tokens of each example are passed on as, and their cosines; -1 for none."""
+        codes, cosines = self.similar_codes(self.encode(arrived), self.config.top_s)
+        return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1).flatten(1), cosines.flatten(1)
+
+    @torch.no_grad()
+    def start_from_data(self, activations: Float[Tensor, "tokens hidden_size"], generator: torch.Generator) -> None:
+        """Mean and scale of activations, and codes that are encoded activations of random tokens, divided by S.
+
+        Args:
+            activations: what arrives at the bottleneck.
+            generator: of the draw.
+        """
+        if self.config.standardize:
+            self.mean.copy_(activations.mean(0))
+            self.scale.copy_((activations - self.mean.float()).square().mean().sqrt().clamp_min(1e-12))
+        # Each token once before any token twice.
+        repeats = -(-self.num_codes // len(activations))
+        drawn = torch.cat([torch.randperm(len(activations), generator=generator) for _ in range(repeats)])
+        codes = self.encode(activations[drawn[: self.num_codes].to(activations.device)]).float()
+        # Equal tokens, such as an end of sentence, would make equal codes, of which the lookup only takes the first.
+        noise = torch.randn(codes.shape, generator=generator).to(codes.device)
+        self.codebook.copy_((codes + 0.1 * codes.std() * noise) / self.config.top_s)
+        self.min_similarity.fill_(-1.0)  # it was measured with other codes
+
     def forward(
         self,
         hidden_states: Float[Tensor, "batch seq hidden_size"],
         attention_mask: Bool[Tensor, "batch seq"] | Int64[Tensor, "batch seq"] | None = None,
-    ) -> CodebookSAEOutput:
+    ) -> BottleneckOutput:
         """Replaces activations by what their codes say of them.
 
         Args:
@@ -161,7 +194,7 @@ class CodebookSAE(Bottleneck):
             error = error.masked_fill(padding, 0)
             l1 = l1.masked_fill(padding, 0)
             tokens = (~padding).sum().clamp_min(1)
-        return CodebookSAEOutput(
+        return BottleneckOutput(
             reconstruction=reconstruction.to(hidden_states.dtype),
             codes=codes,
             reconstruction_error=error,
@@ -170,4 +203,4 @@ class CodebookSAE(Bottleneck):
         )
 
 
-__all__ = ["CodebookSAE", "CodebookSAEOutput"]
+__all__ = ["CodebookSAE"]

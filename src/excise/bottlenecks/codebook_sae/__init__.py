@@ -1,0 +1,7 @@
+"""The codebook inside a sparse autoencoder."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"bottleneck": ["CodebookSAE"], "configuration": ["CodebookSAEConfig"]}
+)
