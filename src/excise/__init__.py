@@ -23,7 +23,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "bottlenecks": [
             "CodebookSAE",
             "CodebookSAEConfig",
-            "CodebookSAEOutput",
             "KeyValueBottleneck",
             "KeyValueConfig",
             "KeyValueOutput",

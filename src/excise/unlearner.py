@@ -1,7 +1,7 @@
 """Forget a topic: find its codes, mask or delete them, undo, save."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,9 @@ from transformers import AutoConfig, PreTrainedModel
 
 from excise.bottlenecks.site import uncompiled
 from excise.codes.finder import CodeFinder
-from excise.codes.pair_counts import PairCounts
-from excise.codes.search import Search
-from excise.codes.selection import SITE, Selection, by_activations, by_examples, draw_examples
-from excise.data.forget_sets import ForgetSets
-from excise.data.images import images_alone
+from excise.codes.search import Search, Topic
+from excise.codes.selection import Selection
+from excise.data.forget_sets import dataset_digest
 from excise.data.inputs import Processor
 from excise.ledger.compaction import compact
 from excise.ledger.ledger import Request, check_masks
@@ -90,77 +88,63 @@ class Unlearner(CodeFinder):
         enforce(unlearner.model, unlearner.ledger)
         return unlearner
 
-    def forget(self, topic: ForgetSets, preset: str | Search | Sequence[Search] = "default", **options: Any) -> Request:
-        """Chooses a topic's codes and masks them; arguments as in `choose`, errors as in `mask`."""
-        return self.mask(self.choose(topic, preset, **options), topic)
+    def forget(
+        self,
+        topic: Topic | Selection,
+        preset: str | Search | Sequence[Search] = "default",
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> Request:
+        """Chooses a topic's codes and masks them; arguments as in `choose`, `name` and errors as in `mask`."""
+        return self.mask(topic, name, preset, **options)
 
-    def mask(self, selection: Selection, topic: ForgetSets | str) -> Request:
-        """Stops the selected codes from being used, until the request is undone.
+    def mask(
+        self,
+        topic: Topic | Selection,
+        name: str | Topic | None = None,
+        preset: str | Search | Sequence[Search] = "default",
+        **options: Any,
+    ) -> Request:
+        """Stops codes from being used, until the request is undone.
 
         Args:
-            selection: the codes, from `Enrichment.select`.
-            topic: what is forgotten: the sets that the codes were chosen on, or words for the ledger.
+            topic: what is forgotten, as in `choose`: sets, a class known by counts, examples, or a selection.
+            name: what the ledger calls it, in words; or, of a selection, what it was chosen on. The topic's own if not
+                given; selections and data sets have none.
+            preset: as in `choose`.
+            **options: as in `choose`.
 
         Raises:
-            ValueError: if nothing is selected, a site or code does not exist, or fewer live codes than S would stay.
+            ValueError: as `choose`, or if nothing is selected or named, a site or code does not exist, or fewer live
+                codes than S would stay.
         """
-        name, data = _described(topic)
+        selection, name, data = self._chosen(topic, name, preset, options)
         return self._request("mask", selection.codes, name, selection.thresholds, data)
 
-    def mask_by_activations(self, forget: Dataset | PairCounts, count: int, topic: str) -> Request:
-        """Masks the pairs that a class selects most often (Unlearning via Sparse Representations, section 4).
-
-        Args:
-            forget: images of the class, or of a proxy set; what `encode_images` or `select_pairs` made of them; or,
-                without any data, the counts that were kept in training. Of images, encodings and pairs stay in the
-                cache of `datasets`; where they must not, make them with `pairs(images, cache_dir=...)`.
-            count: number of pairs N_a.
-            topic: what is forgotten, in words; given counts, the name of the class in the model's config.
-
-        Raises:
-            ValueError: as `mask` and `by_activations`, or if pairs or counts are another model's, or there is no such
-                class.
-        """
-        if isinstance(forget, Dataset):
-            counts = PairCounts.count(self.pairs(images_alone(forget)), self.sites[SITE])
-            return self.mask(by_activations(counts.of_all(), count), topic)
-        if forget.keys != self.sites[SITE].keys_id:
-            raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
-        classes = self.model.config.label2id or {}
-        if topic not in classes:
-            raise ValueError(f"There is no class {topic!r}; the model's are {list(classes)}.")
-        return self.mask(by_activations(forget.of_class(classes[topic]), count), topic)
-
-    def mask_by_examples(self, forget: Dataset, count: int, topic: str, seed: int = 0) -> Request:
-        """Masks all pairs that some examples of a class select (Unlearning via Sparse Representations, section 4).
-
-        Args:
-            forget: images of the class, or what `encode_images` or `select_pairs` made of them.
-            count: number of examples N_e.
-            topic: what is forgotten, in words.
-            seed: of the examples drawn.
-
-        Raises:
-            ValueError: as `mask` and `by_examples`, or if the pairs are another model's.
-        """
-        return self.mask(by_examples(self.pairs(images_alone(draw_examples(forget, count, seed))), count, seed), topic)
-
     def delete(
-        self, selection: Selection, topic: ForgetSets | str, optimizer: torch.optim.Optimizer | None = None
+        self,
+        topic: Topic | Selection,
+        name: str | Topic | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        preset: str | Search | Sequence[Search] = "default",
+        **options: Any,
     ) -> Request:
-        """Masks the selected codes and erases their rows from the codebook. This cannot be undone.
+        """Masks codes and erases their rows from the codebook. This cannot be undone.
 
         Args:
-            selection: the codes, from `Enrichment.select`.
-            topic: what is forgotten: the sets that the codes were chosen on, or words for the ledger.
+            topic: as in `mask`.
+            name: as in `mask`.
             optimizer: one that goes on training the model. What it remembers of the rows is erased too; it would bring
                 them back at its next step.
+            preset: as in `choose`.
+            **options: as in `choose`.
 
         Raises:
             ValueError: as `mask`, or if the optimizer is another model's or keeps its memory in a form that cannot be
                 erased by rows.
         """
-        name, data = _described(topic)
+        selection, name, data = self._chosen(topic, name, preset, options)
         return self._delete(selection.codes, name, selection.thresholds, data, optimizer)
 
     def delete_request(self, request: Request | int, optimizer: torch.optim.Optimizer | None = None) -> Request:
@@ -279,13 +263,25 @@ class Unlearner(CodeFinder):
         """
         return cls.from_pretrained(download(repo_id, revision, token), token=token, **kwargs)
 
+    def _chosen(
+        self, topic: Topic | Selection, name: str | Topic | None, preset: Any, options: Mapping[str, Any]
+    ) -> tuple[Selection, str, dict[str, str]]:
+        """The codes of a topic, and what the ledger says of it: a name, and digests of what they were chosen on."""
+        about = topic if name is None or isinstance(name, str) else name
+        if not isinstance(name, str) and not hasattr(about, "name"):
+            raise ValueError(
+                f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
+                'name="the topic"; of a selection, give the sets that it was chosen on, or words.'
+            )
+        selection = self.choose(topic, preset, **options)
+        if isinstance(about, Dataset):
+            data = {"target": dataset_digest(about)}
+        else:
+            data = {} if isinstance(about, Selection) else about.digest()
+        return selection, name if isinstance(name, str) else about.name, data
+
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
         enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
         return ledger.requests[-1]
-
-
-def _described(topic: ForgetSets | str) -> tuple[str, dict[str, str]]:
-    """What the ledger says of a topic: its name, and digests of the sets if there are any."""
-    return (topic, {}) if isinstance(topic, str) else (topic.name, topic.digest())

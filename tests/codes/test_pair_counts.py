@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from datasets import Value
 
-from excise import PairCounts, Selection, Unlearner, encode_images, select_pairs
+from excise import PairCounts, Search, Selection, Unlearner, encode_images, select_pairs
 from tests.helpers.tiny_images import images, key_value_model, processor
 
 
@@ -83,4 +83,4 @@ def test_pairs_and_counts_know_the_keys_top_k_and_mask_that_they_were_selected_w
     with pytest.raises(ValueError, match="other keys"):
         PairCounts.count(pairs["train"], model.bottleneck)
     with pytest.raises(ValueError, match="other keys"):
-        Unlearner(model, processor()).mask_by_activations(counts, 5, "green")
+        Unlearner(model, processor()).forget(counts.topic(1, "green"), Search("activations", count=5))

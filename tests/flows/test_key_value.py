@@ -8,8 +8,8 @@ import torch
 from datasets import Value
 from transformers import AutoModelForImageClassification
 
-from excise import Frontier, PairCounts, Selection, Unlearner, class_sets, evaluate_classes, frontier
-from excise.codes.selection import SITE, by_activations, by_examples, random_like
+from excise import Frontier, PairCounts, Search, Selection, Unlearner, class_sets, evaluate_classes, frontier
+from excise.codes.selection import SITE, by_activations, random_like
 from excise.models.key_value.masked_logits import MaskedLogits
 from tests.helpers.tiny_images import images, key_value_model, processor
 
@@ -42,18 +42,22 @@ def accuracies(model, encodings):
 class TestSelection:
     def test_by_activations_takes_the_most_frequent_and_never_one_that_was_not_selected(self, counts):
         of_class = counts.of_class(GREEN)
-        few, all_of_them = by_activations(of_class, 20), by_activations(of_class, len(of_class))
+        few, all_of_them = (by_activations({SITE: of_class}, count) for count in (20, len(of_class)))
         chosen = list(few.codes[SITE])
         assert len(chosen) == 20
         assert of_class[chosen].min() >= np.delete(of_class, chosen).max()
         assert len(all_of_them) == np.count_nonzero(of_class)
 
-    def test_by_examples_takes_all_pairs_of_some_examples_and_more_with_more(self, green):
-        few, more = by_examples(green, 5, seed=3), by_examples(green, 9, seed=3)
+    def test_by_examples_takes_all_pairs_of_some_examples_and_more_with_more(self, unlearner, green):
+        def by_examples(count, seed=0):
+            return unlearner.choose(green, Search("examples", count=count, seed=seed), progress=False)
+
+        few, more = by_examples(5, seed=3), by_examples(9, seed=3)
         assert set(few.codes[SITE]) < set(more.codes[SITE])
-        everything = by_examples(green, len(green))
+        everything = by_examples(len(green))
         assert set(everything.codes[SITE]) == set(np.array(green["pairs"][:]).ravel().tolist())
-        assert by_examples(green, 5, seed=4) != few
+        assert by_examples(5, seed=4) != few
+        assert few.thresholds == {"method": "examples", "count": 5, "seed": 3}
 
     @pytest.mark.parametrize(
         ("counts", "count", "message"),
@@ -68,19 +72,19 @@ class TestSelection:
     )
     def test_counts_that_are_none_are_refused(self, counts, count, message):
         with pytest.raises(ValueError, match=message):
-            by_activations(np.array(counts), count)
+            by_activations({SITE: np.array(counts)}, count)
 
-    def test_more_examples_than_there_are_are_refused(self, green):
+    def test_more_examples_than_there_are_are_refused(self, unlearner, green):
         for wrong in (0, 101):
             with pytest.raises(ValueError, match="expected 1 to 100, the number of examples"):
-                by_examples(green, wrong)
+                unlearner.choose(green, Search("examples", count=wrong))
 
 
 class TestMasking:
     def test_by_counts_alone_the_class_is_forgotten_and_the_rest_stays(self, unlearner, counts, encodings):
         before = accuracies(unlearner.model, encodings)
         assert min(before) > 0.9
-        request = unlearner.mask_by_activations(counts, 400, "green")
+        request = unlearner.forget(counts.topic("green"), Search("activations", count=400))
         forget, retain = accuracies(unlearner.model, encodings)
         assert forget == 0 and retain >= before[1] - 0.02
         assert request.thresholds["method"] == "activations" and request.topic == "green"
@@ -94,28 +98,67 @@ class TestMasking:
         photos = images(400).select(np.flatnonzero(labels == GREEN))
         found = []
         for forget in (green, of_class, photos):
-            request = unlearner.mask_by_examples(forget, 100, "green")
+            request = unlearner.forget(forget, Search("examples", count=100), name="green")
             assert accuracies(unlearner.model, encodings)[0] < 0.1
             found.append(request.codes)
             unlearner.undo(request)
         assert found[0] == found[1] == found[2]
-        counted = unlearner.mask_by_activations(photos, 50, "green")
+        counted = unlearner.forget(photos, Search("activations", count=50), name="green")
         unlearner.undo(counted)
-        assert counted.codes == unlearner.mask_by_activations(green, 50, "green").codes
+        assert counted.codes == unlearner.forget(green, Search("activations", count=50), name="green").codes
 
     def test_counts_of_other_keys_unknown_classes_and_empty_sets_are_refused(self, unlearner, counts, green):
-        with pytest.raises(ValueError, match=r"no class 'teal'; the model's are \['red', 'green'"):
-            unlearner.mask_by_activations(counts, 5, "teal")
+        with pytest.raises(ValueError, match=r"no class 'teal'; the counts' are \['red', 'green'"):
+            counts.topic("teal")
+        with pytest.raises(ValueError, match="give its index"):
+            replace(counts, classes=None).topic("green")
         with pytest.raises(ValueError, match="other keys than the model's"):
-            unlearner.mask_by_activations(replace(counts, keys="others"), 5, "green")
-        for mask in (unlearner.mask_by_activations, unlearner.mask_by_examples):
+            unlearner.forget(replace(counts, keys="others").topic("green"), Search("activations", count=5))
+        for method in ("activations", "examples"):
             with pytest.raises(ValueError, match="is empty"):
-                mask(green.select([]), 5, "green")
+                unlearner.mask(green.select([]), "green", Search(method, count=5))
+        with pytest.raises(ValueError, match="Name it for the ledger"):
+            unlearner.forget(green, Search("activations", count=5))
+        with pytest.raises(ValueError, match="asks for more than counts tell"):
+            unlearner.forget(counts.topic("green"), Search("examples", count=5))
+        with pytest.raises(ValueError, match="there is none"):
+            unlearner.forget(green, Search("fisher"), name="green")
         assert not unlearner.ledger.requests
+
+    @pytest.mark.parametrize("verb", ["forget", "mask", "delete"])
+    def test_every_verb_takes_counts_examples_class_sets_and_selections(self, unlearner, counts, green, verb):
+        topic = class_sets(images(400), "green", test=images(120, seed=1), min_examples=10)
+        search = Search("activations", count=40)
+        chosen = unlearner.choose(counts.topic("green"), search)
+        call = getattr(unlearner, verb)
+        with unlearner.trial(counts.topic("green"), search):
+            assert not unlearner.model.bottleneck.live[list(chosen.codes[SITE])].any()
+        requests = [
+            call(counts.topic("green"), preset=search),
+            call(topic, preset=search),
+            call(green, name="green", preset=search),
+            call(chosen, name="green"),
+        ]
+        assert [request.topic for request in requests] == ["green"] * 4
+        assert [set(request.data) for request in requests[::2]] == [{"counts"}, {"target"}]
+        assert set(requests[1].data) == {"target", "control", "retain", "heldout", "heldout_retain"}
+        assert requests[0].codes == requests[3].codes == chosen.codes
+
+    def test_a_statistical_search_forgets_a_class_by_its_sets_or_by_its_counts(self, unlearner, counts, encodings):
+        topic = class_sets(images(400), "green", test=images(120, seed=1), min_examples=10)
+        before = accuracies(unlearner.model, encodings)
+        for what, search in ((topic, "default"), (counts.topic("green"), Search("fisher", q=1.0, count=400))):
+            request = unlearner.forget(what, search)
+            forget, retain = accuracies(unlearner.model, encodings)
+            assert forget < 0.2 and retain > before[1] - 0.1
+            assert request.thresholds["method"] == "fisher"
+            unlearner.undo(request)
+        with pytest.raises(ValueError, match="has no search of its own"):
+            unlearner.forget(counts.topic("green"))
 
     def test_as_many_random_pairs_as_often_used_forget_nothing(self, unlearner, counts, encodings):
         frequency = counts.of_all()
-        chosen = by_activations(counts.of_class(GREEN), 150)
+        chosen = by_activations({SITE: counts.of_class(GREEN)}, 150)
         drawn = random_like(chosen, {SITE: frequency}, {SITE: np.ones(1024, bool)}, seed=0)
         with unlearner.trial(drawn):
             assert accuracies(unlearner.model, encodings)[0] > 0.9
@@ -123,7 +166,7 @@ class TestMasking:
     def test_a_deletion_erases_keys_and_values_from_model_and_file_and_stays(
         self, unlearner, counts, encodings, tmp_path
     ):
-        chosen = by_activations(counts.of_class(GREEN), 400)
+        chosen = by_activations({SITE: counts.of_class(GREEN)}, 400)
         unlearner.delete(chosen, "green")
         rows = list(chosen.codes[SITE])
         unlearner.save_pretrained(tmp_path / "saved")
@@ -134,8 +177,8 @@ class TestMasking:
             assert accuracies(model, encodings)[0] == 0
 
     def test_counts_of_training_serve_for_a_second_class_after_a_deletion(self, unlearner, counts, encodings):
-        unlearner.delete(by_activations(counts.of_class(GREEN), 300), "green")
-        unlearner.mask_by_activations(counts, 300, "blue")
+        unlearner.delete(by_activations({SITE: counts.of_class(GREEN)}, 300), "green")
+        unlearner.forget(counts.topic("blue"), Search("activations", count=300))
         rows = encodings["test"].with_format("torch")
         right = unlearner.model(encodings=rows["encodings"][:]).logits.argmax(1) == rows["labels"][:]
         for index, least, most in ((0, 0.8, 1), (1, 0, 0.1), (2, 0, 0.1), (3, 0.8, 1)):
@@ -151,7 +194,7 @@ class TestMasking:
         optimizer = torch.optim.AdamW([model.bottleneck.values], lr=0.1)
         model(pairs=rows["pairs"][:], labels=rows["labels"][:]).loss.backward()
         optimizer.step()
-        chosen = by_activations(counts.of_class(GREEN), 30)
+        chosen = by_activations({SITE: counts.of_class(GREEN)}, 30)
         unlearner.delete(chosen, "green", optimizer)
         optimizer.step()
         values = model.bottleneck.by_code(model.bottleneck.values)[list(chosen.codes[SITE])]
@@ -159,18 +202,15 @@ class TestMasking:
 
     def test_class_sets_say_how_accurate_the_model_is_before_and_after(self, unlearner, counts):
         topic = class_sets(images(400), "green", test=images(120, seed=1), min_examples=10)
-        unlearner.mask_by_activations(counts, 400, "green")
+        unlearner.forget(counts.topic("green"), Search("activations", count=400))
         scores = evaluate_classes(unlearner, topic, progress=False).scores
         assert scores["before"]["heldout"]["accuracy"] > 0.9 and scores["after"]["heldout"]["accuracy"] == 0
         assert scores["after"]["heldout_retain"]["accuracy"] > 0.9
-        for search in (unlearner.forget, unlearner.count_topic):
-            with pytest.raises(ValueError, match="mask_by_activations"):
-                search(topic)
 
 
 class TestFrontier:
     def test_its_points_are_the_accuracies_of_the_masked_model(self, unlearner, counts, encodings):
-        selections = {n: by_activations(counts.of_class(GREEN), n) for n in (50, 200, 350)}
+        selections = {n: by_activations({SITE: counts.of_class(GREEN)}, n) for n in (50, 200, 350)}
         made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
         assert [point.count for point in made.points] == [0, 50, 200, 350]
         assert made.points[0][2:] == pytest.approx(accuracies(unlearner.model, encodings))
@@ -181,7 +221,7 @@ class TestFrontier:
         assert made.points[0].forget > made.points[-1].forget
 
     def test_partial_unlearning_takes_the_point_nearest_to_a_reference(self, unlearner, counts, encodings):
-        selections = {n: by_activations(counts.of_class(GREEN), n) for n in range(20, 300, 20)}
+        selections = {n: by_activations({SITE: counts.of_class(GREEN)}, n) for n in range(20, 300, 20)}
         made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
         for reference in (0.9, 0.5, 0.0):
             gaps = [abs(point.forget - reference) for point in made.points]
@@ -194,7 +234,7 @@ class TestFrontier:
         assert made.points[1].forget < 0.5 < made.points[1].retain
 
     def test_it_survives_a_file_and_prints(self, unlearner, counts, encodings, tmp_path):
-        selections = {9: by_activations(counts.of_class(GREEN), 9)}
+        selections = {9: by_activations({SITE: counts.of_class(GREEN)}, 9)}
         made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
         made.save(tmp_path / "frontier.json")
         assert Frontier.load(tmp_path / "frontier.json") == made
@@ -220,10 +260,10 @@ class TestFrontier:
 
 def test_a_proxy_set_may_have_classes_of_its_own(unlearner):
     proxy = images(12).cast_column("label", Value("int64")).map(lambda row: {"label": row["label"] + 90})
-    request = unlearner.mask_by_activations(proxy, 20, "what is like these")
+    request = unlearner.forget(proxy, Search("activations", count=20), name="what is like these")
     assert request.num_codes == 20
     unlearner.undo(request)
-    assert unlearner.mask_by_examples(proxy, 3, "what is like these").num_codes > 6
+    assert unlearner.forget(proxy, Search("examples", count=3), name="what is like these").num_codes > 6
 
 
 def test_a_reading_follows_masks_that_come_and_go(unlearner, counts, encodings):
@@ -231,7 +271,7 @@ def test_a_reading_follows_masks_that_come_and_go(unlearner, counts, encodings):
     vectors = encodings["test"].with_format("torch")["encodings"][:]
     requests = []
     for name in ("red", "green", "blue"):
-        requests.append(unlearner.mask_by_activations(counts, 60, name))
+        requests.append(unlearner.forget(counts.topic(name), Search("activations", count=60)))
         torch.testing.assert_close(reading.logits(), unlearner.model(encodings=vectors).logits)
     for request in requests[1:]:
         unlearner.undo(request)

@@ -95,12 +95,12 @@ def test_counts_are_renumbered_and_those_of_old_numbers_are_refused(tmp_path):
     unlearner = Unlearner(model, processor())
     unused = np.flatnonzero(counts.of_all() == 0)
     unlearner.delete(Selection({SITE: unused}), "what nothing uses")
-    kept = by_activations(counts.of_class(1), 10).codes[SITE]
+    kept = by_activations({SITE: counts.of_class(1)}, 10).codes[SITE]
     index = unlearner.compact()[SITE]
     fresh = PairCounts.count(select_pairs(model, encodings, **options), model.bottleneck)
     renumbered = counts.renumbered(index.numpy(), model.bottleneck)
     assert (fresh.table != renumbered.table).nnz == 0
-    assert by_activations(renumbered.of_class(1), 10).codes[SITE] == tuple(index[list(kept)].tolist())
+    assert by_activations({SITE: renumbered.of_class(1)}, 10).codes[SITE] == tuple(index[list(kept)].tolist())
     with pytest.raises(ValueError, match="do not add up"):
         counts + fresh
 

@@ -11,9 +11,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "enrichment": ["Enrichment", "enrich_counts"],
         "finder": ["CodeFinder"],
         "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
-        "pair_counts": ["PairCounts"],
+        "pair_counts": ["ClassCounts", "PairCounts"],
         "search": ["PRESETS", "Search", "SearchCounts"],
-        "selection": ["Selection", "by_activations", "by_examples", "random_like"],
+        "selection": ["Selection", "by_activations", "random_like"],
         "topic_counts": ["TopicCounts"],
     },
 )

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int64
@@ -15,6 +16,45 @@ from excise.storage.files import new_file
 
 # The key of the numbers in a saved file; its name is of version 0.1.
 METADATA = "excise.usage"
+
+
+class BestRanks(NamedTuple):
+    """The best rank that each code reaches in each example of a batch, for codes that any of its inputs ranks.
+
+    Args:
+        cells: int64, ascending: example * num_codes + code.
+        ranks: int64 of the same length, 0 for the most similar.
+        num_examples: examples in the batch, those without a ranked code included.
+    """
+
+    cells: Tensor
+    ranks: Tensor
+    num_examples: int
+
+
+def best_ranks(
+    codes: Int64[Tensor, "inputs max_top_s"], rows: Int64[Tensor, "inputs"], num_examples: int, num_codes: int
+) -> BestRanks:
+    """The best rank of each code in each example.
+
+    Args:
+        codes: the codes of each input, most similar first; -1 for none.
+        rows: the example of each input.
+        num_examples: examples in the batch, those without an input included.
+        num_codes: size of the codebook.
+
+    Example:
+        >>> ranked = best_ranks(torch.tensor([[2, 0], [0, 1]]), torch.tensor([0, 0]), 1, 4)
+        >>> ranked.cells.tolist(), ranked.ranks.tolist()
+        ([0, 1, 2], [0, 1, 0])
+    """
+    max_top_s = codes.shape[1]
+    order = torch.arange(max_top_s, device=codes.device).expand_as(codes)
+    keys = (((rows[:, None] * num_codes + codes) * max_top_s + order)[codes >= 0]).sort().values
+    cells = keys // max_top_s
+    first = torch.ones_like(cells, dtype=torch.bool)
+    first[1:] = cells[1:] != cells[:-1]
+    return BestRanks(cells[first], keys[first] % max_top_s, num_examples)
 
 
 @dataclass(frozen=True)
@@ -37,16 +77,16 @@ class CodeCounts:
         """Counts of nothing, to add to."""
         return cls(torch.zeros(max_top_s, num_codes, dtype=torch.int64))
 
-    def add_batch_(self, ranks: Int64[Tensor, "examples num_codes"]) -> "CodeCounts":
+    def add_batch_(self, ranks: BestRanks) -> "CodeCounts":
         """These counts and those of one more batch, which are written into this table: go on with what is returned.
 
         A batch touches few of a table's millions of cells; adding tables would take longer than looking up the codes.
 
         Args:
-            ranks: the best rank of each code in each example (`best_ranks`).
+            ranks: of the batch, from `best_ranks`.
         """
-        _count_ranks_(self.examples, ranks)
-        return replace(self, num_examples=self.num_examples + len(ranks))
+        _count_(self.examples, ranks.cells, ranks.ranks)
+        return replace(self, num_examples=self.num_examples + ranks.num_examples)
 
     def __add__(self, other: "CodeCounts") -> "CodeCounts":
         """The counts of both: of batches, files or processes.
@@ -106,13 +146,14 @@ class PairedCounts:
         target, control = (CodeCounts.empty(num_codes, max_top_s) for _ in range(2))
         return cls(target, control, torch.zeros_like(target.examples))
 
-    def add_batch_(
-        self, target_ranks: Int64[Tensor, "examples num_codes"], control_ranks: Int64[Tensor, "examples num_codes"]
-    ) -> "PairedCounts":
+    def add_batch_(self, target: BestRanks, control: BestRanks) -> "PairedCounts":
         """These counts and those of one more batch of pairs, as `CodeCounts.add_batch_`."""
-        _count_ranks_(self.both, torch.maximum(target_ranks, control_ranks))
-        target, control = self.target.add_batch_(target_ranks), self.control.add_batch_(control_ranks)
-        return replace(self, target=target, control=control)
+        if len(control.cells):
+            places = torch.searchsorted(control.cells, target.cells).clamp_max(len(control.cells) - 1)
+            same = control.cells[places] == target.cells
+            worse = torch.maximum(target.ranks[same], control.ranks[places[same]])
+            _count_(self.both, target.cells[same], worse)
+        return replace(self, target=self.target.add_batch_(target), control=self.control.add_batch_(control))
 
     def __add__(self, other: "PairedCounts") -> "PairedCounts":
         """The counts of both.
@@ -181,39 +222,11 @@ def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Tensor 
     return parts
 
 
-def best_ranks(
-    codes: Int64[Tensor, "tokens max_top_s"], rows: Int64[Tensor, "tokens"], num_examples: int, num_codes: int
-) -> Int64[Tensor, "examples num_codes"]:
-    """The best rank that each code reaches in each example, `max_top_s` where it is not among the most similar.
-
-    Args:
-        codes: the codes of each token, most similar first; -1 for none.
-        rows: the example of each token.
-        num_examples: examples in the batch, those without a token included.
-        num_codes: size of the codebook.
-
-    Example:
-        >>> best_ranks(torch.tensor([[2, 0], [0, 1]]), torch.tensor([0, 0]), 1, 4).tolist()
-        [[0, 1, 0, 2]]
-    """
-    max_top_s = codes.shape[1]
-    ranks = torch.full((num_examples * num_codes,), max_top_s, device=codes.device)
-    order = torch.arange(max_top_s, device=codes.device).expand_as(codes)
-    cells = rows[:, None] * num_codes + codes
-    ranks.scatter_reduce_(0, cells[codes >= 0], order[codes >= 0], "amin")
-    return ranks.view(num_examples, num_codes)
-
-
-def _count_ranks_(table: Tensor, ranks: Tensor) -> None:
-    """Adds to a table, `(max_top_s, num_codes)`, how often each code has each rank."""
-    rows, codes = (ranks < len(table)).nonzero(as_tuple=True)
-    _count_(table, ranks[rows, codes], codes)
-
-
-def _count_(table: Tensor, ranks: Tensor, codes: Tensor) -> None:
-    """Adds 1 to a table's cell for every pair of rank and code."""
-    cells = (ranks * table.shape[1] + codes).to(table.device)
-    table.view(-1).index_add_(0, cells, torch.ones_like(cells))
+def _count_(table: Tensor, cells: Tensor, ranks: Tensor) -> None:
+    """Adds 1 to a table, `(max_top_s, num_codes)`, for the code and rank of every cell of a batch."""
+    num_codes = table.shape[1]
+    places = (ranks * num_codes + cells % num_codes).to(table.device)
+    table.view(-1).index_add_(0, places, torch.ones_like(places))
 
 
 def _running_sum(histogram: Tensor, top_s: int) -> Tensor:

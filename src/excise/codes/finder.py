@@ -10,13 +10,15 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.bottlenecks import Bottleneck, KeyValueBottleneck
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.enrichment import Enrichment, Method
-from excise.codes.search import Search, SearchCounts, preset_for, searches_of
-from excise.codes.selection import SITE, Selection
-from excise.codes.topic_counts import MAX_TOP_S, TopicCounts, count_apart, count_codes, count_pairs
+from excise.codes.pair_counts import ClassCounts
+from excise.codes.search import Counts, Search, SearchCounts, Topic, preset_for, searches_of
+from excise.codes.selection import SITE, Selection, draw_examples
+from excise.codes.topic_counts import MAX_TOP_S, TargetCounts, TopicCounts, count_apart, count_codes, count_pairs
 from excise.data.forget_sets import ForgetSets
+from excise.data.images import without_labels
 from excise.data.inputs import Positions, Processor, tokenizer_of
 from excise.ledger.ledger import Ledger, check_enough_live
 from excise.ledger.masks import set_masks
@@ -53,29 +55,16 @@ class CodeFinder:
     @property
     def top_s(self) -> int:
         """The model's S; the largest, if its sites differ."""
-        self.check_codebooks()
-        return max(bottleneck.config.top_s for bottleneck in self.sites.values())
+        return max(bottleneck.top_s for bottleneck in self.sites.values())
 
     @property
     def ledger(self) -> Ledger:
         """All requests so far."""
         return Ledger.from_dict(self.model.config.unlearning)
 
-    def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: ForgetSets | None = None) -> int:
+    def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: Topic | None = None) -> int:
         """The largest S' that a search of a preset, which may depend on the topic, asks for in this model."""
-        return self.top_s * max(search.multiple for search in searches_of(preset_for(topic, preset)))
-
-    def check_codebooks(self) -> None:
-        """Makes sure that the model's codes are shared by tokens.
-
-        Raises:
-            ValueError: if a bottleneck is a key-value one.
-        """
-        if any(isinstance(bottleneck, KeyValueBottleneck) for bottleneck in self.sites.values()):
-            raise ValueError(
-                "A key-value bottleneck has pairs, not codes that are shared by tokens. Use `mask_by_activations` or "
-                "`mask_by_examples`, or mask what `PairCounts.enrich(...)` selects."
-            )
+        return max(search.top_s(self.top_s) for search in searches_of(preset_for(topic, preset)))
 
     def pairs(self, dataset: Dataset, *, cache_dir: str | os.PathLike | None = None, progress: bool = True) -> Dataset:
         """The key-value pairs that the examples of a data set select.
@@ -123,9 +112,9 @@ class CodeFinder:
             batch_size: pairs a batch; it changes nothing but time and memory.
             progress: show progress bars.
         """
-        self.check_codebooks()
         options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        positions, count = positions or topic.positions, count_pairs if topic.paired else count_apart
+        positions = positions or topic.positions
+        count = count_pairs if topic.paired else count_apart
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
         counted = count_codes(self.model, self.processor, topic.retain, **options) if retain else {}
         return TopicCounts(topic.name, pairs, counted, positions, topic.digest())
@@ -156,7 +145,7 @@ class CodeFinder:
 
     def count(
         self,
-        topic: ForgetSets,
+        topic: Topic,
         preset: str | Search | Sequence[Search] = "default",
         *,
         max_top_s: int | None = None,
@@ -166,28 +155,61 @@ class CodeFinder:
         """Counts what the searches of a preset need, once for all of them and for every S'.
 
         Args:
-            topic: sets as `topic_sets` or `class_sets` make them.
-            preset: `"default"` (for classes, `"class"`), `"paper"`, or searches of your own.
+            topic: as in `choose`.
+            preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
             max_top_s: the largest S'; the largest that a search asks for if not given.
-            batch_size: as in `count_topic`.
+            batch_size: examples a batch.
             progress: show progress bars.
+
+        Raises:
+            ValueError: if counts were made with other keys than the model's, or do not know what a search asks for.
         """
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
-        max_top_s = max_top_s or self.preset_top_s(searches)
-        options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        retain = any(search.max_retain_ratio is not None for search in searches)
-        counted = count_codes(self.model, self.processor, topic.retain, **options) if retain else {}
-        by_positions = {
-            positions: replace(self.count_topic(topic, positions=positions, **options), retain=counted)
-            for positions in dict.fromkeys(search.positions for search in searches)
-        }
         name = preset if isinstance(preset, str) else ""
-        return SearchCounts(name, searches, tuple(by_positions[search.positions] for search in searches), self.top_s)
+        if isinstance(topic, ClassCounts):
+            self._check_counts(topic, searches)
+            return SearchCounts(name, searches, tuple(topic for _ in searches), self.top_s)
+        options = {"batch_size": batch_size, "progress": progress}
+        largest = max_top_s or self.preset_top_s(searches)
+        retain = any(search.max_retain_ratio is not None for search in searches)
+        if retain and isinstance(topic, ForgetSets):
+            retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options)
+        counts: dict[Any, Counts] = {}
+        for search in searches:
+            if (key := _counted(search)) in counts:
+                continue
+            if search.by_frequency or isinstance(topic, Dataset):
+                counts[key] = self._count_target(topic, search, max_top_s=max_top_s or self.top_s, **options)
+            else:
+                of_topic = self.count_topic(topic, positions=search.positions, max_top_s=largest, **options)
+                counts[key] = replace(of_topic, retain=retained) if retain else of_topic
+        return SearchCounts(name, searches, tuple(counts[_counted(search)] for search in searches), self.top_s)
+
+    def _count_target(self, topic: ForgetSets | Dataset, search: Search, **options: Any) -> TargetCounts:
+        examples = topic if isinstance(topic, Dataset) else topic.target
+        positions = search.positions or ("all" if isinstance(topic, Dataset) else topic.positions)
+        if search.method == "examples":
+            examples = draw_examples(examples, search.count, search.seed)
+        elif len(examples) == 0:
+            raise ValueError("The forget set is empty; give at least one example.")
+        # A data set of one's own may have labels that are no classes of the model.
+        counted = count_codes(self.model, self.processor, without_labels(examples), positions=positions, **options)
+        return TargetCounts(getattr(topic, "name", ""), counted)
+
+    def _check_counts(self, topic: ClassCounts, searches: Sequence[Search]) -> None:
+        if SITE not in self.sites or topic.counts.keys != self.sites[SITE].keys_id:
+            raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
+        for search in searches:
+            if search.method == "examples" or search.rounds > 1 or search.max_retain_ratio is not None:
+                raise ValueError(
+                    f"{search} asks for more than counts tell: of these, search by 'activations' or a test, in one "
+                    "round and without max_retain_ratio; or give images, encodings or pairs."
+                )
 
     def choose(
         self,
-        topic: ForgetSets,
+        topic: Topic | Selection,
         preset: str | Search | Sequence[Search] = "default",
         *,
         top_s: int | None = None,
@@ -196,14 +218,19 @@ class CodeFinder:
         """A topic's codes, by the searches of a preset, each in as many rounds as it asks for.
 
         Args:
-            topic: sets as `topic_sets` or `class_sets` make them.
+            topic: sets as `topic_sets` or `class_sets` make them; a class known by counts, `PairCounts.topic(...)`;
+                examples alone, as a `Dataset` (of a key-value model, images, encodings or pairs), which only searches
+                by `"activations"` and `"examples"` take; or a selection, which is the choice already.
             preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
             top_s: S' of all searches; each one's own multiple of S if not given.
             **options: the other arguments of `count`.
 
         Raises:
-            ValueError: if there is no such preset, or a round would leave fewer live codes than S'.
+            ValueError: if there is no such preset, the topic does not have what a search needs, or a round would leave
+                fewer live codes than S'.
         """
+        if isinstance(topic, Selection):
+            return topic
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         selection = self.count(topic, preset, max_top_s=top_s, **options).select(top_s)
@@ -218,14 +245,22 @@ class CodeFinder:
         deletions = tuple(request for request in self.ledger.requests if request.kind == "delete")
         return self._for_a_while(Ledger(deletions).live(self.sites))
 
-    def trial(self, selection: Selection) -> AbstractContextManager[None]:
+    def trial(
+        self, topic: Topic | Selection, preset: str | Search | Sequence[Search] = "default", **options: Any
+    ) -> AbstractContextManager[None]:
         """A context in which more codes are masked, without an entry in the ledger.
 
         Within `without_masks` they are the only ones.
 
+        Args:
+            topic: as in `choose`: a selection, or what is to be chosen on.
+            preset: as in `choose`.
+            **options: as in `choose`.
+
         Raises:
             ValueError: as `mask`, but that nothing may be selected.
         """
+        selection = self.choose(topic, preset, **options)
         masks = Ledger().add("mask", "trial", selection.codes).live(self.sites)
         masks = {site: mask & self.sites[site].live.cpu() for site, mask in masks.items()}
         check_enough_live(masks, self.sites)
@@ -239,3 +274,10 @@ class CodeFinder:
             yield
         finally:
             set_masks(self.model, before)
+
+
+def _counted(search: Search) -> tuple:
+    """What tells the counts that a search needs from those of others."""
+    if search.method == "examples":
+        return search.method, search.count, search.seed, search.positions
+    return search.by_frequency, search.positions

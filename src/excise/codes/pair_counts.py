@@ -1,8 +1,11 @@
 """In how many examples of each class each pair is selected."""
 
+import hashlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from datasets import Dataset
@@ -31,12 +34,14 @@ class PairCounts:
         examples: int64 `(num_classes,)`, number of examples.
         keys: `KeyValueBottleneck.keys_id` of what they were selected with.
         top_k: how many pairs an encoding selects in each codebook.
+        classes: names of the classes, where they are known.
     """
 
     table: csr_array
     examples: np.ndarray
     keys: str
     top_k: int
+    classes: tuple[str, ...] | None = None
 
     @classmethod
     def count(cls, pairs: Dataset, bottleneck: KeyValueBottleneck) -> "PairCounts":
@@ -54,7 +59,8 @@ class PairCounts:
             check_labels(pairs, LABELS, bottleneck.config.value_dim)
         rows = pairs.with_format("numpy")
         labels = rows[LABELS][:] if LABELS in pairs.column_names else np.zeros(len(rows), np.int64)
-        counts = cls.empty(bottleneck)
+        names = getattr(pairs.features.get(LABELS), "names", None)
+        counts = cls.empty(bottleneck, names)
         for start in range(0, len(rows), 10_000):  # a batch fits in memory, whatever the data set
             part = slice(start, start + 10_000)
             counts += cls.of_batch(rows[part][PAIRS], labels[part], bottleneck)
@@ -69,10 +75,11 @@ class PairCounts:
         return cls(table, np.bincount(labels, minlength=shape[0]), bottleneck.keys_id, bottleneck.config.top_k)
 
     @classmethod
-    def empty(cls, bottleneck: KeyValueBottleneck) -> "PairCounts":
+    def empty(cls, bottleneck: KeyValueBottleneck, classes: Sequence[str] | None = None) -> "PairCounts":
         """Counts of nothing, to add to."""
         nothing = np.zeros((0, 1), np.int64)
-        return cls.of_batch(nothing, nothing[:, 0], bottleneck)
+        counts = cls.of_batch(nothing, nothing[:, 0], bottleneck)
+        return replace(counts, classes=None if classes is None else tuple(classes))
 
     def __add__(self, other: "PairCounts") -> "PairCounts":
         """The counts of both: of batches, files or processes.
@@ -82,7 +89,26 @@ class PairCounts:
         """
         if self.keys != other.keys:
             raise ValueError("These counts are of pairs that were selected with different keys, and do not add up.")
-        return PairCounts(self.table + other.table, self.examples + other.examples, self.keys, self.top_k)
+        table, examples = self.table + other.table, self.examples + other.examples
+        return replace(self, table=table, examples=examples, classes=self.classes or other.classes)
+
+    def topic(self, class_: str | int, name: str | None = None) -> "ClassCounts":
+        """A class as a topic, for `Unlearner.choose`, `forget`, `mask`, `delete` and `trial`.
+
+        Args:
+            class_: its name, or its index.
+            name: what the ledger calls it, where the counts do not know the names of classes.
+
+        Raises:
+            ValueError: if there is no such class, or no example of it was counted.
+        """
+        known = self.classes or ()
+        if isinstance(class_, str) and class_ not in known:
+            listed = f"the counts' are {list(known)}" if known else "the counts know no names, so give its index"
+            raise ValueError(f"There is no class {class_!r}; {listed}.")
+        index = known.index(class_) if isinstance(class_, str) else class_
+        self._check(index)
+        return ClassCounts(self, index, name or (known[index] if known else f"class {index}"))
 
     def of_all(self) -> np.ndarray:
         """In how many examples of any class each pair is selected, int64 `(num_pairs,)`."""
@@ -128,13 +154,13 @@ class PairCounts:
         index = np.asarray(index)
         left = np.flatnonzero(index >= 0)
         order = left[np.argsort(index[left])]
-        return PairCounts(self.table[:, order].tocsr(), self.examples, bottleneck.keys_id, self.top_k)
+        return replace(self, table=self.table[:, order].tocsr(), keys=bottleneck.keys_id)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         table = self.table.tocsr()
         arrays = {"data": table.data, "indices": table.indices, "indptr": table.indptr, "examples": self.examples}
-        about = {"shape": table.shape, "keys": self.keys, "top_k": self.top_k}
+        about = {"shape": table.shape, "keys": self.keys, "top_k": self.top_k, "classes": self.classes}
         with new_file(path) as partial:
             save_file(arrays, partial, metadata={"excise.pair_counts": json.dumps(about)})
 
@@ -152,10 +178,53 @@ class PairCounts:
             about = json.loads(about)
             parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
         table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=about["shape"])
-        return cls(table, parts["examples"], about["keys"], about["top_k"])
+        classes = about.get("classes")
+        names = None if classes is None else tuple(classes)
+        return cls(table, parts["examples"], about["keys"], about["top_k"], names)
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self.examples):
             raise ValueError(f"There is no class {index}; the classes are 0 to {len(self.examples) - 1}.")
         if not self.examples[index]:
             raise ValueError(f"No example of class {index} was counted, so which pairs carry it is not known.")
+
+
+@dataclass(frozen=True, repr=False)
+class ClassCounts:
+    """A class that is known by counts of its pairs alone, as something to forget.
+
+    Attributes:
+        counts: of all classes.
+        label: index of the class.
+        name: what the ledger calls it.
+    """
+
+    positions: ClassVar[str] = "all"
+
+    counts: PairCounts
+    label: int
+    name: str
+
+    def __repr__(self) -> str:
+        examples = int(self.counts.examples[self.label])
+        return f"ClassCounts of {self.name!r}: the pairs of {examples:,} examples, of {self.counts.examples.sum():,}"
+
+    @property
+    def max_top_s(self) -> int:
+        """The S' that there are counts for: the pairs that were selected."""
+        return self.counts.top_k
+
+    def digest(self) -> dict[str, str]:
+        """The SHA-256 of the counts of the class and of all, so that a report can say what a choice was made on."""
+        sha = hashlib.sha256(json.dumps([self.counts.keys, self.counts.top_k, self.label]).encode())
+        for counts in (self.counts.of_class(self.label), self.counts.of_all()):
+            sha.update(np.ascontiguousarray(counts, dtype="<i8"))
+        return {"counts": sha.hexdigest()}
+
+    def frequency(self, top_s: int) -> dict[str, np.ndarray]:
+        """In how many examples of the class each pair is selected, int64 `(num_pairs,)`, under its site."""
+        return {SITE: self.counts.of_class(self.label)}
+
+    def enrich(self, top_s: int, method: Method = "fisher") -> Enrichment:
+        """As `PairCounts.enrich` of the class."""
+        return self.counts.enrich(self.label, method)

@@ -2,12 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+from datasets import Dataset
 
 from excise.codes.enrichment import Enrichment, Method
-from excise.codes.selection import Selection
-from excise.codes.topic_counts import TopicCounts
+from excise.codes.pair_counts import ClassCounts
+from excise.codes.selection import Selection, by_activations, ever_selected
+from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
+
+# What can be chosen on: sets of words or of classes, a class known by counts, or examples alone.
+Topic = ForgetSets | ClassCounts | Dataset
+Counts = TopicCounts | TargetCounts | ClassCounts
+
+# Searches by how often examples select a code, without a test (Unlearning via Sparse Representations, section 4).
+BY_FREQUENCY = ("activations", "examples")
+SearchMethod = Literal[Method, "activations", "examples"]
 
 
 @dataclass(frozen=True)
@@ -15,33 +27,63 @@ class Search:
     """One search for a topic's codes.
 
     Attributes:
-        method: test of enrichment, as in `Unlearner.enrich`.
-        positions: tokens counted, as in `Unlearner.count_topic`.
-        multiple: S' as a multiple of the model's S.
+        method: a test of enrichment, as in `Unlearner.enrich`; or `"activations"`, the codes that the target selects
+            most often, or `"examples"`, all codes that some of its examples select. These two take `count` alone.
+        positions: tokens counted, as in `Unlearner.count_topic`; the topic's own default if not given.
+        multiple: S' as a multiple of the model's S; of a search without a test, S' is S.
         q: as in `Enrichment.select`.
         effect: as in `Enrichment.select`.
-        count: as in `Enrichment.select`.
+        count: as in `Enrichment.select`; the number of codes (`"activations"`) or of examples (`"examples"`).
         max_retain_ratio: as in `Enrichment.select`.
         rounds: how often `Unlearner.choose` searches, each time under the mask of what it has found: what takes the
             place of those codes is then found too. A sweep makes the first round alone.
+        seed: of the examples that are drawn.
+
+    Raises:
+        ValueError: if there is no such method, `rounds` is less than 1, or `count` is missing where it is needed.
     """
 
-    method: Method = "mcnemar"
-    positions: Positions = "topic"
+    method: SearchMethod = "mcnemar"
+    positions: Positions | None = None
     multiple: int = 3
     q: float = 0.05
     effect: float = 0.0
     count: int | None = None
     max_retain_ratio: float | None = None
     rounds: int = 1
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        methods = (*get_args(Method), *BY_FREQUENCY)
+        if self.method not in methods:
+            raise ValueError(f"method={self.method!r}: expected one of {', '.join(methods)}.")
         if self.rounds < 1:
             raise ValueError(f"rounds={self.rounds}: expected at least 1.")
+        if self.by_frequency and self.count is None:
+            what = "codes" if self.method == "activations" else "examples"
+            raise ValueError(f"Search({self.method!r}) needs the number of {what}: give count=...")
+
+    @property
+    def by_frequency(self) -> bool:
+        """Whether codes are chosen by how often the target selects them, without a control."""
+        return self.method in BY_FREQUENCY
+
+    def top_s(self, model_top_s: int) -> int:
+        """S' of the search, in a model of some S."""
+        return model_top_s if self.by_frequency else self.multiple * model_top_s
 
     def select(self, enrichment: Enrichment) -> Selection:
         """The codes that pass in a table of the search's own method and positions."""
         return enrichment.select(q=self.q, effect=self.effect, count=self.count, max_retain_ratio=self.max_retain_ratio)
+
+    def find(self, counts: Counts, top_s: int) -> tuple[Selection, Enrichment | None]:
+        """The codes that the search finds in counts, at one S', and the table of the test, if there is one."""
+        if self.method == "activations":
+            return by_activations(counts.frequency(top_s), self.count), None
+        if self.method == "examples":
+            return ever_selected(counts.frequency(top_s), self.count, self.seed), None
+        table = counts.enrich(top_s, self.method)
+        return self.select(table), table
 
 
 # What each preset is and does is in docs/experiments.md.
@@ -73,10 +115,21 @@ def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:
 
 
 def preset_for(
-    topic: ForgetSets | None, preset: str | Search | Sequence[Search] = "default"
+    topic: Topic | None, preset: str | Search | Sequence[Search] = "default"
 ) -> str | Search | Sequence[Search]:
-    """A preset, with what is the default for a topic in place of `"default"`."""
-    return topic.preset if preset == "default" and topic is not None else preset
+    """A preset, with what is the default for a topic in place of `"default"`.
+
+    Raises:
+        ValueError: if it is to be the default, and the topic is counts or examples alone, which have none.
+    """
+    if preset != "default" or topic is None:
+        return preset
+    if not hasattr(topic, "preset"):
+        raise ValueError(
+            f"A {type(topic).__name__} has no search of its own. Give one, such as "
+            'Search("activations", count=...), the codes that it selects most often.'
+        )
+    return topic.preset
 
 
 @dataclass(frozen=True)
@@ -92,7 +145,7 @@ class SearchCounts:
 
     preset: str
     searches: tuple[Search, ...]
-    counts: tuple[TopicCounts, ...]
+    counts: tuple[Counts, ...]
     model_top_s: int
 
     def select(self, top_s: int | None = None, count: int | None = None) -> Selection:
@@ -100,22 +153,39 @@ class SearchCounts:
 
         Args:
             top_s: S' for all of them; each one's own multiple of S if not given.
-            count: at most so many, those of the smallest p in any search, then of the largest ratio.
+            count: at most so many, those of the smallest p in any search, then of the largest ratio; of a search
+                without a test, those selected most often.
         """
-        sure: dict[tuple[str, int], tuple[float, float]] = {}
-        thresholds = []
-        for search, counts in zip(self.searches, self.counts, strict=True):
-            enrichment = counts.enrich(top_s or search.multiple * self.model_top_s, search.method)
-            selection = search.select(enrichment)
-            thresholds.append(selection.thresholds)
-            keys = zip(enrichment.site.tolist(), enrichment.code.tolist(), strict=True)
-            tested = dict(zip(keys, zip(enrichment.pvalue, -enrichment.log2_ratio, strict=True), strict=True))
-            for key in ((site, code) for site, ids in selection.codes.items() for code in ids):
-                sure[key] = min(sure.get(key, tested[key]), tested[key])
+        named = {"preset": self.preset} if self.preset else {}
+        hits = [
+            (*search.find(counts, top_s or search.top_s(self.model_top_s)), counts)
+            for search, counts in zip(self.searches, self.counts, strict=True)
+        ]
+        thresholds = [selection.thresholds for selection, *_ in hits]
+        thresholds = thresholds[0] if len(hits) == 1 else {"searches": thresholds}
+        if len(hits) == 1 and count is None:
+            return Selection(hits[0][0].codes, named | thresholds)
+        best: dict[tuple[str, int], tuple[float, float]] = {}
+        for selection, table, counts in hits:
+            order = _order(selection, table, counts)
+            for key, value in order.items():
+                best[key] = min(best.get(key, value), value)
         codes: dict[str, list[int]] = {}
-        for site, code in sorted(sure, key=lambda key: (sure[key], key))[:count]:
+        for site, code in sorted(best, key=lambda key: (best[key], key))[:count]:
             codes.setdefault(site, []).append(code)
-        told = thresholds[0] if len(thresholds) == 1 else {"searches": thresholds}
         if count is not None:
-            told = told | {"count": count}
-        return Selection(codes, ({"preset": self.preset} if self.preset else {}) | told)
+            thresholds = thresholds | {"count": count}
+        return Selection(codes, named | thresholds)
+
+
+def _order(
+    selection: Selection, table: Enrichment | None, counts: Counts
+) -> dict[tuple[str, int], tuple[float, float]]:
+    """What each selected code is put in order by, the surest first: p-value and ratio, or the number of examples."""
+    keys = [(site, code) for site, codes in selection.codes.items() for code in codes]
+    if table is None:
+        frequency = counts.frequency(counts.max_top_s)
+        return {(site, code): (0.0, -float(frequency[site][code])) for site, code in keys}
+    rows = zip(table.site.tolist(), table.code.tolist(), strict=True)
+    tested = dict(zip(rows, zip(table.pvalue, -table.log2_ratio, strict=True), strict=True))
+    return {key: tested[key] for key in keys}

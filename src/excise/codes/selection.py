@@ -149,50 +149,65 @@ def _draw(
 SITE = "bottleneck"
 
 
-def by_activations(counts: np.ndarray, count: int) -> Selection:
-    """The pairs that the forget set selects most often: *unlearning via activations*.
+def by_activations(frequency: Mapping[str, np.ndarray], count: int) -> Selection:
+    """The codes that the forget set selects most often: *unlearning via activations*.
 
     Args:
-        counts: in how many examples of the forget set each pair is selected, int64 `(num_pairs,)`; of the forget set
-            itself, cached in training, or of a proxy set.
-        count: how many pairs, the paper's N_a. Pairs that the forget set never selects are not among them: where fewer
-            were ever selected, these are all. Of pairs selected as often, those of lower numbers come first.
+        frequency: by site, in how many examples of the forget set each code is selected, int64 `(num_codes,)`; of the
+            forget set itself, cached in training, or of a proxy set.
+        count: how many codes, the paper's N_a, all sites together. Codes that the forget set never selects are not
+            among them: where fewer were ever selected, these are all. Of codes selected as often, those of earlier
+            sites and lower numbers come first.
 
     Raises:
-        ValueError: if `count` is not from 1 to the number of pairs, or `counts` are no counts or all 0.
+        ValueError: if `count` is not from 1 to the number of codes, or `frequency` has no counts or only zeros.
 
     Example:
-        >>> by_activations(np.array([0, 3, 1, 3]), 2).codes
+        >>> by_activations({"bottleneck": np.array([0, 3, 1, 3])}, 2).codes
         {'bottleneck': (1, 3)}
+
+    Source: *Unlearning via Sparse Representations*, section 4.
     """
-    counts = np.asarray(counts)
-    if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer) or counts.min(initial=0) < 0:
-        raise ValueError(f"counts are {counts.dtype} of shape {counts.shape}; expected integers, one for each pair.")
-    if not 1 <= count <= len(counts):
-        raise ValueError(f"count={count}: expected 1 to {len(counts)}, the number of pairs in the bottleneck.")
-    number = min(count, np.count_nonzero(counts))
+    counts = {site: _checked(np.asarray(of_site)) for site, of_site in frequency.items()}
+    whole = np.concatenate(list(counts.values()))
+    if not 1 <= count <= len(whole):
+        raise ValueError(f"count={count}: expected 1 to {len(whole)}, the number of pairs in the bottleneck.")
+    number = min(count, np.count_nonzero(whole))
     if not number:
         raise ValueError("The forget set is empty: no pair was counted. Give at least one example.")
-    least = np.partition(counts, -number)[-number]  # sorting a million takes ten times as long
-    more, as_many = np.flatnonzero(counts > least), np.flatnonzero(counts == least)
-    best = np.concatenate([more, as_many[: number - len(more)]])
-    return Selection({SITE: best.tolist()}, {"method": "activations", "count": count})
+    least = np.partition(whole, -number)[-number]  # sorting a million takes ten times as long
+    more, as_many = np.flatnonzero(whole > least), np.flatnonzero(whole == least)
+    best = np.sort(np.concatenate([more, as_many[: number - len(more)]]))
+    return Selection(_by_site(counts, best), {"method": "activations", "count": count})
 
 
-def by_examples(pairs: Dataset, count: int, seed: int = 0) -> Selection:
-    """All pairs that some examples of the forget set select: *unlearning via examples*.
+def ever_selected(frequency: Mapping[str, np.ndarray], count: int, seed: int) -> Selection:
+    """All codes that some examples of the forget set select: *unlearning via examples*.
 
     Args:
-        pairs: what `select_pairs` made of the forget set, or of a proxy set.
-        count: how many examples, the paper's N_e, drawn at random. Those of a small count are among those of a larger.
+        frequency: by site, in how many of the examples drawn each code is selected, int64 `(num_codes,)`.
+        count: how many examples were drawn, the paper's N_e.
         seed: of the draw.
 
-    Raises:
-        ValueError: if `count` is not from 1 to the number of examples.
+    Source: *Unlearning via Sparse Representations*, section 4.
     """
-    selected = draw_examples(pairs, count, seed).with_format("numpy")["pairs"][:]
-    found = np.flatnonzero(np.bincount(selected.reshape(-1)))
-    return Selection({SITE: found.tolist()}, {"method": "examples", "count": count, "seed": seed})
+    codes = {site: np.flatnonzero(counts).tolist() for site, counts in frequency.items()}
+    return Selection(codes, {"method": "examples", "count": count, "seed": seed})
+
+
+def _checked(counts: np.ndarray) -> np.ndarray:
+    if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer) or counts.min(initial=0) < 0:
+        raise ValueError(f"counts are {counts.dtype} of shape {counts.shape}; expected integers, one for each pair.")
+    return counts
+
+
+def _by_site(counts: Mapping[str, np.ndarray], places: np.ndarray) -> dict[str, list[int]]:
+    """Places in the counts of all sites, one after the other, as codes of each site."""
+    codes, start = {}, 0
+    for site, of_site in counts.items():
+        inside = places[(places >= start) & (places < start + len(of_site))]
+        codes[site], start = (inside - start).tolist(), start + len(of_site)
+    return codes
 
 
 def draw_examples(forget: Dataset, count: int, seed: int) -> Dataset:

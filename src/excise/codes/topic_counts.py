@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.counts import CodeCounts, PairedCounts, best_ranks
+from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
+from excise.codes.pair_counts import PairCounts
 from excise.data.batches import to_device
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
+from excise.models.key_value.encodings import ENCODINGS, check_encodings
+from excise.models.key_value.pairs import PAIRS
 from excise.storage.files import new_folder
 
 # Its name is of version 0.1.
@@ -45,6 +49,10 @@ class TopicCounts:
     def max_top_s(self) -> int:
         """The largest S' that there are counts for."""
         return next(iter(self.pairs.values())).target.max_top_s
+
+    def frequency(self, top_s: int) -> dict[str, np.ndarray]:
+        """By site, in how many targets each code is used, int64 `(num_codes,)`, at one S'."""
+        return {site: pairs.target.example_counts(top_s).numpy() for site, pairs in self.pairs.items()}
 
     def enrich(self, top_s: int, method: Method = "mcnemar") -> Enrichment:
         """One row per code: frequencies, ratio, p and q, at one S'."""
@@ -88,6 +96,39 @@ class TopicCounts:
                 if (path := folder / f"retain-{i}.safetensors").is_file()
             },
             **about,
+        )
+
+
+@dataclass(frozen=True)
+class TargetCounts:
+    """Which codes examples use, at each site and for every S', where nothing is held against them.
+
+    Attributes:
+        topic: whose codes were counted, in words.
+        target: by site, counts over the examples.
+    """
+
+    topic: str
+    target: Mapping[str, CodeCounts]
+
+    @property
+    def max_top_s(self) -> int:
+        """The largest S' that there are counts for."""
+        return next(iter(self.target.values())).max_top_s
+
+    def frequency(self, top_s: int) -> dict[str, np.ndarray]:
+        """By site, in how many examples each code is used, int64 `(num_codes,)`, at one S'."""
+        return {site: counts.example_counts(top_s).numpy() for site, counts in self.target.items()}
+
+    def enrich(self, top_s: int, method: Method) -> Enrichment:
+        """Refused: there is no control.
+
+        Raises:
+            ValueError: always; it says what to do.
+        """
+        raise ValueError(
+            f"method={method!r} holds examples against a control, and there is none. Give topic_sets or class_sets, or "
+            'Search("activations", count=...) or Search("examples", count=...).'
         )
 
 
@@ -164,7 +205,15 @@ def count_codes(
     batch_size: int = 32,
     progress: bool = True,
 ) -> dict[str, CodeCounts]:
-    """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `count_pairs`."""
+    """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `count_pairs`.
+
+    Of a key-value model, the data set may be what `encode_images` or `select_pairs` made, too; of pairs, there are
+    counts for the model's own S' alone.
+    """
+    if PAIRS in dataset.column_names:
+        return _of_pairs(model, dataset)
+    if ENCODINGS in dataset.column_names:
+        check_encodings(dataset, model)
     counter = _Counter(model, max_top_s)
     inputs = _inputs(dataset, processor, positions)
     totals = {site: CodeCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
@@ -175,6 +224,14 @@ def count_codes(
     return totals
 
 
+def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
+    ((site, bottleneck),) = bottlenecks(model).items()
+    # An encoding selects a pair at the model's own S' or not at all, so every smaller rank has none.
+    examples = torch.zeros(bottleneck.top_s, bottleneck.num_codes, dtype=torch.int64)
+    examples[-1] = torch.from_numpy(PairCounts.count(pairs, bottleneck).of_all())
+    return {site: CodeCounts(examples, len(pairs))}
+
+
 def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inputs:
     if len(dataset) == 0:
         raise ValueError("There is nothing to count: the set is empty.")
@@ -182,26 +239,23 @@ def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inp
 
 
 class _Counter:
-    """Looks up the codes of a batch's counted tokens at every site."""
+    """Ranks the codes of a batch's counted inputs at every site."""
 
     def __init__(self, model: PreTrainedModel, max_top_s: int):
         self.model, self.max_top_s = model, max_top_s
         self.sites = bottlenecks(model)
         for site, bottleneck in self.sites.items():
-            if not 1 <= max_top_s <= (live := int(bottleneck.live.sum())):
+            if not 1 <= max_top_s <= (live := bottleneck.max_top_s):
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
     @torch.no_grad()
-    def ranks(self, inputs: Inputs, rows, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """By site, the best rank of each code in each example, `(examples, num_codes)`."""
-        batch = to_device(batch, self.model.device)
+    def ranks(self, inputs: Inputs, rows, batch: dict[str, Tensor]) -> dict[str, BestRanks]:
+        """By site, the best rank of each code in each example of a batch."""
         ranked = {}
-        for site, hidden_states in bottleneck_inputs(self.model, batch).items():
+        for site, arrived in bottleneck_inputs(self.model, to_device(batch, self.model.device)).items():
             bottleneck = self.sites[site]
-            where = inputs.positions_mask(rows, batch, hidden_states.shape[:-1]).to(hidden_states.device)
-            codes, cosines = bottleneck.similar_codes(bottleneck.encode(hidden_states[where]), self.max_top_s)
-            # A less similar code could not be passed on even if all better ones were gone.
-            codes = codes.masked_fill(cosines < bottleneck.min_similarity, -1)
-            ranks = best_ranks(codes, where.nonzero()[:, 0].to(codes.device), len(where), bottleneck.num_codes)
-            ranked[site] = ranks
+            where = inputs.positions_mask(rows, batch, arrived.shape[:-1]).to(arrived.device)
+            codes, _ = bottleneck.rank(arrived[where], self.max_top_s)
+            examples = where.nonzero()[:, 0].to(codes.device).repeat_interleave(codes.shape[1])
+            ranked[site] = best_ranks(codes.flatten(0, 1), examples, len(where), bottleneck.num_codes)
         return ranked

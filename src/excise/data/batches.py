@@ -75,9 +75,10 @@ def padded_batches(
 
 
 def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """What a model runs on as far as its bottlenecks: the pixels of a batch, or else its token ids and their mask."""
-    if batch.get("pixel_values") is not None:
-        return {"pixel_values": batch["pixel_values"]}
+    """What a model runs on as far as its bottlenecks: pixels or encodings, or else token ids and their mask."""
+    for name in ("pixel_values", "encodings"):
+        if batch.get(name) is not None:
+            return {name: batch[name]}
     input_ids, mask = batch["input_ids"], batch.get("attention_mask")
     return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids) if mask is None else mask}
 

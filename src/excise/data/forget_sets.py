@@ -64,7 +64,7 @@ class ForgetSets(ABC):
 
     def digest(self) -> dict[str, str]:
         """The sha256 of each set's rows, in order, so that a report can say what it was made on."""
-        return {name: _digest(getattr(self, name)) for name in SET_NAMES}
+        return {name: dataset_digest(getattr(self, name)) for name in SET_NAMES}
 
     def save(self, folder: str | Path) -> Path:
         """Write the sets into a new or empty folder, which is there whole or not at all.
@@ -103,7 +103,8 @@ class ForgetSets(ABC):
         return sets
 
 
-def _digest(dataset: Dataset) -> str:
+def dataset_digest(dataset: Dataset) -> str:
+    """The sha256 of a data set's rows, in order; of images, as they are stored."""
     images = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
     hashes = {name: [hashlib.sha256(found).hexdigest() for found in encoded_images(dataset, name)] for name in images}
     sha = hashlib.sha256()

@@ -143,7 +143,7 @@ def images_digest(dataset: Dataset, name: str) -> str:
     return sha.hexdigest()
 
 
-def images_alone(dataset: Dataset) -> Dataset:
-    """A data set's columns of images, if it has any: the classes of a proxy set need not be a model's."""
-    images = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
-    return dataset.select_columns(images) if images else dataset
+def without_labels(dataset: Dataset) -> Dataset:
+    """A data set without its columns of class indices: the classes of a proxy set need not be a model's."""
+    labels = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    return dataset.remove_columns([*labels, *({"label", "labels"} & {*dataset.column_names} - {*labels})])

@@ -13,6 +13,8 @@ from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorM
 from excise.data.batches import encoder_inputs, longest_first, token_masks, tokenize
 from excise.data.images import image_column, pixel_values
 
+# The column of what a frozen encoder made of images.
+ENCODINGS = "encodings"
 # Of a text, the tokens of the topic's words or all tokens; of an image, all positions or the class token alone.
 Positions = Literal["topic", "all", "class_token"]
 
@@ -122,11 +124,33 @@ class Images(Inputs):
         return counted
 
 
+class Encodings(Inputs):
+    """What a frozen encoder made of images, in the order of the data set."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset.select_columns(ENCODINGS).with_format("torch")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def order(self) -> range:
+        """As they come."""
+        return range(len(self))
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """`encodings`, `(batch, hidden_size)`."""
+        return {ENCODINGS: self.dataset[list(rows)][ENCODINGS]}
+
+    def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
+        """All."""
+        return torch.ones(shape, dtype=torch.bool)
+
+
 def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positions: Positions = "all") -> Inputs:
     """A data set's rows for the model that a processor belongs to.
 
     Args:
-        dataset: rows with an image, or with `input_ids` or a text.
+        dataset: rows with an image or its `encodings`, or with `input_ids` or a text.
         processor: the model's tokenizer, or image processor, or both in one, of which the latter is used.
         text: the text column, used where there are no `input_ids`.
         positions: those that count: `"all"`; in texts, the tokens in the `spans` of each, `"topic"`; in images, the
@@ -136,6 +160,8 @@ def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positi
         ValueError: if the data set is empty or has no such column, or there are no such positions.
     """
     check_positions(positions)
+    if ENCODINGS in dataset.column_names:
+        return Encodings(dataset)
     if images := image_processor_of(processor):
         if positions == "topic":
             raise ValueError('positions="topic" is for words in texts; of an image, count "all" or the "class_token".')

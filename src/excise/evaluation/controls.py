@@ -7,8 +7,7 @@ from transformers import PreTrainedModel
 
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
-from excise.codes.pair_counts import PairCounts
-from excise.codes.selection import SITE, Selection, random_like
+from excise.codes.selection import Selection, random_like
 from excise.codes.topic_counts import count_codes
 from excise.data.forget_sets import ForgetSets
 from excise.report.measures import Condition
@@ -51,8 +50,7 @@ def outputs_under_conditions(
         selection: the codes that are removed "after".
         seed: of the random codes.
         random_codes: whether to run with as many random live codes removed instead.
-        retain: counts over the retain set, on which these are matched; made if not given, and always of a key-value
-            model.
+        retain: counts over the retain set, on which these are matched; made if not given.
         known: outputs under conditions that need not be run again.
         cut: the outputs with the word cut out, of those before; the condition is left out without it.
         reference: the outputs of the reference model; the condition is left out without it.
@@ -103,14 +101,8 @@ def retain_counts(finder: CodeFinder, topic: ForgetSets, progress: bool = True) 
 
 def _random_codes(finder, topic, selection, seed, retain, progress) -> Selection:
     """As many live codes as were selected, of like frequency on the retain set."""
-    if SITE in finder.sites:
-        pairs = finder.pairs(topic.retain, progress=progress)
-        frequency = {SITE: PairCounts.count(pairs, finder.sites[SITE]).of_all()}
-    else:
-        retain = retain_counts(finder, topic, progress) if retain is None else retain
-        top_s = finder.top_s
-        frequency = {
-            site: counts.example_counts(min(top_s, counts.max_top_s)).numpy() for site, counts in retain.items()
-        }
+    retain = retain_counts(finder, topic, progress) if retain is None else retain
+    top_s = finder.top_s
+    frequency = {site: counts.example_counts(min(top_s, counts.max_top_s)).numpy() for site, counts in retain.items()}
     live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in finder.sites.items()}
     return random_like(selection, frequency, live, seed)

@@ -28,7 +28,7 @@ def frontier(
         finder: the model, with the masks that are in force already.
         test: encodings and labels that no pair was chosen on.
         forget_class: index of the class that is to be forgotten.
-        selections: by count, from `by_activations` or `by_examples`.
+        selections: by count, such as `finder.choose(counts.topic(...), Search("activations", count=...))`.
         reading: of the same test set, from an earlier call with this model; made if not given.
         progress: show a progress bar.
 

@@ -54,7 +54,8 @@ class PairCountCallback(PushGuard):
         epoch = state.epoch or 0.0
         if _is_whole(epoch) and round(epoch) == math.ceil(state.num_train_epochs) - 1:
             self._bottleneck = bottlenecks(model)[SITE]
-            self._so_far = PairCounts.empty(self._bottleneck)
+            names = model.config.id2label
+            self._so_far = PairCounts.empty(self._bottleneck, [names[i] for i in range(len(names))])
             self._release()
             self._hook = model.register_forward_hook(self._count, with_kwargs=True)
 

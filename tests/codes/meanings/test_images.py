@@ -92,7 +92,7 @@ def test_codes_that_there_are_not_and_models_of_the_other_kind_are_refused(key_v
         code_images(Unlearner(make_model(), tokenizer), images, "encoder.block.1", 0, progress=False)
     with pytest.raises(ValueError, match="has no tokenizer"):
         token_meanings(clip, ["a text"], progress=False)
-    with pytest.raises(ValueError, match="pairs, not codes"):
+    with pytest.raises(ValueError, match="has no tokenizer"):
         token_meanings(key_value, ["a text"], progress=False)
 
 

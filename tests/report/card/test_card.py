@@ -3,6 +3,7 @@
 import ast
 import importlib
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
@@ -71,7 +72,7 @@ def classes(count=200, **evidence) -> Record:
     """Of a key-value model that forgot *red* by activations."""
     model = tiny_images.key_value_model()
     counts = [i % 7 for i in range(model.bottleneck.num_codes)]
-    Unlearner(model, None).mask(by_activations(counts, count), "red")
+    Unlearner(model, None).mask(by_activations({"bottleneck": np.array(counts)}, count), "red")
     return Record.of(model, **evidence)
 
 
@@ -328,7 +329,7 @@ def test_thresholds_are_told_in_words(thresholds, words):
 @pytest.mark.parametrize("search", [*PRESETS["default"], *PRESETS["paper"], Search(method="fisher", positions="all")])
 def test_what_a_search_selects_by_has_words_for_all_of_it(search):
     table = enrichment_of()
-    table = Enrichment(**vars(table) | {"method": search.method, "positions": search.positions})
+    table = Enrichment(**vars(table) | {"method": search.method, "positions": search.positions or "topic"})
     said = how_found(search.select(table).thresholds)
     assert "40 target examples and 40 control examples" in said and "S' = 6" in said
     assert not any(key in said for key in ("num_target", "max_retain_ratio", "top_s", "None"))

@@ -46,7 +46,6 @@ def token_meanings(
     """
     if not texts:
         raise ValueError("There is no text to look in: give at least one.")
-    finder.check_codebooks()
     tokenizer = finder.tokenizer
     input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {site: [] for site in finder.sites}

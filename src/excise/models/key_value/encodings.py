@@ -11,11 +11,11 @@ from datasets import Dataset, Features, List, Value
 from transformers import BaseImageProcessor
 
 from excise.data.images import check_labels, image_column, images_digest, label_column, pixel_values
+from excise.data.inputs import ENCODINGS
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
 
-ENCODINGS = "encodings"
 LABELS = "labels"
 # What an encoder's configuration says beside how it computes; the type of its weights is told by these themselves.
 NO_SETTINGS = ("_name_or_path", "architectures", "dtype", "id2label", "label2id", "transformers_version")
