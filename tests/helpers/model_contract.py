@@ -23,7 +23,7 @@ from excise.models import bottlenecked
 from tests.helpers.tiny import delete_codes, mask_codes
 
 COMPILE = """
-import excise, torch
+import {imports}, torch
 from transformers import {auto}
 batch, expected = torch.load("{folder}/expected.pt")
 model = torch.compile({auto}.from_pretrained("{folder}"), backend="eager", fullgraph=True)
@@ -72,6 +72,7 @@ class ModelContract:
         """A device map that has bottlenecks on disk."""
         raise NotImplementedError
 
+    imports = "excise"  # what must be imported where the model is loaded
     result = "logits"  # the field of the output that the model is there for
     attentions: tuple[str, ...] = ("eager", "sdpa")  # kinds of attention that there are
     unused: tuple[str, ...] = ()  # parts of the names of weights that no loss depends on
@@ -274,7 +275,7 @@ class ModelContract:
         output = model(**self.batch())
         expected = {name: output[name] for name in (self.result, "loss") if output.get(name) is not None}
         torch.save((self.batch(), expected), tmp_path / "expected.pt")
-        code = COMPILE.format(auto=self.auto_class.__name__, folder=str(tmp_path))
+        code = COMPILE.format(imports=self.imports, auto=self.auto_class.__name__, folder=str(tmp_path))
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
         assert result.returncode == 0, result.stderr[-3000:]
 
