@@ -19,8 +19,10 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from excise import CodebookSAEConfig, CodebookT5Config, CodebookT5ForConditionalGeneration
-from excise.codes.topic_counts import TopicCounts, count_pairs
+from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration
+from excise.codes import TopicCounts
+from excise.codes.topic_counts import count_pairs
+from excise.models import CodebookT5Config
 
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
 WORDS = 32_000

@@ -21,7 +21,8 @@ from lookup_memory import resident
 from transformers import Trainer, TrainingArguments, ViTConfig
 from transformers.utils import logging
 
-from excise import KeyValueConfig, KeyValueForImageClassification, KeyValueVisionConfig, PairCounts, Unlearner
+from excise import KeyValueConfig, KeyValueForImageClassification, PairCounts, Unlearner
+from excise.models import KeyValueVisionConfig
 
 CLASSES = 10
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from excise.bottlenecks.codebook_sae.lookup import top_codes
+from excise.bottlenecks import top_codes
 
 
 def main():

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from excise import CodebookSAEConfig, CodebookT5Config, CodebookT5ForConditionalGeneration
+from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration
+from excise.models import CodebookT5Config
 
 
 def main():

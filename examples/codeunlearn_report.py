@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import bootstrap
 
-from excise import Sweep, TopicsTable, examples_table
+from excise import Condition, Sweep
+from excise.evaluation import TopicsTable, examples_table
 from excise.report.markdown import markdown
-from excise.report.measures import Condition
 
 # Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
 PAPER = {

@@ -22,19 +22,11 @@ from train_clip import TEMPLATES
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging
 
-from excise import (
-    Evaluation,
-    Record,
-    Search,
-    Unlearner,
-    class_sets,
-    evaluate_classes,
-    image_meanings,
-    predict_classes,
-)
+from excise import Condition, Evaluation, Record, Search, Unlearner, class_sets, evaluate_classes
 from excise.cli.loading import load_rows
-from excise.data.classes import class_column
-from excise.report.measures import Condition
+from excise.codes import image_meanings
+from excise.data import class_column
+from excise.evaluation import predict_classes
 
 CONDITIONS = (Condition.BEFORE, Condition.AFTER, Condition.RANDOM)
 SHOWN = 200  # codes of a class, the surest, whose images are in the report

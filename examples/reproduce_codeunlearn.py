@@ -27,9 +27,10 @@ from datasets import load_dataset
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
-from excise import PRESETS, Sweep, TopicSets, Unlearner, generate_texts, runtimes, sweep, synonyms, topic_sets
-from excise.data.topics import null_sets, topic_words
+from excise import PRESETS, Sweep, TopicSets, Unlearner, sweep, topic_sets
+from excise.data import null_sets, topic_words
 from excise.data.topics.matching import Matcher
+from excise.evaluation import generate_texts, runtimes, synonyms
 from excise.evaluation.metrics import Bleu
 from excise.evaluation.sweeps import TOP_S
 

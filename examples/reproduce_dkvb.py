@@ -31,6 +31,7 @@ from train_image_classifier import main as train
 from transformers import AutoImageProcessor
 
 from excise import (
+    Condition,
     Evaluation,
     Frontier,
     KeyValueForImageClassification,
@@ -41,11 +42,10 @@ from excise import (
     frontier,
     select_pairs,
 )
-from excise.attacks import ClassLosses, class_membership_inference, example_losses
+from excise.attacks import ClassLosses, class_membership_inference
 from excise.baselines import (
     LinearClassifier,
     LinearClassifierConfig,
-    class_accuracy,
     finetune,
     gradient_difference,
     hyperparameters,
@@ -53,12 +53,13 @@ from excise.baselines import (
     scrub,
     scrub_rewind,
 )
-from excise.codes.selection import SITE, by_activations, by_examples, random_like
-from excise.data.images import label_column
+from excise.codes import random_like
+from excise.codes.selection import SITE, by_activations, by_examples
+from excise.data import label_column
+from excise.evaluation import class_accuracy, example_losses
 from excise.evaluation.controls import SETS
+from excise.models import MaskedLogits
 from excise.models.key_value.encodings import LABELS
-from excise.models.key_value.masked_logits import MaskedLogits
-from excise.report.measures import Condition
 from excise.statistics import clopper_pearson
 from excise.storage.files import new_file
 

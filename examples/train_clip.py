@@ -48,15 +48,15 @@ from transformers import (
     set_seed,
 )
 
-from excise import BottleneckCallback, CodebookCLIPModel, initialize_codes, predict_classes, set_min_similarity
-from excise.bottlenecks.site import bottlenecks
+from excise import BottleneckCallback, CodebookCLIPModel, initialize_codes, set_min_similarity
+from excise.bottlenecks import bottlenecks
 from excise.cli.loading import load_rows
 from excise.cli.train.arguments import CodebookArguments, new_config, trained_config
 from excise.cli.train.translation import interruptions_wait, last_whole_checkpoint
-from excise.data.classes import class_column
-from excise.data.images import image_column
+from excise.data import class_column, image_column
+from excise.evaluation import predict_classes
 from excise.evaluation.classes import accuracy
-from excise.training.optimizer import adamw
+from excise.training import adamw
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")
 

@@ -31,7 +31,7 @@ from excise import (
     select_pairs,
 )
 from excise.cli.train.translation import last_whole_checkpoint
-from excise.data.images import label_column
+from excise.data import label_column
 
 
 @dataclass

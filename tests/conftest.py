@@ -109,7 +109,8 @@ def tokenizer():
 @pytest.fixture(scope="session")
 def make_model(tokenizer):
     """Makes a tiny T5 with bottlenecks, the same for the same arguments, in eval mode."""
-    from excise import CodebookSAEConfig, CodebookT5Config, CodebookT5ForConditionalGeneration
+    from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration
+    from excise.models import CodebookT5Config
 
     def make(num_codes=32, top_s=2, layers=(1,), seed=0, **t5):
         torch.manual_seed(seed)

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from excise import Unlearner
 from excise.bottlenecks.site import BottleneckSite
 from excise.cli.loading import load_rows
-from excise.data.classes import class_column
+from excise.data import class_column
 from excise.data.inputs import inputs_of
 from excise.evaluation.classes import _name_embeddings
-from excise.models.activations import bottleneck_inputs
+from excise.models import bottleneck_inputs
 from excise.statistics import benjamini_hochberg, fisher
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")

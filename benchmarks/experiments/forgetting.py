@@ -23,10 +23,8 @@ from statistics import fmean
 from transformers import AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
-from excise import Search, Selection, TopicSets, Unlearner
-from excise.data.topics import topic_words
-from excise.evaluation import Evaluation, evaluate
-from excise.report.measures import Condition
+from excise import Condition, Evaluation, Search, Selection, TopicSets, Unlearner, evaluate
+from excise.data import topic_words
 
 # Words that the association takes for a topic's and that only go with it: *fleurs*, which are watered.
 COMPANIONS = {"fleurs"}

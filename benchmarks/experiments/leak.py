@@ -15,9 +15,9 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from excise import TopicSets
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks import bottlenecks
+from excise.data import topic_words
 from excise.data.batches import token_masks
-from excise.data.topics import topic_words
 from excise.evaluation.metrics import TopicRecall
 
 

@@ -4,69 +4,47 @@ import lazy_loader
 
 from excise.models import auto
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+ROOMS = [
+    "attacks",
+    "baselines",
+    "bottlenecks",
+    "codes",
+    "data",
+    "evaluation",
+    "ledger",
+    "models",
+    "report",
+    "sharing",
+    "statistics",
+    "training",
+]
+
+_name, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=[
-        "attacks",
-        "baselines",
-        "bottlenecks",
-        "codes",
-        "data",
-        "evaluation",
-        "models",
-        "report",
-        "sharing",
-        "statistics",
-        "training",
-    ],
+    submodules=ROOMS,
     submod_attrs={
-        "bottlenecks": [
-            "CodebookSAE",
-            "CodebookSAEConfig",
-            "KeyValueBottleneck",
-            "KeyValueConfig",
-            "KeyValueOutput",
-        ],
-        "bottlenecks.tracing": ["trace"],
-        "codes.budget": ["select_within_budget"],
-        "codes.enrichment": ["Enrichment", "Selection", "enrich_counts"],
-        "codes.meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
-        "codes.pair_counts": ["PairCounts"],
-        "codes.search": ["PRESETS", "Search", "SearchCounts"],
-        "codes.topic_counts": ["TopicCounts"],
+        "bottlenecks": ["CodebookSAEConfig", "KeyValueConfig"],
+        "codes": ["Enrichment", "PRESETS", "PairCounts", "Search", "Selection"],
         "data": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "evaluation": [
-            "Evaluation",
-            "Frontier",
             "Sweep",
-            "TopicsTable",
             "evaluate",
             "evaluate_classes",
-            "examples_table",
             "frontier",
-            "generate_texts",
-            "predict_classes",
-            "runtimes",
             "sweep",
-            "synonyms",
-            "topics_table",
         ],
         "ledger": ["Ledger", "MaskMismatchError", "Request"],
-        "models.codebook_clip": [
-            "CodebookCLIPConfig",
+        "models": [
             "CodebookCLIPForImageClassification",
             "CodebookCLIPModel",
-            "CodebookCLIPVisionConfig",
             "CodebookCLIPVisionModel",
+            "CodebookT5ForConditionalGeneration",
+            "KeyValueForImageClassification",
+            "encode_images",
+            "select_pairs",
         ],
-        "models.codebook_t5": ["CodebookT5Config", "CodebookT5ForConditionalGeneration"],
-        "models.key_value": ["KeyValueForImageClassification", "KeyValueVisionConfig"],
-        "models.key_value.encodings": ["encode_images"],
-        "models.key_value.pairs": ["select_pairs"],
-        "report": ["Record", "write_report"],
-        "sharing.bundle": ["check_bundle"],
-        "sharing.erasure": ["ErasedRows"],
-        "sharing.hub": ["LeftoversError", "NotPushedError", "audit_repo", "push_bundle"],
+        "report": ["Condition", "Evaluation", "Frontier", "Record"],
+        "sharing": ["ErasedRows", "LeftoversError", "NotPushedError", "audit_repo", "check_bundle"],
         "training": [
             "BottleneckCallback",
             "PairCountCallback",
@@ -77,5 +55,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "unlearner": ["Unlearner"],
     },
 )
+# The rooms can be had as `excise.codes` and so on; what a star import gives is the names.
+__all__ = sorted({*__all__, "__version__"} - {*ROOMS})
+
+
+def __getattr__(name: str):
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("excise")
+    return _name(name)
+
 
 auto.register()

@@ -255,3 +255,6 @@ def clopper_pearson(hits: int | np.integer, total: int | np.integer, confidence:
         raise ValueError(f"confidence is {confidence}: expected a number between 0 and 1, for example 0.95.")
     interval = binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")
     return Interval(float(interval.low), float(interval.high))
+
+
+__all__ = ["benjamini_hochberg", "chi_squared", "clopper_pearson", "fisher", "mcnemar"]

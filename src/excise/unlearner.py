@@ -21,7 +21,7 @@ from excise.ledger.masks import enforce
 from excise.ledger.optimizers import check_clearable, clear_optimizer_rows
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
-from excise.report import Record
+from excise.report.record import Record
 from excise.sharing.bundle import check_bundle, write_bundle
 from excise.sharing.bundle.checks import check_written
 from excise.sharing.bundle.manifest import MANIFEST

@@ -9,8 +9,9 @@ import torch
 from datasets import Dataset
 from scipy import stats
 
-from excise.attacks import ClassLosses, class_membership_inference, example_losses
+from excise.attacks import ClassLosses, class_membership_inference
 from excise.baselines import LinearClassifier, LinearClassifierConfig
+from excise.evaluation import example_losses
 
 
 def losses(seed, forget=2.0, heldout=2.0, rows=(1000, 1000)):

@@ -7,9 +7,11 @@ import pytest
 import torch
 from transformers import TrainerControl
 
-from excise.baselines import Epoch, EpochHistory, accuracy, distillation, scrub
+from excise.baselines import distillation, scrub
 from excise.baselines.distillation import DistillationTrainer, Forgotten, Passes, teacher_divergence
+from excise.baselines.history import Epoch, EpochHistory
 from excise.baselines.training import load_checkpoint
+from excise.evaluation.predictions import accuracy
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import torch
 from datasets import Dataset
 from transformers import BertConfig, BertForSequenceClassification, Trainer, default_data_collator
 
-from excise.baselines import EpochHistory, accuracy, finetune, history
+from excise.baselines import finetune, history
+from excise.baselines.history import EpochHistory
+from excise.evaluation.predictions import accuracy
 
 
 def test_a_plain_trainer_gets_one_record_an_epoch_and_one_before(planted, arguments):

@@ -3,8 +3,9 @@
 import pytest
 from datasets import concatenate_datasets
 
-from excise.baselines import accuracy, scrub, scrub_rewind
+from excise.baselines import scrub, scrub_rewind
 from excise.baselines.rewind import nearest
+from excise.evaluation.predictions import accuracy
 
 
 def test_it_goes_back_to_the_epoch_whose_error_is_nearest_to_the_reference(planted, arguments):

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassError
 
-from excise import CodebookSAE, CodebookSAEConfig
+from excise import CodebookSAEConfig
+from excise.bottlenecks import CodebookSAE
 from excise.bottlenecks.codebook_sae.bottleneck import straight_through
 from excise.bottlenecks.codebook_sae.lookup import top_codes
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from excise import KeyValueBottleneck, KeyValueConfig
+from excise import KeyValueConfig
+from excise.bottlenecks import KeyValueBottleneck
 
 SIZES = {"hidden_size": 12, "num_codebooks": 4, "num_pairs": 16, "key_dim": 3, "value_dim": 5}
 

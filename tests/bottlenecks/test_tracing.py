@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from excise import trace
+from excise.bottlenecks import trace
 from excise.bottlenecks.tracing import checkpoint_contexts, current_trace
 from tests.helpers.tiny import SITE, batch, codebook_t5
 

@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 from transformers import AutoModelForSeq2SeqLM
 
+from excise import Evaluation
 from excise.cli import main
 from excise.cli.demo.checks import Bounds, broken_bounds, broken_promises
 from excise.cli.demo.running import DemoResult, run_demo
 from excise.cli.demo.training import Recipe, easy_pairs
 from excise.data.topics import TopicSets
-from excise.evaluation import Evaluation
 from excise.ledger.ledger import Ledger
 
 TINY = Recipe(

@@ -4,8 +4,9 @@ from importlib import import_module
 
 import pytest
 
+from excise import Evaluation
 from excise.cli.evaluate import metric_names
-from excise.evaluation import Evaluation, Sweep
+from excise.evaluation import Sweep
 
 
 @pytest.fixture

@@ -18,11 +18,10 @@ from excise import (
     evaluate,
     evaluate_classes,
     initialize_codes,
-    predict_classes,
     set_min_similarity,
     sweep,
-    topics_table,
 )
+from excise.evaluation import predict_classes, topics_table
 from excise.evaluation.plots import plot_sweep
 from tests.helpers import tiny
 

@@ -4,8 +4,9 @@ from importlib import import_module
 import pytest
 import torch
 
+from excise import Evaluation
 from excise.codes.selection import Selection
-from excise.evaluation import Evaluation, evaluate, generate_texts, sweep
+from excise.evaluation import evaluate, generate_texts, sweep
 from excise.evaluation.metrics import Meteor
 from excise.ledger.ledger import check_masks
 

@@ -12,17 +12,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from excise import (
-    CodebookCLIPConfig,
-    CodebookCLIPModel,
-    CodebookSAEConfig,
-    CodebookT5Config,
-    CodebookT5ForConditionalGeneration,
-    Unlearner,
-)
+from excise import CodebookCLIPModel, CodebookSAEConfig, CodebookT5ForConditionalGeneration, Unlearner
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.selection import Selection
 from excise.data.packaged.tokenizer import train_tokenizer
+from excise.models import CodebookCLIPConfig, CodebookT5Config
 
 VOCAB = 64
 SITE = "encoder.block.2"

@@ -13,7 +13,8 @@ from transformers import (
     set_seed,
 )
 
-from excise import KeyValueConfig, KeyValueForImageClassification, KeyValueVisionConfig
+from excise import KeyValueConfig, KeyValueForImageClassification
+from excise.models import KeyValueVisionConfig
 
 SIZE = 32
 NAMES = ["red", "green", "blue", "grey"]

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excise import CodebookSAE, CodebookSAEConfig, Ledger, MaskMismatchError
+from excise import CodebookSAEConfig, Ledger, MaskMismatchError
+from excise.bottlenecks import CodebookSAE
 from excise.ledger.ledger import VERSION, check_masks, mask_digest
 
 

@@ -17,8 +17,8 @@ from excise import (
     CodebookCLIPVisionModel,
     MaskMismatchError,
     Unlearner,
-    trace,
 )
+from excise.bottlenecks import trace
 from excise.bottlenecks.site import bottlenecks
 from tests.helpers import tiny
 from tests.helpers.model_contract import CodebookContract, ModelContract, masks

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from excise import trace
+from excise.bottlenecks import trace
 from excise.bottlenecks.site import bottlenecks
 from tests.helpers.tiny import SITE, batch, codebook_t5, mask_codes
 

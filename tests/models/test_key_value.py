@@ -16,13 +16,8 @@ from transformers import (
     pipeline,
 )
 
-from excise import (
-    KeyValueForImageClassification,
-    KeyValueVisionConfig,
-    encode_images,
-    initialize_keys,
-    select_pairs,
-)
+from excise import KeyValueForImageClassification, encode_images, initialize_keys, select_pairs
+from excise.models import KeyValueVisionConfig
 from tests.helpers.model_contract import ModelContract
 from tests.helpers.tiny_images import (
     CLIP,

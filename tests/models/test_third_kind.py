@@ -8,16 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from excise import (
-    CodebookT5Config,
-    CodebookT5ForConditionalGeneration,
-    Record,
-    Selection,
-    Unlearner,
-    check_bundle,
-    initialize_codes,
-)
+from excise import CodebookT5ForConditionalGeneration, Record, Selection, Unlearner, check_bundle, initialize_codes
 from excise.bottlenecks.site import bottlenecks
+from excise.models import CodebookT5Config
 from excise.report import write_report
 from excise.report.card import model_card
 from tests.helpers import tiny

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from excise import Evaluation
 from excise.codes.selection import Selection
-from excise.evaluation import Evaluation
 from excise.ledger.packing import unpack
 from excise.report import Record
 from excise.report.schema import check_state, schema_text

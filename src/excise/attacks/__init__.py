@@ -1,6 +1,10 @@
-"""Attacks on a model that was made to forget: what can still be told of what it was trained on."""
+"""Attacks: what tries to bring back what was forgotten."""
 
-from excise.attacks.membership import ClassLosses, ClassMembership, class_membership_inference
-from excise.evaluation.predictions import example_losses
+import lazy_loader
 
-__all__ = ["ClassLosses", "ClassMembership", "class_membership_inference", "example_losses"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "membership": ["ClassLosses", "class_membership_inference"],
+    },
+)

@@ -1,29 +1,17 @@
-"""What unlearning by a bottleneck is held against: a plain model, retrained, fine-tuned, or unlearned by gradients."""
+"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, SCRUB and SCRUB+R."""
 
-from excise.baselines import hyperparameters
-from excise.baselines.distillation import scrub
-from excise.baselines.finetuning import finetune, retrain
-from excise.baselines.history import BaselineRun, Epoch, EpochHistory
-from excise.baselines.hyperparameters import Hyperparameters
-from excise.baselines.linear import LinearClassifier, LinearClassifierConfig
-from excise.baselines.negative_gradient import gradient_difference
-from excise.baselines.rewind import RewoundRun, scrub_rewind
-from excise.evaluation.predictions import accuracy, class_accuracy
+import lazy_loader
 
-__all__ = [
-    "BaselineRun",
-    "Epoch",
-    "EpochHistory",
-    "Hyperparameters",
-    "LinearClassifier",
-    "LinearClassifierConfig",
-    "RewoundRun",
-    "accuracy",
-    "class_accuracy",
-    "finetune",
-    "gradient_difference",
-    "hyperparameters",
-    "retrain",
-    "scrub",
-    "scrub_rewind",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["hyperparameters"],
+    submod_attrs={
+        "distillation": ["scrub"],
+        "finetuning": ["finetune", "retrain"],
+        "history": ["BaselineRun"],
+        "hyperparameters": ["Hyperparameters"],
+        "linear": ["LinearClassifier", "LinearClassifierConfig"],
+        "negative_gradient": ["gradient_difference"],
+        "rewind": ["scrub_rewind"],
+    },
+)

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "base": ["Bottleneck", "BottleneckOutput"],
         "codebook_sae": ["CodebookSAE", "CodebookSAEConfig"],
         "codebook_sae.lookup": ["top_codes"],
-        "key_value": ["KeyValueBottleneck", "KeyValueConfig", "KeyValueOutput"],
+        "key_value": ["KeyValueBottleneck", "KeyValueConfig"],
         "key_value.lookup": ["nearest_keys"],
         "registry": ["register_kind"],
         "site": ["bottlenecks"],

@@ -19,7 +19,7 @@ from excise.storage.files import check_file
 if TYPE_CHECKING:
     from evaluate import Metric
 
-    from excise.evaluation import Evaluation
+    from excise.report.results import Evaluation
 
 HELP = "score a topic's held-out sentences before and after"
 EXAMPLES = """\
@@ -108,7 +108,7 @@ def run(args: Namespace) -> Output:
 
 def _evaluate(args, unlearner, topic, options) -> Output:
     from excise.codes.selection import Selection
-    from excise.evaluation import evaluate
+    from excise.evaluation.texts import evaluate
 
     selection = Selection.from_dict(json.loads(Path(args.codes).read_text(encoding="utf-8"))) if args.codes else None
     result = evaluate(unlearner, topic, selection=selection, **options)
@@ -129,7 +129,7 @@ def _evaluate(args, unlearner, topic, options) -> Output:
 
 
 def _sweep(args, unlearner, topic, options) -> Output:
-    from excise.evaluation import sweep
+    from excise.evaluation.sweeps import sweep
 
     result = sweep(unlearner, topic, top_s=args.sweep, preset=preset(args), **options)
     result.save(args.out)

@@ -26,9 +26,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Output:
     """Runs the verb."""
-    from excise.report import Record, write_report
-    from excise.report.page import PAGE
-    from excise.report.record import FILE
+    from excise.report.page import PAGE, write_report
+    from excise.report.record import FILE, Record
 
     check_free(args.out)
     folder = Path(args.record)

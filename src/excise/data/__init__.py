@@ -1,4 +1,4 @@
-"""What is to be forgotten and what is to stay, read from data sets of texts or images."""
+"""Topic sets and class sets: what is to be forgotten and what is to stay, read from data sets of texts or images."""
 
 import lazy_loader
 
@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "forget_sets": ["ForgetSets"],
         "images": ["image_column", "label_column"],
         "packaged": ["load_demo", "train_tokenizer"],
-        "topics": ["AssociatedWord", "TopicSets", "associated_words", "null_sets", "topic_sets", "topic_words"],
+        "topics": ["TopicSets", "null_sets", "topic_sets", "topic_words"],
     },
 )

@@ -13,7 +13,8 @@ from excise.data.batches import padded_batches, to_device
 from excise.data.classes import ClassSets
 from excise.data.topics import TopicSets, topic_words
 from excise.evaluation.controls import SETS, chosen_codes, outputs_under_conditions, taken_over
-from excise.evaluation.metrics import Bleu, Chrf, TopicRecall, rest_of_sentence
+from excise.evaluation.metrics import Bleu, Chrf, TopicRecall
+from excise.evaluation.metrics.words import rest_of_sentence
 from excise.models.activations import eval_mode
 from excise.report.measures import FIXED, Condition
 from excise.report.results import Evaluation

@@ -1,4 +1,4 @@
-"""The requests to forget, the masks that they put in force, and what else remembers the codes."""
+"""The ledger of requests to forget, and the masks that it puts in force."""
 
 import lazy_loader
 

@@ -1,7 +1,16 @@
-"""The evidence of an unlearning, as a record that is kept and a page that is read."""
+"""The evidence of an unlearning: record, page, figures and model card."""
 
-from excise.report.page import write_report
-from excise.report.plots import plot_frontier, plot_volcano
-from excise.report.record import Record
+import lazy_loader
 
-__all__ = ["Record", "plot_frontier", "plot_volcano", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "card": ["model_card"],
+        "frontier": ["Frontier"],
+        "measures": ["Condition"],
+        "page": ["write_report"],
+        "plots": ["plot_frontier", "plot_volcano"],
+        "record": ["Record"],
+        "results": ["Evaluation"],
+    },
+)

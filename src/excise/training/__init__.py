@@ -1,9 +1,15 @@
-"""Training a model with bottlenecks: codes from data first, then any `Trainer`."""
+"""Training of models with bottlenecks: codes and keys from data, callbacks, optimizer."""
 
-from excise.training.callback import BottleneckCallback
-from excise.training.initialize import initialize_codes
-from excise.training.keys import initialize_keys
-from excise.training.pair_counting import PairCountCallback
-from excise.training.similarity import set_min_similarity
+import lazy_loader
 
-__all__ = ["BottleneckCallback", "PairCountCallback", "initialize_codes", "initialize_keys", "set_min_similarity"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "callback": ["BottleneckCallback"],
+        "initialize": ["initialize_codes"],
+        "keys": ["initialize_keys"],
+        "optimizer": ["adamw"],
+        "pair_counting": ["PairCountCallback"],
+        "similarity": ["set_min_similarity"],
+    },
+)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from excise import CodebookCLIPForImageClassification, Unlearner, code_images, image_meanings, token_meanings
+from excise import CodebookCLIPForImageClassification, Unlearner
 from excise.cli.contact_sheet import contact_sheet
+from excise.codes import code_images, image_meanings, token_meanings
 from excise.codes.selection import Selection
 from excise.data.inputs import Images
 from excise.models.activations import bottleneck_inputs

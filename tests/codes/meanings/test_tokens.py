@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 
-from excise import Unlearner, token_meanings
+from excise import Unlearner
+from excise.codes import token_meanings
 from excise.codes.selection import Selection
 
 SITE = "encoder.block.1"

@@ -3,7 +3,8 @@
 import pytest
 from scipy.stats import binomtest
 
-from excise.evaluation.metrics import TopicRecall, rest_of_sentence
+from excise.evaluation.metrics import TopicRecall
+from excise.evaluation.metrics.words import rest_of_sentence
 
 
 def recall(words, predictions, references):

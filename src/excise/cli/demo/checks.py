@@ -6,8 +6,9 @@ from pathlib import Path
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.data.topics import TopicSets
-from excise.evaluation import Evaluation, generate_texts
+from excise.evaluation import generate_texts
 from excise.report.measures import Condition
+from excise.report.results import Evaluation
 from excise.unlearner import Unlearner
 
 

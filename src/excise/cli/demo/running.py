@@ -13,9 +13,10 @@ from excise.cli.demo.checks import Bounds, broken_bounds, broken_promises, draw,
 from excise.cli.demo.training import TOPIC, Recipe, easy_pairs, fit, plain_t5, tokenize_pairs
 from excise.data.packaged import train_tokenizer
 from excise.data.topics import topic_sets
-from excise.evaluation import Evaluation, evaluate
+from excise.evaluation.texts import evaluate
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.report.measures import Condition
+from excise.report.results import Evaluation
 from excise.storage.files import new_folder
 from excise.training import initialize_codes, set_min_similarity
 from excise.unlearner import Unlearner

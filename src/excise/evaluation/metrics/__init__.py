@@ -12,6 +12,5 @@ from excise.evaluation.metrics.bleu import Bleu
 from excise.evaluation.metrics.chrf import Chrf
 from excise.evaluation.metrics.meteor import Meteor
 from excise.evaluation.metrics.topic_recall import TopicRecall
-from excise.evaluation.metrics.words import rest_of_sentence
 
-__all__ = ["BartScore", "BertScore", "Bleu", "Chrf", "Meteor", "TopicRecall", "rest_of_sentence"]
+__all__ = ["BartScore", "BertScore", "Bleu", "Chrf", "Meteor", "TopicRecall"]

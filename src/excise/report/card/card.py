@@ -7,7 +7,6 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from excise.bottlenecks.registry import kind_title
-from excise.report import Record
 from excise.report.card.citations import citations
 from excise.report.card.how_to_load import going_on, loading
 from excise.report.card.metadata import metadata
@@ -17,6 +16,7 @@ from excise.report.card.text import code, counted, escaped, listed, plain, table
 from excise.report.measures import Condition
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, standing
 from excise.report.page import figures
+from excise.report.record import Record
 
 REVERSIBLE = (
     "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "

@@ -14,7 +14,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor
 from excise.ledger.ledger import Ledger, check_masks
 from excise.models.base_checkpoint import BaseCheckpoint
-from excise.report import Record
+from excise.report.record import Record
 from excise.sharing.erasure import ErasedRows
 
 COMPACTION = "compaction.safetensors"

@@ -13,8 +13,9 @@ from excise.ledger import compaction
 from excise.ledger.ledger import mask_digest
 from excise.models.loading import load_model
 from excise.models.remote_code import write_remote_code
-from excise.report import Record, write_report
 from excise.report.card import model_card
+from excise.report.page import write_report
+from excise.report.record import Record
 from excise.sharing.bundle.bottlenecks_alone import pinned_base, save_bottlenecks
 from excise.sharing.bundle.checks import COMPACTION, check_arguments, check_erased, check_record, checks_passed
 from excise.sharing.bundle.copies import differences, model_to_write

@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-from excise.report import Record
+from excise.report.record import Record
 from excise.sharing.bundle import check_bundle
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError, check_writer, client

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from excise.data.inputs import Processor
 from excise.ledger.ledger import Ledger
-from excise.report import Record
+from excise.report.record import Record
 from excise.sharing.bundle import write_bundle
 from excise.sharing.bundle.manifest import MANIFEST
 from excise.sharing.erasure import ErasedRows
