@@ -56,6 +56,17 @@ def test_unlearn_masks_the_codes_that_the_api_selects_and_leaves_the_model_alone
     assert (saved / "model" / "config.json").read_text() == before
 
 
+def test_unlearn_takes_the_counts_that_count_wrote_and_refuses_others(excise, failing, saved, tmp_path):
+    excise("count", saved / "model", saved / "topic", "--out", tmp_path / "counts")
+    arguments = ["unlearn", saved / "model", saved / "topic", "--q", 0.5]
+    anew = excise(*arguments, "--out", tmp_path / "anew")["request"]
+    data = excise(*arguments, "--counts", tmp_path / "counts", "--out", tmp_path / "out")["request"]
+    assert (data["codes"], data["thresholds"], data["data"]) == (anew["codes"], anew["thresholds"], anew["data"])
+    other = [*arguments, "--positions", "all", "--counts", tmp_path / "counts", "--out", tmp_path / "none"]
+    assert "the search asks for 'all'" in failing(*other)
+    assert not (tmp_path / "none").exists()
+
+
 def test_unlearn_within_a_budget_keeps_to_it(excise, saved, tmp_path):
     arguments = ["unlearn", saved / "model", saved / "topic", "--q", 0.5]
     every = excise(*arguments, "--out", tmp_path / "every")["request"]

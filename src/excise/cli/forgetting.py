@@ -25,6 +25,9 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
     add_out_folder(parser, "the model")
     parser.add_argument("--codes-out", metavar="FILE.json", help="write the selected codes and thresholds to a file")
     add_search(parser)
+    parser.add_argument(
+        "--counts", metavar="FOLDER", help="counts that `excise count` wrote of the same model and topic: none are made"
+    )
     add_batch_size(parser)
     parser.add_argument(
         "--top-s", type=int, metavar="N", help="codes counted for each token, S' (default: the preset's)"
@@ -45,6 +48,7 @@ def forget(args: Namespace, kind: str) -> Output:
         kind: `"mask"` or `"delete"`.
     """
     from excise.codes.budget import select_within_budget
+    from excise.codes.topic_counts import TopicCounts
     from excise.storage.files import new_file
 
     if args.max_loss_rise is not None and args.count is not None:
@@ -55,7 +59,8 @@ def forget(args: Namespace, kind: str) -> Output:
     seconds = {}
     start = time.perf_counter()
     options = {"batch_size": args.batch_size, "progress": not args.quiet}
-    counts = unlearner.count(topic, preset(args), max_top_s=args.top_s, **options)
+    known = None if args.counts is None else TopicCounts.load(args.counts)
+    counts = unlearner.count(topic, preset(args), max_top_s=args.top_s, counts=known, **options)
     seconds["count"] = time.perf_counter() - start
 
     start = time.perf_counter()

@@ -151,6 +151,7 @@ class CodeFinder:
         max_top_s: int | None = None,
         batch_size: int = 32,
         progress: bool = True,
+        counts: TopicCounts | None = None,
     ) -> SearchCounts:
         """Counts what the searches of a preset need, once for all of them and for every S'.
 
@@ -160,9 +161,10 @@ class CodeFinder:
             max_top_s: the largest S'; the largest that a search asks for if not given.
             batch_size: examples a batch.
             progress: show progress bars.
+            counts: of the same sets, from `count_topic` with this model as it is; nothing is counted then.
 
         Raises:
-            ValueError: if counts were made with other keys than the model's, or do not know what a search asks for.
+            ValueError: if counts were made of another model, or do not know what a search asks for.
         """
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
@@ -173,18 +175,23 @@ class CodeFinder:
         options = {"batch_size": batch_size, "progress": progress}
         largest = max_top_s or self.preset_top_s(searches)
         retain = any(search.max_retain_ratio is not None for search in searches)
+        if counts is not None:
+            sizes = {site: bottleneck.num_codes for site, bottleneck in self.sites.items()}
+            for search in searches:
+                counts.check(topic, sizes, search.positions or topic.positions, largest, retain)
+            return SearchCounts(name, searches, tuple(counts for _ in searches), self.top_s)
         if retain and isinstance(topic, ForgetSets):
             retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options)
-        counts: dict[Any, Counts] = {}
+        by_need: dict[Any, Counts] = {}
         for search in searches:
-            if (key := _counted(search)) in counts:
+            if (key := _counted(search)) in by_need:
                 continue
             if search.by_frequency or isinstance(topic, Dataset):
-                counts[key] = self._count_target(topic, search, max_top_s=max_top_s or self.top_s, **options)
+                by_need[key] = self._count_target(topic, search, max_top_s=max_top_s or self.top_s, **options)
             else:
                 of_topic = self.count_topic(topic, positions=search.positions, max_top_s=largest, **options)
-                counts[key] = replace(of_topic, retain=retained) if retain else of_topic
-        return SearchCounts(name, searches, tuple(counts[_counted(search)] for search in searches), self.top_s)
+                by_need[key] = replace(of_topic, retain=retained) if retain else of_topic
+        return SearchCounts(name, searches, tuple(by_need[_counted(search)] for search in searches), self.top_s)
 
     def _count_target(self, topic: ForgetSets | Dataset, search: Search, **options: Any) -> TargetCounts:
         examples = topic if isinstance(topic, Dataset) else topic.target

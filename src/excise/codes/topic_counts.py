@@ -17,6 +17,7 @@ from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.codes.pair_counts import PairCounts
 from excise.data.batches import to_device
+from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
@@ -58,6 +59,30 @@ class TopicCounts:
         """One row per code: frequencies, ratio, p and q, at one S'."""
         tables = {site: pairs.table(top_s, self.retain.get(site)) for site, pairs in self.pairs.items()}
         return enrich_counts(tables, method, top_s=top_s, positions=self.positions)
+
+    def check(self, topic: ForgetSets, sites: Mapping[str, int], positions: str, top_s: int, retain: bool) -> None:
+        """Makes sure that a search can use these counts in place of new ones.
+
+        Args:
+            topic: what is searched for.
+            sites: by site, the number of the model's codes.
+            positions: that the search counts at.
+            top_s: its S'.
+            retain: whether it needs the retain set counted.
+
+        Raises:
+            ValueError: if they are of other sets, another model or other positions, or do not go far enough.
+        """
+        codes = {site: pairs.target.examples.shape[1] for site, pairs in self.pairs.items()}
+        wrong = {
+            f"of other sets than {topic.name!r} has": dict(self.data) != topic.digest(),
+            f"of the codes {codes}, and the model has {dict(sites)}": codes != dict(sites),
+            f"at positions={self.positions!r}, and the search asks for {positions!r}": self.positions != positions,
+            f"for S' up to {self.max_top_s}, and the search asks for {top_s}": self.max_top_s < top_s,
+            "without the retain set, which the search asks for": retain and not self.retain,
+        }
+        if found := [reason for reason, holds in wrong.items() if holds]:
+            raise ValueError(f"These counts are {'; '.join(found)}. Count anew, as with `Unlearner.count_topic`.")
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes the counts of each site and what they are of into a new or empty folder.
