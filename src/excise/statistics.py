@@ -135,9 +135,8 @@ def chi_squared(
     num_target: int,
     control_count: Int[np.ndarray, "num_codes"],
     num_control: int,
-    correction: bool = False,
 ) -> EnrichmentTest:
-    """Pearson's chi-squared test of each code's 2 x 2 table (CodeUnlearn, section 3.5).
+    """Pearson's chi-squared test of each code's 2 x 2 table, without Yates' correction (CodeUnlearn, section 3.5).
 
     It is unreliable where an expected count is below 5, as it is for most codes of a large codebook: prefer
     `mcnemar` or `fisher`.
@@ -147,8 +146,6 @@ def chi_squared(
         num_target: number of target examples.
         control_count: control examples in which each code fires.
         num_control: number of control examples.
-        correction: apply Yates' correction for continuity (``scipy.stats.chi2_contingency`` does by default; the paper
-            does not say).
 
     Returns:
         The statistic and its p-value at one degree of freedom; 0 and 1 where the code fires in every example or none.
@@ -164,8 +161,6 @@ def chi_squared(
     examples = num_target + num_control
     # In a 2 x 2 table all four cells are equally far from their expectation.
     distance = np.abs(fires * control_silent - silent * control_fires) / examples
-    if correction:
-        distance = distance - np.minimum(0.5, distance)
     margins = num_target * num_control * (fires + control_fires) * (silent + control_silent)
     # A code that fires always or never has a distance of 0 and no expectation to divide by.
     statistic = distance**2 * examples**3 / np.where(margins == 0, 1.0, margins)

@@ -1,4 +1,4 @@
-"""What tells settings, tensors and files from others."""
+"""SHA-256 digests of settings, tensors and files."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from huggingface_hub.utils.sha import sha_fileobj
 
 
 def digest(settings: Any, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -20,8 +21,5 @@ def digest(settings: Any, tensors: Mapping[str, torch.Tensor]) -> str:
 
 def sha256_of(path: str | os.PathLike) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
-    sha = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
+        return sha_fileobj(stream).hex()

@@ -1,7 +1,10 @@
 """What a `Trainer` does for bottlenecks beside stepping: log the parts of the loss and revive dead codes."""
 
+import math
+
 import torch
 from accelerate.utils import reduce
+from scipy.stats import entropy
 from torch import Tensor, nn
 
 from excise.bottlenecks.site import bottlenecks
@@ -157,5 +160,4 @@ def perplexity(counts: Tensor) -> float:
         >>> round(perplexity(torch.tensor([3, 3, 0, 3])), 3)
         3.0
     """
-    shares = counts[counts > 0] / counts.sum()
-    return torch.exp(-(shares * shares.log()).sum()).item()
+    return math.exp(entropy(counts.cpu().numpy()))

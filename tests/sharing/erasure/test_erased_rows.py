@@ -124,7 +124,10 @@ def test_a_copy_that_has_drifted_is_found(case, known, form):
         save_file({f"ema.{case.key}": average}, path)
     erased = case.erased if known == "rows" else ErasedRows.of(case.model)
     assert case.found(erased) == {path.name}
-    assert {code for left in erased.find(path) for code in left.codes} == set(CODES)
+    if form == "old unsafe bin":  # refused by name: it cannot be read without running code from it
+        assert "from before version 1.6" in str(erased.find(path)[-1])
+    else:
+        assert {code for left in erased.find(path) for code in left.codes} == set(CODES)
 
 
 @pytest.mark.parametrize("known", ["rows", "ids alone"])

@@ -16,7 +16,7 @@ from excise.ledger.ledger import Ledger
 from excise.sharing.erasure.row_search import RowSearch
 from excise.sharing.erasure.shapes import CodeShape
 from excise.sharing.erasure.streams import streams
-from excise.sharing.erasure.tensors import tensors
+from excise.sharing.erasure.tensors import OldTorchFileError, tensors
 
 # What weights are saved in.
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -24,11 +24,11 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something of erased codes in a file.
+    """Something of erased codes in a file, or a file in which there may be some and that is not read.
 
     Args:
         file: its name, or its path in the folder; of a member of an archive, with its name after `!`.
-        site: the bottleneck that the codes were erased from.
+        site: the bottleneck that the codes were erased from; "" of a file that is not read.
         tensor: the part of the bottleneck that held what was found.
         codes: the codes of which something was found.
         how: the way in which it was found.
@@ -41,6 +41,8 @@ class Leftover:
     how: str
 
     def __str__(self) -> str:
+        if not self.site:
+            return f"{self.file}: {self.how}"
         first = ", ".join(map(str, self.codes[:5])) + (", ..." if len(self.codes) > 5 else "")
         return f"{self.file}: {self.tensor} of {len(self.codes)} erased codes of {self.site} ({first}), {self.how}"
 
@@ -147,6 +149,14 @@ class ErasedRows:
                 how = f"byte for byte in {str(dtype).removeprefix('torch.')}"
                 ids = tuple(np.unique(np.concatenate(ids)).tolist())
                 found.append(Leftover(path.name + member, site, tensor, ids, how))
+        try:
+            found += self._in_tensors(path)
+        except OldTorchFileError as error:
+            found.append(Leftover(path.name, "", "", (), str(error)))
+        return found
+
+    def _in_tensors(self, path: Path) -> list[Leftover]:
+        found = []
         for name, tensor in tensors(path, {size for shape in self._shapes for size in shape.sizes}):
             if self._is_other(name, tensor):
                 continue

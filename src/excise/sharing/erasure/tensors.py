@@ -13,10 +13,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from excise.sharing.erasure.old_storages import old_storages
-
 ARRAY = b"\x93NUMPY"  # what a NumPy file starts with
+# What a torch file from before version 1.6 starts with: the pickle of torch's magic number.
+OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+class OldTorchFileError(ValueError):
+    """A torch file from before version 1.6 that holds more than weights."""
 
 
 def tensors(path: Path, sizes: set[int]) -> Iterator[tuple[str, Tensor]]:
@@ -24,6 +28,9 @@ def tensors(path: Path, sizes: set[int]) -> Iterator[tuple[str, Tensor]]:
 
     Torch files are read without running code from them. Where one holds more than weights can be read so, its storages
     are given, as each type of number that they may be of. Of any other file, nothing.
+
+    Raises:
+        OldTorchFileError: if the file is from before torch 1.6 and cannot be read without running code from it.
     """
     with open(path, "rb") as stream:
         start = stream.read(9)
@@ -52,7 +59,15 @@ def _torch(path: Path, sizes: set[int]) -> Iterator[tuple[str, Tensor]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, OSError):
-        yield from (_storages if archive else old_storages)(path, sizes)
+        if archive:
+            yield from _storages(path, sizes)
+            return
+        with open(path, "rb") as stream:
+            if stream.read(len(OLD_TORCH)) == OLD_TORCH:
+                raise OldTorchFileError(
+                    "a torch file from before version 1.6 with more than weights in it, which is not read. Save it "
+                    "again with torch.save, or remove it"
+                ) from None
         return
     for name, tensor in _in(content, ""):
         if tensor.numel() in sizes:

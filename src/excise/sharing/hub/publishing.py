@@ -15,7 +15,7 @@ from excise.sharing.bundle.manifest import MANIFEST
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError, client
 from excise.sharing.hub.destination import BundleContents, Destination, check_not_in
-from excise.sharing.hub.push import PushInfo, push_contents
+from excise.sharing.hub.push import PushInfo, push_bundle
 from excise.storage.strict_json import read
 
 
@@ -89,7 +89,7 @@ def publish(
         erased = gone if erased is None else gone | erased
         commit = {"commit_message": commit_message, "commit_description": commit_description}
         commit |= {"parent_commit": parent_commit, "purge_history": purge_history}
-        return push_contents(bundle, repo_id, contents, erased=erased, **where, **commit)
+        return push_bundle(bundle, repo_id, contents=contents, erased=erased, **where, **commit)
 
 
 def check_rows_are_known(model: PreTrainedModel, repo_id: str) -> None:

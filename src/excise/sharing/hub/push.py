@@ -36,6 +36,7 @@ def push_bundle(
     commit_description: str | None = None,
     create_pr: bool = False,
     parent_commit: str | None = None,
+    contents: BundleContents | None = None,
 ) -> PushInfo:
     """Publishes a bundle: in one commit, which makes the revision that folder and nothing else.
 
@@ -58,35 +59,14 @@ def push_bundle(
         commit_description: of the commit.
         create_pr: whether to push a pull request instead.
         parent_commit: the commit that the push follows; by default that which is there when it begins.
+        contents: what the bundle says of itself, of one that has just been read back; it is read if not given.
 
     Raises:
         NotPushedError: if it is refused; the message says why, and what to do.
         LeftoversError: if another branch, or what is left after the purge, holds erased rows.
         ValueError: if the folder is no bundle, was changed after it was written, or holds erased rows.
     """
-    contents = BundleContents.check(folder, erased)
-    options = {"purge_history": purge_history, "private": private, "token": token, "revision": revision}
-    commit = {"commit_message": commit_message, "commit_description": commit_description}
-    commit |= {"create_pr": create_pr, "parent_commit": parent_commit}
-    return push_contents(folder, repo_id, contents, erased=erased, **options, **commit)
-
-
-def push_contents(
-    folder: str | os.PathLike,
-    repo_id: str,
-    contents: BundleContents,
-    *,
-    erased: ErasedRows,
-    purge_history: bool = False,
-    private: bool | None = None,
-    token: str | bool | None = None,
-    revision: str | None = None,
-    commit_message: str | None = None,
-    commit_description: str | None = None,
-    create_pr: bool = False,
-    parent_commit: str | None = None,
-) -> PushInfo:
-    """As `push_bundle`, for a bundle whose files were read back already."""
+    contents = contents or BundleContents.check(folder, erased)
     destination = Destination.check(
         repo_id,
         mode=contents.mode,
