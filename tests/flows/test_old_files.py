@@ -22,11 +22,12 @@ from excise import (
     TopicSets,
     Unlearner,
     select_pairs,
-    write_report,
 )
-from excise.baselines import BaselineRun, Epoch
-from excise.codes import CodeCounts, CountTable, PairedCounts, TopicCounts
-from excise.report.card import model_card
+from excise.baselines.history import BaselineRun, Epoch
+from excise.codes import TopicCounts
+from excise.codes.count_table import CountTable
+from excise.codes.counts import CodeCounts, PairedCounts
+from excise.report import model_card, write_report
 from tests.helpers.version_0_1 import FOLDER, TENSORS, VALUES
 
 SITE = "encoder.block.1"

@@ -12,9 +12,9 @@ import transformers
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
-from excise import Ledger, MaskMismatchError, Record, Selection, Unlearner, check_bundle, write_report
+from excise import Ledger, MaskMismatchError, Record, Selection, Unlearner, check_bundle
 from excise.baselines import LinearClassifier
-from excise.report.card import model_card
+from excise.report import model_card, write_report
 from tests.helpers.version_0_1 import FOLDER, TENSORS, VALUES, assert_as_noted, inputs, logits
 
 # by folder, the inputs
