@@ -50,6 +50,9 @@ jaxtyping.install_import_hook(
     "beartype.beartype",
 )
 
+# Files of earlier versions, code among them, and the scripts that made them with those versions.
+collect_ignore = ["fixtures"]
+
 # Fixtures of more than one folder.
 pytest_plugins = ["tests.helpers.encodings"]
 

@@ -24,7 +24,8 @@ Method = Literal["mcnemar", "fisher", "chi2", "paper"]
 # Shares of examples are compared with this much slack: 15/500 - 10/500 is a little less than 0.01 in floating point.
 ROUNDING = 1e-12
 
-METADATA_KEY = b"excise.codes.enrichment"
+# The key of the settings in a saved table; its name is of version 0.1.
+METADATA_KEY = b"excise.enrichment"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

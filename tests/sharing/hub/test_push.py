@@ -7,11 +7,14 @@ import torch
 from huggingface_hub import CommitOperationAdd, snapshot_download
 from transformers import AutoModelForSeq2SeqLM
 
+from excise import Unlearner
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub import NotPushedError, push_bundle
 from tests.helpers.local_hub.bundles import REPO, add, contents
 from tests.helpers.local_hub.server import Fault
 from tests.helpers.tiny import codebook_t5, delete_codes, mask_codes
+from tests.helpers.version_0_1 import FOLDER, assert_as_noted
+from tests.helpers.version_0_1 import logits as logits_of_0_1
 from tests.sharing.hub.test_clients import logits
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
@@ -263,3 +266,13 @@ def test_a_model_with_deletions_is_not_pushed_over_older_weights(hub, api):
     first = model.push_to_hub("tester/new")
     assert model.push_to_hub("tester/new").oid == first.oid
     assert torch.equal(logits(AutoModelForSeq2SeqLM.from_pretrained("tester/new")), logits(model))
+
+
+def test_a_bundle_that_0_1_wrote_is_sent_as_it_is_and_gone_on_from(api):
+    folder = FOLDER / "bundles" / "key_value"
+    push_bundle(folder, REPO, erased=ErasedRows.of(Unlearner.from_pretrained(folder).model, kinds=("delete",)))
+    assert {file.rfilename for file in api.model_info(REPO).siblings} >= set(contents(folder))
+    unlearner = Unlearner.from_hub(REPO)
+    assert_as_noted(logits_of_0_1(unlearner.model, "key_value"), "bundles/key_value/logits")
+    unlearner.undo(1)
+    assert_as_noted(logits_of_0_1(unlearner.model, "key_value"), "bundles/key_value/undone")
