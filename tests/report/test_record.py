@@ -6,7 +6,7 @@ from excise import Evaluation
 from excise.codes.selection import Selection
 from excise.ledger.packing import unpack
 from excise.report import Record
-from excise.report.schema import check_state, schema_text
+from excise.report.record import check_state, schema_text
 from excise.unlearner import Unlearner
 from tests.helpers.evidence import SITE, class_evaluation, enrichment_of, text_evaluation
 

@@ -8,8 +8,7 @@ import torch
 
 from excise import BottleneckCallback
 from excise.bottlenecks.site import bottlenecks
-from excise.training.callback import perplexity
-from excise.training.revival import revive
+from excise.training.callback import perplexity, revive
 from tests.helpers.tiny import SITE, codebook_t5, delete_codes, mask_codes
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")

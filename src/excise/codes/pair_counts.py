@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
-from excise.bottlenecks import KeyValueBottleneck
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.codes.count_table import CountTable
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.codes.selection import SITE

@@ -1,10 +1,13 @@
 """The evidence of an unlearning, as JSON values and tables."""
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +19,6 @@ from excise.codes.enrichment import Enrichment
 from excise.ledger.ledger import Ledger, check_masks
 from excise.ledger.packing import pack
 from excise.report.not_shown import not_shown, standing
-from excise.report.schema import NAME, SCHEMA_FILE, VERSION, check_state, schema_text
 from excise.report.sections import codes_section, inner_model, model_section, requests_section
 from excise.storage.files import new_folder
 from excise.storage.strict_json import read, strict, written
@@ -212,3 +214,39 @@ def _described(topic: str, file: str, table: Enrichment, ledger: Ledger) -> dict
         "rows": len(table),
         "selected": {site: pack(sorted(codes)) for site, codes in removed.items()},
     }
+
+
+NAME = "excise-report"
+VERSION = 1
+SCHEMA_FILE = f"report-{VERSION}.schema.json"
+
+
+def schema_text() -> str:
+    """The schema, as the file that is packaged and written beside each report."""
+    return files("excise.report").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
+
+
+@cache
+def _validator():
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema_text()))
+
+
+def check_state(state: Any) -> None:
+    """Makes sure that a value is a record's state.
+
+    Raises:
+        ValueError: if it is of another kind, of a newer version, or not as the schema says; the message tells where.
+    """
+    if not isinstance(state, Mapping) or state.get("schema") != NAME:
+        raise ValueError(f"This is no record of an unlearning: its `schema` is not {NAME!r}.")
+    version = state.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise ValueError(f"The record has version {version}; this excise reads {VERSION}. Update excise.")
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_validator().iter_errors(state))
+    if error is not None:
+        message = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
+        raise ValueError(f"The record is not as its schema ({SCHEMA_FILE}) says: at {error.json_path}: {message}.")

@@ -3,16 +3,18 @@
 import math
 
 import torch
-from accelerate.utils import reduce
+import torch.nn.functional as F
+from accelerate.utils import broadcast, reduce
 from scipy.stats import entropy
 from torch import Tensor, nn
 
+from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.data.batches import encoder_inputs, real_tokens
 from excise.ledger.ledger import check_masks
+from excise.ledger.optimizers import clear_optimizer_rows
 from excise.models.activations import bottleneck_inputs
 from excise.training.push_guard import PushGuard
-from excise.training.revival import revive
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 
@@ -161,3 +163,33 @@ def perplexity(counts: Tensor) -> float:
         3.0
     """
     return math.exp(entropy(counts.cpu().numpy()))
+
+
+@torch.no_grad()
+def revive(
+    bottleneck: CodebookSAE,
+    dead: Tensor,
+    features: Tensor,
+    optimizer: torch.optim.Optimizer | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Puts dead codes where tokens are, and clears what the optimizer remembers of them.
+
+    A revived code points at a token and is as long as the median of the other live ones. (A token's activation divided
+    by S, as codes start, is longer than codes are once they are trained: it would outweigh them.)
+
+    Args:
+        bottleneck: it is changed in place.
+        dead: ids of the codes, `(dead,)`.
+        features: encoded activations to draw from, `(tokens, code_dim)`.
+        optimizer: AdamW and the like: rows of every state tensor that is shaped as the codebook are set to zero.
+        generator: of the draw.
+    """
+    drawn = torch.randint(len(features), (len(dead),), generator=generator).to(features.device)
+    others = bottleneck.live.clone()
+    others[dead] = False
+    length = bottleneck.codebook[others].float().norm(dim=1).median() if others.any() else 1.0
+    rows = (F.normalize(features[drawn].float(), dim=1) * length).to(bottleneck.codebook)
+    bottleneck.codebook[dead] = broadcast(rows)  # every process draws from its own batch: take the first one's
+    if optimizer is not None:
+        clear_optimizer_rows(optimizer, bottleneck, dead)

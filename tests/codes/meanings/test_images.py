@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from excise import CodebookCLIPForImageClassification, Unlearner
-from excise.cli.contact_sheet import contact_sheet
+from excise.cli.inspect import contact_sheet
 from excise.codes import code_images, image_meanings, token_meanings
 from excise.codes.selection import Selection
 from excise.data.inputs import Images

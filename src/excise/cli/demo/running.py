@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import set_seed
 
-from excise.bottlenecks import CodebookSAEConfig
+from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.cli.demo.checks import Bounds, broken_bounds, broken_promises, draw, outputs
 from excise.cli.demo.training import TOPIC, Recipe, easy_pairs, fit, plain_t5, tokenize_pairs
 from excise.data.packaged import train_tokenizer

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from excise.bottlenecks import CodebookSAEConfig
+from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.models.codebook_t5 import CodebookT5Config
 
 

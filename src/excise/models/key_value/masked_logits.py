@@ -4,7 +4,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from excise.bottlenecks import KeyValueBottleneck
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.models.key_value.encodings import ENCODINGS
 
 

@@ -4,7 +4,7 @@ import os
 
 from datasets import Dataset, Features, List, Value
 
-from excise.bottlenecks import KeyValueBottleneck
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, LABELS, check_encodings
 from excise.models.key_value.shards import described, description, in_shards

@@ -6,8 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from excise.bottlenecks.registry import kind_title
-from excise.report.card.citations import citations
+from excise.bottlenecks.registry import kind_named, kind_title
 from excise.report.card.how_to_load import going_on, loading
 from excise.report.card.metadata import metadata
 from excise.report.card.requests import request_row
@@ -185,3 +184,22 @@ def _made(state: Mapping[str, Any]) -> str:
 
 def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
+
+
+EXCISE = """\
+@software{{excise,
+  title   = {{excise: machine unlearning for transformers models through discrete bottlenecks}},
+  author  = {{{{The excise authors}}}},
+  version = {{{version}}}
+}}"""
+
+
+def citations(kinds: set[str], version: str) -> str:
+    """BibTeX of the methods' papers and of excise.
+
+    Args:
+        kinds: of the model's bottlenecks.
+        version: of excise.
+    """
+    papers = (getattr(kind_named(kind), "citation", None) for kind in sorted(kinds))
+    return "\n".join([*(paper for paper in papers if paper), EXCISE.format(version=version)])

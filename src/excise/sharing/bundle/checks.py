@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from excise.bottlenecks import Bottleneck
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor
 from excise.ledger.ledger import Ledger, check_masks
