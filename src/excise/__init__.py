@@ -27,7 +27,6 @@ _name, __dir__, __all__ = lazy_loader.attach(
         "codes": ["Enrichment", "PRESETS", "PairCounts", "Search", "Selection"],
         "data": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "evaluation": [
-            "Sweep",
             "evaluate",
             "evaluate_classes",
             "frontier",
@@ -43,7 +42,7 @@ _name, __dir__, __all__ = lazy_loader.attach(
             "encode_images",
             "select_pairs",
         ],
-        "report": ["Condition", "Evaluation", "Frontier", "Record"],
+        "report": ["Condition", "Evaluation", "Frontier", "Record", "Sweep"],
         "sharing": ["ErasedRows", "LeftoversError", "NotPushedError", "audit_repo", "check_bundle"],
         "training": [
             "BottleneckCallback",

@@ -130,11 +130,12 @@ def _evaluate(args, unlearner, topic, options) -> Output:
 
 def _sweep(args, unlearner, topic, options) -> Output:
     from excise.evaluation.sweeps import sweep
+    from excise.report.plots import plot_sweep
 
     result = sweep(unlearner, topic, top_s=args.sweep, preset=preset(args), **options)
     result.save(args.out)
     if args.plot:
-        result.plot(args.plot)
+        plot_sweep(result, args.plot)
     steps = {
         top_s: {"removed": step.removed, "scores": dict(step.scores), "drops": drops(step)}
         for top_s, step in result.evaluations.items()
@@ -155,15 +156,14 @@ def _metric(name: str, *settings: str) -> Metric:
 
 def drops(result: Evaluation) -> dict[str, float]:
     """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
-    from excise.report.measures import Condition
+    from excise.report.measures import FORGET, RETAIN, Condition
 
-    if not {Condition.BEFORE, Condition.AFTER} <= result.scores.keys():
+    if not {Condition.BEFORE, Condition.AFTER} <= set(result.conditions):
         return {}
-    found = {f"{name}_bleu": result.relative_drop("bleu", name) for name in ("heldout", "heldout_retain")}
-    if Condition.REFERENCE in result.scores:
-        span = {result.scores[condition]["heldout"]["bleu"] for condition in (Condition.BEFORE, Condition.REFERENCE)}
-        found["heldout_bleu_normalized"] = result.normalized_drop() if len(span) == 2 else float("nan")
-    return found
+    shares = {f"{name}_bleu": result.relative_drop("bleu", name) for name in (FORGET, RETAIN)}
+    if Condition.REFERENCE in result.conditions:
+        shares["heldout_bleu_normalized"] = result.drop("bleu", FORGET) / 100
+    return shares
 
 
 def changed(result: Evaluation, count: int) -> list[dict[str, str]]:

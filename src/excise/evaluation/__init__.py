@@ -8,9 +8,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classes": ["evaluate_classes", "predict_classes"],
         "frontiers": ["frontier"],
-        "plots": ["plot_sweep"],
         "predictions": ["class_accuracy", "example_losses"],
-        "sweeps": ["Sweep", "sweep"],
+        "sweeps": ["sweep"],
         "synonym_sweep": ["synonyms"],
         "tables": ["TopicsTable", "examples_table", "topics_table"],
         "texts": ["evaluate", "generate_texts"],

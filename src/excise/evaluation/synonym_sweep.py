@@ -8,7 +8,8 @@ from datasets import Dataset
 from excise.codes.finder import CodeFinder
 from excise.data.topics import TopicSets
 from excise.data.topics.matching import Matcher, normalise
-from excise.evaluation.sweeps import Sweep, sweep
+from excise.evaluation.sweeps import sweep
+from excise.report.sweep import Sweep
 
 
 def synonyms(finder: CodeFinder, topic: TopicSets, other: TopicSets, **options: Any) -> Sweep:

@@ -1,8 +1,8 @@
-"""Several topics, each unlearned by itself: the paper's table 2."""
+"""Tables of evaluations: several topics beside each other (table 2), and examples of what changed (1, 4 and 5)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel
@@ -10,18 +10,18 @@ from transformers import PreTrainedModel
 from excise.codes.finder import CodeFinder
 from excise.data.topics import TopicSets
 from excise.evaluation.sweeps import sweep
+from excise.report.examples import word_differences
 from excise.report.markdown import markdown
-from excise.report.measures import Condition, measure
-from excise.report.results import SET_LABELS, Evaluation, change, drop, measures
+from excise.report.measures import FORGET, Condition, measure
+from excise.report.results import SET_LABELS, Evaluation
+from excise.storage.display import HtmlTable, few, shortened
 
 if TYPE_CHECKING:
     import pandas
 
-from excise.report.examples import word_differences
-
 
 @dataclass(frozen=True, repr=False)
-class TopicsTable:
+class TopicsTable(HtmlTable):
     """Several topics' evaluations as one table.
 
     Attributes:
@@ -32,10 +32,14 @@ class TopicsTable:
     evaluations: Sequence[Evaluation]
     top_s: int
 
+    def __repr__(self) -> str:
+        topics = [evaluation.topic for evaluation in self.evaluations]
+        return f"TopicsTable: {len(topics):,} topics ({few(topics)}), S′ = {self.top_s}"
+
     @property
     def metrics(self) -> list[str]:
         """The measures that any set has, in order."""
-        return list(dict.fromkeys(m for e in self.evaluations for name in e.texts for m in measures(e, name)))
+        return list(dict.fromkeys(m for e in self.evaluations for name in e.texts for m in e.measures(name)))
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per topic, set and condition.
@@ -91,8 +95,8 @@ class TopicsTable:
             "examples": len(evaluation.texts[dataset]),
             "condition": condition,
         }
-        for metric in measures(evaluation, dataset):
-            row |= {metric: scores[metric], f"{metric}_drop": drop(evaluation, metric, dataset, condition)}
+        for metric in evaluation.measures(dataset):
+            row |= {metric: scores.get(metric, nan), f"{metric}_drop": evaluation.drop(metric, dataset, condition)}
         return row | {name: scores[name] for name in ("low", "high") if name in scores}
 
 
@@ -129,24 +133,81 @@ def topics_table(
 
 
 def _cell(evaluation: Evaluation, dataset: str, condition: str, metric: str, normalised: bool) -> str:
-    scores = evaluation.scores[condition][dataset]
-    if metric not in scores:
+    if metric not in evaluation.scores[condition][dataset]:
         return ""
-    text = f"{scores[metric]:.{measure(metric).decimals}f}"
+    score = evaluation.score(metric, dataset, condition)
     if metric == "recall":
-        return f"{text} ({scores['low']:.3f} to {scores['high']:.3f})"
+        return f"{score.text} ({score.low:.3f} to {score.high:.3f})"
     if condition in (Condition.BEFORE, Condition.REFERENCE):
-        return text
+        return score.text
     moved = (
-        -drop(evaluation, metric, dataset, condition) if normalised else change(evaluation, metric, dataset, condition)
+        -evaluation.drop(metric, dataset, condition) if normalised else evaluation.change(metric, dataset, condition)
     )
-    return text if isnan(moved) else f"{text} ({round(moved, 1) + 0:+.1f})"
+    return score.text if isnan(moved) else f"{score.text} ({round(moved, 1) + 0:+.1f})"
+
+
+@dataclass(frozen=True, repr=False)
+class ExamplesTable(HtmlTable):
+    """Sentences as they come out before and at each S'.
+
+    Attributes:
+        evaluations: by S', ascending, each with the model before.
+        rows: which sentences of the set.
+        dataset: the set.
+    """
+
+    evaluations: Mapping[int, Evaluation]
+    rows: tuple[int, ...]
+    dataset: str
+
+    def __repr__(self) -> str:
+        topic = next(iter(self.evaluations.values())).topic
+        return (
+            f"ExamplesTable: {len(self.rows):,} sentences of {shortened(topic)!r} ({self.dataset}), before and at S′ = "
+            f"{few(list(self.evaluations), 8)}"
+        )
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per sentence and text: `row` of the set, `what` the text is, and the `text`."""
+        import pandas
+
+        rows = [{"row": i, "what": what, "text": text} for i in self.rows for what, text in self._texts(i)]
+        return pandas.DataFrame(rows, columns=["row", "what", "text"])
+
+    def to_markdown(self) -> str:
+        """A table in Markdown for each sentence; words that differ from before are bold."""
+        return "\n\n".join(markdown(["", "Content"], self._lines(i)) for i in self.rows)
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def _texts(self, i: int) -> list[tuple[str, str]]:
+        """What a sentence is, what it should be, and what comes out under each condition."""
+        first, last = (list(self.evaluations.values())[end] for end in (0, -1))
+        texts = [
+            ("Text", first.texts[self.dataset][i]),
+            ("Reference", first.references[self.dataset][i]),
+            ("Codebook model", first.outputs[Condition.BEFORE][self.dataset][i]),
+        ]
+        for top_s, evaluation in self.evaluations.items():
+            label = f"S′ = {top_s}, {evaluation.removed} codes removed"
+            texts.append((label, evaluation.outputs[Condition.AFTER][self.dataset][i]))
+        if Condition.RANDOM in last.outputs:
+            label = f"{last.removed} random codes removed"
+            texts.append((label, last.outputs[Condition.RANDOM][self.dataset][i]))
+        return texts
+
+    def _lines(self, i: int) -> list[list[str]]:
+        texts = self._texts(i)
+        (_, before) = texts[2]
+        given = [[what, _escaped(text)] for what, text in texts[:3]]
+        return given + [[what, marked(before, text)] for what, text in texts[3:]]
 
 
 def examples_table(
-    evaluations: Mapping[int, Evaluation], rows: int | Sequence[int] = 3, dataset: str = "heldout"
-) -> str:
-    """Sentences as they come out before and at each S', in Markdown; words that differ from before are bold.
+    evaluations: Mapping[int, Evaluation], rows: int | Sequence[int] = 3, dataset: str = FORGET
+) -> ExamplesTable:
+    """Sentences as they come out before and at each S'; it prints as Markdown, words that differ from before bold.
 
     What random codes leave, as many as at the largest S', stands at the end of each table.
 
@@ -160,26 +221,12 @@ def examples_table(
     """
     if not evaluations or any(Condition.BEFORE not in evaluation.outputs for evaluation in evaluations.values()):
         raise ValueError("Examples need evaluations that hold the model before; there are none, or codes were deleted.")
-    first, last = (evaluations[top_s] for top_s in (min(evaluations), max(evaluations)))
-    before = first.outputs[Condition.BEFORE][dataset]
+    ascending = dict(sorted(evaluations.items()))
     if isinstance(rows, int):
-        after = [evaluation.outputs[Condition.AFTER][dataset] for evaluation in evaluations.values()]
+        before = next(iter(ascending.values())).outputs[Condition.BEFORE][dataset]
+        after = [evaluation.outputs[Condition.AFTER][dataset] for evaluation in ascending.values()]
         rows = [i for i, text in enumerate(before) if any(texts[i] != text for texts in after)][:rows]
-    tables = []
-    for i in rows:
-        lines = [
-            ["Text", _escaped(first.texts[dataset][i])],
-            ["Reference", _escaped(first.references[dataset][i])],
-            ["Codebook model", _escaped(before[i])],
-        ]
-        for top_s, evaluation in sorted(evaluations.items()):
-            label = f"S′ = {top_s}, {evaluation.removed} codes removed"
-            lines.append([label, marked(before[i], evaluation.outputs[Condition.AFTER][dataset][i])])
-        if Condition.RANDOM in last.outputs:
-            label = f"{last.removed} random codes removed"
-            lines.append([label, marked(before[i], last.outputs[Condition.RANDOM][dataset][i])])
-        tables.append(markdown(["", "Content"], lines))
-    return "\n\n".join(tables)
+    return ExamplesTable(ascending, tuple(rows), dataset)
 
 
 def marked(before: str, after: str) -> str:

@@ -14,13 +14,14 @@ from excise.codes.search import Search, preset_for, searches_of
 from excise.data.topics import TopicSets
 from excise.evaluation.sweeps import TOP_S
 from excise.report.markdown import markdown
+from excise.storage.display import HtmlTable, few, shortened
 
 if TYPE_CHECKING:
     import pandas
 
 
 @dataclass(frozen=True, repr=False)
-class Runtimes:
+class Runtimes(HtmlTable):
     """Seconds to count a topic's codes, test and select them.
 
     Attributes:
@@ -34,6 +35,10 @@ class Runtimes:
     seconds: Mapping[int, tuple[float, ...]]
     together: tuple[float, ...]
     settings: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        means = [f"{fmean(times):.2f} s at S′ = {top_s}" for top_s, times in self.seconds.items()]
+        return f"Runtimes: {shortened(self.topic)!r}; {few(means, 8)}; {fmean(self.together):.2f} s for all together"
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per S', and a last one for all together: `top_s`, `mean`, `std` (of a sample) and `repeats`."""

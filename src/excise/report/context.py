@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,22 @@ from excise.codes.enrichment import Enrichment
 from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_drawing import drawing
-from excise.report.measures import Condition, measure
+from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.not_shown import standing
 from excise.report.record import Record
-from excise.report.scores import (
-    CONDITIONS,
-    FORGET,
-    HIGHEST,
-    RETAIN,
-    all_measures,
-    conditions,
-    of_classes,
-    score,
-    share_of_before,
-    telling,
-)
+from excise.report.results import Evaluation
 from excise.report.volcano import volcano
 
+# In the order in which they are shown, and what they are called.
+CONDITIONS = {
+    Condition.BEFORE: "Before",
+    Condition.AFTER: "After",
+    Condition.RANDOM: "As many random codes",
+    Condition.CUT: "Word cut out of the text",
+    Condition.REFERENCE: "A model that never saw it",
+}
+# Shares are drawn on the whole of 0 to 1; other scores beside the best of them.
+SHARES = ("accuracy", "recall")
 # Removed codes that are listed, the surest first.
 LISTED = 24
 # How settings of a search are said.
@@ -52,8 +52,8 @@ def context(record: Record) -> dict[str, Any]:
         "topics": topics,
         "removed": sum(site["masked"] + site["deleted"] for site in state["model"]["sites"]),
         "when": max((request["created"] for request in in_force), default=""),
-        "evaluations": [_evaluation(evaluation) for evaluation in state["evaluations"]],
-        "drawing": drawing(state),
+        "evaluations": list(map(_evaluation, record.evaluations)),
+        "drawing": drawing(record.measured),
         "codes": _codes(record),
         "requests": [request | {"how": _how(request["thresholds"])} for request in state["requests"]],
         "data": _lines(state["data"]),
@@ -62,83 +62,93 @@ def context(record: Record) -> dict[str, Any]:
     }
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    classes = of_classes(evaluation)
-    names = {dataset: telling(evaluation, dataset) for dataset in (FORGET, RETAIN)}
+def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
     sets = (FORGET, RETAIN)
+    names = {dataset: evaluation.telling(dataset) for dataset in sets}
     return {
-        "topic": evaluation["topic"],
-        "of_classes": classes,
-        "removed": evaluation["removed"],
-        "sizes": {dataset: len(evaluation["texts"][dataset]) for dataset in sets},
-        "labels": {dataset: _capital(measure(names[dataset]).label) if names[dataset] else "" for dataset in sets},
+        "topic": evaluation.topic,
+        "of_classes": evaluation.of_classes,
+        "removed": evaluation.removed,
+        "sizes": {dataset: len(evaluation.texts[dataset]) for dataset in sets},
+        "labels": {dataset: _capital(measure(name).label) if name else "" for dataset, name in names.items()},
         "headline": _headline(evaluation, names),
         "rows": [
             {"label": CONDITIONS.get(c, c), "kind": c.replace(" ", "-")}
             | {dataset: _bar(evaluation, c, dataset, names[dataset]) for dataset in sets}
-            for c in conditions(evaluation)
+            for c in _conditions(evaluation)
         ],
         "all": {dataset: _all(evaluation, dataset) for dataset in sets},
-        "how": _how({k: v for k, v in evaluation["settings"].items() if not isinstance(v, Mapping)}),
+        "how": _how({k: v for k, v in evaluation.settings.items() if not isinstance(v, Mapping)}),
         "marks": _marks(evaluation, names[FORGET]),
-        "kept": share_of_before(evaluation, Condition.AFTER, RETAIN),
-        "texts": None if classes else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
+        "kept": _kept(evaluation),
+        "texts": None if evaluation.of_classes else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
         # Scores may have been kept without the answers that they are of.
         "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets}
-        if classes and evaluation["outputs"]
+        if evaluation.of_classes and evaluation.outputs
         else None,
     }
 
 
-def _bar(evaluation: Mapping[str, Any], condition: str, dataset: str, name: str | None) -> dict[str, Any] | None:
+def _conditions(evaluation: Evaluation) -> list[str]:
+    """The conditions of an evaluation in the order in which they are shown."""
+    order = list(CONDITIONS)
+    return sorted(evaluation.conditions, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _kept(evaluation: Evaluation) -> float | None:
+    """How much of all else is left after, in percent; `None` where that is not known."""
+    kept = evaluation.share_left(RETAIN, of=100)
+    return None if isnan(kept) else kept
+
+
+def _bar(evaluation: Evaluation, condition: str, dataset: str, name: str | None) -> dict[str, Any] | None:
     """A score and the shares of the width that its bar and its interval take, in percent."""
     if name is None:
         return None
-    found = score(evaluation, condition, dataset, name)
-    values = [score(evaluation, c, dataset, name).value or 0.0 for c in evaluation["scores"]]
-    # Shares are drawn on the whole of 0 to 1; other scores beside the best of them.
-    whole = HIGHEST[name] if HIGHEST[name] == 1 else max(*values, 1e-9) * 1.05
+    shown = evaluation.score(name, dataset, condition)
+    values = [evaluation.score(name, dataset, c).value or 0.0 for c in evaluation.conditions]
+    whole = 1.0 if name in SHARES else max(*values, 1e-9) * 1.05
 
     def percent(value: float) -> float:
         return round(100 * min(max(value, 0.0), whole) / whole, 2)
 
-    bar = {"text": found.text, "width": percent(found.value or 0.0)}
-    if found.low is None or found.high is None:
+    bar = {"text": shown.text, "width": percent(shown.value or 0.0)}
+    if shown.low is None or shown.high is None:
         return bar | {"interval": None}
-    low, high = percent(found.low), percent(found.high)
-    interval = {"left": low, "width": round(high - low, 2), "text": f"{found.low:.3f} to {found.high:.3f}"}
+    low, high = percent(shown.low), percent(shown.high)
+    interval = {"left": low, "width": round(high - low, 2), "text": f"{shown.low:.3f} to {shown.high:.3f}"}
     return bar | {"interval": interval}
 
 
-def _marks(evaluation: Mapping[str, Any], name: str | None) -> list[dict[str, Any]]:
+def _marks(evaluation: Evaluation, name: str | None) -> list[dict[str, Any]]:
     """The telling score of a topic under the conditions that count most, as places on a line."""
     if name is None:
         return []
     bars = {
         c: _bar(evaluation, c, FORGET, name)
         for c in (Condition.BEFORE, Condition.RANDOM, Condition.AFTER)
-        if c in evaluation["scores"]
+        if c in evaluation.conditions
     }
     return [{"kind": c.replace(" ", "-"), "left": bar["width"], "text": bar["text"]} for c, bar in bars.items() if bar]
 
 
-def _headline(evaluation: Mapping[str, Any], names: Mapping[str, str | None]) -> str:
+def _headline(evaluation: Evaluation, names: Mapping[str, str | None]) -> str:
     """What happened, in a sentence or two."""
     if names[FORGET] is None:
         return ""
 
     def text(condition: str, dataset: str) -> str:
-        return score(evaluation, condition, dataset, names[dataset] or "").text
+        return evaluation.score(names[dataset] or "", dataset, condition).text
 
-    label, there = measure(names[FORGET]).label, evaluation["scores"]
+    label, there = measure(names[FORGET]).label, evaluation.conditions
     if Condition.BEFORE not in there:
         return f"{_capital(label)} is {text(Condition.AFTER, FORGET)}; there is no model before to set it against."
     parts = [f"{_capital(label)} went from {text(Condition.BEFORE, FORGET)} to {text(Condition.AFTER, FORGET)}"]
     if Condition.RANDOM in there:
         parts[0] += f"; as many random codes left it at {text(Condition.RANDOM, FORGET)}"
-    kept = share_of_before(evaluation, Condition.AFTER, RETAIN)
+    kept = _kept(evaluation)
     if kept is not None:
-        others = "Other images" if of_classes(evaluation) else "Other sentences"
+        others = "Other images" if evaluation.of_classes else "Other sentences"
         name = measure(names[RETAIN] or "").label
         parts.append(
             f"{others} keep {kept:.1f} % of their {name} "
@@ -151,11 +161,11 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _all(evaluation: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    names, rows = all_measures(evaluation, dataset), conditions(evaluation)
+def _all(evaluation: Evaluation, dataset: str) -> dict[str, Any]:
+    names, rows = evaluation.measures(dataset), _conditions(evaluation)
     return {
         "labels": [measure(name).label for name in names],
-        "rows": [(CONDITIONS.get(c, c), [score(evaluation, c, dataset, name).text for name in names]) for c in rows],
+        "rows": [(CONDITIONS.get(c, c), [evaluation.score(name, dataset, c).text for name in names]) for c in rows],
     }
 
 

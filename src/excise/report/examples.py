@@ -1,12 +1,11 @@
 """What came out before and after, side by side."""
 
 from collections import Counter
-from collections.abc import Mapping
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
-from excise.report.measures import Condition
-from excise.report.scores import FORGET, RETAIN
+from excise.report.measures import FORGET, RETAIN, Condition
+from excise.report.results import Evaluation
 
 
 class Part(NamedTuple):
@@ -44,19 +43,19 @@ SHOWN = {FORGET: 8, RETAIN: 3}
 CLASSES = 8
 
 
-def changed_texts(evaluation: Mapping[str, Any], dataset: str) -> dict[str, Any] | None:
+def changed_texts(evaluation: Evaluation, dataset: str) -> dict[str, Any] | None:
     """The first sentences of a set whose output changed, and how many there are of how many.
 
     Returns:
         `total`, `changed`, and `rows` of `text`, `reference` (empty if there is none), `before` and `after`,
         the last two in parts; `None` where there is no model before to compare with.
     """
-    outputs = evaluation["outputs"]
+    outputs = evaluation.outputs
     if not all(dataset in outputs.get(condition, {}) for condition in (Condition.BEFORE, Condition.AFTER)):
         return None
     columns = (
-        evaluation["texts"][dataset],
-        evaluation["references"].get(dataset) or [""] * len(evaluation["texts"][dataset]),
+        evaluation.texts[dataset],
+        evaluation.references.get(dataset) or [""] * len(evaluation.texts[dataset]),
         *(outputs[condition][dataset] for condition in (Condition.BEFORE, Condition.AFTER)),
     )
     changed = [row for row in zip(*columns, strict=False) if row[2] != row[3]]
@@ -67,19 +66,19 @@ def changed_texts(evaluation: Mapping[str, Any], dataset: str) -> dict[str, Any]
     return {"total": len(columns[2]), "changed": len(changed), "rows": rows}
 
 
-def predicted_classes(evaluation: Mapping[str, Any], dataset: str) -> list[dict[str, Any]]:
+def predicted_classes(evaluation: Evaluation, dataset: str) -> list[dict[str, Any]]:
     """What a set's images are taken for, before and after: the classes with the most images, then all others as one.
 
     Returns:
         Rows of `name`, `before` and `after`, shares of the images; `before` is `None` where there is no model before.
     """
-    outputs = evaluation["outputs"]
+    outputs = evaluation.outputs
     counts = {c: Counter(outputs.get(c, {}).get(dataset, ())) for c in (Condition.BEFORE, Condition.AFTER)}
     sizes = {condition: sum(found.values()) for condition, found in counts.items()}
     if not sizes[Condition.AFTER]:
         return []
     both = counts[Condition.BEFORE] + counts[Condition.AFTER]
-    names = sorted(both, key=lambda name: (name != evaluation["topic"], -both[name], name))
+    names = sorted(both, key=lambda name: (name != evaluation.topic, -both[name], name))
 
     def row(name: str, of: list[str]) -> dict[str, Any]:
         shares = {c: sum(counts[c][one] for one in of) / sizes[c] if sizes[c] else None for c in counts}

@@ -4,9 +4,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from excise.storage.display import HtmlTable, shortened
 from excise.storage.files import new_file
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Frontier:
+class Frontier(HtmlTable):
     """Accuracies on a test set as more and more of a class's pairs are masked.
 
     Attributes:
@@ -47,6 +49,14 @@ class Frontier:
     examples: tuple[int, int]
     thresholds: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        first, last = self.points[0], self.points[-1]
+        return (
+            f"Frontier: {shortened(self.topic)!r} by {shortened(self.method)}, {len(self.points)} points, up to "
+            f"{last.removed:,} pairs removed; accuracy {first.forget:.3f} to {last.forget:.3f} on the class, "
+            f"{first.retain:.3f} to {last.retain:.3f} on others"
+        )
+
     def nearest_to(self, forget_accuracy: float) -> Point:
         """The point whose accuracy on the forget class is nearest to a reference: partial unlearning (appendix D).
 
@@ -55,9 +65,20 @@ class Frontier:
         """
         return min(self.points, key=lambda point: (abs(point.forget - forget_accuracy), point.removed))
 
+    def share_left(self, point: Point, of: float = 1.0) -> tuple[float, float]:
+        """What is left of the accuracies before, on the class and on all others; not a number where these were 0.
+
+        Args:
+            point: one of the frontier's.
+            of: what the whole is: 1, or 100 for percent.
+        """
+        before = self.points[0]
+        forget = of * point.forget / before.forget if before.forget else nan
+        return forget, of * point.retain / before.retain if before.retain else nan
+
     def relative_change(self, point: Point) -> float:
         """Change of retain accuracy since before, in percent of it (table 2)."""
-        return 100 * (point.retain / self.points[0].retain - 1)
+        return 100 * (self.share_left(point)[1] - 1)
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row a point, with `change`, the relative change of retain accuracy in percent."""
@@ -89,7 +110,7 @@ class Frontier:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "Frontier":
-        """What `to_dict` gave."""
+        """What `to_dict` gave, or what a record holds."""
         points = tuple(Point(*point) for point in state["points"])
         return cls(**state | {"points": points, "examples": tuple(state["examples"])})
 

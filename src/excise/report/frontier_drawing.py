@@ -1,11 +1,12 @@
 """How much of a topic is left, and how much of all else: evaluations as points, frontiers as lines, in one figure."""
 
-from collections.abc import Mapping, Sequence
-from math import ceil, floor
+from collections.abc import Iterable, Sequence
+from math import ceil, floor, isnan
 from typing import Any, NamedTuple
 
-from excise.report.measures import Condition, measure
-from excise.report.scores import FORGET, RETAIN, share_of_before, telling
+from excise.report.frontier import Frontier
+from excise.report.measures import FORGET, RETAIN, Condition, measure
+from excise.report.results import Evaluation
 
 # The conditions that are drawn.
 DRAWN = (Condition.BEFORE, Condition.AFTER, Condition.RANDOM)
@@ -43,16 +44,13 @@ class Series(NamedTuple):
     measured: str
 
 
-def series(state: Mapping[str, Any]) -> list[Series]:
-    """All that a record has for the figure: lines first. What has nothing before to be set against is left out."""
-    found = [line for frontier in state["frontiers"] if (line := _line(frontier))]
-    for evaluation in state["evaluations"]:
-        for condition in DRAWN:
-            left, kept = (share_of_before(evaluation, condition, dataset) for dataset in (FORGET, RETAIN))
-            if left is None or kept is None:
-                continue
-            place = Place(left, kept, f"{evaluation['topic']}, {condition}")
-            found.append(Series(evaluation["topic"], condition, (place,), _measured(evaluation)))
+def series(results: Iterable[Frontier | Evaluation]) -> list[Series]:
+    """All that results have for the figure: lines first. What has nothing before to be set against is left out."""
+    results = list(results)
+    found = [line for frontier in results if isinstance(frontier, Frontier) and (line := _line(frontier))]
+    for evaluation in results:
+        if isinstance(evaluation, Evaluation):
+            found += _points(evaluation)
     return found
 
 
@@ -74,21 +72,28 @@ def named(found: Sequence[Series]) -> list[Series]:
     return [one for one in after if len(after) > 1 and not any(near(one, two) for two in after if two is not one)]
 
 
-def _line(frontier: Mapping[str, Any]) -> Series | None:
-    first = frontier["points"][0]
-    if not (first[2] and first[3]):
+def _line(frontier: Frontier) -> Series | None:
+    shares = [frontier.share_left(point, of=100) for point in frontier.points]
+    if any(map(isnan, shares[0])):
         return None
-    name = frontier["topic"] + (f" by {frontier['method']}" if frontier["method"] else "")
+    name = frontier.topic + (f" by {frontier.method}" if frontier.method else "")
     places = tuple(
-        Place(100 * forget / first[2], 100 * retain / first[3], f"{name}, {removed:,} codes removed")
-        for _, removed, forget, retain in frontier["points"]
+        Place(left, kept, f"{name}, {point.removed:,} codes removed")
+        for point, (left, kept) in zip(frontier.points, shares, strict=True)
     )
     return Series(name, "frontier", places, "accuracy on the class; accuracy on others")
 
 
-def _measured(evaluation: Mapping[str, Any]) -> str:
-    names = [measure(telling(evaluation, dataset) or "").label for dataset in (FORGET, RETAIN)]
-    return f"{names[0]} with the topic; {names[1]} without"
+def _points(evaluation: Evaluation) -> list[Series]:
+    names = [measure(evaluation.telling(dataset) or "").label for dataset in (FORGET, RETAIN)]
+    measured = f"{names[0]} with the topic; {names[1]} without"
+    points = []
+    for condition in DRAWN:
+        left, kept = (evaluation.share_left(dataset, condition, of=100) for dataset in (FORGET, RETAIN))
+        if not isnan(left + kept):
+            place = Place(left, kept, f"{evaluation.topic}, {condition}")
+            points.append(Series(evaluation.topic, condition, (place,), measured))
+    return points
 
 
 # The drawing and its margins.
@@ -96,9 +101,9 @@ WIDTH, HEIGHT = 380, 280
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
 
 
-def drawing(state: Mapping[str, Any]) -> dict[str, Any] | None:
+def drawing(results: Iterable[Frontier | Evaluation]) -> dict[str, Any] | None:
     """Axes, lines and points of the frontier; `None` where there is nothing to draw."""
-    found = series(state)
+    found = series(results)
     if not found:
         return None
     places = [place for one in found for place in one.places]

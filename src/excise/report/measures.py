@@ -1,7 +1,12 @@
-"""What scores are called, and which of an evaluation's numbers are scores."""
+"""Scores: what they are called, how they are written, on which sets and under which conditions they are measured."""
 
 from enum import Enum
 from typing import Any, NamedTuple
+
+# The sets that are scored, with the topic and without.
+FORGET, RETAIN = "heldout", "heldout_retain"
+# The first of these that an evaluation has tells of the set.
+TELLING = {FORGET: ("accuracy", "recall", "bleu", "chrf"), RETAIN: ("accuracy", "bleu", "chrf")}
 
 
 class Measure(NamedTuple):
@@ -46,6 +51,22 @@ def measure(name: str) -> Measure:
 def is_measure(name: str, value: Any) -> bool:
     """Whether a number of an evaluation is a score; signatures, counts and bounds are none."""
     return name not in NO_MEASURES and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class Score(NamedTuple):
+    """A score of a set under a condition.
+
+    Args:
+        value: the score, or `None` where there is no number.
+        low: lower bound of its 95 % interval, or `None` where it has none.
+        high: the upper bound.
+        text: as it is written.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    text: str
 
 
 class Condition(str, Enum):

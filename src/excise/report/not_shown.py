@@ -1,9 +1,10 @@
 """What the evidence does not show: said in every report, so that nobody takes it for shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from excise.bottlenecks.registry import kind_named
+from excise.report.measures import Condition
 
 MASKED, DELETED, UNDONE, NOTHING = "masked", "deleted", "undone", "nothing"
 
@@ -41,23 +42,22 @@ NO_REFERENCE = "How a model that never saw the topic would do: there is none to 
 ONE_DRAW = "How much the control varies: the random codes are one draw."
 
 
-def not_shown(stands: str, sites: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+def not_shown(stands: str, sites: Sequence[Mapping[str, Any]], conditions: Sequence[Collection[str]]) -> list[str]:
     """Sentences, each of something that a reader might expect and that is not shown.
 
     Args:
         stands: what became of what was forgotten, from `standing`.
         sites: the `sites` of a record's model.
-        evaluations: as in a record.
+        conditions: of each evaluation, those under which it was made.
     """
     kinds = sorted({site["kind"] for site in sites})
     sentences = [{MASKED: MASK, DELETED: DELETE}[stands]] if stands in (MASKED, DELETED) else []
     limits = (getattr(kind_named(kind), "limits", None) for kind in kinds)
     sentences += [sentence for sentence in limits if sentence]
-    if not evaluations:
+    if not conditions:
         return [*sentences, NO_EVALUATION]
-    conditions = [set(evaluation.get("scores", ())) for evaluation in evaluations]
-    without = any("random codes" not in found for found in conditions)
+    without = any(Condition.RANDOM not in made for made in conditions)
     sentences.append(NO_CONTROL if without else ONE_DRAW)
-    if any("reference model" not in found for found in conditions):
+    if any(Condition.REFERENCE not in made for made in conditions):
         sentences.append(NO_REFERENCE)
     return sentences

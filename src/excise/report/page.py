@@ -76,20 +76,20 @@ def write_report(record: Record, folder: str | os.PathLike) -> None:
     """
     with new_folder(folder) as partial:
         record.save(partial)
-        for name, entry in figures(record.state).items():
+        for name, entry in figures(record).items():
             for path in (partial / f"{name}.{suffix}" for suffix in SUFFIXES):
                 if entry is None:
-                    plot_frontier(record.state, path)
+                    plot_frontier(record.measured, path)
                 else:
                     plot_volcano(entry, record.enrichments[entry["file"]], path)
         (partial / PAGE).write_text(page(record), encoding="utf-8")
 
 
-def figures(state: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
+def figures(record: Record) -> dict[str, Mapping[str, Any] | None]:
     """The figures of a record by the names of their files, without a suffix.
 
     Returns:
         The table that each shows; `None` for the one of what is kept and what is left, which comes first.
     """
-    shown = {FRONTIER: None} if series(state) else {}
-    return shown | {Path(e["file"]).stem.replace("enrichment", "volcano", 1): e for e in state["enrichments"]}
+    shown = {FRONTIER: None} if series(record.measured) else {}
+    return shown | {Path(e["file"]).stem.replace("enrichment", "volcano", 1): e for e in record.state["enrichments"]}

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import PIL.Image
 from transformers import PreTrainedModel
@@ -18,20 +18,16 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.enrichment import Enrichment
 from excise.ledger.ledger import Ledger, check_masks
 from excise.ledger.packing import pack
+from excise.report.frontier import Frontier
 from excise.report.not_shown import not_shown, standing
+from excise.report.results import Evaluation
 from excise.report.sections import codes_section, inner_model, model_section, requests_section
+from excise.storage.display import few, shortened
 from excise.storage.files import new_folder
 from excise.storage.strict_json import read, strict, written
 
 FILE = "report.json"
 MODES = ("mask", "delete")
-
-
-class Evidence(Protocol):
-    """An evaluation or a frontier."""
-
-    def to_dict(self) -> Mapping[str, Any]:
-        """Everything as JSON values."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,14 +42,36 @@ class Record:
     state: Mapping[str, Any]
     enrichments: Mapping[str, Enrichment]
 
+    def __repr__(self) -> str:
+        topics = list(dict.fromkeys(request["topic"] for request in self.state["requests"] if not request["undone"]))
+        parts = ("requests", "evaluations", "frontiers", "enrichments", "codes")
+        sizes = ", ".join(f"{len(self.state[part]):,} {part}" for part in parts)
+        model = self.state["model"]["class"]
+        return f"Record: {shortened(model)} without {few(topics) or 'nothing'} ({self.state['mode']}); {sizes}"
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """The evaluations of the state."""
+        return tuple(map(Evaluation.from_dict, self.state["evaluations"]))
+
+    @property
+    def frontiers(self) -> tuple[Frontier, ...]:
+        """The frontiers of the state."""
+        return tuple(map(Frontier.from_dict, self.state["frontiers"]))
+
+    @property
+    def measured(self) -> tuple[Frontier | Evaluation, ...]:
+        """All that tells what is left and what is kept: frontiers and evaluations."""
+        return (*self.frontiers, *self.evaluations)
+
     @classmethod
     def of(
         cls,
         model: PreTrainedModel,
         *,
         mode: str = "mask",
-        evaluations: Iterable[Evidence | Mapping[str, Any]] = (),
-        frontiers: Iterable[Evidence | Mapping[str, Any]] = (),
+        evaluations: Iterable[Evaluation | Mapping[str, Any]] = (),
+        frontiers: Iterable[Frontier | Mapping[str, Any]] = (),
         enrichments: Mapping[str, Enrichment] | Iterable[tuple[str, Enrichment]] = (),
         tokens: Mapping[tuple[str, int], Mapping[str, int]] | None = None,
         thumbnails: Mapping[tuple[str, int], PIL.Image.Image | Sequence[PIL.Image.Image]] | None = None,
@@ -164,6 +182,7 @@ def _whole(model, mode: str, base_model, state: Mapping[str, Any], checks: list)
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}: expected 'mask' (reversible) or 'delete'.")
     about, requests = model_section(model, base_model), requests_section(model)
+    conditions = [set(evaluation.get("scores", ())) for evaluation in state["evaluations"]]
     return strict(
         {
             "schema": NAME,
@@ -174,12 +193,12 @@ def _whole(model, mode: str, base_model, state: Mapping[str, Any], checks: list)
             "requests": requests,
             **{key: state[key] for key in ("evaluations", "frontiers", "enrichments", "codes", "data", "settings")},
             "checks": checks,
-            "not_shown": not_shown(standing(mode, about["sites"], requests), about["sites"], state["evaluations"]),
+            "not_shown": not_shown(standing(mode, about["sites"], requests), about["sites"], conditions),
         }
     )
 
 
-def _as_dict(evidence: Evidence | Mapping[str, Any]) -> Mapping[str, Any]:
+def _as_dict(evidence: Evaluation | Frontier | Mapping[str, Any]) -> Mapping[str, Any]:
     return evidence if isinstance(evidence, Mapping) else evidence.to_dict()
 
 

@@ -1,19 +1,24 @@
-"""The scores and outputs of an evaluation, as a table that prints and a record that is kept."""
+"""An evaluation: scores and outputs before and after forgetting, and under the controls."""
 
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite, isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from excise.report.measures import Condition, is_measure
+from excise.report.measures import FIXED, FORGET, RETAIN, TELLING, Condition, Score, is_measure, measure
 from excise.report.normalized import normalized_drop
+from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.files import new_file
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True)
-class Evaluation:
+
+@dataclass(frozen=True, repr=False)
+class Evaluation(HtmlTable):
     """How well a topic's sentences and others come out, or a class's images and others are told, under each condition.
 
     Conditions are `"before"` (masks lifted), `"word cut out"` (masks lifted, and the topic's word not in the sentence:
@@ -41,36 +46,99 @@ class Evaluation:
     references: Mapping[str, list[str]]
     settings: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        name = self.telling(FORGET)
+        scores = [f"{self.score(name, FORGET, condition).text} {condition}" for condition in self.conditions if name]
+        about = f"; {measure(name).label} {few(scores, 6)}" if name else ""
+        return f"Evaluation: {shortened(self.topic)!r}, {self.removed:,} codes removed{about}"
+
     @property
     def of_classes(self) -> bool:
         """Whether images were classified, which are scored by accuracy, rather than texts generated."""
-        return any("accuracy" in sets.get("heldout", {}) for sets in self.scores.values())
+        return any("accuracy" in sets.get(FORGET, {}) for sets in self.scores.values())
 
-    def relative_drop(
-        self, metric: str = "bleu", dataset: str = "heldout_retain", condition: str = Condition.AFTER
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions that were evaluated, in their order."""
+        return tuple(self.scores)
+
+    def measures(self, dataset: str) -> list[str]:
+        """The names of a set's measures, in the order in which they were computed; signatures and counts are none."""
+        every = (item for sets in self.scores.values() for item in sets.get(dataset, {}).items())
+        return list(dict.fromkeys(name for name, value in every if is_measure(name, value)))
+
+    def telling(self, dataset: str) -> str | None:
+        """The measure that tells best of a set how much is left; `None` if no such measure was computed."""
+        sets = [sets.get(dataset, {}) for sets in self.scores.values()]
+        return next((name for name in TELLING[dataset] if sets and all(name in scores for scores in sets)), None)
+
+    def score(self, metric: str, dataset: str, condition: str) -> Score:
+        """A score as it is written, with the bounds of its interval where it has one."""
+        scores = self.scores.get(condition, {}).get(dataset, {})
+        bounded = metric in ("accuracy", "recall")
+        value, low, high = (_number(scores.get(name)) for name in (metric, "low", "high"))
+        if value is None or not bounded:
+            low = high = None
+        return Score(value, low, high, "–" if value is None else f"{value:.{measure(metric).decimals}f}")
+
+    def share_left(
+        self, dataset: str, condition: str = Condition.AFTER, metric: str | None = None, of: float = 1.0
     ) -> float:
-        """The share of a score before that is gone: (before - after) / |before|."""
-        before, after = (self._score(c, dataset, metric) for c in (Condition.BEFORE, condition))
-        return (before - after) / abs(before) if before else float("nan")
+        """What is left of a score, as a share of the one before.
+
+        A score below 0, such as BARTScore, is set against its size: at -5 after -4, 0.75 is left.
+
+        Args:
+            dataset: `"heldout"` or `"heldout_retain"`.
+            condition: whose score.
+            metric: which score; the set's `telling` one if not given.
+            of: what the whole is: 1, or 100 for percent.
+
+        Returns:
+            The share; not a number where the score before is 0, or one of the two was not computed.
+        """
+        now, before = (self._value(metric or self.telling(dataset), dataset, c) for c in (condition, Condition.BEFORE))
+        if not before:
+            return nan
+        return of * now / before if before > 0 else of * (2 - now / before)
+
+    def change(self, metric: str, dataset: str, condition: str = Condition.AFTER) -> float:
+        """How far a score is from the one before, in percent of that; below 0 is a loss. Else as `share_left`."""
+        return 100 * (self.share_left(dataset, condition, metric) - 1)
+
+    def relative_drop(self, metric: str = "bleu", dataset: str = RETAIN, condition: str = Condition.AFTER) -> float:
+        """The share of a score before that is gone; not a number where that is 0.
+
+        Raises:
+            ValueError: if one of the two was not computed.
+        """
+        self._check(metric, dataset, (Condition.BEFORE, condition))
+        return 1 - self.share_left(dataset, condition, metric)
 
     def normalized_drop(
         self,
         metric: str = "bleu",
-        dataset: str = "heldout",
+        dataset: str = FORGET,
         condition: str = Condition.AFTER,
         reference: str = Condition.REFERENCE,
     ) -> float:
         """A drop in units of what the model knows and the reference model does not (CodeUnlearn, section 3.7).
 
         0 is the model before, 1 the reference model; or another condition, such as `"word cut out"`.
+
+        Raises:
+            ValueError: if one of the three was not computed, or the two models score the same.
         """
-        return float(
-            normalized_drop(
-                self._score(condition, dataset, metric),
-                zero_shot=self._score(reference, dataset, metric),
-                codebook=self._score(Condition.BEFORE, dataset, metric),
-            )
-        )
+        self._check(metric, dataset, (condition, reference, Condition.BEFORE))
+        score, zero_shot, codebook = (self._value(metric, dataset, c) for c in (condition, reference, Condition.BEFORE))
+        return float(normalized_drop(score, zero_shot, codebook))
+
+    def drop(self, metric: str, dataset: str, condition: str = Condition.AFTER) -> float:
+        """`normalized_drop` in percent; not a number where it is not defined."""
+        values = [self._value(metric, dataset, c) for c in (condition, Condition.BEFORE, Condition.REFERENCE)]
+        if any(map(isnan, values)) or values[1] == values[2]:
+            return nan
+        return 100 * self.normalized_drop(metric, dataset, condition)
 
     def examples(self, count: int = 5, dataset: str = "heldout") -> list[dict[str, str]]:
         """Sentences whose output changed, in the order of the set: text, reference, before and after.
@@ -93,14 +161,18 @@ class Evaluation:
         names = ("text", "reference", Condition.BEFORE, Condition.AFTER)
         return [dict(zip(names, row, strict=True)) for row in rows if row[2] != row[3]][:count]
 
-    def _score(self, condition: str, dataset: str, metric: str) -> float:
-        try:
-            return self.scores[condition][dataset][metric]
-        except KeyError:
-            raise ValueError(
-                f"There is no {metric!r} of {dataset!r} {condition!r}; conditions evaluated: {list(self.scores)}, "
-                f"scores: {list(next(iter(self.scores.values()), {}).get(dataset, {}))}."
-            ) from None
+    def _value(self, metric: str | None, dataset: str, condition: str) -> float:
+        """A score; not a number where it was not computed."""
+        value = self.scores.get(condition, {}).get(dataset, {}).get(metric)
+        return nan if value is None else value
+
+    def _check(self, metric: str, dataset: str, conditions: tuple[str, ...]) -> None:
+        for condition in conditions:
+            if metric not in self.scores.get(condition, {}).get(dataset, {}):
+                raise ValueError(
+                    f"There is no {metric!r} of {dataset!r} {condition!r}; conditions evaluated: {list(self.scores)}, "
+                    f"scores: {list(next(iter(self.scores.values()), {}).get(dataset, {}))}."
+                )
 
     def __str__(self) -> str:
         return self._class_table() if self.of_classes else self._text_table()
@@ -139,6 +211,44 @@ class Evaluation:
             )
         return "\n".join(lines)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The scores by condition, set and measure, with `change` and `drop` in percent."""
+        return [
+            {
+                "codes": 0 if condition in FIXED else self.removed,
+                "condition": condition,
+                "set": dataset,
+                "examples": len(self.texts[dataset]),
+                "metric": metric,
+                "score": self._value(metric, dataset, condition),
+                "change": self.change(metric, dataset, condition),
+                "drop": self.drop(metric, dataset, condition),
+            }
+            for condition in self.conditions
+            for dataset in (FORGET, RETAIN)
+            for metric in self.measures(dataset)
+        ]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per condition, set and measure.
+
+        `change` is in percent of the score before, `drop` is the normalised one (0 at the model before, 100 at the
+        reference model).
+        """
+        import pandas
+
+        return pandas.DataFrame([{"topic": self.topic} | row for row in self.rows()])
+
+    def _notebook_rows(self) -> "pandas.DataFrame":
+        import pandas
+
+        columns = {
+            (label, measure(metric).label): [self.score(metric, dataset, c).text for c in self.conditions]
+            for dataset, label in {FORGET: "with the topic", RETAIN: "without"}.items()
+            for metric in self.measures(dataset)
+        }
+        return pandas.DataFrame({("", "condition"): list(self.conditions)} | columns)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
         return asdict(self)
@@ -149,6 +259,11 @@ class Evaluation:
             partial.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "Evaluation":
+        """What `to_dict` gave, or what a record holds."""
+        return cls(**state | {"words": tuple(state["words"])})
+
+    @classmethod
     def load(cls, path: str | os.PathLike) -> "Evaluation":
         """What `save` wrote.
 
@@ -156,45 +271,14 @@ class Evaluation:
             ValueError: if the file is of another kind.
         """
         try:
-            state = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(**state | {"words": tuple(state["words"])})
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{os.fspath(path)!r} is no saved evaluation: {error!r}.") from error
 
 
 # The names of the sets in the paper.
-SET_LABELS = {"heldout": "D'_T", "heldout_retain": "D_R"}
+SET_LABELS = {FORGET: "D'_T", RETAIN: "D_R"}
 
 
-def measures(evaluation: Evaluation, dataset: str) -> list[str]:
-    """The names of a set's measures, in the order in which they were computed; signatures and counts are none."""
-    scores = next(iter(evaluation.scores.values()))[dataset]
-    return [name for name, value in scores.items() if is_measure(name, value)]
-
-
-def change(evaluation: Evaluation, metric: str, dataset: str, condition: str) -> float:
-    """How far a score is from the one before, in percent of that; below 0 is a loss of quality.
-
-    Scores that are negative, such as BARTScore, are set against their size. Not a number where there is no score
-    before, or it is 0.
-    """
-    before = evaluation.scores.get(Condition.BEFORE, {}).get(dataset, {}).get(metric)
-    if not before:
-        return float("nan")
-    return 100 * (evaluation.scores[condition][dataset][metric] - before) / abs(before)
-
-
-def drop(evaluation: Evaluation, metric: str, dataset: str, condition: str) -> float:
-    """The normalised improvement drop in percent: 0 at the model before, 100 at the reference model.
-
-    Not a number where one of the two was not evaluated, or both score the same.
-
-    Source: *CodeUnlearn*, section 3.7; table 2 prints it with a minus sign.
-    """
-    score, before, reference = (
-        evaluation.scores.get(c, {}).get(dataset, {}).get(metric)
-        for c in (condition, Condition.BEFORE, Condition.REFERENCE)
-    )
-    if before is None or reference is None or before == reference:
-        return float("nan")
-    return 100 * float(normalized_drop(score, zero_shot=reference, codebook=before))
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and isfinite(value) else None

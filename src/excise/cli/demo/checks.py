@@ -35,10 +35,9 @@ class Bounds:
 
 def broken_bounds(evaluation: Evaluation, bounds: Bounds) -> list[str]:
     """The bounds that an evaluation misses, in words."""
-    recall = {condition: sets["heldout"]["recall"] for condition, sets in evaluation.scores.items()}
-    before = recall[Condition.BEFORE]
+    before = evaluation.scores[Condition.BEFORE]["heldout"]["recall"]
     lost = {
-        condition: (before - recall[condition]) / before if before else 0.0
+        condition: evaluation.relative_drop("recall", "heldout", condition) if before else 0.0
         for condition in (Condition.AFTER, Condition.RANDOM)
     }
     retain = evaluation.relative_drop("bleu", "heldout_retain")

@@ -59,7 +59,7 @@ def model_card(
     name = plain(load_with).rstrip("/").rpartition("/")[2] if load_with else model["class"]
     with as_file(files("excise.report.card").joinpath("card.md")) as template:
         return ModelCard.from_template(
-            metadata(state, name, bottleneck_only),
+            metadata(record, name, bottleneck_only),
             template_path=str(template),
             first_line=_first_line(state),
             title=_title(state, load_with and name),
@@ -68,20 +68,20 @@ def model_card(
             requests=_requests(state),
             tables=_tables(state),
             evaluations=[
-                {"topic": escaped(e["topic"]), "about": about_evaluation(e), "table": evaluation_table(e)}
-                for e in state["evaluations"]
+                {"topic": escaped(e.topic), "about": about_evaluation(e), "table": evaluation_table(e)}
+                for e in record.evaluations
             ],
-            intervals=bool(state["frontiers"]) or any(map(has_intervals, state["evaluations"])),
-            measured_masked=_measured_masked(state),
+            intervals=bool(record.frontiers) or any(map(has_intervals, record.evaluations)),
+            measured_masked=_measured_masked(record),
             frontiers=[
                 {
-                    "topic": escaped(f["topic"]),
-                    "way": f", by {escaped(f['method'])}" if f["method"] else "",
+                    "topic": escaped(f.topic),
+                    "way": f", by {escaped(f.method)}" if f.method else "",
                     "table": frontier_table(f),
                 }
-                for f in state["frontiers"]
+                for f in record.frontiers
             ],
-            plots=_plots(state),
+            plots=_plots(record),
             loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
             checks=_checks(state),
             not_shown=_bullets(map(escaped, state["not_shown"])),
@@ -150,14 +150,13 @@ def _checks(state: Mapping[str, Any]) -> str:
     )
 
 
-def _measured_masked(state: Mapping[str, Any]) -> bool:
+def _measured_masked(record: Record) -> bool:
     """Whether what is deleted in what is shared was masked when it was measured."""
-    return state["mode"] == "delete" and any(
-        Condition.BEFORE in evaluation["scores"] for evaluation in state["evaluations"]
-    )
+    measured_before = any(Condition.BEFORE in evaluation.conditions for evaluation in record.evaluations)
+    return record.state["mode"] == "delete" and measured_before
 
 
-def _plots(state: Mapping[str, Any]) -> list[dict[str, str]]:
+def _plots(record: Record) -> list[dict[str, str]]:
     return [
         {
             "file": f"report/{name}.png",
@@ -165,7 +164,7 @@ def _plots(state: Mapping[str, Any]) -> list[dict[str, str]]:
             if entry is None
             else f"How much more often each code is used with {escaped(entry['topic'])}, and how sure that is",
         }
-        for name, entry in list(figures(state).items())[:MOST_PLOTS]
+        for name, entry in list(figures(record).items())[:MOST_PLOTS]
     ]
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+from excise.report import Record
 from excise.report.card.text import plain
-from excise.report.measures import Condition, is_measure, measure
-from excise.report.scores import of_classes
+from excise.report.frontier import Frontier, Point
+from excise.report.measures import FORGET, RETAIN, Condition, is_measure, measure
+from excise.report.results import Evaluation
 
 KNOWN = frozenset(
     """
@@ -39,8 +41,8 @@ def license_fields(given: Any) -> dict[str, str]:
     return {"license": name} if name in KNOWN else {"license": "other", "license_name": name}
 
 
-SETS = {"heldout": "with the topic", "heldout_retain": "without the topic"}
-CLASS_SETS = {"heldout": "of the class", "heldout_retain": "of other classes"}
+SETS = {FORGET: "with the topic", RETAIN: "without the topic"}
+CLASS_SETS = {FORGET: "of the class", RETAIN: "of other classes"}
 # The Hub's own names of metrics; others go by excise's.
 METRICS = {"bleu": "sacrebleu", "rest_bleu": "sacrebleu", "accuracy": "accuracy", "chrf": "chrf", "meteor": "meteor"}
 METRICS |= dict.fromkeys(("bert_score_precision", "bert_score_recall", "bert_score_f1"), "bertscore")
@@ -51,20 +53,21 @@ TASKS = {"text2text-generation": "text-generation"}
 LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
 
 
-def metadata(state: Mapping[str, Any], name: str, bottleneck_only: bool) -> ModelCardData:
+def metadata(record: Record, name: str, bottleneck_only: bool) -> ModelCardData:
     """What stands between the two lines of dashes.
 
     Args:
-        state: of a record. Of its `data`, `datasets`, `language`, `license` and `task` are taken over where they are
+        record: the evidence. Of its `data`, `datasets`, `language`, `license` and `task` are taken over where they are
             what the Hub has identifiers for, and `name` where it is the id of a data set.
         name: what the model is called in the index.
         bottleneck_only: whether the base model is not part of what is shared.
     """
+    state = record.state
     model, data = state["model"], state["data"]
     kinds = sorted({site["kind"].replace("_", "-") for site in model["sites"]})
     base = (model["base_model"] or {}).get("id")
     base = base if base and _is_repo(base) else None  # a folder is of no use to others
-    results = list(eval_results(state))
+    results = list(eval_results(record))
     return ModelCardData(
         library_name="transformers",
         **license_fields(data.get("license")),
@@ -86,35 +89,36 @@ def task(state: Mapping[str, Any]) -> str | None:
     return TASKS.get(given, given)
 
 
-def labels_of_sets(evaluation: Mapping[str, Any]) -> dict[str, str]:
+def labels_of_sets(evaluation: Evaluation) -> dict[str, str]:
     """What the sets of an evaluation are, in words."""
-    return CLASS_SETS if of_classes(evaluation) else SETS
+    return CLASS_SETS if evaluation.of_classes else SETS
 
 
-def eval_results(state: Mapping[str, Any]) -> Iterator[EvalResult]:
+def eval_results(record: Record) -> Iterator[EvalResult]:
     """The scores of the model that is shared: after forgetting, on each set. A score that is no number is left out.
 
     A class that there is no evaluation of has its accuracies from its frontier, at what the ledger has removed.
     """
-    evaluated = {evaluation["topic"] for evaluation in state["evaluations"]}
-    for evaluation in state["evaluations"]:
+    state, evaluations = record.state, record.evaluations
+    for evaluation in evaluations:
         for name, label in labels_of_sets(evaluation).items():
-            for metric, value in evaluation["scores"].get(Condition.AFTER, {}).get(name, {}).items():
+            for metric, value in evaluation.scores.get(Condition.AFTER, {}).get(name, {}).items():
                 if is_measure(metric, value) and isfinite(value):
-                    yield _result(state, evaluation["topic"], name, label, metric, value)
-    for frontier in state["frontiers"]:
-        point = None if frontier["topic"] in evaluated else _reached(frontier, state["requests"])
+                    yield _result(state, evaluation.topic, name, label, metric, value)
+    evaluated = {evaluation.topic for evaluation in evaluations}
+    for frontier in record.frontiers:
+        point = None if frontier.topic in evaluated else _reached(frontier, state["requests"])
         if point is not None:
-            for (name, label), value in zip(CLASS_SETS.items(), point[2:], strict=True):
-                yield _result(state, frontier["topic"], name, label, "accuracy", value)
+            for (name, label), value in zip(CLASS_SETS.items(), (point.forget, point.retain), strict=True):
+                yield _result(state, frontier.topic, name, label, "accuracy", value)
 
 
-def _reached(frontier: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> Sequence[Any] | None:
+def _reached(frontier: Frontier, requests: Sequence[Mapping[str, Any]]) -> Point | None:
     """The point of a frontier where the model is, if its class was asked for once and as the frontier was made."""
-    asked = [request["thresholds"] for request in requests if request["topic"] == frontier["topic"]]
-    if len(asked) != 1 or asked[0].get("method") != frontier["method"]:
+    asked = [request["thresholds"] for request in requests if request["topic"] == frontier.topic]
+    if len(asked) != 1 or asked[0].get("method") != frontier.method:
         return None
-    return next((point for point in frontier["points"] if point[0] == asked[0].get("count")), None)
+    return next((point for point in frontier.points if point.count == asked[0].get("count")), None)
 
 
 def _result(state: Mapping[str, Any], topic: str, name: str, label: str, metric: str, value: float) -> EvalResult:

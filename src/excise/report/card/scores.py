@@ -1,12 +1,10 @@
 """What forgetting cost, as tables: the model before and after, and the controls beside it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from excise.report.card.metadata import labels_of_sets
 from excise.report.card.text import counted, escaped, listed, table
-from excise.report.measures import Condition, measure
-from excise.report.scores import Score, all_measures, score
+from excise.report.frontier import Frontier
+from excise.report.measures import Condition, Score, measure
+from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson
 
 CONDITIONS = {
@@ -20,30 +18,30 @@ CONDITIONS = {
 MOST_POINTS = 12
 
 
-def evaluation_table(evaluation: Mapping[str, Any]) -> str:
+def evaluation_table(evaluation: Evaluation) -> str:
     """One row a condition, one column a measure of a set; with 95 % intervals where there are any."""
     columns = [
         (dataset, name, label)
         for dataset, label in labels_of_sets(evaluation).items()
-        for name in all_measures(evaluation, dataset)
+        for name in evaluation.measures(dataset)
     ]
     header = ["", *(escaped(f"{measure(name).label}, {label}") for _, name, label in columns)]
     rows = [
         [
             CONDITIONS.get(condition) or escaped(condition),
-            *(_cell(score(evaluation, condition, dataset, name)) for dataset, name, _ in columns),
+            *(_cell(evaluation.score(name, dataset, condition)) for dataset, name, _ in columns),
         ]
-        for condition in evaluation["scores"]
+        for condition in evaluation.conditions
     ]
     return table(header, rows)
 
 
-def about_evaluation(evaluation: Mapping[str, Any]) -> str:
+def about_evaluation(evaluation: Evaluation) -> str:
     """What an evaluation was made on, in a sentence."""
-    settings = evaluation["settings"]
-    sizes = [f"{len(evaluation['texts'][name]):,} {label}" for name, label in labels_of_sets(evaluation).items()]
+    settings = evaluation.settings
+    sizes = [f"{len(evaluation.texts[name]):,} {label}" for name, label in labels_of_sets(evaluation).items()]
     told = [
-        f"{counted(evaluation['removed'], 'code')} removed",
+        f"{counted(evaluation.removed, 'code')} removed",
         f"held-out examples: {listed(sizes)}",
         *([counted(settings["num_beams"], "beam")] if "num_beams" in settings else []),
         *([f"seed {settings['seed']}"] if "seed" in settings else []),
@@ -51,23 +49,23 @@ def about_evaluation(evaluation: Mapping[str, Any]) -> str:
     return escaped("; ".join(told)) + "."
 
 
-def has_intervals(evaluation: Mapping[str, Any]) -> bool:
+def has_intervals(evaluation: Evaluation) -> bool:
     """Whether any number of an evaluation's table has an interval."""
-    return any("low" in scores for sets in evaluation["scores"].values() for scores in sets.values())
+    return any("low" in scores for sets in evaluation.scores.values() for scores in sets.values())
 
 
-def frontier_table(frontier: Mapping[str, Any]) -> str:
+def frontier_table(frontier: Frontier) -> str:
     """Accuracies by the number of removed pairs: the model as it was, and as more and more is removed."""
-    points = frontier["points"]
+    points = frontier.points
     if len(points) > MOST_POINTS:
         steps = (len(points) - 1) / (MOST_POINTS - 1)
         points = [points[round(i * steps)] for i in range(MOST_POINTS)]
     rows = [
-        [f"{count:,}", f"{removed:,}", *map(_percent, accuracies, frontier["examples"])]
+        [f"{count:,}", f"{removed:,}", *map(_percent, accuracies, frontier.examples)]
         for count, removed, *accuracies in points
     ]
-    of_class, of_others = (f"{number:,}" for number in frontier["examples"])
-    chosen = {"activations": "pairs asked for (N_a)", "examples": "examples (N_e)"}.get(frontier["method"], "count")
+    of_class, of_others = (f"{number:,}" for number in frontier.examples)
+    chosen = {"activations": "pairs asked for (N_a)", "examples": "examples (N_e)"}.get(frontier.method, "count")
     return table(
         [chosen, "pairs removed", f"accuracy, {of_class} of the class", f"accuracy, {of_others} of others"], rows
     )

@@ -1,0 +1,56 @@
+"""How results show themselves: one line in a log, an HTML table in a notebook."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
+# The rows of an HTML table, and the letters of one of its cells.
+MOST_ROWS, MOST_LETTERS = 60, 200
+
+
+class HtmlTable:
+    """A result with rows: in a notebook it is a table below the first line of its `repr`.
+
+    Text of users, such as the name of a topic, is shown as it is and never run.
+    """
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """All rows."""
+        raise NotImplementedError
+
+    def _notebook_rows(self) -> "pandas.DataFrame":
+        """The rows that a notebook shows; of many, the first and the last."""
+        return self.to_pandas()
+
+    def _repr_html_(self) -> str:
+        import pandas
+
+        head, _, _ = repr(self).partition("\n")
+        with pandas.option_context("display.max_colwidth", MOST_LETTERS):
+            rows = self._notebook_rows().to_html(index=False, max_rows=MOST_ROWS, escape=True)
+        return f"<p>{escape(head)}</p>\n{rows}"
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """A value as text of one line, cut off where it is longer.
+
+    Example:
+        >>> shortened("a long name", most=8)
+        'a lon...'
+    """
+    text = " ".join(str(value).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def few(items: Sequence[object], most: int = 4) -> str:
+    """The first items in a line, each shortened, and how many more there are.
+
+    Example:
+        >>> few([1, 2, 3]), few(range(1_000), most=2)
+        ('1, 2, 3', '0, 1 and 998 more')
+    """
+    text = ", ".join(shortened(item, 40) for item in items[:most])
+    return text if len(items) <= most else f"{text} and {len(items) - most:,} more"
