@@ -8,6 +8,7 @@ from scipy.stats import bootstrap
 
 from excise import Condition, Sweep
 from excise.evaluation import TopicsTable, examples_table
+from excise.report import plot_sweep
 from excise.report.markdown import markdown
 
 # Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
@@ -45,12 +46,12 @@ def report(out, topics, top_s, synonym):
         for i, evaluations in enumerate(by_model):
             table = TopicsTable(tuple(evaluations.values()), top_s[rule])
             parts += [f"## Table 2: {rule} preset, model {i}", table.to_markdown()]
-    parts += ["## Tables 1 and 4: examples", *(examples_table(few(first[t])) for t in topics)]
-    parts += ["## Table 5: without the topic", examples_table(few(first[topics[0]]), dataset="heldout_retain")]
+    parts += ["## Tables 1 and 4: examples", *(str(examples_table(few(first[t]))) for t in topics)]
+    parts += ["## Table 5: without the topic", str(examples_table(few(first[topics[0]]), dataset="heldout_retain"))]
     parts += ["## Table 3: run times", (out / "runtimes.md").read_text().strip()]
     for topic in topics:
-        first[topic].plot(out / f"sweep-{topic}.svg", ["bleu", "recall", "rest_bleu"])
-    Sweep.load(out / "synonym.json").plot(out / "synonym.svg", ["bleu", "recall"])
+        plot_sweep(first[topic], out / f"sweep-{topic}.svg", ["bleu", "recall", "rest_bleu"])
+    plot_sweep(Sweep.load(out / "synonym.json"), out / "synonym.svg", ["bleu", "recall"])
     frontier(out / "frontier.svg", swept)
     recalls(out / "recall.svg", found["default"])
     parts += ["## Figures", "![How much is forgotten at what cost](frontier.svg)", "![Topic recall](recall.svg)"]

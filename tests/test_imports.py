@@ -101,6 +101,55 @@ def test_the_reader_of_imports_sees_relative_nested_and_plain_ones():
     assert imported_names(path, outside_functions(tree)) == ["excise.ledger", "excise.codes"]
 
 
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported_modules(path: Path, known: set[str]) -> set[str]:
+    """The modules of excise that a file's import statements outside functions name; packages stand for their faces."""
+    names = set()
+    for node in outside_functions(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= modules if modules <= known else modules | {node.module}
+    return names & known
+
+
+def circles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """Modules that import each other, directly or through others: each circle once, and one of each knot of them."""
+    done, path, found = set(), [], []
+
+    def visit(name: str) -> None:
+        if name in path:
+            found.append([*path[path.index(name) :], name])
+        elif name not in done:
+            path.append(name)
+            for other in sorted(imports.get(name, ())):
+                visit(other)
+            done.add(path.pop())
+
+    for name in imports:
+        visit(name)
+    return found
+
+
+def test_no_two_modules_import_each_other():
+    known = {module_name(path) for path in MODULES}
+    assert not circles({module_name(path): imported_modules(path, known) for path in MODULES})
+
+
+def test_the_finder_of_circles_sees_those_of_two_and_those_through_others():
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"a"}}) == [["a", "b", "a"]]
+    assert circles({"z": {"a"}, "a": {"b"}, "b": {"c"}, "c": {"d", "b"}, "d": {"a"}}) == [
+        ["b", "c", "b"],
+        ["a", "b", "c", "d", "a"],
+    ]
+
+
 def modules_after(statement: str) -> set[str]:
     """The modules that a fresh Python has loaded after a statement."""
     code = f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2_contingency, fisher_exact
+from scipy.stats import beta, chi2_contingency, fisher_exact
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from excise.statistics import benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
+from excise.statistics import benjamini_hochberg, chi_squared, clopper_pearson, fisher, log2_ratio, mcnemar
 
 EXACT = {"rtol": 1e-9, "atol": 0.0}
 
@@ -199,3 +199,29 @@ def test_two_halves_of_one_population_fool_raw_chi_squared_and_not_mcnemar_with_
     assert raw_found.sum() > 30
     exact = mcnemar((target & ~control).sum(0)[seen], (control & ~target).sum(0)[seen])
     assert (benjamini_hochberg(exact.pvalue) <= 0.05).sum() <= 1
+
+
+@given(total=st.integers(1, 500), share=st.floats(0, 1), confidence=st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_the_interval_is_that_of_the_beta_quantiles(total, share, confidence):
+    hits, tail = round(share * total), (1 - confidence) / 2
+    low = beta.ppf(tail, hits, total - hits + 1) if hits else 0.0
+    high = beta.ppf(1 - tail, hits + 1, total - hits) if hits < total else 1.0
+    interval = clopper_pearson(hits, total, confidence)
+    assert interval == pytest.approx((low, high), abs=1e-6)
+    assert interval.low <= hits / total <= interval.high
+
+
+def test_numpy_counts_are_taken():
+    assert clopper_pearson(np.int64(3), np.int64(10)) == clopper_pearson(3, 10)
+
+
+@pytest.mark.parametrize(("hits", "total"), [(0, 0), (3, 2), (-1, 5)])
+def test_impossible_counts_are_refused(hits, total):
+    with pytest.raises(ValueError, match=f"{hits} hits of {total}"):
+        clopper_pearson(hits, total)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
+def test_a_confidence_outside_0_and_1_is_refused(confidence):
+    with pytest.raises(ValueError, match=f"confidence is {confidence}"):
+        clopper_pearson(1, 2, confidence)

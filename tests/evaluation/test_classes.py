@@ -22,7 +22,7 @@ from excise import (
     sweep,
 )
 from excise.evaluation import predict_classes, topics_table
-from excise.evaluation.plots import plot_sweep
+from excise.report import plot_sweep
 from tests.helpers import tiny
 
 SITE = "encoder.layers.1"

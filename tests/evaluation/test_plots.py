@@ -3,6 +3,7 @@ from xml.etree import ElementTree
 import pytest
 
 from excise.evaluation import sweep
+from excise.report import plot_sweep
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def words(path):
 
 
 def test_the_original_model_comes_first_and_each_step_tells_its_codes(swept, tmp_path):
-    swept.plot(tmp_path / "sweep.svg")
+    plot_sweep(swept, tmp_path / "sweep.svg")
     written = words(tmp_path / "sweep.svg")
     assert written.count("original") == 2  # a panel for each set
     first = written.index("original")
@@ -38,14 +39,14 @@ def test_the_drawn_points_are_the_changes_of_the_table(swept, monkeypatch, tmp_p
         return plot(axes, x, y, **look)
 
     monkeypatch.setattr(Axes, "plot", spy)
-    swept.plot(tmp_path / "sweep.svg", metrics=["recall"])
+    plot_sweep(swept, tmp_path / "sweep.svg", metrics=["recall"])
     assert drawn == [([0, 0, 0, 0], True), ([0, 0, 0, -100], False)]
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_the_same_numbers_give_the_same_bytes(swept, tmp_path, suffix):
     for name in "ab":
-        swept.plot(tmp_path / f"{name}.{suffix}")
+        plot_sweep(swept, tmp_path / f"{name}.{suffix}")
     picture = (tmp_path / f"a.{suffix}").read_bytes()
     assert picture == (tmp_path / f"b.{suffix}").read_bytes()
     assert picture.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
@@ -54,7 +55,7 @@ def test_the_same_numbers_give_the_same_bytes(swept, tmp_path, suffix):
 
 def test_other_kinds_of_picture_and_unknown_measures_are_refused_and_write_nothing(swept, tmp_path):
     with pytest.raises(ValueError, match=r"\.svg or \.png"):
-        swept.plot(tmp_path / "sweep.gif")
+        plot_sweep(swept, tmp_path / "sweep.gif")
     with pytest.raises(ValueError, match=r"'meteor'.*this sweep has bleu"):
-        swept.plot(tmp_path / "sweep.svg", metrics=["meteor"])
+        plot_sweep(swept, tmp_path / "sweep.svg", metrics=["meteor"])
     assert not list(tmp_path.iterdir())

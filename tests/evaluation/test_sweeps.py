@@ -5,7 +5,7 @@ import pytest
 from datasets import Dataset
 
 from excise.codes.search import Search
-from excise.evaluation import Sweep, evaluate, sweep, synonyms
+from excise.evaluation import evaluate, sweep, synonyms
 from excise.evaluation.synonym_sweep import without
 
 SITE = "encoder.block.1"
@@ -148,7 +148,7 @@ def test_a_synonym_that_never_stands_alone_is_refused(topic):
 
 
 def test_negative_scores_change_in_units_of_their_size():
-    from excise.report.results import Evaluation, change, drop
+    from excise.report.results import Evaluation
 
     scores = {"before": -4.0, "after": -5.0, "reference model": -6.0}
     evaluation = Evaluation(
@@ -161,7 +161,7 @@ def test_negative_scores_change_in_units_of_their_size():
         references={},
         settings={},
     )
-    assert change(evaluation, "bart_score", "heldout", "after") == pytest.approx(-25)
-    assert drop(evaluation, "bart_score", "heldout", "after") == pytest.approx(50)
-    assert math.isnan(change(evaluation, "zero", "heldout", "after"))
-    assert math.isnan(drop(evaluation, "zero", "heldout", "after"))
+    assert evaluation.change("bart_score", "heldout", "after") == pytest.approx(-25)
+    assert evaluation.drop("bart_score", "heldout", "after") == pytest.approx(50)
+    assert math.isnan(evaluation.change("zero", "heldout", "after"))
+    assert math.isnan(evaluation.drop("zero", "heldout", "after"))

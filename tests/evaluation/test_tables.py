@@ -67,7 +67,7 @@ def test_a_table_of_no_topics_is_refused(unlearner):
 
 def test_examples_show_what_changed_in_bold_at_each_step_and_under_random_codes(unlearner, topic, generation, planted):
     swept = sweep(unlearner, topic, top_s=(1, 3), progress=False)
-    lines = [cells(line) for line in examples_table(swept.evaluations, rows=1).splitlines()]
+    lines = [cells(line) for line in str(examples_table(swept.evaluations, rows=1)).splitlines()]
     assert lines[2:] == [
         ["Text", "the teacher sees a book ."],
         ["Reference", "le professeur lit un livre ."],
@@ -76,8 +76,9 @@ def test_examples_show_what_changed_in_bold_at_each_step_and_under_random_codes(
         ["S′ = 3, 3 codes removed", "le **docteur** lit un livre ."],
         ["3 random codes removed", "le professeur lit un livre ."],
     ]
-    assert examples_table(swept.evaluations, dataset="heldout_retain") == ""
-    assert examples_table(swept.evaluations, rows=[2], dataset="heldout_retain").count("le livre lit un livre .") == 5
+    assert str(examples_table(swept.evaluations, dataset="heldout_retain")) == ""
+    unchanged = examples_table(swept.evaluations, rows=[2], dataset="heldout_retain")
+    assert unchanged.to_markdown().count("le livre lit un livre .") == 5
 
 
 def test_examples_need_the_model_before(unlearner, topic, generation, planted):

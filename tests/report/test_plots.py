@@ -64,7 +64,7 @@ def test_of_too_many_codes_the_surest_and_a_part_of_the_rest_are_drawn():
 
 
 def test_what_is_left_is_in_percent_of_before(record):
-    line, before, after, random = series(record.state)
+    line, before, after, random = series(record.measured)
     assert [place[:2] for place in line.places[:2]] == [(100, 100), (100 * 0.5 / 0.9, 100)]
     assert before.places[0][:2] == (100, 100)
     assert after.places[0][:2] == pytest.approx((100 * 0.1 / 0.7, 100 * 30.1 / 30.7))
@@ -75,15 +75,15 @@ def test_what_has_nothing_before_is_not_in_the_figure(forgetful, tmp_path):
     deleted = text_evaluation()
     del deleted["scores"]["before"]
     nothing = class_frontier() | {"points": [[0, 0, 0.0, 0.8], [1, 1, 0.0, 0.8]]}
-    state = Record.of(forgetful, evaluations=[deleted], frontiers=[nothing]).state
-    assert series(state) == [] and drawing(state) is None
+    results = Record.of(forgetful, evaluations=[deleted], frontiers=[nothing]).measured
+    assert series(results) == [] and drawing(results) is None
     with pytest.raises(ValueError, match="no frontier to draw"):
-        plot_frontier(state, tmp_path / "frontier.svg")
+        plot_frontier(results, tmp_path / "frontier.svg")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_drawing_stays_within_its_frame(record):
-    drawn = drawing(record.state)
+    drawn = drawing(record.measured)
     left, top, right, bottom = drawn["frame"]
     assert len(drawn["points"]) == 4 + 3 and len(drawn["lines"]) == 1
     for point in drawn["points"]:
@@ -100,7 +100,7 @@ def test_topics_are_named_where_their_points_stand_apart(forgetful):
             evaluation = text_evaluation(topic)
             evaluation["scores"]["after"]["heldout"]["recall"] = recall
             evaluations.append(evaluation)
-        return [name for _, _, name in drawing(Record.of(forgetful, evaluations=evaluations).state)["names"]]
+        return [name for _, _, name in drawing(Record.of(forgetful, evaluations=evaluations).measured)["names"]]
 
     assert names(("a", 0.0), ("b", 0.5)) == ["a", "b"]
     assert names(("a", 0.0), ("b", 0.01), ("c", 0.5)) == ["c"]
@@ -112,7 +112,7 @@ def test_the_figures_say_what_their_axes_are(record, entry, tmp_path):
     written = words(tmp_path / "volcano.svg")
     assert "-log10 of the q-value (mcnemar)" in written and "2 codes removed" in written
     assert "30 other codes" in written and "Codes of 'teacher': 40 examples with it, 40 without" in written
-    plot_frontier(record.state, tmp_path / "frontier.svg")
+    plot_frontier(record.measured, tmp_path / "frontier.svg")
     written = words(tmp_path / "frontier.svg")
     for label in (
         "left of the topic (% of before)",
@@ -128,7 +128,7 @@ def test_the_figures_say_what_their_axes_are(record, entry, tmp_path):
 def test_the_same_record_gives_the_same_bytes(record, entry, tmp_path, suffix):
     for name in "ab":
         plot_volcano(entry, enrichment_of(), tmp_path / f"volcano-{name}.{suffix}")
-        plot_frontier(record.state, tmp_path / f"frontier-{name}.{suffix}")
+        plot_frontier(record.measured, tmp_path / f"frontier-{name}.{suffix}")
     for figure in ("volcano", "frontier"):
         picture = (tmp_path / f"{figure}-a.{suffix}").read_bytes()
         assert picture == (tmp_path / f"{figure}-b.{suffix}").read_bytes()
@@ -143,7 +143,7 @@ def test_a_volcano_of_25_000_codes_is_a_small_file(entry, tmp_path):
 
 
 def test_other_kinds_of_picture_are_refused(record, entry, tmp_path):
-    for draw in (lambda p: plot_volcano(entry, enrichment_of(), p), lambda p: plot_frontier(record.state, p)):
+    for draw in (lambda p: plot_volcano(entry, enrichment_of(), p), lambda p: plot_frontier(record.measured, p)):
         with pytest.raises(ValueError, match=r"\.svg or \.png"):
             draw(tmp_path / "figure.gif")
     assert list(tmp_path.iterdir()) == []

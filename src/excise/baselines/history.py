@@ -1,7 +1,7 @@
 """What a baseline did, epoch by epoch: the record that figures 4 and 6 and the runtimes of table 8 are made from."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback, default_data_collator
 
 from excise.evaluation.predictions import Collator, accuracy
+from excise.storage.display import HtmlTable, few
 
 if TYPE_CHECKING:
     import pandas
@@ -30,8 +31,8 @@ class Epoch:
     accuracy: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class BaselineRun:
+@dataclass(frozen=True, repr=False)
+class BaselineRun(HtmlTable):
     """What a baseline gives.
 
     Attributes:
@@ -43,6 +44,13 @@ class BaselineRun:
     model: PreTrainedModel
     history: tuple[Epoch, ...]
     epoch: int
+
+    def __repr__(self) -> str:
+        accuracies = few([f"{name} {share:.3f}" for name, share in self.accuracy.items()])
+        return (
+            f"BaselineRun: {type(self.model).__name__} of epoch {self.epoch} of {self.history[-1].number}, "
+            f"{self.seconds:.1f} s; accuracy: {accuracies}"
+        )
 
     @property
     def seconds(self) -> float:
@@ -56,12 +64,10 @@ class BaselineRun:
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per epoch: `epoch`, `seconds`, and the accuracy on each data set."""
-        import pandas
-
-        return pandas.DataFrame([{"epoch": e.number, "seconds": e.seconds, **e.accuracy} for e in self.history])
+        return _table(self.history)
 
 
-class EpochHistory(TrainerCallback):
+class EpochHistory(HtmlTable, TrainerCallback):
     """Records a classifier's accuracies before a training and after every epoch, and how long it trained.
 
     It goes with any `Trainer`; every baseline has one. It leaves the training as it would be without it.
@@ -83,6 +89,13 @@ class EpochHistory(TrainerCallback):
         self.data_collator = data_collator
         self.epochs: list[Epoch] = []
 
+    def __repr__(self) -> str:
+        return f"EpochHistory: {len(self.epochs):,} records of {few(list(self.datasets))}"
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per epoch: `epoch`, `seconds`, and the accuracy on each data set."""
+        return _table(self.epochs)
+
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.epochs = []
         self.seconds = 0.0
@@ -101,6 +114,12 @@ class EpochHistory(TrainerCallback):
             for name, dataset in self.datasets.items()
         }
         self.epochs.append(Epoch(len(self.epochs), self.seconds, found))
+
+
+def _table(epochs: Sequence[Epoch]) -> "pandas.DataFrame":
+    import pandas
+
+    return pandas.DataFrame([{"epoch": e.number, "seconds": e.seconds, **e.accuracy} for e in epochs])
 
 
 def _now() -> float:

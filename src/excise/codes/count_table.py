@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CountTable:
     """In how many examples each code of one site fires.
 
@@ -28,6 +28,13 @@ class CountTable:
     control_only: np.ndarray | None = None
     retain_count: np.ndarray | None = None
     num_retain: int | None = None
+
+    def __repr__(self) -> str:
+        retain = "" if self.num_retain is None else f" and {self.num_retain:,} retain examples"
+        return (
+            f"CountTable: {len(self.target_count):,} codes in {self.num_target:,} targets, {self.num_control:,} "
+            f"controls{retain}, {'not paired' if self.target_only is None else 'paired'}"
+        )
 
     def __post_init__(self) -> None:
         examples = {

@@ -57,7 +57,7 @@ def best_ranks(
     return BestRanks(cells[first], keys[first] % max_top_s, num_examples)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CodeCounts:
     """In how many examples each code is among the S' most similar, for each S'.
 
@@ -71,6 +71,10 @@ class CodeCounts:
 
     examples: Tensor
     num_examples: int = 0
+
+    def __repr__(self) -> str:
+        max_top_s, num_codes = self.examples.shape
+        return f"CodeCounts: {num_codes:,} codes in {self.num_examples:,} examples, for S′ up to {max_top_s:,}"
 
     @classmethod
     def empty(cls, num_codes: int, max_top_s: int) -> "CodeCounts":
@@ -125,7 +129,7 @@ class CodeCounts:
         return _running_sum(self.examples, top_s)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PairedCounts:
     """Counts over targets and controls, which come in pairs or apart.
 
@@ -139,6 +143,10 @@ class PairedCounts:
     target: CodeCounts
     control: CodeCounts
     both: Tensor | None = None
+
+    def __repr__(self) -> str:
+        paired = "not paired" if self.both is None else "paired"
+        return f"PairedCounts: target {self.target}; control {self.control}; {paired}"
 
     @classmethod
     def empty(cls, num_codes: int, max_top_s: int) -> "PairedCounts":

@@ -12,6 +12,7 @@ from excise.codes.count_table import CountTable
 from excise.codes.selection import Selection, random_like
 from excise.data.inputs import Positions, check_positions
 from excise.statistics import EnrichmentTest, benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
+from excise.storage.display import MOST_ROWS, HtmlTable, shortened
 from excise.storage.files import new_file
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ METADATA_KEY = b"excise.enrichment"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Enrichment:
+class Enrichment(HtmlTable):
     """How each code that fires at all is spread over target and control: one row per code and site.
 
     Attributes:
@@ -78,14 +79,23 @@ class Enrichment:
         )
         if not len(self):
             return head
-        best = np.lexsort((self.code, self.site, -np.abs(self.log2_ratio), self.qvalue))[:10]
-        return f"{head}\n{self.to_pandas().iloc[best].to_string(index=False, float_format=lambda x: f'{x:.3g}')}"
+        rows = self._surest(10).drop(columns=["target_frequency", "control_frequency", "statistic"])
+        rows["site"] = rows["site"].map(lambda site: shortened(site, 30))
+        return f"{head}\n{rows.to_string(index=False, float_format=lambda x: f'{x:.3g}')}"
 
     def to_pandas(self) -> "pandas.DataFrame":
         """The rows as a data frame, one column per attribute that has a value per code."""
         import pandas
 
         return pandas.DataFrame(self._columns())
+
+    def _surest(self, count: int) -> "pandas.DataFrame":
+        """The rows of the smallest q, then of the largest ratio."""
+        best = np.lexsort((self.code, self.site, -np.abs(self.log2_ratio), self.qvalue))[:count]
+        return self.to_pandas().iloc[best]
+
+    def _notebook_rows(self) -> "pandas.DataFrame":
+        return self._surest(MOST_ROWS)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the rows as Parquet, with method and settings in its metadata; nothing is left half-written."""

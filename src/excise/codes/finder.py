@@ -24,6 +24,7 @@ from excise.ledger.ledger import Ledger, check_enough_live
 from excise.ledger.masks import set_masks
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
+from excise.storage.display import few
 
 
 class CodeFinder:
@@ -37,6 +38,12 @@ class CodeFinder:
     def __init__(self, model: PreTrainedModel, processor: Processor):
         self.model = model
         self.processor = processor
+
+    def __repr__(self) -> str:
+        sites = [f"{site}: {int(m.live.sum()):,} of {m.num_codes:,} codes live" for site, m in self.sites.items()]
+        topics = [request.topic for request in self.ledger.requests if not request.undone]
+        name = f"{type(self).__name__}: {type(self.model).__name__}"
+        return f"{name}, bottlenecks at {few(sites)}; forgotten: {few(topics) or 'nothing'}"
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -23,7 +23,7 @@ from excise.models.key_value.pairs import PAIRS, check_pairs
 from excise.storage.files import new_file
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairCounts:
     """How often each pair is selected, class by class: all that is needed to forget a class without its images.
 
@@ -42,6 +42,13 @@ class PairCounts:
     keys: str
     top_k: int
     classes: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        classes, pairs = self.table.shape
+        return (
+            f"PairCounts: {pairs:,} pairs in {int(self.examples.sum()):,} examples of {classes:,} classes, "
+            f"top_k={self.top_k}"
+        )
 
     @classmethod
     def count(cls, pairs: Dataset, bottleneck: KeyValueBottleneck) -> "PairCounts":

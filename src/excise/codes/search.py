@@ -12,6 +12,7 @@ from excise.codes.selection import Selection, by_activations, ever_selected
 from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
+from excise.storage.display import few, shortened
 
 # What can be chosen on: sets of words or of classes, a class known by counts, or examples alone.
 Topic = ForgetSets | ClassCounts | Dataset
@@ -132,7 +133,7 @@ def preset_for(
     return topic.preset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchCounts:
     """What the searches of a preset count, for every S' at once.
 
@@ -147,6 +148,11 @@ class SearchCounts:
     searches: tuple[Search, ...]
     counts: tuple[Counts, ...]
     model_top_s: int
+
+    def __repr__(self) -> str:
+        searches = few([f"{search.method} at {search.positions} positions" for search in self.searches])
+        preset = f"preset {shortened(self.preset)}" if self.preset else "no preset"
+        return f"SearchCounts: {preset}, {searches}; {'; '.join(map(repr, self.counts[:2]))}"
 
     def select(self, top_s: int | None = None, count: int | None = None) -> Selection:
         """The codes that any of the searches finds.

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from excise.storage.display import few, shortened
+
 # A random code is drawn among this many unused ones nearest in frequency.
 NEIGHBOURS = 20
 # Of so many codes, peers are drawn all at once: one after the other would take hours.
@@ -45,10 +47,12 @@ class Selection:
         return self.num_codes
 
     def __repr__(self) -> str:
-        sites = ", ".join(f"{site}: {len(ids)}" for site, ids in self.codes.items())
-        thresholds = ", ".join(f"{name}={value}" for name, value in self.thresholds.items())
+        sites = few([f"{site}: {len(ids)}" for site, ids in self.codes.items()])
+        thresholds = shortened(
+            ", ".join(f"{name}={shortened(value, 200)}" for name, value in self.thresholds.items()), 800
+        )
         found = f"{self.num_codes} codes ({sites})" if self.num_codes else "nothing was selected"
-        return f"Selection: {found}; {thresholds}" if thresholds else f"Selection: {found}"
+        return f"Selection: {found}; {shortened(thresholds, 800)}" if thresholds else f"Selection: {found}"
 
     def with_more(self, other: "Selection") -> "Selection":
         """All codes of both; the thresholds are this one's, and the numbers of codes by round are noted."""

@@ -22,13 +22,14 @@ from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
 from excise.models.key_value.pairs import PAIRS
+from excise.storage.display import few, shortened
 from excise.storage.files import new_folder
 
 # Its name is of version 0.1.
 COUNTS = "profile.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TopicCounts:
     """Which codes a topic uses, at each site and for every S'.
 
@@ -45,6 +46,14 @@ class TopicCounts:
     retain: Mapping[str, CodeCounts]
     positions: Positions
     data: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        pairs = next(iter(self.pairs.values()))
+        return (
+            f"TopicCounts: {shortened(self.topic)!r} at {few(list(self.pairs))}; {pairs.target.num_examples:,} targets "
+            f"and {pairs.control.num_examples:,} controls at {self.positions} positions, for S′ up to "
+            f"{self.max_top_s:,}; retain set {'counted' if self.retain else 'not counted'}"
+        )
 
     @property
     def max_top_s(self) -> int:

@@ -34,7 +34,7 @@ class TopicsTable(HtmlTable):
 
     def __repr__(self) -> str:
         topics = [evaluation.topic for evaluation in self.evaluations]
-        return f"TopicsTable: {len(topics):,} topics ({few(topics)}), S′ = {self.top_s}"
+        return f"TopicsTable: {few(topics)}; S′ = {self.top_s}"
 
     @property
     def metrics(self) -> list[str]:
@@ -163,7 +163,7 @@ class ExamplesTable(HtmlTable):
     def __repr__(self) -> str:
         topic = next(iter(self.evaluations.values())).topic
         return (
-            f"ExamplesTable: {len(self.rows):,} sentences of {shortened(topic)!r} ({self.dataset}), before and at S′ = "
+            f"ExamplesTable: {shortened(topic)!r}, sentences {few(self.rows, 8)} of {self.dataset}, before and at S′ = "
             f"{few(list(self.evaluations), 8)}"
         )
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,15 +14,21 @@ from torch import Tensor
 
 from excise.bottlenecks.base import Bottleneck
 from excise.ledger.packing import pack, unpack
+from excise.storage.display import HtmlTable, few, shortened
+
+if TYPE_CHECKING:
+    import pandas
 
 VERSION = 2  # 2: long lists of codes are packed
+# Requests that a printed ledger shows, the last ones.
+PRINTED = 10
 
 
 class MaskMismatchError(ValueError):
     """A model's masks are not those that its ledger tells of."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Request:
     """One request to forget.
 
@@ -46,17 +52,46 @@ class Request:
     created: str = ""
     undone: str | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Request {self.id}: {self.kind} of {shortened(self.topic)!r}, {self.num_codes:,} codes at "
+            f"{few(list(self.codes))}, {self.created}, {self._standing}"
+        )
+
+    @property
+    def _standing(self) -> str:
+        """`"in force"`, or when it was undone."""
+        return f"undone {self.undone}" if self.undone else "in force"
+
     @property
     def num_codes(self) -> int:
         """Number of removed codes over all sites."""
         return sum(len(codes) for codes in self.codes.values())
 
 
-@dataclass(frozen=True)
-class Ledger:
+@dataclass(frozen=True, repr=False)
+class Ledger(HtmlTable):
     """All requests to a model, in order. Each change gives a new ledger."""
 
     requests: tuple[Request, ...] = ()
+
+    def __repr__(self) -> str:
+        in_force = sum(not request.undone for request in self.requests)
+        lines = [f"Ledger: {in_force:,} of {len(self.requests):,} requests in force"]
+        lines += ["..."] if len(self.requests) > PRINTED else []
+        lines += [
+            f"{r.id:>4} {r.kind:<6} {r.num_codes:>9,} codes  {shortened(r.topic, 40)!r}, {r.created}, {r._standing}"
+            for r in self.requests[-PRINTED:]
+        ]
+        return "\n".join(lines)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row a request: `id`, `kind`, `topic`, number of `codes`, when it was `created` and `undone`."""
+        import pandas
+
+        columns = ["id", "kind", "topic", "codes", "created", "undone"]
+        rows = [(r.id, r.kind, r.topic, r.num_codes, r.created, r.undone) for r in self.requests]
+        return pandas.DataFrame(rows, columns=columns)
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""

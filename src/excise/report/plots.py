@@ -71,8 +71,12 @@ def plot_frontier(results: Frontier | Evaluation | Iterable[Frontier | Evaluatio
         TypeError: if something is neither a frontier nor an evaluation.
     """
     results = [results] if isinstance(results, Frontier | Evaluation) else list(results)
-    if other := [type(result).__name__ for result in results if not isinstance(result, Frontier | Evaluation)]:
-        raise TypeError(f"`plot_frontier` draws frontiers and evaluations, and was given: {', '.join(other)}.")
+    other = {type(result).__name__ for result in results if not isinstance(result, Frontier | Evaluation)}
+    if other:
+        raise TypeError(
+            f"`plot_frontier` draws frontiers and evaluations, and was given: {', '.join(sorted(other))}. Of a record, "
+            "give `record.measured`."
+        )
     found = series(results)
     if not found:
         raise ValueError("There is no frontier to draw: no evaluation or frontier was given that has a model before.")

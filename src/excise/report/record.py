@@ -45,9 +45,9 @@ class Record:
     def __repr__(self) -> str:
         topics = list(dict.fromkeys(request["topic"] for request in self.state["requests"] if not request["undone"]))
         parts = ("requests", "evaluations", "frontiers", "enrichments", "codes")
-        sizes = ", ".join(f"{len(self.state[part]):,} {part}" for part in parts)
-        model = self.state["model"]["class"]
-        return f"Record: {shortened(model)} without {few(topics) or 'nothing'} ({self.state['mode']}); {sizes}"
+        sizes = ", ".join(f"{part} {len(self.state[part]):,}" for part in parts)
+        model, mode = shortened(self.state["model"]["class"]), self.state["mode"]
+        return f"Record: {model} ({mode}), forgotten: {few(topics) or 'nothing'}; {sizes}"
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:

@@ -45,8 +45,8 @@ class Sweep(HtmlTable):
         tested = f", tested on {shortened(self.tested)!r}" if self.tested != self.topic else ""
         removed = [f"{evaluation.removed:,}" for evaluation in self.evaluations.values()]
         return (
-            f"Sweep: {shortened(self.topic)!r}{tested}; {len(self.evaluations)} steps, S′ = "
-            f"{few(list(self.evaluations), 8)}; codes removed: {few(removed, 8)}"
+            f"Sweep: {shortened(self.topic)!r}{tested}; S′ = {few(list(self.evaluations), 8)}; codes removed: "
+            f"{few(removed, 8)}"
         )
 
     def to_pandas(self) -> "pandas.DataFrame":
