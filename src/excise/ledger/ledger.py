@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +14,7 @@ from torch import Tensor
 
 from excise.bottlenecks.base import Bottleneck
 from excise.ledger.packing import pack, unpack
-from excise.storage.display import HtmlTable, few, shortened
-
-if TYPE_CHECKING:
-    import pandas
+from excise.storage.display import HtmlTable, few, pandas, shortened
 
 VERSION = 2  # 2: long lists of codes are packed
 # Requests that a printed ledger shows, the last ones.
@@ -85,13 +82,11 @@ class Ledger(HtmlTable):
         ]
         return "\n".join(lines)
 
-    def to_pandas(self) -> "pandas.DataFrame":
-        """One row a request: `id`, `kind`, `topic`, number of `codes`, when it was `created` and `undone`."""
-        import pandas
-
+    def to_pandas(self) -> Any:
+        """A data frame with a row for each request: `id`, `kind`, `topic`, number of `codes`, `created` and `undone`."""
         columns = ["id", "kind", "topic", "codes", "created", "undone"]
         rows = [(r.id, r.kind, r.topic, r.num_codes, r.created, r.undone) for r in self.requests]
-        return pandas.DataFrame(rows, columns=columns)
+        return pandas().DataFrame(rows, columns=columns)
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""

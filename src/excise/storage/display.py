@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas
+from importlib import import_module
+from typing import Any
 
 # The rows of an HTML table, and the letters of one of its cells.
 MOST_ROWS, MOST_LETTERS = 60, 200
@@ -17,21 +15,24 @@ class HtmlTable:
     Text of users, such as the name of a topic, is shown as it is and never run.
     """
 
-    def to_pandas(self) -> "pandas.DataFrame":
-        """All rows."""
+    def to_pandas(self) -> Any:
+        """All rows as a `pandas.DataFrame`."""
         raise NotImplementedError
 
-    def _notebook_rows(self) -> "pandas.DataFrame":
+    def _notebook_rows(self) -> Any:
         """The rows that a notebook shows; of many, the first and the last."""
         return self.to_pandas()
 
     def _repr_html_(self) -> str:
-        import pandas
-
         head, _, _ = repr(self).partition("\n")
-        with pandas.option_context("display.max_colwidth", MOST_LETTERS):
+        with pandas().option_context("display.max_colwidth", MOST_LETTERS):
             rows = self._notebook_rows().to_html(index=False, max_rows=MOST_ROWS, escape=True)
         return f"<p>{escape(head)}</p>\n{rows}"
+
+
+def pandas() -> Any:
+    """The package, not imported before it is needed: a bundle's own code has this, and must load without pandas."""
+    return import_module("pandas")
 
 
 def shortened(value: object, most: int = 60) -> str:
