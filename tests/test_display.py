@@ -12,13 +12,14 @@ from scipy.sparse import csr_array
 from excise.baselines.history import BaselineRun, Epoch, EpochHistory
 from excise.codes.count_table import CountTable
 from excise.codes.counts import CodeCounts, PairedCounts
-from excise.codes.pair_counts import PairCounts
+from excise.codes.pair_counts import ClassCounts, PairCounts
 from excise.codes.search import Search, SearchCounts
 from excise.codes.selection import Selection
-from excise.codes.topic_counts import TopicCounts
-from excise.evaluation import Evaluation, Frontier, Runtimes, Sweep, TopicsTable, examples_table
+from excise.codes.topic_counts import TargetCounts, TopicCounts
+from excise.evaluation import TopicsTable, examples_table
+from excise.evaluation.timing import Runtimes
 from excise.ledger import Ledger, Request
-from excise.report import Record
+from excise.report import Evaluation, Frontier, Record, Sweep
 from excise.storage.display import MOST_ROWS, few, shortened
 from excise.unlearner import Unlearner
 from tests.helpers import tiny
@@ -134,8 +135,10 @@ LARGE = {
     "ExamplesTable": lambda: examples_table(sweep(LONG, 200).evaluations, rows=[0, 1] * 1_000),
     "Runtimes": lambda: runtimes(LONG, 1_000),
     "TopicCounts": lambda: topic_counts(LONG, 100),
+    "TargetCounts": lambda: TargetCounts(LONG, {f"{i} {LONG}": CodeCounts.empty(100, 8) for i in range(100)}),
     "SearchCounts": lambda: search_counts(LONG, 100),
     "PairCounts": lambda: pair_counts(50_000),
+    "ClassCounts": lambda: ClassCounts(pair_counts(50_000), 3, LONG),
     "CodeCounts": lambda: CodeCounts.empty(50_000, 104),
     "PairedCounts": lambda: paired_counts(50_000),
     "CountTable": lambda: count_table(50_000),

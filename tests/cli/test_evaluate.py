@@ -4,9 +4,8 @@ from importlib import import_module
 
 import pytest
 
-from excise import Evaluation
+from excise import Evaluation, Sweep
 from excise.cli.evaluate import metric_names
-from excise.evaluation import Sweep
 
 
 @pytest.fixture

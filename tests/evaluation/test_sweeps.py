@@ -4,6 +4,7 @@ import math
 import pytest
 from datasets import Dataset
 
+from excise import Evaluation, Sweep
 from excise.codes.search import Search
 from excise.evaluation import evaluate, sweep, synonyms
 from excise.evaluation.synonym_sweep import without
@@ -148,8 +149,6 @@ def test_a_synonym_that_never_stands_alone_is_refused(topic):
 
 
 def test_negative_scores_change_in_units_of_their_size():
-    from excise.report.results import Evaluation
-
     scores = {"before": -4.0, "after": -5.0, "reference model": -6.0}
     evaluation = Evaluation(
         topic="t",

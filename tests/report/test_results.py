@@ -5,10 +5,7 @@ import math
 
 import pytest
 
-from excise.evaluation import Evaluation, Frontier
-from excise.report import Record, plot_frontier, write_report
-from excise.report.card import model_card
-from excise.report.measures import Condition
+from excise.report import Condition, Evaluation, Frontier, Record, model_card, plot_frontier, write_report
 from tests.helpers.evidence import class_evaluation, class_frontier, text_evaluation
 
 

@@ -20,6 +20,7 @@ from excise.codes.selection import SITE
 from excise.data.images import check_labels
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.pairs import PAIRS, check_pairs
+from excise.storage.display import shortened
 from excise.storage.files import new_file
 
 
@@ -213,8 +214,8 @@ class ClassCounts:
     name: str
 
     def __repr__(self) -> str:
-        examples = int(self.counts.examples[self.label])
-        return f"ClassCounts of {self.name!r}: the pairs of {examples:,} examples, of {self.counts.examples.sum():,}"
+        examples, name = self.counts.examples, shortened(self.name)
+        return f"ClassCounts of {name!r}: the pairs of {examples[self.label]:,} examples, of {examples.sum():,}"
 
     @property
     def max_top_s(self) -> int:

@@ -150,9 +150,9 @@ class SearchCounts:
     model_top_s: int
 
     def __repr__(self) -> str:
-        searches = few([f"{search.method} at {search.positions} positions" for search in self.searches])
+        searches = few([search.method for search in self.searches])
         preset = f"preset {shortened(self.preset)}" if self.preset else "no preset"
-        return f"SearchCounts: {preset}, {searches}; {'; '.join(map(repr, self.counts[:2]))}"
+        return f"SearchCounts: {preset} ({searches}); {'; '.join(map(repr, self.counts[:2]))}"
 
     def select(self, top_s: int | None = None, count: int | None = None) -> Selection:
         """The codes that any of the searches finds.

@@ -133,7 +133,7 @@ class TopicCounts:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TargetCounts:
     """Which codes examples use, at each site and for every S', where nothing is held against them.
 
@@ -144,6 +144,10 @@ class TargetCounts:
 
     topic: str
     target: Mapping[str, CodeCounts]
+
+    def __repr__(self) -> str:
+        counts = next(iter(self.target.values()))
+        return f"TargetCounts: {shortened(self.topic)!r} at {few(list(self.target))}; {counts}"
 
     @property
     def max_top_s(self) -> int:

@@ -104,7 +104,7 @@ def runtimes(
     searches = searches_of(preset_for(topic, preset))
     settings = {
         "pairs": len(topic.target),
-        "searches": "; ".join(f"{search.method} at {search.positions} positions" for search in searches),
+        "searches": "; ".join(f"{one.method} at {one.positions or topic.positions} positions" for one in searches),
         "device": str(finder.model.device),
         "threads": torch.get_num_threads(),
     }

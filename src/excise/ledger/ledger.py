@@ -14,7 +14,7 @@ from torch import Tensor
 
 from excise.bottlenecks.base import Bottleneck
 from excise.ledger.packing import pack, unpack
-from excise.storage.display import HtmlTable, few, pandas, shortened
+from excise.storage.display import HtmlTable, few, pandas_module, shortened
 
 VERSION = 2  # 2: long lists of codes are packed
 # Requests that a printed ledger shows, the last ones.
@@ -83,10 +83,10 @@ class Ledger(HtmlTable):
         return "\n".join(lines)
 
     def to_pandas(self) -> Any:
-        """A data frame with a row for each request: `id`, `kind`, `topic`, number of `codes`, `created` and `undone`."""
+        """A `pandas.DataFrame` with a row for each request: what it was, how many codes it removed, and when."""
         columns = ["id", "kind", "topic", "codes", "created", "undone"]
         rows = [(r.id, r.kind, r.topic, r.num_codes, r.created, r.undone) for r in self.requests]
-        return pandas().DataFrame(rows, columns=columns)
+        return pandas_module().DataFrame(rows, columns=columns)
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""

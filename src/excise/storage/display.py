@@ -25,13 +25,13 @@ class HtmlTable:
 
     def _repr_html_(self) -> str:
         head, _, _ = repr(self).partition("\n")
-        with pandas().option_context("display.max_colwidth", MOST_LETTERS):
+        with pandas_module().option_context("display.max_colwidth", MOST_LETTERS):
             rows = self._notebook_rows().to_html(index=False, max_rows=MOST_ROWS, escape=True)
         return f"<p>{escape(head)}</p>\n{rows}"
 
 
-def pandas() -> Any:
-    """The package, not imported before it is needed: a bundle's own code has this, and must load without pandas."""
+def pandas_module() -> Any:
+    """The package, imported when it is needed: the code in a bundle has this, and asks for no pandas."""
     return import_module("pandas")
 
 
