@@ -57,6 +57,7 @@ def test_a_normalised_drop_in_percent_is_no_number_where_the_fraction_is_refused
     with pytest.raises(ValueError, match=r"no 'x' of 'heldout' 'reference model'; .* evaluated: \['before', 'after'\]"):
         without.normalized_drop("x")
     assert math.isnan(without.drop("x", "heldout"))
+    assert math.isnan(scored(before=4.0, after=float("inf"), reference_model=2.0).drop("x", "heldout"))
 
 
 def test_a_score_or_condition_that_there_is_not_is_named(evaluation):

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite, isnan, nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +136,7 @@ class Evaluation(HtmlTable):
     def drop(self, metric: str, dataset: str, condition: str = Condition.AFTER) -> float:
         """`normalized_drop` in percent; not a number where it is not defined."""
         values = [self._value(metric, dataset, c) for c in (condition, Condition.BEFORE, Condition.REFERENCE)]
-        if any(map(isnan, values)) or values[1] == values[2]:
+        if not all(map(isfinite, values)) or values[1] == values[2]:
             return nan
         return 100 * self.normalized_drop(metric, dataset, condition)
 
