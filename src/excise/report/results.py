@@ -8,8 +8,17 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.report.measures import FIXED, FORGET, RETAIN, TELLING, Condition, Score, is_measure, measure
-from excise.report.normalized import normalized_drop
+from excise.report.measures import (
+    FIXED,
+    FORGET,
+    RETAIN,
+    TELLING,
+    Condition,
+    Score,
+    is_measure,
+    measure,
+    normalized_drop,
+)
 from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.files import new_file
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from excise.report.normalized import normalized_drop
+from excise.report.measures import normalized_drop
 
 scores = st.floats(-100, 100)
 
