@@ -177,7 +177,8 @@ class HubServer(ThreadedWSGIServer):
             received = len(request.stream.read(fault.read) if partly else request.get_data())
         except ClientDisconnected as error:
             raise ConnectionAbortedError("The client was killed while it sent") from error
-        response = self.response(request) if fault is None or fault.done else reply(b"", fault.status)
+        if fault is None or fault.done:
+            response = self.response(request)
         request.hub.log.append((name, fault.status if fault else response.status_code, received))
         if fault:
             fault.then()

@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from excise.report.card.text import plain
+from excise.report.markdown import plain
 from excise.report.measures import Condition, is_measure, measure
 from excise.report.scores import of_classes
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from excise.report.card.metadata import labels_of_sets
-from excise.report.card.text import counted, escaped, listed, table
+from excise.report.card.text import counted, escaped, listed
+from excise.report.markdown import table
 from excise.report.measures import Condition, measure
 from excise.report.scores import Score, all_measures, score
 from excise.statistics import clopper_pearson
