@@ -167,11 +167,44 @@ def test_quiet_words_and_marks_have_contrast_in_both_themes(tab, opened):
             assert contrast(*found) >= 3.2 if selector == ".badge" else contrast(*found) >= 4.5, (selector, dark)
 
 
+def test_each_point_of_the_frontier_can_be_reached_and_says_what_it_is(tab, opened):
+    tab.run("document.querySelector('figure.frontier summary').scrollIntoView()")
+    points = tab.run("[...document.querySelectorAll('figure.frontier [tabindex]')].map((p) => p.ariaLabel)")
+    assert len(points) == 4 + 3 and len(set(points)) == 7
+    tab.run("document.querySelector('figure.frontier [tabindex]').focus()")
+    for point in points:
+        assert tab.run("document.activeElement.ariaLabel") == point
+        assert tab.run("document.activeElement.querySelector('title').textContent") == point
+        tab.press(Keys.TAB)
+    assert tab.run("document.activeElement.localName") == "summary"
+
+
+def test_the_frontier_is_drawn_in_the_colours_of_the_theme(tab, opened):
+    for dark in (False, True):
+        tab.open(opened, dark=dark)
+        ground = tab.run("getComputedStyle(document.querySelector('figure.frontier')).backgroundColor")
+        behind = "document.querySelector('figure.frontier > svg path')"
+        assert tab.run(f"getComputedStyle({behind}).fill") == ground
+        for selector, least in (("text", 4.5), ("[tabindex]", 3)):
+            parts = f"[...document.querySelectorAll('figure.frontier > svg {selector}')]"
+            paint = "fill" if selector == "text" else "stroke"
+            for colour in tab.run(f"{parts}.map((part) => getComputedStyle(part).{paint})"):
+                assert contrast(colour, ground) >= least, (selector, colour, dark)
+
+
+def test_no_two_elements_have_the_same_name(tab, opened):
+    names = tab.run("[...document.querySelectorAll('[id]')].map((part) => part.id)")
+    assert len(names) == len(set(names)) > 50
+
+
 def contrast(one: str, other: str) -> float:
     """The contrast of two colours, 1 to 21, by the Web Content Accessibility Guidelines 2."""
 
     def luminance(colour):
-        parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        if colour.startswith("color(srgb "):  # a mixed one
+            parts = [float(part) for part in colour.removeprefix("color(srgb ").removesuffix(")").split()]
+        else:
+            parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
         red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

@@ -41,11 +41,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plain(value: Any) -> str:
-    r"""One line without control characters.
+    r"""One line without control characters and others that XML may not hold.
 
     Example:
         >>> plain("two\nlines\x07")
         'two lines'
     """
-    letters = (" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in str(value))
+    letters = (" " if _is_forbidden(letter) else letter for letter in str(value))
     return " ".join("".join(letters).split())
+
+
+def _is_forbidden(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs") or letter in "\ufffe\uffff"
