@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas
 from train_clip import TEMPLATES
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging
@@ -126,22 +127,23 @@ def report(out, names):
         "# Each class forgotten",
         f"Zero-shot accuracy with a codebook {codebook:.4f}, without {plain:.4f}: {codebook / plain:.1%} of it.",
         "Accuracy in percent; change in points.\n",
-        "| Class | codes | class: before | after | random codes | others: before | after (change) | random (change) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows = []
+    header = ["Class", "codes", "class: before", "after", "random codes"]
+    header += ["others: before", "after (change)", "random (change)"]
+    scores, rows = [], []
     for evaluation in found.values():
-        scores = [
+        of_class, of_others = [
             [100 * evaluation.scores.get(c, {}).get(part, {"accuracy": np.nan})["accuracy"] for c in CONDITIONS]
             for part in ("heldout", "heldout_retain")
         ]
-        rows.append([evaluation.removed, *scores[0], *scores[1]])
-    for name, row in [*zip(found, rows, strict=True), ("mean", np.nanmean(rows, 0))]:
+        scores.append([evaluation.removed, *of_class, *of_others])
+    for name, row in [*zip(found, scores, strict=True), ("mean", np.nanmean(scores, 0))]:
         codes, before, after, random, kept, kept_after, kept_random = row
-        lines.append(
-            f"| {name} | {codes:.0f} | {before:.1f} | {after:.1f} | {random:.1f} | {kept:.1f} | {kept_after:.1f} "
-            f"({kept_after - kept:+.2f}) | {kept_random:.1f} ({kept_random - kept:+.2f}) |"
-        )
+        cells = [f"{score:.1f}" for score in (before, after, random, kept)]
+        cells += [f"{score:.1f} ({score - kept:+.2f})" for score in (kept_after, kept_random)]
+        rows.append([name, f"{codes:.0f}", *cells])
+    options = {"index": False, "disable_numparse": True, "colalign": [None, *["right"] * 7]}
+    lines.append(pandas.DataFrame(rows, columns=header).to_markdown(**options))
     text = "\n".join(lines) + "\n"
     (out / "report.md").write_text(text)
     return text

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from excise.codes.enrichment import CountTable, enrich_counts
 from excise.codes.selection import Selection
@@ -11,10 +12,10 @@ from excise.report import Record
 from excise.report.page import page
 from excise.report.sections import codes_section
 from excise.unlearner import Unlearner
-from tests.helpers.chromium import chromium, executable
+from tests.helpers.chromium import chromium, executables
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 
-pytestmark = pytest.mark.skipif(executable() is None, reason="there is no Chromium on this machine")
+pytestmark = pytest.mark.skipif(executables() is None, reason="there is no Chromium with its driver on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,16 @@ def test_it_opens_without_a_complaint_and_asks_for_nothing_else(tab, opened):
     assert tab.run("document.title") == "Forgotten: teacher"
 
 
+def test_a_complaint_and_a_request_of_a_page_would_be_noticed(tab, tmp_path):
+    path, picture = tmp_path / "page.html", tmp_path / "none.png"
+    path.write_text(f"<img src='{picture.as_uri()}'><script>console.log('a word'); undefined.x</script>")
+    tab.open(path)
+    assert tab.requests() == [path.as_uri(), picture.as_uri()]
+    complaints = "\n".join(tab.complaints())
+    for words in ("a word", "Uncaught TypeError", "none.png"):
+        assert words in complaints
+
+
 def test_arrow_keys_move_among_the_codes_and_the_panel_tells_of_each(tab, opened):
     tab.run("document.getElementById('plot').focus()")
     assert selected(tab) == "Code 3: removed"  # the surest, from the start
@@ -58,32 +69,32 @@ def test_arrow_keys_move_among_the_codes_and_the_panel_tells_of_each(tab, opened
     text = tab.run(f"{panel}.innerText")
     assert "new" in text and "20 ×" in text and "40 of 40" in text and "0 of 40" in text
     assert tab.run(f"{panel}.querySelector('img').alt") == "Images that select code 3"
-    tab.press("ArrowDown")
+    tab.press(Keys.ARROW_DOWN)
     assert selected(tab) == "Code 7: removed"
-    tab.press("ArrowUp")
+    tab.press(Keys.ARROW_UP)
     assert selected(tab) == "Code 3: removed"
-    tab.press("End")
+    tab.press(Keys.END)
     assert "removed" not in (last := selected(tab))
-    tab.press("ArrowDown")
+    tab.press(Keys.ARROW_DOWN)
     assert selected(tab) == last  # there is none below
-    tab.press("Home")
+    tab.press(Keys.HOME)
     assert selected(tab) == "Code 3: removed"
 
 
 def test_every_code_can_be_reached_from_left_to_right(tab, opened):
     tab.run("document.getElementById('plot').focus()")
     for _ in range(40):
-        tab.press("ArrowLeft")
+        tab.press(Keys.ARROW_LEFT)
     seen = [selected(tab)]
     for _ in range(31):
-        tab.press("ArrowRight")
+        tab.press(Keys.ARROW_RIGHT)
         seen.append(selected(tab))
     assert len(set(seen)) == 32
 
 
 def test_the_plot_is_reached_by_the_tabulator_and_shows_where_it_is(tab, opened):
     tab.run("document.getElementById('only').focus()")
-    tab.press("Tab")
+    tab.press(Keys.TAB)
     assert tab.run("document.activeElement.id") == "plot"
     style = tab.run("getComputedStyle(document.activeElement).outlineStyle")
     assert style == "solid"
@@ -95,7 +106,7 @@ def test_pointing_at_a_code_tells_of_it(tab, opened):
     place = "document.getElementById('ring').getBoundingClientRect()"
     home = tab.run(f"(() => {{ const b = {place}; return [b.x + b.width / 2, b.y + b.height / 2]; }})()")
     tab.run("document.getElementById('plot').focus()")
-    tab.press("End")
+    tab.press(Keys.END)
     assert "removed" not in selected(tab)
     tab.point(*home)
     assert selected(tab).endswith(": removed")
@@ -109,7 +120,7 @@ def test_codes_are_found_by_their_tokens_and_numbers(tab, opened):
 
     assert find("HOUSE") == "1 code"
     tab.run("document.getElementById('plot').focus()")
-    tab.press("ArrowRight")
+    tab.press(Keys.ARROW_RIGHT)
     assert selected(tab) == "Code 5"
     assert find("7") == "1 code"
     assert find("no such token") == "0 codes"
@@ -156,11 +167,44 @@ def test_quiet_words_and_marks_have_contrast_in_both_themes(tab, opened):
             assert contrast(*found) >= 3.2 if selector == ".badge" else contrast(*found) >= 4.5, (selector, dark)
 
 
+def test_each_point_of_the_frontier_can_be_reached_and_says_what_it_is(tab, opened):
+    tab.run("document.querySelector('figure.frontier summary').scrollIntoView()")
+    points = tab.run("[...document.querySelectorAll('figure.frontier [tabindex]')].map((p) => p.ariaLabel)")
+    assert len(points) == 4 + 3 and len(set(points)) == 7
+    tab.run("document.querySelector('figure.frontier [tabindex]').focus()")
+    for point in points:
+        assert tab.run("document.activeElement.ariaLabel") == point
+        assert tab.run("document.activeElement.querySelector('title').textContent") == point
+        tab.press(Keys.TAB)
+    assert tab.run("document.activeElement.localName") == "summary"
+
+
+def test_the_frontier_is_drawn_in_the_colours_of_the_theme(tab, opened):
+    for dark in (False, True):
+        tab.open(opened, dark=dark)
+        ground = tab.run("getComputedStyle(document.querySelector('figure.frontier')).backgroundColor")
+        behind = "document.querySelector('figure.frontier > svg path')"
+        assert tab.run(f"getComputedStyle({behind}).fill") == ground
+        for selector, least in (("text", 4.5), ("[tabindex]", 3)):
+            parts = f"[...document.querySelectorAll('figure.frontier > svg {selector}')]"
+            paint = "fill" if selector == "text" else "stroke"
+            for colour in tab.run(f"{parts}.map((part) => getComputedStyle(part).{paint})"):
+                assert contrast(colour, ground) >= least, (selector, colour, dark)
+
+
+def test_no_two_elements_have_the_same_name(tab, opened):
+    names = tab.run("[...document.querySelectorAll('[id]')].map((part) => part.id)")
+    assert len(names) == len(set(names)) > 50
+
+
 def contrast(one: str, other: str) -> float:
     """The contrast of two colours, 1 to 21, by the Web Content Accessibility Guidelines 2."""
 
     def luminance(colour):
-        parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        if colour.startswith("color(srgb "):  # a mixed one
+            parts = [float(part) for part in colour.removeprefix("color(srgb ").removesuffix(")").split()]
+        else:
+            parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
         red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

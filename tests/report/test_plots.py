@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -5,7 +6,9 @@ import numpy as np
 import pytest
 
 from excise.report import Record, plot_frontier, plot_volcano
-from excise.report.frontier_drawing import drawing, series
+from excise.report.frontier_drawing import series
+from excise.report.frontier_in_page import drawing
+from excise.report.plotting import COLOURS
 from excise.report.volcano import volcano
 from tests.helpers.evidence import SITE, class_frontier, enrichment_of, text_evaluation
 
@@ -84,13 +87,56 @@ def test_what_has_nothing_before_is_not_in_the_figure(forgetful, tmp_path):
 
 def test_the_drawing_stays_within_its_frame(record):
     drawn = drawing(record.measured)
-    left, top, right, bottom = drawn["frame"]
-    assert len(drawn["points"]) == 4 + 3 and len(drawn["lines"]) == 1
-    for point in drawn["points"]:
-        assert left <= point["x"] <= right and top <= point["y"] <= bottom
-    by_label = {point["label"]: point for point in drawn["points"]}
-    assert by_label["teacher, after"]["x"] < by_label["teacher, before"]["x"]
-    assert by_label["teacher, after"]["y"] > by_label["teacher, before"]["y"]
+    svg = ElementTree.fromstring(drawn["svg"])
+    left, top, right, bottom = frame(svg)
+    marks = {mark.get("aria-label"): mark for mark in svg.iter("use") if mark.get("role") == "img"}
+    assert len(drawn["points"]) == len(marks) == 4 + 3 and len(lines(svg)) == 1
+    places = {label.split(":")[0]: (float(mark.get("x")), float(mark.get("y"))) for label, mark in marks.items()}
+    for x, y in places.values():
+        assert left <= x <= right and top <= y <= bottom
+    assert places["teacher, after"][0] < places["teacher, before"][0]
+    assert places["teacher, after"][1] > places["teacher, before"][1]
+
+
+def test_each_point_of_the_drawing_says_what_it_is(record):
+    svg = ElementTree.fromstring(drawing(record.measured)["svg"])
+    for mark in svg.iter("use"):
+        if mark.get("role") == "img":
+            assert mark.get("tabindex") == "0" and mark.find("title").text == mark.get("aria-label")
+    labels = [mark.get("aria-label") for mark in svg.iter("use")]
+    assert "teacher, after: 14.3 % of the topic left, 98.0 % of all else" in labels
+    assert "red by activations, 300 codes removed: 0.0 % of the topic left, 93.8 % of all else" in labels
+
+
+def test_the_drawing_has_the_colours_of_the_page_and_names_of_its_own(record):
+    drawn = drawing(record.measured)
+    svg = ElementTree.fromstring(drawn["svg"])
+    styles = " ".join(node.get("style", "") for node in svg.iter())
+    assert not set(re.findall("#[0-9a-fA-F]{6}", styles)) - set(COLOURS)  # those are mixed with the colour of text
+    assert "font-family" not in styles and not list(svg.iter("style")) and not list(svg.iter("metadata"))
+    names = [node.get("id") for node in svg.iter() if "id" in node.attrib]
+    assert len(set(names)) == len(names) and all(name.startswith("frontier-") for name in names)
+    used = re.findall(r'(?:href="|url\()#([^")]+)', drawn["svg"]) + [one["href"][1:] for one in drawn["key"]]
+    assert set(used) <= set(names)
+    assert [one["label"] for one in drawn["key"]] == [
+        "red by activations: more and more codes",
+        "before",
+        "after",
+        "as many random codes removed",
+    ]
+
+
+def frame(svg) -> tuple[float, float, float, float]:
+    """Where the axes are: left, top, right, bottom."""
+    (clip,) = svg.iter("clipPath")
+    x, y, width, height = (float(clip.find("rect").get(name)) for name in ("x", "y", "width", "height"))
+    return x, y, x + width, y + height
+
+
+def lines(svg) -> list:
+    """The lines through points that say what they are."""
+    groups = [group for group in svg.iter("g") if group.get("id", "").startswith("frontier-series-")]
+    return [path for group in groups for path in group.findall("path")]
 
 
 def test_topics_are_named_where_their_points_stand_apart(forgetful):
@@ -100,11 +146,28 @@ def test_topics_are_named_where_their_points_stand_apart(forgetful):
             evaluation = text_evaluation(topic)
             evaluation["scores"]["after"]["heldout"]["recall"] = recall
             evaluations.append(evaluation)
-        return [name for _, _, name in drawing(Record.of(forgetful, evaluations=evaluations).measured)["names"]]
+        svg = ElementTree.fromstring(drawing(Record.of(forgetful, evaluations=evaluations).measured)["svg"])
+        return [text.text for text in svg.iter("text") if text.text in dict(after)]
 
     assert names(("a", 0.0), ("b", 0.5)) == ["a", "b"]
     assert names(("a", 0.0), ("b", 0.01), ("c", 0.5)) == ["c"]
     assert names(("a", 0.0)) == []
+
+
+@pytest.mark.parametrize("topic", ["$x^2$", "$\\frac$", "_hidden", "a\x07b", "a\ufffeb", "<b>&", "US$ or $"])
+def test_any_topic_is_drawn_as_it_is(forgetful, tmp_path, topic):
+    evaluations = [text_evaluation(topic), text_evaluation("other")]
+    evaluations[0]["scores"]["after"]["heldout"]["recall"] = 0.6
+    record = Record.of(
+        forgetful, evaluations=evaluations, frontiers=[class_frontier(topic)], enrichments={topic: enrichment_of()}
+    )
+    shown = re.sub("[\ufffe\x07]", " ", topic)
+    drawn = drawing(record.measured)
+    assert shown in [text.text for text in ElementTree.fromstring(drawn["svg"]).iter("text")]
+    plot_frontier(record.measured, tmp_path / "frontier.svg")
+    assert f"{shown} by activations: more and more codes" in words(tmp_path / "frontier.svg")
+    plot_volcano(record.state["enrichments"][0], enrichment_of(), tmp_path / "volcano.svg")
+    assert any(text.startswith(f"Codes of {topic!r}:") for text in words(tmp_path / "volcano.svg"))
 
 
 def test_the_figures_say_what_their_axes_are(record, entry, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from excise.codes.enrichment import Enrichment
 from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
-from excise.report.frontier_drawing import drawing
+from excise.report.frontier_in_page import drawing
 from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.not_shown import standing
 from excise.report.record import Record

@@ -1,12 +1,17 @@
 """How much of a topic is left, and how much of all else: evaluations as points, frontiers as lines, in one figure."""
 
 from collections.abc import Iterable, Sequence
-from math import ceil, floor, isnan
-from typing import Any, NamedTuple
+from math import floor, isnan
+from typing import TYPE_CHECKING, NamedTuple
 
 from excise.report.frontier import Frontier
 from excise.report.measures import FORGET, RETAIN, Condition, measure
+from excise.report.plotting import COLOURS, MARKERS, literal
 from excise.report.results import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 # The conditions that are drawn.
 DRAWN = (Condition.BEFORE, Condition.AFTER, Condition.RANDOM)
@@ -96,40 +101,52 @@ def _points(evaluation: Evaluation) -> list[Series]:
     return points
 
 
-# The drawing and its margins.
-WIDTH, HEIGHT = 380, 280
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+# How conditions look: colour, marker, and whether it is filled.
+LOOKS = {
+    Condition.BEFORE: ("0.45", "o", False),
+    Condition.AFTER: (COLOURS[0], "s", True),
+    Condition.RANDOM: (COLOURS[4], "^", True),
+}
 
 
-def drawing(results: Iterable[Frontier | Evaluation]) -> dict[str, Any] | None:
-    """Axes, lines and points of the frontier; `None` where there is nothing to draw."""
-    found = series(results)
-    if not found:
-        return None
-    places = [place for one in found for place in one.places]
-    right = max(105.0, *(place.left for place in places))
-    low, high = kept_range(found)
+class Drawn(NamedTuple):
+    """What was drawn in one look: a frontier, or all points of a condition.
 
-    def x(value: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * (max(value, -4) + 4) / (right + 4), 1)
+    Args:
+        line: the artist.
+        label: what it is.
+        places: its points, in order.
+    """
 
-    def y(value: float) -> float:
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low), 1)
+    line: "Line2D"
+    label: str
+    places: Sequence[Place]
 
-    step = next(step for step in (1, 2, 5, 10, 20, 25, 50, 100, 250, 1000) if (high - low) / step <= 7)
-    return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "frame": (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM),
-        "x_ticks": [(x(value), f"{value}") for value in range(0, int(right) + 1, 25 if right <= 200 else 100)],
-        "y_ticks": [(y(value), f"{value}") for value in range(ceil(low / step) * step, int(high) + 1, step)],
-        "lines": [" ".join(f"{x(p.left)},{y(p.kept)}" for p in one.places) for one in found if one.kind == "frontier"],
-        "points": [
-            {"x": x(p.left), "y": y(p.kept), "kind": one.kind, "label": p.label, "left": p.left, "kept": p.kept}
-            for one in found
-            for p in one.places
-        ],
-        "names": [(x(one.places[0].left) + 9, y(one.places[0].kept) + 4, one.topic) for one in named(found)],
-        "measured": list(dict.fromkeys(one.measured for one in found)),
-        "kinds": list(dict.fromkeys(one.kind for one in found)),
-    }
+
+def draw_series(axes: "Axes", found: Sequence[Series]) -> list[Drawn]:
+    """Draws lines and points, names some of them, and says what the axes are."""
+    for level in (0, 100):
+        axes.axvline(level, color="0.88", linewidth=0.8, zorder=0)
+    axes.axhline(100, color="0.88", linewidth=0.8, zorder=0)
+    drawn = []
+
+    def plot(places: Sequence[Place], label: str, **look) -> None:
+        (line,) = axes.plot([place.left for place in places], [place.kept for place in places], **look)
+        drawn.append(Drawn(line, label, places))
+
+    for i, one in enumerate(one for one in found if one.kind == "frontier"):
+        look = {"color": COLOURS[(i + 2) % len(COLOURS)], "marker": MARKERS[(i + 3) % len(MARKERS)]}
+        plot(one.places, f"{one.topic}: more and more codes", markersize=4, **look)
+    for kind, (colour, marker, filled) in LOOKS.items():
+        places = [place for one in found if one.kind == kind for place in one.places]
+        if places:
+            look = {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
+            plot(places, kind, linestyle="", **look)
+    for one in named(found):
+        (place,) = one.places
+        where = {"xytext": (6, -3), "textcoords": "offset points"}
+        axes.annotate(literal(one.topic), (place.left, place.kept), fontsize="small", color="0.3", **where)
+    axes.set_xlabel("left of the topic (% of before)")
+    axes.set_ylabel("left of all else (% of before)")
+    axes.set_ylim(*kept_range(found))
+    return drawn

@@ -1,24 +1,55 @@
 """Tables in Markdown."""
 
+import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose columns line up in plain text too. A cell's own bars are escaped and its line breaks are spaces.
+def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    r"""A table of any text, whose columns line up in plain text too: bars are escaped, line breaks become spaces.
 
     Args:
         header: names of the columns.
         rows: as many cells each.
 
     Example:
-        >>> print(markdown(["S'", "codes"], [["8", "16"]]))
-        | S' | codes |
-        |----|-------|
-        | 8  | 16    |
+        >>> print(markdown(["S'", "codes"], [["8", "a | b"]]))
+        | S'   | codes   |
+        |------|---------|
+        | 8    | a \| b  |
     """
-    cells = [[" ".join(str(cell).replace("|", r"\|").split()) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    from tabulate import tabulate
+
+    cells = [[plain(cell).replace("|", r"\|") for cell in row] for row in (header, *rows)]
+    return tabulate(cells[1:], cells[0], tablefmt="github", disable_numparse=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already, each in one line and its bars escaped.
+
+    Rows are no longer than their own cells, so that one long text among many rows does not lengthen them all.
+
+    Example:
+        >>> print(table(["a", "b"], [["**1**", "2"]]))
+        | a | b |
+        |-------|-----|
+        | **1** | 2 |
+    """
+    from tabulate import tabulate
+
+    return tabulate(rows, header, tablefmt="github", stralign=None, disable_numparse=True)
+
+
+def plain(value: Any) -> str:
+    r"""One line without control characters and others that XML may not hold.
+
+    Example:
+        >>> plain("two\nlines\x07")
+        'two lines'
+    """
+    letters = (" " if _is_forbidden(letter) else letter for letter in str(value))
+    return " ".join("".join(letters).split())
+
+
+def _is_forbidden(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs") or letter in "\ufffe\uffff"

@@ -6,19 +6,12 @@ from typing import Any
 
 from excise.codes.enrichment import Enrichment
 from excise.report.frontier import Frontier
-from excise.report.frontier_drawing import kept_range, named, series
+from excise.report.frontier_drawing import draw_series, series
 from excise.report.measures import FORGET, RETAIN, Condition, measure
-from excise.report.plotting import COLOURS, MARKERS, image_kind, new_figure
+from excise.report.plotting import COLOURS, MARKERS, image_kind, literal, new_figure
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
 from excise.report.volcano import volcano
-
-# How conditions look: colour, marker, and whether it is filled.
-LOOKS = {
-    Condition.BEFORE: ("0.45", "o", False),
-    Condition.AFTER: (COLOURS[0], "s", True),
-    Condition.RANDOM: (COLOURS[4], "^", True),
-}
 
 
 def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.PathLike) -> None:
@@ -51,9 +44,8 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
             axes.annotate(note, (0, points.top), color="0.4", ha="right", va="bottom", fontsize=7)
         axes.set_xlabel("log2 of the frequency with the topic over that without")
         axes.set_ylabel(f"-log10 of the {points.value}-value ({entry['method']})")
-        axes.set_title(
-            f"Codes of {entry['topic']!r}: {entry['num_target']:,} examples with it, {entry['num_control']:,} without"
-        )
+        topic = literal(repr(entry["topic"]))
+        axes.set_title(f"Codes of {topic}: {entry['num_target']:,} examples with it, {entry['num_control']:,} without")
         if len(heights):
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
@@ -82,27 +74,10 @@ def plot_frontier(results: Frontier | Evaluation | Iterable[Frontier | Evaluatio
         raise ValueError("There is no frontier to draw: no evaluation or frontier was given that has a model before.")
     with new_figure(path, figsize=(6.4, 4.2)) as figure:
         axes = figure.subplots()
-        for level in (0, 100):
-            axes.axvline(level, color="0.88", linewidth=0.8, zorder=0)
-        axes.axhline(100, color="0.88", linewidth=0.8, zorder=0)
-        for i, line in enumerate(one for one in found if one.kind == "frontier"):
-            look = {"color": COLOURS[(i + 2) % len(COLOURS)], "marker": MARKERS[(i + 3) % len(MARKERS)]}
-            label = f"{line.topic}: more and more codes"
-            axes.plot(*zip(*((p.left, p.kept) for p in line.places), strict=True), label=label, markersize=4, **look)
-        for kind, (colour, marker, filled) in LOOKS.items():
-            places = [place for one in found if one.kind == kind for place in one.places]
-            if places:
-                look = {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
-                axes.plot([p.left for p in places], [p.kept for p in places], linestyle="", label=kind, **look)
-        for one in named(found):
-            (place,) = one.places
-            where = {"xytext": (6, -3), "textcoords": "offset points"}
-            axes.annotate(one.topic, (place.left, place.kept), fontsize=7, color="0.3", **where)
-        axes.set_xlabel("left of the topic (% of before)")
-        axes.set_ylabel("left of all else (% of before)")
-        axes.set_ylim(*kept_range(found))
+        drawn = draw_series(axes, found)
         axes.set_title("Forgotten is left, kept is up")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        handles, labels = [one.line for one in drawn], [literal(one.label) for one in drawn]
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
 def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | None = None) -> None:

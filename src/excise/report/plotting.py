@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from excise.report.markdown import plain
 from excise.storage.files import new_file
 
 if TYPE_CHECKING:
@@ -38,15 +39,36 @@ def new_figure(path: str | os.PathLike, figsize: tuple[float, float]) -> Iterato
     Raises:
         ValueError: if the suffix is another.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     kind = image_kind(path)
-    with rc_context(STYLE):
-        figure = Figure(figsize=figsize, layout="constrained")
+    with styled_figure(figsize) as figure:
         yield figure
         with new_file(path) as partial:
             figure.savefig(partial, format=kind, dpi=150, metadata=NO_METADATA[kind])
+
+
+@contextmanager
+def styled_figure(figsize: tuple[float, float], **style) -> Iterator["Figure"]:
+    """A figure in the style of all figures, which holds as long as the context.
+
+    Args:
+        figsize: width and height in inches.
+        style: changes to the style, by matplotlib's names with `_` for the dot, such as `font_size`.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE | {name.replace("_", "."): value for name, value in style.items()}):
+        yield Figure(figsize=figsize, layout="constrained")
+
+
+def literal(text: str) -> str:
+    r"""A text that matplotlib draws as it is: in one line, and no formula.
+
+    Example:
+        >>> print(literal("$5 or\n$6"))
+        \$5 or \$6
+    """
+    return plain(text).replace("$", r"\$")
 
 
 def image_kind(path: str | os.PathLike) -> str:

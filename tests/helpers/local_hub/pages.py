@@ -1,16 +1,11 @@
 """What the local Hub answers of repositories, refs, trees and files."""
 
 import re
-from urllib.parse import parse_qs
 
 import yaml
 
-from tests.helpers.local_hub.server import ORGANIZATIONS, Refusal, Request
+from tests.helpers.local_hub.server import ORGANIZATIONS, Refusal, Request, reply
 from tests.helpers.local_hub.storage import Commit, File, Repository
-
-KIND = r"(?P<kind>models|datasets|spaces)"
-ID = r"(?P<id>[^/]+/[^/]+)"
-REV = r"(?P<rev>[^/]+)"
 
 
 def whoami(request: Request):
@@ -36,14 +31,14 @@ def create(request: Request):
     request.may_write(name)
     url = {"url": f"{request.hub.endpoint}/{'' if kind == 'model' else kind + 's/'}{name}"}
     if (kind, name) in request.hub.repositories:
-        return 409, url | {"error": "You already created this repo"}, {}
+        return reply(url | {"error": "You already created this repo"}, 409)
     request.hub.repositories[kind, name] = Repository(kind, name, request.json.get("visibility") == "private")
     return url
 
 
 def delete(request: Request):
     kind, name = named(request)
-    request.groups |= {"kind": f"{kind}s", "id": name}
+    request.groups = {"kind": f"{kind}s", "id": name}
     request.repository(write=True)
     del request.hub.repositories[kind, name]
     return {}
@@ -73,7 +68,7 @@ def validate_yaml(request: Request):
                 ]
     except (yaml.YAMLError, AttributeError, TypeError) as error:
         errors.append(f"Invalid metadata: {error}")
-    return 400 if errors else 200, {"errors": [{"message": error} for error in errors], "warnings": []}, {}
+    return reply({"errors": [{"message": error} for error in errors], "warnings": []}, 400 if errors else 200)
 
 
 def at(request: Request) -> tuple[Repository, str | None, Commit]:
@@ -90,7 +85,7 @@ def info(request: Request):
     card = commit.tree.get("README.md")
     data = front_matter(repository.content(card).decode()) if card else {}
     files = [{"rfilename": path} for path in sorted(commit.tree)]
-    if "blobs" in request.query:
+    if "blobs" in request.args:
         files = [
             entry(path, file) | {"rfilename": path, "blobId": file.oid} for path, file in sorted(commit.tree.items())
         ]
@@ -139,17 +134,16 @@ def tree(request: Request):
             found[path] = entry(path, file)
     if not found and folder:
         raise Refusal(404, "No such folder", "EntryNotFound", {"X-Repo-Commit": commit.id})
-    if request.query.get("recursive", "").lower() not in ("true", "1"):
+    if request.args.get("recursive", "").lower() not in ("true", "1"):
         found = {path: item for path, item in found.items() if "/" not in path[len(start) :]}
-    if request.query.get("expand", "").lower() in ("true", "1"):
+    if request.args.get("expand", "").lower() in ("true", "1"):
         found = {path: expanded(repository, commit, item) for path, item in found.items()}
     return list(found.values())
 
 
 def paths_info(request: Request):
     _, _, commit = at(request)
-    paths = parse_qs(request.body.decode()).get("paths", [])
-    return [entry(path, commit.tree[path]) for path in paths if path in commit.tree]
+    return [entry(path, commit.tree[path]) for path in request.form.getlist("paths") if path in commit.tree]
 
 
 def refs(request: Request):
@@ -163,7 +157,7 @@ def refs(request: Request):
         ]
 
     found = {"branches": under("refs/heads/"), "tags": under("refs/tags/"), "converts": under("refs/convert/")}
-    return found | ({"pullRequests": under("refs/pr/")} if "include_prs" in request.query else {})
+    return found | ({"pullRequests": under("refs/pr/")} if "include_prs" in request.args else {})
 
 
 def commits(request: Request):
@@ -214,23 +208,27 @@ def resolve(request: Request):
     if content is None:
         raise Refusal(404, "Entry not found", "EntryNotFound", headers)
     tag = file.sha256 or file.oid
-    return 200, content, headers | {"ETag": f'"{tag}"', "Content-Type": "application/octet-stream"}
+    return reply(content, headers=headers | {"ETag": f'"{tag}"'})
 
 
-REPO = rf"/api/{KIND}/{ID}"
+KIND = "<any(models, datasets, spaces):kind>"
+REPO = f"/api/{KIND}/<name:id>"
 ROUTES = [
-    ("GET", r"/api/whoami-v2", whoami),
-    ("POST", r"/api/repos/create", create),
-    ("DELETE", r"/api/repos/delete", delete),
-    ("POST", r"/api/validate-yaml", validate_yaml),
-    ("PUT", rf"{REPO}/settings", settings),
-    ("GET", rf"{REPO}(/revision/{REV})?", info),
-    ("GET", rf"{REPO}/tree/{REV}(/(?P<path>.+))?", tree),
-    ("POST", rf"{REPO}/paths-info/{REV}", paths_info),
-    ("GET", rf"{REPO}/refs", refs),
-    ("GET", rf"{REPO}/commits/{REV}", commits),
-    ("POST", rf"{REPO}/(?P<what>branch|tag)/(?P<name>[^/]+)", make_ref),
-    ("DELETE", rf"{REPO}/(?P<what>branch|tag)/(?P<name>[^/]+)", remove_ref),
-    ("POST", rf"{REPO}/super-squash/(?P<name>[^/]+)", squash),
-    ("GET", rf"/({KIND}/)?{ID}/resolve/{REV}/(?P<path>.+)", resolve),
+    ("GET", "/api/whoami-v2", whoami),
+    ("POST", "/api/repos/create", create),
+    ("DELETE", "/api/repos/delete", delete),
+    ("POST", "/api/validate-yaml", validate_yaml),
+    ("PUT", f"{REPO}/settings", settings),
+    ("GET", REPO, info),
+    ("GET", f"{REPO}/revision/<rev>", info),
+    ("GET", f"{REPO}/tree/<rev>", tree),
+    ("GET", f"{REPO}/tree/<rev>/<path:path>", tree),
+    ("POST", f"{REPO}/paths-info/<rev>", paths_info),
+    ("GET", f"{REPO}/refs", refs),
+    ("GET", f"{REPO}/commits/<rev>", commits),
+    ("POST", f"{REPO}/<any(branch, tag):what>/<name>", make_ref),
+    ("DELETE", f"{REPO}/<any(branch, tag):what>/<name>", remove_ref),
+    ("POST", f"{REPO}/super-squash/<name>", squash),
+    ("GET", "/<name:id>/resolve/<rev>/<path:path>", resolve),
+    ("GET", f"/{KIND}/<name:id>/resolve/<rev>/<path:path>", resolve),
 ]

@@ -1,14 +1,18 @@
 """A Hub on this machine: it answers over HTTP what `huggingface_hub`, transformers, peft and `Trainer` ask of one."""
 
-import contextlib
 import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from werkzeug import Request as PlainRequest
+from werkzeug import Response
+from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.routing import BaseConverter, Map, Rule
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from tests.helpers.local_hub.storage import Repository
 
@@ -24,14 +28,19 @@ ORGANIZATIONS = {"tester": ["house"], "stranger": []}
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
 
-class Refusal(Exception):
+def reply(content, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer: bytes as they are, all else as JSON."""
+    if isinstance(content, bytes):
+        return Response(content, status, headers, mimetype="application/octet-stream")
+    return Response(json.dumps(content), status, headers, mimetype="application/json")
+
+
+class Refusal(HTTPException):
     """An answer that is an error, as the Hub gives it: status, code and message are read from headers."""
 
     def __init__(self, status: int, message: str, code: str = "", headers: dict[str, str] | None = None):
-        super().__init__(message)
-        self.status, self.headers = status, {"X-Error-Message": message} | (headers or {})
-        if code:
-            self.headers["X-Error-Code"] = code
+        about = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
+        super().__init__(message, reply({"error": message}, status, about | (headers or {})))
 
 
 @dataclass
@@ -64,22 +73,20 @@ class Fault:
         return True
 
 
-@dataclass
-class Request:
+class Request(PlainRequest):
     """One request: `groups` are the parts of the path that its route names."""
 
     hub: "Hub"
-    method: str
-    path: str
-    query: dict[str, str]
-    user: str | None
-    role: str | None
-    body: bytes = b""
-    groups: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str]
+    user: str | None = None
+    role: str | None = None
 
-    @property
-    def json(self):
-        return json.loads(self.body or b"{}")
+    def identify(self) -> None:
+        """Whose token it carries, if it carries one."""
+        if self.authorization and self.authorization.type == "bearer":
+            if self.authorization.token not in TOKENS:
+                raise Refusal(401, "Invalid credentials in Authorization header")
+            self.user, self.role = TOKENS[self.authorization.token]
 
     def repository(self, write: bool = False) -> Repository:
         """The repository that the path names, if this user may read it, or write to it."""
@@ -97,7 +104,7 @@ class Request:
     def may_write(self, name: str) -> None:
         if self.user is None:
             raise Refusal(401, "Invalid username or password.")
-        if self.role.endswith("read") or not (self.owns(name) or "create_pr" in self.query):
+        if self.role.endswith("read") or not (self.owns(name) or "create_pr" in self.args):
             raise Refusal(403, f"You don't have the rights to write to {name} under this token")
 
 
@@ -126,103 +133,68 @@ class Hub:
         return [entry for entry in self.log if re.search(pattern, entry[0])]
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Name(BaseConverter):
+    """The owner and the name of a repository."""
+
+    regex = "[^/]+/[^/]+"
+    part_isolating = False
+
+
+class Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True
-    server: "HubServer"
 
-    def answer(self) -> None:
-        hub, parts = self.server.hub, urlsplit(self.path)
-        name = f"{self.command} {unquote(parts.path)}"
-        fault = next((fault for fault in hub.faults if fault.takes(name)), None)
-        body = self.read(fault.read if fault else None)
-        if fault:
-            hub.log.append((name, fault.status, len(body)))
-            if fault.done:
-                with contextlib.suppress(Refusal):
-                    self.route(hub, parts, body)
-            fault.then()
-            if fault.status:
-                self.send(fault.status, b"", {"X-Error-Message": "The test asked for this", "Connection": "close"})
-            self.close_connection = True
-            return
-        try:
-            status, content, headers = self.route(hub, parts, body)
-        except Refusal as refusal:
-            status, content, headers = refusal.status, {"error": str(refusal)}, refusal.headers
-        hub.log.append((name, status, len(body)))
-        if not isinstance(content, bytes):
-            content, headers = json.dumps(content).encode(), headers | {"Content-Type": "application/json"}
-        self.send(status, content, headers)
+    def connection_dropped(self, *about) -> None:
+        """The client is gone, as a test may have killed it, or a test wants its connection to break."""
+        self.close_connection = True
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 (http.server's names)
-
-    def route(self, hub: Hub, parts, body: bytes):
-        user, role = self.who()
-        query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        for method, pattern, function in self.server.routes:
-            found = re.fullmatch(pattern, parts.path)
-            if found and self.command in (method, "HEAD" if method == "GET" else method):
-                groups = {key: unquote(value) for key, value in found.groupdict().items() if value is not None}
-                with hub.lock:
-                    answer = function(Request(hub, self.command, parts.path, query, user, role, body, groups))
-                return answer if isinstance(answer, tuple) else (200, answer, {})
-        raise Refusal(404, f"No such page: {self.command} {parts.path}")
-
-    def who(self) -> tuple[str | None, str | None]:
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None, None
-        if token not in TOKENS:
-            raise Refusal(401, "Invalid credentials in Authorization header")
-        return TOKENS[token]
-
-    def read(self, most: int | None) -> bytes:
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            return b"".join(self.chunks(most))
-        length = int(self.headers.get("Content-Length") or 0)
-        return self.rfile.read(length if most is None else min(length, most))
-
-    def chunks(self, most: int | None) -> Iterator[bytes]:
-        received = 0
-        while (most is None or received < most) and (size := int(self.rfile.readline(), 16)):
-            yield self.rfile.read(size)
-            received += size
-            self.rfile.readline()
-        if most is None:
-            self.rfile.readline()
-
-    def send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        try:
-            self.send_response(status)
-            for key, value in ({"Content-Length": str(len(content))} | headers).items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client is gone; a test may have killed it
-
-    def handle(self) -> None:
-        with contextlib.suppress(ConnectionResetError):
-            super().handle()
-
-    def log_message(self, *args) -> None:
+    def log_request(self, *about) -> None:
         """Nothing to the console."""
 
 
-class HubServer(ThreadingHTTPServer):
+class HubServer(ThreadedWSGIServer):
     """Serves a `Hub` on a socket that is bound already; `hub` may be replaced by another between requests."""
-
-    daemon_threads = True
 
     def __init__(self, bound: socket.socket):
         from tests.helpers.local_hub import pages, uploads
 
-        super().__init__(bound.getsockname(), Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket, self.server_address = bound, bound.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]
-        self.routes = [*pages.ROUTES, *uploads.ROUTES]
-        self.hub = Hub(f"http://127.0.0.1:{self.server_port}")
+        host, port = bound.getsockname()
+        super().__init__(host, port, self.answer, Handler, fd=bound.fileno())
+        rules = [
+            Rule(path, methods=[method], endpoint=function)
+            for method, path, function in (*pages.ROUTES, *uploads.ROUTES)
+        ]
+        self.routes = Map(rules, converters={"name": Name}, merge_slashes=False).bind(host)
+        self.hub = Hub(f"http://{host}:{port}")
         self.server_activate()
+
+    def answer(self, environ, start_response):
+        """The WSGI application."""
+        request = Request(environ)
+        request.hub, name = self.hub, f"{request.method} {request.path}"
+        fault = next((fault for fault in request.hub.faults if fault.takes(name)), None)
+        partly = fault is not None and fault.read is not None
+        try:
+            received = len(request.stream.read(fault.read) if partly else request.get_data())
+        except ClientDisconnected as error:
+            raise ConnectionAbortedError("The client was killed while it sent") from error
+        if fault is None or fault.done:
+            response = self.response(request)
+        request.hub.log.append((name, fault.status if fault else response.status_code, received))
+        if fault:
+            fault.then()
+            if not fault.status:
+                raise ConnectionAbortedError("The test asked for this")
+            response = reply(b"", fault.status, {"X-Error-Message": "The test asked for this"})
+        return response(environ, start_response)
+
+    def response(self, request: Request) -> Response:
+        try:
+            request.identify()
+            path = urlsplit(request.environ["REQUEST_URI"]).path  # where a slash in a name of a branch is still quoted
+            function, groups = self.routes.match(path, request.method)
+            request.groups = {key: unquote(value) for key, value in groups.items()}
+            with request.hub.lock:
+                answer = function(request)
+        except HTTPException as refusal:
+            return refusal.get_response(request.environ)
+        return answer if isinstance(answer, Response) else reply(answer)

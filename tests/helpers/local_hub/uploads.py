@@ -5,8 +5,8 @@ import hashlib
 import json
 import uuid
 
-from tests.helpers.local_hub.pages import ID, KIND, REPO, REV
-from tests.helpers.local_hub.server import Refusal, Request
+from tests.helpers.local_hub.pages import KIND, REPO
+from tests.helpers.local_hub.server import Refusal, Request, reply
 from tests.helpers.local_hub.storage import File, Repository
 
 
@@ -63,10 +63,10 @@ def ticket_of(request: Request) -> dict:
 def put(request: Request):
     ticket = ticket_of(request)
     if "part" in request.groups:
-        ticket["parts"][int(request.groups["part"])] = request.body
+        ticket["parts"][int(request.groups["part"])] = request.data
     else:
-        store(ticket, request.body)
-    return 200, b"", {"ETag": f'"{hashlib.md5(request.body).hexdigest()}"'}
+        store(ticket, request.data)
+    return reply(b"", headers={"ETag": f'"{hashlib.md5(request.data).hexdigest()}"'})
 
 
 def complete(request: Request):
@@ -87,7 +87,7 @@ def store(ticket: dict, content: bytes) -> None:
 
 def fetch(request: Request):
     ticket = ticket_of(request)
-    return 200, ticket["repository"].objects[ticket["oid"]], {"Content-Type": "application/octet-stream"}
+    return reply(ticket["repository"].objects[ticket["oid"]])
 
 
 def verify(request: Request):
@@ -101,7 +101,7 @@ def verify(request: Request):
 def commit(request: Request):
     repository = request.repository()
     request.may_write(repository.name)
-    lines = [json.loads(line) for line in request.body.splitlines()]
+    lines = [json.loads(line) for line in request.data.splitlines()]
     ref, head = repository.find(request.groups["rev"])
     if head is None:
         raise Refusal(404, "Invalid rev id", "RevisionNotFound")
@@ -112,7 +112,7 @@ def commit(request: Request):
     for line in lines:
         change(repository, tree, line["key"], line["value"])  # any error leaves the repository as it was
     answer = {}
-    if "create_pr" in request.query:
+    if "create_pr" in request.args:
         number = 1 + sum(name.startswith("refs/pr/") for name in repository.refs)
         ref = f"refs/pr/{number}"
         answer = {"pullRequestUrl": f"{request.hub.endpoint}/{repository.name}/discussions/{number}"}
@@ -162,15 +162,18 @@ def delete_large_files(request: Request):
     return {}
 
 
-TICKET = r"/objects/(?P<ticket>\w{32})"
+BATCH = "/<name:id>.git/info/lfs/objects/batch"
+TICKET = "/objects/<ticket>"
 ROUTES = [
-    ("POST", rf"{REPO}/preupload/{REV}", preupload),
-    ("POST", rf"/({KIND}/)?{ID}\.git/info/lfs/objects/batch", batch),
-    ("PUT", rf"{TICKET}(/(?P<part>\d+))?", put),
+    ("POST", f"{REPO}/preupload/<rev>", preupload),
+    ("POST", BATCH, batch),
+    ("POST", f"/{KIND}{BATCH}", batch),
+    ("PUT", TICKET, put),
+    ("PUT", f"{TICKET}/<part>", put),
     ("POST", TICKET, complete),
     ("GET", TICKET, fetch),
-    ("POST", rf"{TICKET}/verify", verify),
-    ("POST", rf"{REPO}/commit/{REV}", commit),
-    ("GET", rf"{REPO}/lfs-files", large_files),
-    ("POST", rf"{REPO}/lfs-files/batch", delete_large_files),
+    ("POST", f"{TICKET}/verify", verify),
+    ("POST", f"{REPO}/commit/<rev>", commit),
+    ("GET", f"{REPO}/lfs-files", large_files),
+    ("POST", f"{REPO}/lfs-files/batch", delete_large_files),
 ]

@@ -7,7 +7,8 @@ from typing import Any
 from excise.models.auto import LIKE, MODELS
 from excise.models.remote_code import auto_map, requirements
 from excise.report.card.requests import can_be_undone
-from excise.report.card.text import code, counted, plain
+from excise.report.card.text import code, counted
+from excise.report.markdown import plain
 
 FOLDER = "path/to/this/folder"  # until it is known where it will be
 

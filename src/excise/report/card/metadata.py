@@ -8,10 +8,10 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from excise.report import Record
-from excise.report.card.text import plain
 from excise.report.frontier import Frontier, Point
+from excise.report.markdown import plain
 from excise.report.measures import FORGET, RETAIN, Condition, is_measure, measure
+from excise.report.record import Record
 from excise.report.results import Evaluation
 
 KNOWN = frozenset(

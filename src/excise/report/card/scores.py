@@ -1,8 +1,9 @@
 """What forgetting cost, as tables: the model before and after, and the controls beside it."""
 
 from excise.report.card.metadata import labels_of_sets
-from excise.report.card.text import counted, escaped, listed, table
+from excise.report.card.text import counted, escaped, listed
 from excise.report.frontier import Frontier
+from excise.report.markdown import table
 from excise.report.measures import Condition, Score, measure
 from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson

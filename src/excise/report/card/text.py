@@ -1,25 +1,15 @@
 """Text of users, such as the name of a topic, inside Markdown: it reads as it was given and marks nothing up."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
+
+from excise.report.markdown import plain
 
 # What marks something up, wherever it stands in a line.
 MARKS = re.compile(r"([\\`*_\[\]{}<>|#!~$&])")
 # What begins a list, a heading or a rule, where it stands first.
 STARTS = re.compile(r"^(\d*)([-+=.)])(?=\s|$|[-=]+$)")
-
-
-def plain(value: Any) -> str:
-    r"""One line without control characters.
-
-    Example:
-        >>> plain("two\nlines\x07")
-        'two lines'
-    """
-    letters = (" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in str(value))
-    return " ".join("".join(letters).split())
 
 
 def escaped(value: Any) -> str:
@@ -62,16 +52,3 @@ def counted(number: int, noun: str) -> str:
         ('1 code', '2,000 codes')
     """
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already: one line each, bars escaped.
-
-    Example:
-        >>> print(table(["a", "b"], [["1", "2"]]))
-        | a | b |
-        |---|---|
-        | 1 | 2 |
-    """
-    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
