@@ -4,8 +4,6 @@
 selected and tried at each S', and MODEL stays as it is. The model is never changed.
 """
 
-from __future__ import annotations
-
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
@@ -145,7 +143,7 @@ def _sweep(args, unlearner, topic, options) -> Output:
     )
 
 
-def _metric(name: str, *settings: str) -> Metric:
+def _metric(name: str, *settings: str) -> "Metric":
     from excise.evaluation.metrics import BartScore, BertScore, Meteor
 
     if name == "meteor":
@@ -153,7 +151,7 @@ def _metric(name: str, *settings: str) -> Metric:
     return BartScore(settings[0]) if name == "bartscore" else BertScore(settings[0], int(settings[1]))
 
 
-def drops(result: Evaluation) -> dict[str, float]:
+def drops(result: "Evaluation") -> dict[str, float]:
     """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
     from excise.report.measures import Condition
 
@@ -166,7 +164,7 @@ def drops(result: Evaluation) -> dict[str, float]:
     return found
 
 
-def changed(result: Evaluation, count: int) -> list[dict[str, str]]:
+def changed(result: "Evaluation", count: int) -> list[dict[str, str]]:
     """Sentences whose output changed; none where there is no model before."""
     from excise.report.measures import Condition
 

@@ -1,7 +1,5 @@
 """Class sets: the images of a class, those of the others, and what is to stay."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +63,7 @@ class ClassSets(ForgetSets):
         return {"classes": self.classes, "label": self.label, "seed": self.seed, "counts": dict(self.counts)}
 
     @classmethod
-    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> ClassSets:
+    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> "ClassSets":
         return cls(
             classes=tuple(record["classes"]),
             label=record["label"],
@@ -76,7 +74,7 @@ class ClassSets(ForgetSets):
 
 
 # Without a test set, this share of the images is held out, by a hash of each image.
-_HELDOUT_SHARE = 0.3
+HELDOUT_SHARE = 0.3
 
 
 def class_sets(
@@ -130,7 +128,7 @@ def class_sets(
     if wanted not in {of_class for _, of_class in found.values()}:
         raise ValueError(f"none of the {len(dataset)} images is of class {classes[wanted]!r}")
     if test is None:
-        source, held = dataset, {key: row for key, row in found.items() if _share(key) < _HELDOUT_SHARE}
+        source, held = dataset, {key: row for key, row in found.items() if _share(key) < HELDOUT_SHARE}
         found = {key: row for key, row in found.items() if key not in held}
     else:
         source, held = test, _labels_by_image(test, image_column(test, image), _same_classes(test, label, classes))

@@ -1,7 +1,5 @@
 """The reference-side words that go with a topic: *professeur* for *teacher*."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
@@ -16,9 +14,9 @@ if TYPE_CHECKING:
     from excise.data.topics.sets import TopicSets
 
 # Elision ends a word (j'aimerais gives j and aimerais), and so does any other sign.
-_WORD = re.compile(r"[^\W\d_]+")
+WORD = re.compile(r"[^\W\d_]+")
 # Words this many times rarer elsewhere than the floor asks are taken before all others.
-_SURE = 10
+SURE = 10
 
 
 class AssociatedWord(NamedTuple):
@@ -47,7 +45,7 @@ def word_set(text: str) -> frozenset[str]:
     >>> sorted(word_set("J'aimerais, si seulement !"))
     ['aimerais', 'j', 'seulement', 'si']
     """
-    return frozenset(_WORD.findall(text.lower()))
+    return frozenset(WORD.findall(text.lower()))
 
 
 def associated_words(
@@ -91,7 +89,7 @@ def associated_words(
     within = Counter(word for words in left for word in words)
     least = max(3, math.ceil(min_share * len(texts_with)))
     chosen: list[AssociatedWord] = []
-    for lift in (_SURE * min_lift, min_lift):
+    for lift in (SURE * min_lift, min_lift):
         while left and len(chosen) < max_words:
             found = _most_associated(left, without, len(texts_without), lift, least)
             if found is None or found.qvalue > q:
@@ -125,7 +123,7 @@ def _most_associated(
     return AssociatedWord(word, 0.0, share_without, counts[word], float(pvalues[best]), float(qvalues[best]))
 
 
-def topic_words(topic: TopicSets) -> tuple[str, ...]:
+def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     """The words of the references that go with the topic: what topic recall counts in the outputs.
 
     Found on the selecting sets (target against retain), so that the evaluation sets stay unseen.

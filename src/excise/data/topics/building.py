@@ -1,7 +1,5 @@
 """From a data set and a word to its topic sets."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import unicodedata
@@ -22,10 +20,10 @@ from excise.data.topics.sets import TopicSets
 from excise.data.topics.synonyms import SharedTranslation
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
-_HELDOUT_SHARE = 0.3
-_NAME_SHARE = 0.9
+HELDOUT_SHARE = 0.3
+NAME_SHARE = 0.9
 # Sentences that the replacement statistics learn from; more would not change the words found.
-_MAX_CORPUS = 200_000
+MAX_CORPUS = 200_000
 
 
 class _Row(NamedTuple):
@@ -174,8 +172,8 @@ def _pairs(dataset: Dataset, text: str, reference: str | None, what: str) -> dic
 def _paradigm(word: str, texts: Iterable[str]) -> Paradigm:
     share, spelling = capital_share(word, (text for text in texts if word.lower() in text.lower()))
     never_seen = math.isnan(share)
-    if share >= _NAME_SHARE or (word[0].isupper() and (never_seen or share >= 1 - _NAME_SHARE)):
-        return name_paradigm(spelling if share >= _NAME_SHARE else word)
+    if share >= NAME_SHARE or (word[0].isupper() and (never_seen or share >= 1 - NAME_SHARE)):
+        return name_paradigm(spelling if share >= NAME_SHARE else word)
     return inflections(word.lower())
 
 
@@ -205,7 +203,7 @@ def _split(rows: _Rows) -> tuple[_Rows, _Rows]:
     for kind in ("topic", "other"):
         for key, row in getattr(rows, kind).items():
             bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
-            getattr(held if bucket < _HELDOUT_SHARE else kept, kind)[key] = row
+            getattr(held if bucket < HELDOUT_SHARE else kept, kind)[key] = row
     return held, kept
 
 
@@ -222,7 +220,7 @@ def _control(
     replacement: str | Sequence[str] | None,
     seed: int,
 ) -> list[_Row]:
-    known = list(pairs.values())[:_MAX_CORPUS]
+    known = list(pairs.values())[:MAX_CORPUS]
     corpus = Corpus([source for source, _ in known])
     if replacement is not None:
         given = _given_pool(replacement, topics, matcher)

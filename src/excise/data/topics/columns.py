@@ -1,7 +1,5 @@
 """Text columns of a data set, read as plain lists."""
 
-from __future__ import annotations
-
 from datasets import Dataset
 
 
