@@ -60,7 +60,7 @@ def numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ArgumentTypeError(f"{text!r}: expected whole numbers joined by commas, such as 8,24,40") from None
+        raise ArgumentTypeError(f"{text!r}: expected whole numbers joined by commas, such as 8,24,40.") from None
 
 
 def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
@@ -71,7 +71,7 @@ def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
         pieces = {"meteor": [], "bartscore": [rest], "bertscore": list(rest.rpartition(":")[::2])}.get(name)
         complete = pieces is not None and all(pieces) and bool(rest) == bool(pieces)
         if not complete or (name == "bertscore" and not pieces[1].isdecimal()):
-            raise ArgumentTypeError(f"{part!r}: expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL")
+            raise ArgumentTypeError(f"{part!r}: expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL.")
         found.append((name, *pieces))
     return tuple(found)
 

@@ -87,17 +87,17 @@ class ForgetSets(ABC):
         """
         folder = Path(folder)
         if not (folder / RECORD).is_file():
-            raise ValueError(f"no topic sets in {folder}: {RECORD} is missing; save some there first")
+            raise ValueError(f"No topic sets in {folder}: {RECORD} is missing; save some there first.")
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record["version"] != FORMAT_VERSION:
-            raise ValueError(f"{folder} has format {record['version']}; this excise reads {FORMAT_VERSION}")
+            raise ValueError(f"{folder} has format {record['version']}; this excise reads {FORMAT_VERSION}.")
         kind = record.get("kind", "words")  # the only one that there was before records told
         if kind != cls.kind:
-            raise ValueError(f"{folder} holds sets of {kind}, which {cls.__name__} does not load")
+            raise ValueError(f"{folder} holds sets of {kind}, which {cls.__name__} does not load.")
         sets = cls._from_record(record, {name: load_from_disk(str(folder / name)) for name in SET_NAMES})
         changed = [name for name, digest in sets.digest().items() if digest != record["sha256"][name]]
         if changed:
-            raise ValueError(f"{', '.join(changed)} in {folder} changed since it was saved; make the topic sets again")
+            raise ValueError(f"{', '.join(changed)} in {folder} changed since it was saved; make the topic sets again.")
         return sets
 
 

@@ -81,8 +81,8 @@ def associated_words(
     """
     if not texts_with or not texts_without:
         raise ValueError(
-            f"associated words need texts on both sides; there are {len(texts_with)} with the topic "
-            f"and {len(texts_without)} without"
+            f"Associated words need texts on both sides; there are {len(texts_with)} with the topic "
+            f"and {len(texts_without)} without."
         )
     left = [word_set(text) for text in texts_with]
     without = Counter(word for text in texts_without for word in word_set(text))
@@ -135,6 +135,6 @@ def topic_words(topic: "TopicSets") -> tuple[str, ...]:
         ValueError: the topic has no references.
     """
     if topic.reference is None:
-        raise ValueError("this topic has no references; make it with topic_sets(..., reference=<column>)")
+        raise ValueError("This topic has no references; make it with topic_sets(..., reference=<column>).")
     found = associated_words(topic.target["reference"], topic.retain["reference"])
     return tuple(entry.word for entry in found)

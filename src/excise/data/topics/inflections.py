@@ -63,7 +63,7 @@ def inflections(word: str) -> Paradigm:
 
     lemmas = sorted({lemma for found in getAllLemmas(word).values() for lemma in found})
     if word not in lemmas and len(lemmas) > 1:
-        raise ValueError(f"{word!r} is a form of several words, {lemmas}; give the one you mean")
+        raise ValueError(f"{word!r} is a form of several words, {lemmas}; give the one you mean.")
     lemma = word if word in lemmas or not lemmas else lemmas[0]
     return _paradigm(lemma, getAllInflections(lemma))
 

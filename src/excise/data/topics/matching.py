@@ -43,7 +43,7 @@ class Matcher:
         choices = [f"(?i:{_alternatives(forms)})"] if (forms := list(forms)) else []
         choices += [_alternatives(names)] if names else []
         if not choices:
-            raise ValueError("no word to find was given")
+            raise ValueError("No word to find was given.")
         body = "(?:" + "|".join(choices) + ")"
         self._alone = re.compile(ALONE_BEFORE + body + ALONE_AFTER)
         self._any = re.compile(BEFORE + body + AFTER)

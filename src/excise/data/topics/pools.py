@@ -68,7 +68,7 @@ def replacement_pool(
     )
     pool = list(islice(allowed, POOL_SIZE))
     if not pool:
-        raise ValueError(f"found nothing in the data to replace {topic.lemma!r} by; name a word with replacement=")
+        raise ValueError(f"Found nothing in the data to replace {topic.lemma!r} by; name a word with replacement=.")
     return pool
 
 
