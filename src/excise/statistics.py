@@ -245,7 +245,7 @@ def clopper_pearson(hits: int | np.integer, total: int | np.integer, confidence:
     Source: Clopper and Pearson, *Biometrika* 26 (1934), through `scipy.stats.binomtest`.
     """
     if total < 1 or not 0 <= hits <= total:
-        raise ValueError(f"got {hits} hits of {total}: expected at least one trial and 0 <= hits <= total.")
+        raise ValueError(f"Got {hits} hits of {total}: expected at least one trial and 0 <= hits <= total.")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: expected a number between 0 and 1, for example 0.95.")
     interval = binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")

@@ -80,7 +80,7 @@ def test_a_metric_that_is_not_known_or_lacks_its_model_is_wrong_usage(failing, s
         (["--sweep", "8,x"], 2, "expected whole numbers"),
         (["--sweep", "8", "--codes", "c.json"], 2, "leave out --codes"),
         (["--plot", "x.png"], 2, "give --sweep too"),
-        (["--word", "zzz"], 1, "none of the"),
+        (["--word", "zzz"], 1, "None of the"),
         (["--codes", "nothing.json"], 1, "nothing.json"),
         (["--sweep", "8", "--plot", "x.gif"], 1, "written as .svg or .png"),
     ],

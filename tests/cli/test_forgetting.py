@@ -135,7 +135,7 @@ def test_inspect_finds_the_tokens_that_select_a_code_even_a_masked_one(excise, f
     [
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--q", "1e-9"], 1, "Nothing is selected"),
         (["unlearn", "{model}", "{topic}", "--out", "{model}"], 1, "is not an empty folder"),
-        (["unlearn", "{model}", "{out}", "--out", "{out}"], 1, "no topic sets"),
+        (["unlearn", "{model}", "{out}", "--out", "{out}"], 1, "No topic sets"),
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--q", "much"], 2, "invalid float"),
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--unknown", "1"], 2, "unrecognized arguments: --unknown"),
         (["unlearn", "{model}", "{topic}", "--out", "{out}", "--count", "1", "--max-loss-rise", "1"], 2, "leave out"),

@@ -74,8 +74,8 @@ def test_the_sentences_that_excise_carries_have_a_name(excise, tmp_path):
     [
         (["--dataset", "nothing.parquet", "--text", "en"], "There is no file nothing.parquet"),
         (["--dataset", "excise:demo", "--split", "dev", "--text", "en"], "no split 'dev'; it has train, test"),
-        (["--dataset", "excise:demo", "--text", "de"], "there is no text column 'de'"),
-        (["--dataset", "excise:demo", "--text", "en", "--min-examples", "1000"], "too few examples of teacher"),
+        (["--dataset", "excise:demo", "--text", "de"], "There is no text column 'de'"),
+        (["--dataset", "excise:demo", "--text", "en", "--min-examples", "1000"], "Too few examples of teacher"),
     ],
 )
 def test_a_data_set_that_cannot_be_used_is_refused_in_one_line(failing, tmp_path, arguments, says):

@@ -58,7 +58,7 @@ def test_images_of_the_test_set_that_are_in_the_data_set_are_dropped():
 
 
 def test_a_test_set_that_is_the_data_set_is_refused():
-    with pytest.raises(ValueError, match="all 90 images of the test set are in the data set as well"):
+    with pytest.raises(ValueError, match="All 90 images of the test set are in the data set as well"):
         class_sets(tiny.images(90), "red", test=tiny.images(90).shuffle(seed=0), **OPTIONS)
 
 
@@ -73,13 +73,13 @@ def test_what_is_no_class_or_has_no_image_is_refused():
     for wrong in ("yellow", 3, -1, True):
         with pytest.raises(ValueError, match="there are 3, labels from 0: red, green, blue"):
             make(what=wrong)
-    with pytest.raises(ValueError, match="none of the 30 images is of class 'blue'"):
+    with pytest.raises(ValueError, match="None of the 30 images is of class 'blue'"):
         class_sets(tiny.images(45).filter(lambda row: row["label"] < 2), "blue", **OPTIONS)
 
 
 def test_labels_out_of_range_are_refused():
     unlabelled = tiny.images(30).map(lambda row, i: {"label": -1 if i == 7 else row["label"]}, with_indices=True)
-    with pytest.raises(ValueError, match="row 7 has label -1, which is out of range: there are 3 classes"):
+    with pytest.raises(ValueError, match="Row 7 has label -1, which is out of range: there are 3 classes"):
         class_sets(unlabelled, "red", **OPTIONS)
 
 

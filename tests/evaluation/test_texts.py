@@ -109,7 +109,7 @@ def test_another_topic_s_evaluation_is_not_reused(unlearner, topic, generation):
 
 
 def test_words_that_no_reference_holds_are_refused_before_anything_is_generated(unlearner, topic, generation):
-    with pytest.raises(ValueError, match="none of the 4 references"):
+    with pytest.raises(ValueError, match="None of the 4 references"):
         evaluate(unlearner, topic, words=["instituteur"], progress=False)
     assert generation.calls == []
 

@@ -4,8 +4,6 @@
 selected and tried at each S', and MODEL stays as it is. The model is never changed.
 """
 
-from __future__ import annotations
-
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
@@ -62,7 +60,7 @@ def numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ArgumentTypeError(f"{text!r}: expected whole numbers joined by commas, such as 8,24,40") from None
+        raise ArgumentTypeError(f"{text!r}: expected whole numbers joined by commas, such as 8,24,40.") from None
 
 
 def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
@@ -73,7 +71,7 @@ def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
         pieces = {"meteor": [], "bartscore": [rest], "bertscore": list(rest.rpartition(":")[::2])}.get(name)
         complete = pieces is not None and all(pieces) and bool(rest) == bool(pieces)
         if not complete or (name == "bertscore" and not pieces[1].isdecimal()):
-            raise ArgumentTypeError(f"{part!r}: expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL")
+            raise ArgumentTypeError(f"{part!r}: expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL.")
         found.append((name, *pieces))
     return tuple(found)
 
@@ -146,7 +144,7 @@ def _sweep(args, unlearner, topic, options) -> Output:
     )
 
 
-def _metric(name: str, *settings: str) -> Metric:
+def _metric(name: str, *settings: str) -> "Metric":
     from excise.evaluation.metrics import BartScore, BertScore, Meteor
 
     if name == "meteor":
@@ -154,7 +152,7 @@ def _metric(name: str, *settings: str) -> Metric:
     return BartScore(settings[0]) if name == "bartscore" else BertScore(settings[0], int(settings[1]))
 
 
-def drops(result: Evaluation) -> dict[str, float]:
+def drops(result: "Evaluation") -> dict[str, float]:
     """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
     from excise.report.measures import FORGET, RETAIN, Condition
 
@@ -166,7 +164,7 @@ def drops(result: Evaluation) -> dict[str, float]:
     return shares
 
 
-def changed(result: Evaluation, count: int) -> list[dict[str, str]]:
+def changed(result: "Evaluation", count: int) -> list[dict[str, str]]:
     """Sentences whose output changed; none where there is no model before."""
     from excise.report.measures import Condition
 

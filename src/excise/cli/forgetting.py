@@ -1,7 +1,5 @@
 """From a topic to a model that has forgotten it: what `unlearn` and `delete` have in common."""
 
-from __future__ import annotations
-
 import json
 import time
 from argparse import ArgumentParser, Namespace
@@ -86,7 +84,7 @@ def forget(args: Namespace, kind: str) -> Output:
     )
 
 
-def request_line(request: Request) -> str:
+def request_line(request: "Request") -> str:
     """A request as one line of a ledger."""
     state = f"undone {request.undone}" if request.undone else "in force"
     codes = ", ".join(f"{site}: {len(ids)}" for site, ids in request.codes.items())
@@ -94,6 +92,6 @@ def request_line(request: Request) -> str:
     return f"Request {request.id}: {what}, {request.created}, {state}"
 
 
-def request_data(request: Request) -> dict[str, Any]:
+def request_data(request: "Request") -> dict[str, Any]:
     """A request as JSON values."""
     return asdict(request) | {"num_codes": request.num_codes}

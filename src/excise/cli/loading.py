@@ -1,7 +1,5 @@
 """Models and data sets by the names that a command line gives."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +23,7 @@ def load_model(name: str):
     return model.to(_device()), AutoTokenizer.from_pretrained(name)
 
 
-def load_unlearner(name: str) -> Unlearner:
+def load_unlearner(name: str) -> "Unlearner":
     """A model with bottlenecks or an adapter of one, on a GPU where there is one, and its ledger.
 
     Raises:
@@ -50,7 +48,7 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_rows(name: str, config: str | None = None, split: str = "train") -> Dataset:
+def load_rows(name: str, config: str | None = None, split: str = "train") -> "Dataset":
     """One split of a data set.
 
     Args:

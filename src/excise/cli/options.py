@@ -1,7 +1,5 @@
 """The arguments that several verbs share, and what they stand for."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -68,7 +66,7 @@ def add_search(parser: ArgumentParser, title: str = "how codes are found") -> No
     )
 
 
-def preset(args: Namespace) -> str | tuple[Search, ...]:
+def preset(args: Namespace) -> "str | tuple[Search, ...]":
     """The preset that was asked for, or its searches with what was given besides."""
     from excise.codes.search import searches_of
 
@@ -77,7 +75,7 @@ def preset(args: Namespace) -> str | tuple[Search, ...]:
     return tuple(replace(search, **given) for search in searches_of(args.preset)) if given else args.preset
 
 
-def load_topic(folder: str) -> TopicSets:
+def load_topic(folder: str) -> "TopicSets":
     """TOPIC as sets."""
     from excise.data.topics import TopicSets
 

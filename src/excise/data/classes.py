@@ -1,7 +1,5 @@
 """Class sets: the images of a class, those of the others, and what is to stay."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +63,7 @@ class ClassSets(ForgetSets):
         return {"classes": self.classes, "label": self.label, "seed": self.seed, "counts": dict(self.counts)}
 
     @classmethod
-    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> ClassSets:
+    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> "ClassSets":
         return cls(
             classes=tuple(record["classes"]),
             label=record["label"],
@@ -76,7 +74,7 @@ class ClassSets(ForgetSets):
 
 
 # Without a test set, this share of the images is held out, by a hash of each image.
-_HELDOUT_SHARE = 0.3
+HELDOUT_SHARE = 0.3
 
 
 def class_sets(
@@ -121,16 +119,16 @@ def class_sets(
         "min_examples": min_examples,
     }.items():
         if size < 1:
-            raise ValueError(f"{size_name} must be at least 1, got {size}")
+            raise ValueError(f"{size_name} must be at least 1, got {size}.")
     image, label = image_column(dataset, image), class_column(dataset, label)
     classes = tuple(dataset.features[label].names)
     wanted = _index(name_or_index, classes)
     found = _labels_by_image(dataset, image, label)
     counts = {"in the data set": len(dataset), "repeated": len(dataset) - len(found)}
     if wanted not in {of_class for _, of_class in found.values()}:
-        raise ValueError(f"none of the {len(dataset)} images is of class {classes[wanted]!r}")
+        raise ValueError(f"None of the {len(dataset)} images is of class {classes[wanted]!r}.")
     if test is None:
-        source, held = dataset, {key: row for key, row in found.items() if _share(key) < _HELDOUT_SHARE}
+        source, held = dataset, {key: row for key, row in found.items() if _share(key) < HELDOUT_SHARE}
         found = {key: row for key, row in found.items() if key not in held}
     else:
         source, held = test, _labels_by_image(test, image_column(test, image), _same_classes(test, label, classes))
@@ -139,8 +137,8 @@ def class_sets(
         counts["test images dropped (in the data set too)"] = there - len(held)
         if not held:
             raise ValueError(
-                f"all {there} images of the test set are in the data set as well; give other images, or leave test "
-                "out to have some held out"
+                f"All {there} images of the test set are in the data set as well; give other images, or leave test "
+                "out to have some held out."
             )
 
     rng = np.random.default_rng(seed)
@@ -157,8 +155,8 @@ def class_sets(
     if few:
         listed = ", ".join(f"{count} in {name}" for name, count in few.items())
         raise ValueError(
-            f"too few images for class {classes[wanted]!r}: {listed}; each set needs min_examples={min_examples}. "
-            "Give more images, or lower min_examples"
+            f"Too few images for class {classes[wanted]!r}: {listed}; each set needs min_examples={min_examples}. "
+            "Give more images, or lower min_examples."
         )
     sets = {name: _dataset(of_images, rows, image, label) for name, (of_images, rows) in chosen.items()}
     return ClassSets(classes=classes, label=wanted, seed=seed, counts=counts, **sets)
@@ -173,8 +171,8 @@ def class_column(dataset: Dataset, label: str | None = None) -> str:
     found = label_column(dataset, label)
     if found is None or not isinstance(dataset.features[found], ClassLabel):
         raise ValueError(
-            f"there is no column {label or 'of labels'!r} that has the names of its classes; make one with "
-            "`dataset.cast_column(name, datasets.ClassLabel(names=[...]))`"
+            f"There is no column {label or 'of labels'!r} that has the names of its classes; make one with "
+            "`dataset.cast_column(name, datasets.ClassLabel(names=[...]))`."
         )
     return found
 
@@ -185,12 +183,12 @@ def _index(name_or_index: str | int, classes: Sequence[str]) -> int:
     if isinstance(name_or_index, int) and not isinstance(name_or_index, bool) and 0 <= name_or_index < len(classes):
         return name_or_index
     listed = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    raise ValueError(f"there is no class {name_or_index!r}; there are {len(classes)}, labels from 0: {listed}")
+    raise ValueError(f"There is no class {name_or_index!r}; there are {len(classes)}, labels from 0: {listed}.")
 
 
 def _same_classes(test: Dataset, label: str, classes: Sequence[str]) -> str:
     if tuple(test.features[class_column(test, label)].names) != classes:
-        raise ValueError(f"the classes of the test set are other ones than the data set's, which are {list(classes)}")
+        raise ValueError(f"The classes of the test set are other ones than the data set's, which are {list(classes)}.")
     return label
 
 
@@ -201,8 +199,8 @@ def _labels_by_image(dataset: Dataset, image: str, label: str) -> dict[bytes, tu
     for row, (of_class, encoded) in enumerate(zip(labels, encoded_images(dataset, image), strict=True)):
         if of_class is None or not 0 <= of_class < num_classes:
             raise ValueError(
-                f"row {row} has label {of_class}, which is out of range: there are {num_classes} classes, from 0. "
-                "Remove rows without a class"
+                f"Row {row} has label {of_class}, which is out of range: there are {num_classes} classes, from 0. "
+                "Remove rows without a class."
             )
         found.setdefault(hashlib.sha256(encoded).digest(), (row, of_class))
     return found

@@ -1,7 +1,5 @@
 """What sets of words and of classes have in common: five data sets, their digests, and a folder to keep them in."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -15,8 +13,8 @@ from excise.data.images import encoded_images
 from excise.storage.files import new_folder
 
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")
-_RECORD = "topic.json"
-_FORMAT_VERSION = 1
+RECORD = "topic.json"
+FORMAT_VERSION = 1
 
 
 class ForgetSets(ABC):
@@ -55,7 +53,7 @@ class ForgetSets(ABC):
 
     @classmethod
     @abstractmethod
-    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> ForgetSets:
+    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> "ForgetSets":
         """What `_record` was made of."""
 
     def sizes(self) -> str:
@@ -72,15 +70,15 @@ class ForgetSets(ABC):
         Raises:
             FileExistsError: the folder holds something already.
         """
-        record = {"version": _FORMAT_VERSION, "kind": self.kind} | self._record() | {"sha256": self.digest()}
+        record = {"version": FORMAT_VERSION, "kind": self.kind} | self._record() | {"sha256": self.digest()}
         with new_folder(folder) as partial:
             for name in SET_NAMES:
                 getattr(self, name).save_to_disk(str(partial / name))
-            (partial / _RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return Path(folder)
 
     @classmethod
-    def load(cls, folder: str | Path) -> ForgetSets:
+    def load(cls, folder: str | Path) -> "ForgetSets":
         """Read what `save` wrote, and check it against the digests written beside it.
 
         Raises:
@@ -88,18 +86,18 @@ class ForgetSets(ABC):
                 version.
         """
         folder = Path(folder)
-        if not (folder / _RECORD).is_file():
-            raise ValueError(f"no topic sets in {folder}: {_RECORD} is missing; save some there first")
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        if record["version"] != _FORMAT_VERSION:
-            raise ValueError(f"{folder} has format {record['version']}; this excise reads {_FORMAT_VERSION}")
+        if not (folder / RECORD).is_file():
+            raise ValueError(f"No topic sets in {folder}: {RECORD} is missing; save some there first.")
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if record["version"] != FORMAT_VERSION:
+            raise ValueError(f"{folder} has format {record['version']}; this excise reads {FORMAT_VERSION}.")
         kind = record.get("kind", "words")  # the only one that there was before records told
         if kind != cls.kind:
-            raise ValueError(f"{folder} holds sets of {kind}, which {cls.__name__} does not load")
+            raise ValueError(f"{folder} holds sets of {kind}, which {cls.__name__} does not load.")
         sets = cls._from_record(record, {name: load_from_disk(str(folder / name)) for name in SET_NAMES})
         changed = [name for name, digest in sets.digest().items() if digest != record["sha256"][name]]
         if changed:
-            raise ValueError(f"{', '.join(changed)} in {folder} changed since it was saved; make the topic sets again")
+            raise ValueError(f"{', '.join(changed)} in {folder} changed since it was saved; make the topic sets again.")
         return sets
 
 

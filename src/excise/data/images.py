@@ -1,7 +1,5 @@
 """Data sets of images: their columns, pixels, labels and digests."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -39,8 +37,8 @@ def image_column(dataset: Dataset, image: str | None = None) -> str:
 
 
 def pixel_values(
-    dataset: Dataset, processor: BaseImageProcessor, rows: Sequence[int], image: str | None = None
-) -> torch.Tensor:
+    dataset: Dataset, processor: "BaseImageProcessor", rows: Sequence[int], image: str | None = None
+) -> "torch.Tensor":
     """Some rows' images as a model takes them, `(rows, channels, height, width)`; errors as in `rgb_images`."""
     return processor(rgb_images(dataset, rows, image), return_tensors="pt")["pixel_values"]
 

@@ -160,7 +160,7 @@ def test_a_changed_set_is_noticed_on_loading(topic, tmp_path):
     record.write_text(record.read_text().replace(topic.digest()["retain"], "0" * 64))
     with pytest.raises(ValueError, match=r"retain in .* changed"):
         TopicSets.load(folder)
-    with pytest.raises(ValueError, match="no topic sets"):
+    with pytest.raises(ValueError, match="No topic sets"):
         TopicSets.load(tmp_path)
 
 
@@ -180,19 +180,19 @@ def test_the_topics_words_in_the_references_are_found(topic):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"words": "giraffe"}, "none of the 600 texts in 'en' contains giraffe, giraffes"),
+        ({"words": "giraffe"}, "None of the 600 texts in 'en' contains giraffe, giraffes"),
         ({"words": "a teacher"}, "single words"),
         ({"words": ""}, "single words"),
         ({"words": []}, "empty"),
-        ({"min_examples": 500}, r"too few examples of teacher: \d+ in target.*min_examples=500"),
+        ({"min_examples": 500}, r"Too few examples of teacher: \d+ in target.*min_examples=500"),
         ({"max_examples": 0}, "max_examples must be at least 1"),
         ({"text": "de"}, r"no text column 'de'.*translation\[en\], translation\[fr\]"),
         ({"reference": "de"}, "no text column 'de'"),
         ({"replacement": "teachers"}, "is the topic itself"),
         ({"replacement": []}, "replacement is empty"),
-        ({"evaluation": corpus()}, "all 600 texts of the evaluation set are in the data set"),
-        ({"evaluation": corpus(50, 51)}, r"too few examples of teacher: 3 in heldout"),
-        ({"dataset": Dataset.from_dict({"en": [1, 2], "fr": ["a", "b"]})}, "none of the 2 rows"),
+        ({"evaluation": corpus()}, "All 600 texts of the evaluation set are in the data set"),
+        ({"evaluation": corpus(50, 51)}, r"Too few examples of teacher: 3 in heldout"),
+        ({"dataset": Dataset.from_dict({"en": [1, 2], "fr": ["a", "b"]})}, "None of the 2 rows"),
         ({"dataset": DatasetDict({"train": corpus()})}, "pick one split"),
     ],
 )
@@ -202,5 +202,5 @@ def test_bad_input_is_refused_with_the_way_out(options, message):
 
 
 def test_an_empty_data_set_is_refused():
-    with pytest.raises(ValueError, match="the dataset is empty"):
+    with pytest.raises(ValueError, match="The dataset is empty"):
         topic_sets(Dataset.from_dict({"en": []}), "teacher", text="en")

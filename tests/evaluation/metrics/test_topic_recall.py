@@ -76,7 +76,7 @@ def test_the_same_word_twice_in_the_list_counts_once():
 
 
 def test_words_absent_from_every_reference_are_refused_and_named():
-    with pytest.raises(ValueError, match=r"none of the 2 references holds any of the words \['teacher'\]"):
+    with pytest.raises(ValueError, match=r"None of the 2 references holds any of the words \['teacher'\]"):
         recall(["teacher"], ["le teacher", "x"], ["le professeur", "x"])
 
 

@@ -24,8 +24,8 @@ from excise.training import BottleneckCallback
 from excise.training.optimizer import adamw
 
 TOPIC = "book"
-_TOPIC_ROW = re.compile(rf"\b{TOPIC}s?\b", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]+")
+TOPIC_ROW = re.compile(rf"\b{TOPIC}s?\b", re.IGNORECASE)
+WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def easy_pairs(recipe: Recipe) -> tuple[Dataset, Dataset]:
     pairs = {split: list(rows["translation"]) for split, rows in load_demo().items()}
 
     def words(text):
-        return _WORD.findall(text.lower())
+        return WORD.findall(text.lower())
 
     counts = {key: Counter(w for pair in pairs["train"] for w in set(words(pair[key]))) for key in ("en", "fr")}
 
     def easy(pair):
-        longest = recipe.max_words + (2 if _TOPIC_ROW.search(pair["en"]) else 0)
+        longest = recipe.max_words + (2 if TOPIC_ROW.search(pair["en"]) else 0)
         frequent = all(counts[key][word] >= recipe.min_count for key in counts for word in words(pair[key]))
         return frequent and len(pair["en"].split()) <= longest
 

@@ -1,7 +1,5 @@
 """The packaged extract of English-French sentence pairs."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 
-def load_demo() -> DatasetDict:
+def load_demo() -> "DatasetDict":
     """The demo's sentence pairs, in a fixed random order, no English sentence in both splits.
 
     An extract of Tatoeba (CC BY 2.0 FR, through manythings.org/anki): short sentences of a small vocabulary, with

@@ -1,7 +1,5 @@
 """A small subword tokenizer, trained on the texts at hand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,15 +7,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 # Where a word is cut besides spaces: Mary|'s, l'|ami, est|-ce. The mark of a space, ▁, is a symbol to Unicode.
-_ENGLISH_ENDING = r"'(?:s|t|m|d|ll|re|ve)\b"
-_ELISION = rf"▁?\p{{L}}+(?!{_ENGLISH_ENDING})'(?=\p{{L}})"
-_HYPHENED = r"-\p{L}+"
-_PUNCTUATION = r"▁?(?!▁)[\p{P}\p{S}]"
+ENGLISH_ENDING = r"'(?:s|t|m|d|ll|re|ve)\b"
+ELISION = rf"▁?\p{{L}}+(?!{ENGLISH_ENDING})'(?=\p{{L}})"
+HYPHENED = r"-\p{L}+"
+PUNCTUATION = r"▁?(?!▁)[\p{P}\p{S}]"
 
 
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int = 3000, *, max_length: int = 64, min_frequency: int = 2
-) -> PreTrainedTokenizerFast:
+) -> "PreTrainedTokenizerFast":
     """A byte-pair tokenizer with T5's special tokens: `<pad>` is 0, `</s>` 1, `<unk>` 2.
 
     Text is cut at spaces, punctuation, English endings (*Mary|'s*), French elisions (*l'|ami*) and hyphens before
@@ -58,7 +56,7 @@ def train_tokenizer(
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(prepend_scheme="first"),
-            pre_tokenizers.Split(Regex(f"{_ENGLISH_ENDING}|{_ELISION}|{_HYPHENED}|{_PUNCTUATION}"), "isolated"),
+            pre_tokenizers.Split(Regex(f"{ENGLISH_ENDING}|{ELISION}|{HYPHENED}|{PUNCTUATION}"), "isolated"),
         ]
     )
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")

@@ -1,7 +1,5 @@
 """The reference-side words that go with a topic: *professeur* for *teacher*."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
@@ -16,9 +14,9 @@ if TYPE_CHECKING:
     from excise.data.topics.sets import TopicSets
 
 # Elision ends a word (j'aimerais gives j and aimerais), and so does any other sign.
-_WORD = re.compile(r"[^\W\d_]+")
+WORD = re.compile(r"[^\W\d_]+")
 # Words this many times rarer elsewhere than the floor asks are taken before all others.
-_SURE = 10
+SURE = 10
 
 
 class AssociatedWord(NamedTuple):
@@ -47,7 +45,7 @@ def word_set(text: str) -> frozenset[str]:
     >>> sorted(word_set("J'aimerais, si seulement !"))
     ['aimerais', 'j', 'seulement', 'si']
     """
-    return frozenset(_WORD.findall(text.lower()))
+    return frozenset(WORD.findall(text.lower()))
 
 
 def associated_words(
@@ -83,15 +81,15 @@ def associated_words(
     """
     if not texts_with or not texts_without:
         raise ValueError(
-            f"associated words need texts on both sides; there are {len(texts_with)} with the topic "
-            f"and {len(texts_without)} without"
+            f"Associated words need texts on both sides; there are {len(texts_with)} with the topic "
+            f"and {len(texts_without)} without."
         )
     left = [word_set(text) for text in texts_with]
     without = Counter(word for text in texts_without for word in word_set(text))
     within = Counter(word for words in left for word in words)
     least = max(3, math.ceil(min_share * len(texts_with)))
     chosen: list[AssociatedWord] = []
-    for lift in (_SURE * min_lift, min_lift):
+    for lift in (SURE * min_lift, min_lift):
         while left and len(chosen) < max_words:
             found = _most_associated(left, without, len(texts_without), lift, least)
             if found is None or found.qvalue > q:
@@ -125,7 +123,7 @@ def _most_associated(
     return AssociatedWord(word, 0.0, share_without, counts[word], float(pvalues[best]), float(qvalues[best]))
 
 
-def topic_words(topic: TopicSets) -> tuple[str, ...]:
+def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     """The words of the references that go with the topic: what topic recall counts in the outputs.
 
     Found on the selecting sets (target against retain), so that the evaluation sets stay unseen.
@@ -137,6 +135,6 @@ def topic_words(topic: TopicSets) -> tuple[str, ...]:
         ValueError: the topic has no references.
     """
     if topic.reference is None:
-        raise ValueError("this topic has no references; make it with topic_sets(..., reference=<column>)")
+        raise ValueError("This topic has no references; make it with topic_sets(..., reference=<column>).")
     found = associated_words(topic.target["reference"], topic.retain["reference"])
     return tuple(entry.word for entry in found)

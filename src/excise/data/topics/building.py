@@ -1,7 +1,5 @@
 """From a data set and a word to its topic sets."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import unicodedata
@@ -22,10 +20,10 @@ from excise.data.topics.sets import TopicSets
 from excise.data.topics.synonyms import SharedTranslation
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
-_HELDOUT_SHARE = 0.3
-_NAME_SHARE = 0.9
+HELDOUT_SHARE = 0.3
+NAME_SHARE = 0.9
 # Sentences that the replacement statistics learn from; more would not change the words found.
-_MAX_CORPUS = 200_000
+MAX_CORPUS = 200_000
 
 
 class _Row(NamedTuple):
@@ -95,14 +93,14 @@ def topic_sets(
     sizes = {"max_examples": max_examples, "max_retain": max_retain, "min_examples": min_examples}
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
+            raise ValueError(f"{name} must be at least 1, got {size}.")
     source_pairs = _pairs(dataset, text, reference, "dataset")
     topics = [_paradigm(word, [source for source, _ in source_pairs.values()]) for word in words]
     matcher = _matcher(topics)
     rows = _sorted_rows(source_pairs, matcher)
     counts = {"texts": len(source_pairs), **rows.counts}
     if not rows.topic:
-        raise ValueError(f"none of the {len(source_pairs)} texts in {text!r} contains {', '.join(_forms(topics))}")
+        raise ValueError(f"None of the {len(source_pairs)} texts in {text!r} contains {', '.join(_forms(topics))}.")
 
     if evaluation is None:
         heldout, rows = _split(rows)
@@ -112,8 +110,8 @@ def topic_sets(
         counts["evaluation texts dropped (in the data set too)"] = len(pairs) - len(fresh)
         if not fresh:
             raise ValueError(
-                f"all {len(pairs)} texts of the evaluation set are in the data set as well; give other rows, "
-                "or leave evaluation out to have some held out"
+                f"All {len(pairs)} texts of the evaluation set are in the data set as well; give other rows, "
+                "or leave evaluation out to have some held out."
             )
         heldout = _sorted_rows(fresh, matcher)
 
@@ -128,8 +126,8 @@ def topic_sets(
     if few:
         found = ", ".join(f"{count} in {name}" for name, count in few.items())
         raise ValueError(
-            f"too few examples of {', '.join(words)}: {found}; each set needs min_examples={min_examples}. "
-            "Give more data or a more frequent word, or lower min_examples"
+            f"Too few examples of {', '.join(words)}: {found}; each set needs min_examples={min_examples}. "
+            "Give more data or a more frequent word, or lower min_examples."
         )
     chosen["control"] = _control(chosen["target"], topics, source_pairs, matcher, replacement, seed)
     build = partial(_dataset, with_reference=reference is not None, prefix=prefix)
@@ -148,10 +146,10 @@ def topic_sets(
 def _checked_words(words: str | Sequence[str], what: str = "words") -> tuple[str, ...]:
     words = (words,) if isinstance(words, str) else tuple(words)
     if not words:
-        raise ValueError(f"{what} is empty; give at least one word")
+        raise ValueError(f"{what} is empty; give at least one word.")
     for word in words:
         if not isinstance(word, str) or not word or not all(part.isalpha() for part in word.split("-")):
-            raise ValueError(f"{what} must be single words of letters, got {word!r}")
+            raise ValueError(f"{what} must be single words of letters, got {word!r}.")
     return tuple(dict.fromkeys(unicodedata.normalize("NFC", word) for word in words))
 
 
@@ -159,7 +157,7 @@ def _pairs(dataset: Dataset, text: str, reference: str | None, what: str) -> dic
     """Normalised text -> (text, reference), first come first kept, without empty texts or references."""
     sources = read_column(dataset, text)
     if not sources:
-        raise ValueError(f"the {what} is empty; it needs rows with a text in {text!r}")
+        raise ValueError(f"The {what} is empty; it needs rows with a text in {text!r}.")
     references = read_column(dataset, reference) if reference is not None else [""] * len(sources)
     pairs: dict[str, tuple[str, str | None]] = {}
     for source, target in zip(sources, references, strict=True):
@@ -167,15 +165,15 @@ def _pairs(dataset: Dataset, text: str, reference: str | None, what: str) -> dic
         if usable and (key := normalise(source)) and key not in pairs:
             pairs[key] = (source, target if reference is not None else None)
     if not pairs:
-        raise ValueError(f"none of the {len(sources)} rows of the {what} has a text in {text!r}")
+        raise ValueError(f"None of the {len(sources)} rows of the {what} has a text in {text!r}.")
     return pairs
 
 
 def _paradigm(word: str, texts: Iterable[str]) -> Paradigm:
     share, spelling = capital_share(word, (text for text in texts if word.lower() in text.lower()))
     never_seen = math.isnan(share)
-    if share >= _NAME_SHARE or (word[0].isupper() and (never_seen or share >= 1 - _NAME_SHARE)):
-        return name_paradigm(spelling if share >= _NAME_SHARE else word)
+    if share >= NAME_SHARE or (word[0].isupper() and (never_seen or share >= 1 - NAME_SHARE)):
+        return name_paradigm(spelling if share >= NAME_SHARE else word)
     return inflections(word.lower())
 
 
@@ -205,7 +203,7 @@ def _split(rows: _Rows) -> tuple[_Rows, _Rows]:
     for kind in ("topic", "other"):
         for key, row in getattr(rows, kind).items():
             bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
-            getattr(held if bucket < _HELDOUT_SHARE else kept, kind)[key] = row
+            getattr(held if bucket < HELDOUT_SHARE else kept, kind)[key] = row
     return held, kept
 
 
@@ -222,7 +220,7 @@ def _control(
     replacement: str | Sequence[str] | None,
     seed: int,
 ) -> list[_Row]:
-    known = list(pairs.values())[:_MAX_CORPUS]
+    known = list(pairs.values())[:MAX_CORPUS]
     corpus = Corpus([source for source, _ in known])
     if replacement is not None:
         given = _given_pool(replacement, topics, matcher)
@@ -250,7 +248,7 @@ def _given_pool(replacement: str | Sequence[str], topics: Sequence[Paradigm], ma
         other = name_paradigm(word) if names or word[0].isupper() else inflections(word)
         if any(matcher.touches(form) for form in other.spellings):
             raise ValueError(
-                f"replacement {word!r} is the topic itself: target and control would be equal; give another"
+                f"Replacement {word!r} is the topic itself: target and control would be equal; give another."
             )
         pool.append(other)
     return pool

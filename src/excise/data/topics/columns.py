@@ -1,7 +1,5 @@
 """Text columns of a data set, read as plain lists."""
 
-from __future__ import annotations
-
 from datasets import Dataset
 
 
@@ -23,8 +21,8 @@ def read_column(dataset: Dataset, name: str) -> list:
     """
     if not isinstance(dataset, Dataset):
         raise ValueError(
-            f"expected a datasets.Dataset, got {type(dataset).__name__}; pick one split of a DatasetDict, "
-            "and turn lists into one with Dataset.from_list"
+            f"Expected a datasets.Dataset, got {type(dataset).__name__}; pick one split of a DatasetDict, "
+            "and turn lists into one with Dataset.from_list."
         )
     keys = {column: _dictionary_keys(feature) for column, feature in dataset.features.items()}
     if name in keys and not keys[name]:
@@ -33,10 +31,12 @@ def read_column(dataset: Dataset, name: str) -> list:
     if len(holders) == 1:
         return [None if row is None else row[name] for row in _arrow_column(dataset, holders[0]).to_pylist()]
     if holders:
-        raise ValueError(f"{name!r} is a key of several columns, {holders}; keep one of them with select_columns")
+        raise ValueError(f"{name!r} is a key of several columns, {holders}; keep one of them with select_columns.")
     there = [f"{column}[{key}]" for column, inner in keys.items() for key in inner]
     there += [column for column, inner in keys.items() if not inner]
-    raise ValueError(f"there is no text column {name!r}; this data set has: {', '.join(sorted(there)) or 'no columns'}")
+    raise ValueError(
+        f"There is no text column {name!r}; this data set has: {', '.join(sorted(there)) or 'no columns'}."
+    )
 
 
 def _dictionary_keys(feature) -> tuple[str, ...]:

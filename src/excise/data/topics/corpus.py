@@ -1,7 +1,5 @@
 """The company that words keep in a corpus: which word can stand where another stood."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 
@@ -9,12 +7,12 @@ import numpy as np
 from scipy import sparse
 
 # Contractions come apart as in the Penn Treebank: do n't, teacher 's.
-_TOKEN = re.compile(r"[^\W\d_]+?(?=n['\u2019]t\b)|n['\u2019]t\b|[^\W\d_]+|['\u2019][^\W\d_]+|\d+|[^\w\s]")
-_EDGE = "\n"
-_STOPS = frozenset('.!?:"\u201c\u201d\n')
+TOKEN = re.compile(r"[^\W\d_]+?(?=n['\u2019]t\b)|n['\u2019]t\b|[^\W\d_]+|['\u2019][^\W\d_]+|\d+|[^\w\s]")
+EDGE = "\n"
+STOPS = frozenset('.!?:"\u201c\u201d\n')
 # By frequency: the words told apart as neighbours (grammar), and those that tell what a text is about.
-_NEAR = 300
-_CONTENT = slice(150, 4000)
+NEAR = 300
+CONTENT = slice(150, 4000)
 
 
 def tokens(text: str) -> list[str]:
@@ -23,7 +21,7 @@ def tokens(text: str) -> list[str]:
     >>> tokens("It isn't the teacher's.")
     ['It', 'is', "n't", 'the', 'teacher', "'s", '.']
     """
-    return _TOKEN.findall(text)
+    return TOKEN.findall(text)
 
 
 class Corpus:
@@ -42,11 +40,11 @@ class Corpus:
 
     def __init__(self, texts: Sequence[str]) -> None:
         # Two edges around each text, so that a window of two words never reaches into the next.
-        flat = [_EDGE, _EDGE]
+        flat = [EDGE, EDGE]
         for text in texts:
-            flat += _TOKEN.findall(text)
-            flat += (_EDGE, _EDGE)
-        starts = [False, *(word in _STOPS for word in flat[:-1])]
+            flat += TOKEN.findall(text)
+            flat += (EDGE, EDGE)
+        starts = [False, *(word in STOPS for word in flat[:-1])]
         self.proper = _proper_words(flat, starts)
         flat = [word if word in self.proper else word.lower() for word in flat]
         self._index = {word: index for index, word in enumerate(dict.fromkeys(flat))}
@@ -54,11 +52,11 @@ class Corpus:
         counts = np.bincount(ids)
         self.count = dict(zip(self._index, counts.tolist(), strict=True))
         self._rank = np.argsort(np.argsort(-counts, kind="stable"))
-        self._frames = _frames(ids, np.minimum(self._rank, _NEAR))
+        self._frames = _frames(ids, np.minimum(self._rank, NEAR))
         # Where each word stands, and in which text.
         self._order = np.argsort(ids, kind="stable")
         self._first = np.concatenate([[0], np.cumsum(counts)])
-        self._text = np.maximum(np.cumsum(ids == self._index[_EDGE]) // 2 - 1, 0)
+        self._text = np.maximum(np.cumsum(ids == self._index[EDGE]) // 2 - 1, 0)
         self._content = _content(self._rank[ids], self._text)
 
     def texts(self, forms: Sequence[str]) -> np.ndarray:
@@ -114,7 +112,7 @@ class Corpus:
         )
         counts = (holds @ self._content).toarray()
         for row, own in enumerate(words):
-            columns = self._rank[self._ids_of(own)] - _CONTENT.start
+            columns = self._rank[self._ids_of(own)] - CONTENT.start
             counts[row, columns[(columns >= 0) & (columns < counts.shape[1])]] = 0
         expected = counts.sum(axis=1, keepdims=True) * self._content.sum(axis=0).A1 / max(self._content.sum(), 1.0)
         ratio = np.divide(counts, expected, out=np.ones_like(counts), where=(counts > 0) & (expected > 0))
@@ -151,7 +149,7 @@ class Corpus:
         places = self._places(form)
         if not len(places):
             return 0
-        near = [self._true_id(word) for word in [*([_EDGE] * 2), *left][-2:] + [*right, *([_EDGE] * 2)][:2]]
+        near = [self._true_id(word) for word in [*([EDGE] * 2), *left][-2:] + [*right, *([EDGE] * 2)][:2]]
         far_left, left_of, right_of, far_right = (
             self._ids[places + offset] == word for offset, word in zip((-2, -1, 1, 2), near, strict=True)
         )
@@ -174,7 +172,7 @@ def _proper_words(flat: list[str], starts: list[bool]) -> frozenset[str]:
 
 
 def _frames(ids: np.ndarray, near: np.ndarray) -> sparse.csr_matrix:
-    size = _NEAR + 1
+    size = NEAR + 1
     word, left, right = ids[1:-1], near[ids[:-2]], near[ids[2:]]
     # Each side by itself, and both at once for what only the pair tells (I _ I).
     columns = np.concatenate([left, size + right, 2 * size + left * size + right])
@@ -183,6 +181,6 @@ def _frames(ids: np.ndarray, near: np.ndarray) -> sparse.csr_matrix:
 
 
 def _content(ranks: np.ndarray, text: np.ndarray) -> sparse.csr_matrix:
-    kept = (ranks >= _CONTENT.start) & (ranks < _CONTENT.stop)
-    shape = (int(text[-1]) + 1, _CONTENT.stop - _CONTENT.start)
-    return sparse.csr_matrix((np.ones(kept.sum()), (text[kept], ranks[kept] - _CONTENT.start)), shape=shape)
+    kept = (ranks >= CONTENT.start) & (ranks < CONTENT.stop)
+    shape = (int(text[-1]) + 1, CONTENT.stop - CONTENT.start)
+    return sparse.csr_matrix((np.ones(kept.sum()), (text[kept], ranks[kept] - CONTENT.start)), shape=shape)

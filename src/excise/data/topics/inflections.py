@@ -1,13 +1,11 @@
 """The inflected forms of a word: love, loves, loved, loving."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # The order in which a form with several readings is shown; base forms first.
-_TAGS = ("NN", "VB", "VBP", "JJ", "RB", "NNS", "VBZ", "VBD", "VBN", "VBG", "JJR", "JJS", "RBR", "RBS")
-PART_OF_SPEECH = {tag: {"N": "NOUN", "V": "VERB", "J": "ADJ", "R": "ADV"}[tag[0]] for tag in _TAGS}
+TAGS = ("NN", "VB", "VBP", "JJ", "RB", "NNS", "VBZ", "VBD", "VBN", "VBG", "JJR", "JJS", "RBR", "RBS")
+PART_OF_SPEECH = {tag: {"N": "NOUN", "V": "VERB", "J": "ADJ", "R": "ADV"}[tag[0]] for tag in TAGS}
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def inflections(word: str) -> Paradigm:
 
     lemmas = sorted({lemma for found in getAllLemmas(word).values() for lemma in found})
     if word not in lemmas and len(lemmas) > 1:
-        raise ValueError(f"{word!r} is a form of several words, {lemmas}; give the one you mean")
+        raise ValueError(f"{word!r} is a form of several words, {lemmas}; give the one you mean.")
     lemma = word if word in lemmas or not lemmas else lemmas[0]
     return _paradigm(lemma, getAllInflections(lemma))
 
@@ -83,8 +81,8 @@ def _paradigm(lemma: str, found: Mapping[str, tuple[str, ...]]) -> Paradigm:
     if "VBD" in found:
         # lemminflect leaves out the participle where it equals the past (loved, loved).
         found = {"VBN": found["VBD"], **found}
-    forms = {tag: _first(found[tag], lemma, tag) for tag in _TAGS if tag in found}
-    variants = [form for tag in _TAGS for form in found.get(tag, ()) if form.isalpha()]
+    forms = {tag: _first(found[tag], lemma, tag) for tag in TAGS if tag in found}
+    variants = [form for tag in TAGS for form in found.get(tag, ()) if form.isalpha()]
     return Paradigm(lemma, forms or {"NN": lemma}, tuple(dict.fromkeys([lemma, *variants])))
 
 

@@ -1,7 +1,5 @@
 """Where a word stands in a text, and when two texts are the same."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -9,11 +7,11 @@ from collections.abc import Iterable, Sequence
 Span = tuple[int, int]
 
 # Neither a letter, a digit nor an accent of its own may touch the word.
-_BEFORE = r"(?<![\w\u0300-\u036f])"
-_AFTER = r"(?![\w\u0300-\u036f])"
+BEFORE = r"(?<![\w\u0300-\u036f])"
+AFTER = r"(?![\w\u0300-\u036f])"
 # Inside a compound (car-free, mother-in-law) the word is not by itself; a dash (water--then) is no compound.
-_ALONE_BEFORE = _BEFORE + r"(?<!\w[-\u2010\u2011])"
-_ALONE_AFTER = _AFTER + r"(?![-\u2010\u2011]\w)"
+ALONE_BEFORE = BEFORE + r"(?<!\w[-\u2010\u2011])"
+ALONE_AFTER = AFTER + r"(?![-\u2010\u2011]\w)"
 
 
 def normalise(text: str) -> str:
@@ -45,10 +43,10 @@ class Matcher:
         choices = [f"(?i:{_alternatives(forms)})"] if (forms := list(forms)) else []
         choices += [_alternatives(names)] if names else []
         if not choices:
-            raise ValueError("no word to find was given")
+            raise ValueError("No word to find was given.")
         body = "(?:" + "|".join(choices) + ")"
-        self._alone = re.compile(_ALONE_BEFORE + body + _ALONE_AFTER)
-        self._any = re.compile(_BEFORE + body + _AFTER)
+        self._alone = re.compile(ALONE_BEFORE + body + ALONE_AFTER)
+        self._any = re.compile(BEFORE + body + AFTER)
 
     def spans(self, text: str) -> list[Span]:
         """[start, end) of each occurrence that is a word of its own."""
@@ -79,7 +77,7 @@ def capital_share(word: str, texts: Iterable[str]) -> tuple[float, str]:
         The share of its occurrences inside sentences that start with a capital (not a number if there are none), and
         the commonest spelling among those.
     """
-    pattern = re.compile(r"(?<=[\w,;] )" + f"(?i:{re.escape(word)})" + _AFTER)
+    pattern = re.compile(r"(?<=[\w,;] )" + f"(?i:{re.escape(word)})" + AFTER)
     counts: dict[str, int] = {}
     for text in texts:
         for found in pattern.findall(text):

@@ -1,7 +1,5 @@
 """What kind of name a name is: a person's or a place's."""
 
-from __future__ import annotations
-
 import calendar
 from functools import cache
 from typing import Literal
@@ -10,8 +8,8 @@ from excise.data.topics.corpus import Corpus
 
 NameKind = Literal["woman", "man", "city", "country", "other"]
 # Names of both kinds (Paris, Charlotte; Mary is a city as well) are told apart by the company they keep.
-_PLACE_CUE = ("in",)
-_PLACE_SHARE = 0.06
+PLACE_CUE = ("in",)
+PLACE_SHARE = 0.06
 
 
 @cache
@@ -43,7 +41,7 @@ def name_kind(name: str, corpus: Corpus) -> NameKind:
     kinds = [kind for kind, names in _lists().items() if name in names]
     people = [kind for kind in ("woman", "man") if kind in kinds]
     places = [kind for kind in ("country", "city") if kind in kinds]
-    place_like = corpus.neighbour_share(name, _PLACE_CUE) >= _PLACE_SHARE
+    place_like = corpus.neighbour_share(name, PLACE_CUE) >= PLACE_SHARE
     return next(iter(places if place_like else people + places), "other")
 
 

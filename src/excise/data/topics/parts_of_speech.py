@@ -1,19 +1,17 @@
 """Which part of speech a topic word has where it stands, as far as its neighbours and its form tell."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm
 
-_NOUN_BEFORE = frozenset("a an the my your his our their of in no some".split())
-_SUBJECTS = frozenset("I we they he she n't 'd 'll will would can could".split())
+NOUN_BEFORE = frozenset("a an the my your his our their of in no some".split())
+SUBJECTS = frozenset("I we they he she n't 'd 'll will would can could".split())
 # After *to* and adverbs a word of both kinds is a verb; how often it is one, they do not tell (to school).
-_VERB_BEFORE = _SUBJECTS | frozenset("who to should just really always never".split())
-_VERB_AFTER = frozenset("me him us them you her it the a an my your his this".split())
+VERB_BEFORE = SUBJECTS | frozenset("who to should just really always never".split())
+VERB_AFTER = frozenset("me him us them you her it the a an my your his this".split())
 # Below this share a reading is left aside (to *water*).
-_MINOR_SHARE = 0.05
+MINOR_SHARE = 0.05
 
 
 def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
@@ -24,9 +22,9 @@ def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
     both = word.parts_of_speech & {"NOUN", "VERB"}
     if len(both) < 2:
         return both or word.parts_of_speech
-    nouns = corpus.neighbour_share(word.lemma, sorted(_NOUN_BEFORE))
-    verbs = corpus.neighbour_share(word.lemma, sorted(_SUBJECTS))
-    if nouns + verbs == 0 or min(nouns, verbs) >= _MINOR_SHARE * (nouns + verbs):
+    nouns = corpus.neighbour_share(word.lemma, sorted(NOUN_BEFORE))
+    verbs = corpus.neighbour_share(word.lemma, sorted(SUBJECTS))
+    if nouns + verbs == 0 or min(nouns, verbs) >= MINOR_SHARE * (nouns + verbs):
         return both
     return frozenset({"NOUN" if nouns > verbs else "VERB"})
 
@@ -53,11 +51,11 @@ def reading(
     possible = frozenset(PART_OF_SPEECH[tag] for tag in word.tags(form) if tag in PART_OF_SPEECH) or main
     possible = possible & main or possible
     if possible == {"NOUN", "VERB"}:
-        if left and left[-1].lower() in _NOUN_BEFORE:
+        if left and left[-1].lower() in NOUN_BEFORE:
             return frozenset({"NOUN"})
-        if left and (left[-1] in _VERB_BEFORE or left[-1].lower() in _VERB_BEFORE):
+        if left and (left[-1] in VERB_BEFORE or left[-1].lower() in VERB_BEFORE):
             return frozenset({"VERB"})
-        if right and right[0] in _VERB_AFTER:
+        if right and right[0] in VERB_AFTER:
             return frozenset({"VERB"})
     return possible
 

@@ -7,8 +7,6 @@ replaced by names of the same kind.
 Source: CodeUnlearn, appendix B.1 (common non-synonyms of the same part of speech, by word frequency; names by names).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
@@ -20,13 +18,13 @@ from excise.data.topics.names import common_names, name_kind
 from excise.data.topics.parts_of_speech import main_readings, map_form
 from excise.data.topics.synonyms import is_derived, wordnet_synonyms
 
-_POOL_SIZE, _MIN_POOL = 24, 12
-_MIN_COUNT, _MIN_NAME_COUNT = 8, 3
+POOL_SIZE, MIN_POOL = 24, 12
+MIN_COUNT, MIN_NAME_COUNT = 8, 3
 # Zipf scale (log10 of uses in a billion words). Below 3.5 a word is not common; above 6.2 it is grammar.
-_ZIPF_RANGE = (3.5, 6.2)
-_MAX_CANDIDATES = 300
+ZIPF_RANGE = (3.5, 6.2)
+MAX_CANDIDATES = 300
 # Names that stand beside another name more often than this are parts of longer ones (San, York).
-_MAX_COMPANY = 0.4
+MAX_COMPANY = 0.4
 
 
 def replacement_pool(
@@ -49,39 +47,37 @@ def replacement_pool(
     if topic.is_name:
         candidates = list(_names(topic, corpus))
     else:
-        candidates = _words(topic, readings, corpus, _MIN_COUNT) or _words(topic, readings, corpus, 1)
+        candidates = _words(topic, readings, corpus, MIN_COUNT) or _words(topic, readings, corpus, 1)
     forms = [form for form in dict.fromkeys(topic.forms.values()) if corpus.count.get(form)] or [topic.lemma]
     mapped = [[map_form(topic, form, other, readings) for form in forms] for other in candidates]
     frame = corpus.frame_similarity(forms, mapped)
-    likely = np.argsort(-frame, kind="stable")[:_MAX_CANDIDATES]
+    likely = np.argsort(-frame, kind="stable")[:MAX_CANDIDATES]
     content = corpus.content_similarity(topic.spellings, [candidates[index].spellings for index in likely])
     likely = likely[np.argsort(-(frame[likely] ** 2) * content, kind="stable")]
     ranked = [candidates[index] for index in likely]
-    if topic.is_name and len(ranked) < _MIN_POOL:
+    if topic.is_name and len(ranked) < MIN_POOL:
         # The data knows few names of this kind: any are better than the same two all over.
         known = {topic.lemma, *(other.lemma for other in ranked)}
         extra = [name for name in common_names(name_kind(topic.lemma, corpus)) if name not in known]
-        ranked += [name_paradigm(name) for name in extra if not is_derived(name, topic.lemma)][
-            : _MIN_POOL - len(ranked)
-        ]
+        ranked += [name_paradigm(name) for name in extra if not is_derived(name, topic.lemma)][: MIN_POOL - len(ranked)]
     synonyms = wordnet_synonyms(topic.lemma)
     allowed = (
         other
         for other in ranked
         if other.lemma.lower() not in synonyms and not (refuses is not None and refuses(other.spellings))
     )
-    pool = list(islice(allowed, _POOL_SIZE))
+    pool = list(islice(allowed, POOL_SIZE))
     if not pool:
-        raise ValueError(f"found nothing in the data to replace {topic.lemma!r} by; name a word with replacement=")
+        raise ValueError(f"Found nothing in the data to replace {topic.lemma!r} by; name a word with replacement=.")
     return pool
 
 
 def _names(topic: Paradigm, corpus: Corpus) -> Iterable[Paradigm]:
     kind = name_kind(topic.lemma, corpus)
     for form in sorted(corpus.proper):
-        if corpus.count[form] < _MIN_NAME_COUNT or not (form.isalpha() and form[1:].islower()):
+        if corpus.count[form] < MIN_NAME_COUNT or not (form.isalpha() and form[1:].islower()):
             continue
-        part_of_a_name = corpus.company_share(form) > _MAX_COMPANY
+        part_of_a_name = corpus.company_share(form) > MAX_COMPANY
         if not part_of_a_name and not is_derived(form, topic.lemma) and name_kind(form, corpus) == kind:
             yield name_paradigm(form)
 
@@ -93,7 +89,7 @@ def _words(topic: Paradigm, readings: frozenset[str], corpus: Corpus, min_count:
     for form, count in corpus.count.items():
         if count < min_count or form in corpus.proper or not form.isalpha() or is_derived(form, topic.lemma):
             continue
-        if not _ZIPF_RANGE[0] <= zipf_frequency(form, "en") <= _ZIPF_RANGE[1] or not is_one_lemma(form):
+        if not ZIPF_RANGE[0] <= zipf_frequency(form, "en") <= ZIPF_RANGE[1] or not is_one_lemma(form):
             continue
         other = inflections(form)
         if readings <= {"NOUN", "VERB"} and not other.parts_of_speech <= {"NOUN", "VERB"}:

@@ -6,8 +6,6 @@ of a pool, those are taken that were seen between the same neighbours, and of th
 is no topic of its own.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter
@@ -22,8 +20,8 @@ from excise.data.topics.parts_of_speech import main_readings, map_form, nearest_
 
 Pool = Callable[[Paradigm, frozenset[str]], Sequence[Paradigm]]
 
-_ARTICLE = re.compile(r"\b([Aa])(n?)(\s+)$")
-_VOWEL_SOUND = re.compile(r"(?!uni(?!n|m)|us[eu]|eu|one\b|once|ut[ei]l)[aeiou]|hour|honest|honou?r|heir", re.IGNORECASE)
+ARTICLE = re.compile(r"\b([Aa])(n?)(\s+)$")
+VOWEL_SOUND = re.compile(r"(?!uni(?!n|m)|us[eu]|eu|one\b|once|ut[ei]l)[aeiou]|hour|honest|honou?r|heir", re.IGNORECASE)
 
 
 class Replacer:
@@ -104,7 +102,7 @@ def _with_case(new: str, old: str, is_name: bool) -> str:
 
 def _with_article(before: str, old: str, new: str) -> str:
     """The text before a replacement, with *a* turned into *an* or back if old and new begin differently."""
-    match = _ARTICLE.search(before)
-    if match is None or bool(_VOWEL_SOUND.match(old)) == bool(_VOWEL_SOUND.match(new)):
+    match = ARTICLE.search(before)
+    if match is None or bool(VOWEL_SOUND.match(old)) == bool(VOWEL_SOUND.match(new)):
         return before
-    return before[: match.start()] + match[1] + ("n" if _VOWEL_SOUND.match(new) else "") + match[3]
+    return before[: match.start()] + match[1] + ("n" if VOWEL_SOUND.match(new) else "") + match[3]

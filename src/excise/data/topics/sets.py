@@ -1,7 +1,5 @@
 """Topic sets: the sentences of a topic, their control, and what is to stay."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +78,7 @@ class TopicSets(ForgetSets):
         }
 
     @classmethod
-    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> TopicSets:
+    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> "TopicSets":
         return cls(
             words=tuple(record["words"]),
             inflections=tuple(record["inflections"]),

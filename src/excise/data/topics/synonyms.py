@@ -1,7 +1,5 @@
 """Words too close to the topic to stand in for it: its derivations and its synonyms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +8,7 @@ from excise.data.topics.association import associated_words, word_set
 from excise.data.topics.corpus import Corpus
 
 # A candidate's rows may hold the topic's reference words by chance (a *driver* is often in a *voiture*).
-_MAX_SHARE, _MIN_ROWS, _MIN_LIFT = 0.12, 3, 3.0
+MAX_SHARE, MIN_ROWS, MIN_LIFT = 0.12, 3, 3.0
 
 
 def is_derived(candidate: str, topic: str) -> bool:
@@ -58,4 +56,4 @@ class SharedTranslation:
         """Whether the texts with any of these forms, and without the topic, have its reference words unduly often."""
         rows = self._corpus.texts(forms)
         hits = self._hits[rows[self._outside[rows]]]
-        return bool(hits.sum() >= _MIN_ROWS and hits.mean() >= max(_MAX_SHARE, _MIN_LIFT * self._base))
+        return bool(hits.sum() >= MIN_ROWS and hits.mean() >= max(MAX_SHARE, MIN_LIFT * self._base))

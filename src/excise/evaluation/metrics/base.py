@@ -72,7 +72,7 @@ class TextMetric(evaluate.Metric):
 
     def _finalize(self) -> None:
         if self.keep_in_memory and self.buf_writer is None:
-            raise ValueError("there is nothing to score: pass predictions and references, or call add_batch first.")
+            raise ValueError("There is nothing to score: pass predictions and references, or call add_batch first.")
         super()._finalize()
 
 
@@ -86,7 +86,7 @@ def checked(predictions: Any, references: Any) -> tuple[list[str], list[list[str
     references = _column("references", references)
     if len(predictions) != len(references):
         raise ValueError(
-            f"got {len(predictions)} predictions and {len(references)} references: expected one entry in references "
+            f"Got {len(predictions)} predictions and {len(references)} references: expected one entry in references "
             "for each prediction (a str, or a list of str where there are several)."
         )
     for row, prediction in enumerate(predictions):

@@ -55,7 +55,7 @@ class BertScore(TextMetric):
         marks = (self.tokenizer.cls_token, self.tokenizer.sep_token)
         if self.tokenizer.num_special_tokens_to_add() != 2 or None in marks:
             raise ValueError(
-                f"the tokenizer of {model} adds {self.tokenizer.num_special_tokens_to_add()} special tokens to a text "
+                f"The tokenizer of {model} adds {self.tokenizer.num_special_tokens_to_add()} special tokens to a text "
                 f"and has {marks} for its start and end: expected 2 and both of them, as in BERT, RoBERTa or BART."
             )
         self.batch_size = batch_size

@@ -53,7 +53,7 @@ class TopicRecall(TextMetric):
             total += len(wanted)
         if total == 0:
             raise ValueError(
-                f"none of the {len(references)} references holds any of the words {list(self.topic.values())}: topic "
+                f"None of the {len(references)} references holds any of the words {list(self.topic.values())}: topic "
                 "recall is undefined. Give the words in the language and the forms of the references."
             )
         low, high = clopper_pearson(hits, total, self.confidence)
