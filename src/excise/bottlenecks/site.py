@@ -1,5 +1,7 @@
 """The place in a model where a bottleneck sits."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from excise.bottlenecks.base import Bottleneck
@@ -58,7 +60,7 @@ def uncompiled(model: nn.Module) -> nn.Module:
 
 
 def _sites(model: nn.Module) -> list[BottleneckSite]:
-    sites = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
+    sites: list[BottleneckSite] = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
     if not sites:
         raise ValueError(
             f"{type(model).__name__} has no bottleneck. Make a model that has with the `from_base` of one of excise's, "
@@ -70,8 +72,8 @@ def _sites(model: nn.Module) -> list[BottleneckSite]:
 def _in_use(bottleneck: nn.Module) -> Bottleneck:
     if isinstance(bottleneck, Bottleneck):
         return bottleneck
-    # peft's wrapper of a module to save: the original, and a copy for each adapter
-    active = [name for name in bottleneck.active_adapters if name in bottleneck.modules_to_save]
-    if bottleneck.disable_adapters or not active:
-        return bottleneck.original_module
-    return bottleneck.modules_to_save[active[0]]
+    wrapper: Any = bottleneck  # peft's, of a module to save: the original, and a copy for each adapter
+    active = [name for name in wrapper.active_adapters if name in wrapper.modules_to_save]
+    if wrapper.disable_adapters or not active:
+        return wrapper.original_module
+    return wrapper.modules_to_save[active[0]]
