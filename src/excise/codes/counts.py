@@ -155,7 +155,13 @@ class PairedCounts:
         return cls(target, control, torch.zeros_like(target.examples))
 
     def add_batch_(self, target: BestRanks, control: BestRanks) -> "PairedCounts":
-        """These counts and those of one more batch of pairs, as `CodeCounts.add_batch_`."""
+        """These counts and those of one more batch of pairs, as `CodeCounts.add_batch_`.
+
+        Raises:
+            ValueError: if these counts are not of pairs.
+        """
+        if self.both is None:
+            raise ValueError("A batch of pairs does not add up with counts without pairs: begin with `empty`.")
         if len(control.cells):
             places = torch.searchsorted(control.cells, target.cells).clamp_max(len(control.cells) - 1)
             same = control.cells[places] == target.cells
