@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -19,9 +19,10 @@ from excise.codes.selection import SITE, Selection, draw_examples
 from excise.codes.topic_counts import MAX_TOP_S, TargetCounts, TopicCounts, count_apart, count_codes, count_pairs
 from excise.data.forget_sets import ForgetSets
 from excise.data.images import without_labels
-from excise.data.inputs import Positions, Processor, tokenizer_of
+from excise.data.inputs import Positions, Processor, image_processor_of, tokenizer_of
 from excise.ledger.ledger import Ledger, check_enough_live
 from excise.ledger.masks import set_masks
+from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.storage.display import few
@@ -93,8 +94,11 @@ class CodeFinder:
             check_pairs(dataset, self.sites[SITE])
             return dataset
         if ENCODINGS not in dataset.column_names:
-            dataset = encode_images(self.model, dataset, self.processor, cache_dir=cache_dir, progress=progress)
-        return select_pairs(self.model, dataset, cache_dir=cache_dir, progress=progress)
+            processor = image_processor_of(self.processor)
+            if processor is None:
+                raise ValueError(f"A {type(self.processor).__name__} is no image processor: give the encoder's.")
+            dataset = encode_images(model, dataset, processor, cache_dir=cache_dir, progress=progress)
+        return select_pairs(model, dataset, cache_dir=cache_dir, progress=progress)
 
     def count_topic(
         self,
