@@ -1,11 +1,13 @@
 """The place in a model where a bottleneck sits."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.tracing import current_trace
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class BottleneckSite:
@@ -54,7 +56,7 @@ def bottlenecks(model: nn.Module) -> dict[str, Bottleneck]:
     return {layer.site: _in_use(layer.bottleneck) for layer in _sites(model)}
 
 
-def uncompiled(model: nn.Module) -> nn.Module:
+def uncompiled(model: AnyModule) -> AnyModule:
     """The model that `torch.compile` made another of, whose weights have other names; any other model as it is."""
     return getattr(model, "_orig_mod", model)
 

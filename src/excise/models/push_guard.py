@@ -3,6 +3,7 @@
 from tempfile import TemporaryDirectory
 from types import MethodType
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from excise.ledger.ledger import Ledger
@@ -34,7 +35,7 @@ def check_push(
             check_no_older_weights(repo_id, local_files(folder), token)
 
 
-def guard_push(model: PreTrainedModel) -> None:
+def guard_push(model: nn.Module) -> None:
     """Makes the `push_to_hub` of a `PeftModel`, which is peft's own, check as that of the model within it does.
 
     Args:

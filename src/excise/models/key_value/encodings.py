@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset, Features, List, Value
@@ -65,7 +65,7 @@ def encode_images(
     image = image_column(dataset, image)
     label = label_column(dataset, label)
     if label is not None:
-        check_labels(dataset, label, model.config.num_labels)
+        check_labels(dataset, label, cast(int, model.config.num_labels))
     about = {
         "kind": ENCODINGS,
         "encoder": encoder_digest(model),
