@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
@@ -29,6 +29,9 @@ from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub import PushInfo, download, publish
 from excise.storage.files import new_folder
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 class Unlearner(CodeFinder):
     """Makes a model with bottlenecks forget, and keeps the ledger of it in the model's config.
@@ -50,9 +53,10 @@ class Unlearner(CodeFinder):
         unlearner.undo(request)
     """
 
-    def __init__(self, model: PreTrainedModel, processor: Processor):
-        self.whole = model = uncompiled(model)
-        super().__init__(model.get_base_model() if hasattr(model, "get_base_model") else model, processor)
+    def __init__(self, model: "PreTrainedModel | PeftModel", processor: Processor):
+        self.whole = whole = uncompiled(model)
+        base: Any = getattr(whole, "get_base_model", lambda: whole)()
+        super().__init__(base, processor)
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
@@ -80,7 +84,7 @@ class Unlearner(CodeFinder):
             return cls(load_model(folder, **kwargs), processor)
         from peft import PeftConfig, PeftModel
 
-        name = PeftConfig.from_pretrained(folder).base_model_name_or_path
+        name = PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path
         base = load_model(name, **kwargs)
         model = PeftModel.from_pretrained(base, folder)
         base.config.unlearning = AutoConfig.from_pretrained(folder).unlearning
@@ -204,7 +208,7 @@ class Unlearner(CodeFinder):
         """
         check_masks(self.model.config.unlearning, self.sites)
         with new_folder(folder) as partial:
-            self.whole.save_pretrained(partial)
+            self.whole.save_pretrained(os.fspath(partial))
             if self.whole is not self.model:
                 self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
             self.processor.save_pretrained(partial)
@@ -268,7 +272,8 @@ class Unlearner(CodeFinder):
     ) -> tuple[Selection, str, dict[str, str]]:
         """The codes of a topic, and what the ledger says of it: a name, and digests of what they were chosen on."""
         about = topic if name is None or isinstance(name, str) else name
-        if not isinstance(name, str) and not hasattr(about, "name"):
+        of_what = name if isinstance(name, str) else getattr(about, "name", None)
+        if of_what is None:
             raise ValueError(
                 f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
                 'name="the topic"; of a selection, give the sets that it was chosen on, or words.'
@@ -278,7 +283,7 @@ class Unlearner(CodeFinder):
             data = {"target": dataset_digest(about)}
         else:
             data = {} if isinstance(about, Selection) else about.digest()
-        return selection, name if isinstance(name, str) else about.name, data
+        return selection, of_what, data
 
     def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
         if not any(codes.values()):

@@ -123,3 +123,5 @@ def test_counts_apart_have_no_discordant_pairs_and_survive_a_file(tmp_path):
     assert (apart + apart).table(1).target_count.tolist() == [2, 0, 0]
     with pytest.raises(ValueError, match="do not add up"):
         apart + PairedCounts(target, control, torch.zeros_like(target.examples))
+    with pytest.raises(ValueError, match="counts without pairs"):
+        apart.add_batch_(*[best_ranks(torch.tensor([[0, 1]]), torch.tensor([0]), 1, 3)] * 2)

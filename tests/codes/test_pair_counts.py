@@ -3,6 +3,7 @@ import pytest
 from datasets import Value
 
 from excise import PairCounts, Search, Selection, Unlearner, encode_images, select_pairs
+from tests.helpers import tiny
 from tests.helpers.tiny_images import images, key_value_model, processor
 
 
@@ -84,3 +85,8 @@ def test_pairs_and_counts_know_the_keys_top_k_and_mask_that_they_were_selected_w
         PairCounts.count(pairs["train"], model.bottleneck)
     with pytest.raises(ValueError, match="other keys"):
         Unlearner(model, processor()).forget(counts.topic(1, "green"), Search("activations", count=5))
+
+
+def test_pairs_of_images_need_an_image_processor(model):
+    with pytest.raises(ValueError, match="is no image processor"):
+        Unlearner(model, tiny.tokenizer()).pairs(images(4))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from datasets import Dataset
+from transformers import ProcessorMixin
 
 from excise.data.inputs import Images, Texts, image_processor_of, inputs_of, shuffled_inputs, tokenizer_of
 from tests.helpers import tiny
@@ -76,3 +77,20 @@ def test_the_parts_of_a_processor_are_found():
     assert image_processor_of(words) is None
     with pytest.raises(ValueError, match="has no tokenizer"):
         tokenizer_of(images)
+
+
+class OfTextsAlone(ProcessorMixin):
+    """A processor without an image processor."""
+
+    def __init__(self, tokenizer=None):
+        self.tokenizer = tokenizer  # transformers' own constructor wants the name of a class that it knows
+
+
+def test_a_processor_of_texts_alone_tokenizes_as_its_tokenizer_does():
+    words = tiny.tokenizer()
+    texts = Dataset.from_dict({"text": ["the cat"], "spans": [[[4, 7]]]})
+    for positions in ("topic", "all"):
+        inputs, expected = (inputs_of(texts, part, positions=positions) for part in (OfTextsAlone(words), words))
+        assert inputs.input_ids == expected.input_ids and inputs.masks == expected.masks
+    with pytest.raises(ValueError, match="OfTextsAlone has no tokenizer"):
+        tokenizer_of(OfTextsAlone())

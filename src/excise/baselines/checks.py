@@ -1,6 +1,7 @@
 """Refuses what a baseline cannot work with, before anything is trained."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,8 +27,9 @@ def check_classifier(
         ValueError: if a data set is empty, its labels are missing or none of the model's classes, or the model gives
             no logits, one for each class, or no loss.
     """
-    for name, dataset in (trained | {f"{name!r} evaluation": dataset for name, dataset in evaluated.items()}).items():
-        _check_labels(name, dataset, model.config.num_labels)
+    wanted = {f"{name!r} evaluation": dataset for name, dataset in evaluated.items()}
+    for name, dataset in {**trained, **wanted}.items():
+        _check_labels(name, dataset, cast(int, model.config.num_labels))
     name, dataset = next(iter(trained.items()))
     batch = data_collator([model_columns(dataset, model)[0]])
     with eval_mode(model), torch.no_grad():

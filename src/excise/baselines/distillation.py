@@ -1,7 +1,7 @@
 """SCRUB's training: a student that disobeys its teacher on some examples and obeys on the others."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
 from excise.baselines.checks import check_classifier
@@ -45,7 +46,7 @@ class Passes:
     Batches of the forget set are marked by `forget`, which is true.
     """
 
-    def __init__(self, forget: Iterable[dict], retain: Iterable[dict], msteps: int):
+    def __init__(self, forget: DataLoader, retain: DataLoader, msteps: int):
         self.forget = forget
         self.retain = retain
         self.msteps = msteps
@@ -54,7 +55,7 @@ class Passes:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
         for loader in (self.forget, self.retain):
-            loader.set_epoch(epoch)
+            loader.set_epoch(epoch)  # type: ignore[attr-defined]  # those that accelerate prepared have it
 
     def __len__(self) -> int:
         return (len(self.forget) if self.msteps else 0) + len(self.retain)  # of the longest epoch
@@ -107,7 +108,7 @@ class DistillationTrainer(Trainer):
         self.alpha = alpha
         self.gamma = gamma
 
-    def get_train_dataloader(self) -> Passes:
+    def get_train_dataloader(self) -> Passes:  # type: ignore[override]  # it has what a Trainer uses of a loader
         retain = super().get_train_dataloader()
         kept, self.train_dataset = self.train_dataset, self.forget  # the one way to a loader of another set like it
         try:

@@ -1,5 +1,7 @@
 """A linear layer on encodings: with the frozen backbone before it, the paper's baseline model."""
 
+from typing import cast
+
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
@@ -48,7 +50,7 @@ class LinearClassifier(PreTrainedModel):
 
     def __init__(self, config: LinearClassifierConfig):
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, cast(int, config.num_labels))
         self.post_init()
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -102,5 +102,5 @@ class Difference(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> Tensor:
         inputs = dict(inputs)
         forget = inputs.pop("forget")
-        kept, lost = (super(Difference, self).compute_loss(model, batch) for batch in (inputs, forget))
+        kept, lost = (cast(Tensor, super(Difference, self).compute_loss(model, batch)) for batch in (inputs, forget))
         return self.alpha * kept - (1 - self.alpha) * lost

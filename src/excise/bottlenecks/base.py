@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 
@@ -47,6 +47,7 @@ class Bottleneck(PreTrainedModel):
     """
 
     base_model_prefix = "bottleneck"
+    config_class: type[PreTrainedConfig]
     kind: str
     title: str
     limits: str | None = None

@@ -4,16 +4,18 @@ import copy
 from importlib import import_module
 from typing import Any, TypeVar
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
+
+from excise.bottlenecks.base import Bottleneck
 
 # A kind of bottleneck is a folder, and a line here: where its class is registered.
 KINDS = {
     "codebook_sae": "excise.bottlenecks.codebook_sae.bottleneck",
     "key_value_bottleneck": "excise.bottlenecks.key_value.bottleneck",
 }
-REGISTERED: dict[str, type[PreTrainedModel]] = {}
+REGISTERED: dict[str, type[Bottleneck]] = {}
 
-Class = TypeVar("Class", bound=type[PreTrainedModel])
+Class = TypeVar("Class", bound=type[Bottleneck])
 
 
 def register_kind(bottleneck_class: Class) -> Class:
@@ -26,7 +28,7 @@ def register_kind(bottleneck_class: Class) -> Class:
     return bottleneck_class
 
 
-def kind_class(model_type: str) -> type[PreTrainedModel]:
+def kind_class(model_type: str) -> type[Bottleneck]:
     """The class of a kind of bottleneck.
 
     Args:
@@ -45,7 +47,7 @@ def kind_class(model_type: str) -> type[PreTrainedModel]:
     return REGISTERED[model_type]
 
 
-def kind_named(kind: str) -> type[PreTrainedModel] | None:
+def kind_named(kind: str) -> type[Bottleneck] | None:
     """The class of the kind that goes by a name in records; `None` if none that is registered does."""
     for module in KINDS.values():
         import_module(module)
@@ -57,7 +59,7 @@ def kind_title(kind: str) -> str:
     return getattr(kind_named(kind), "title", kind)
 
 
-def make_bottleneck(settings: PreTrainedConfig) -> PreTrainedModel:
+def make_bottleneck(settings: PreTrainedConfig) -> Bottleneck:
     """A new bottleneck of the kind that its settings are of."""
     return kind_class(settings.model_type)(settings)
 

@@ -1,9 +1,13 @@
 """The place in a model where a bottleneck sits."""
 
+from typing import Any, TypeVar
+
 from torch import Tensor, nn
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.tracing import current_trace
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class BottleneckSite:
@@ -52,13 +56,13 @@ def bottlenecks(model: nn.Module) -> dict[str, Bottleneck]:
     return {layer.site: _in_use(layer.bottleneck) for layer in _sites(model)}
 
 
-def uncompiled(model: nn.Module) -> nn.Module:
+def uncompiled(model: AnyModule) -> AnyModule:
     """The model that `torch.compile` made another of, whose weights have other names; any other model as it is."""
     return getattr(model, "_orig_mod", model)
 
 
 def _sites(model: nn.Module) -> list[BottleneckSite]:
-    sites = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
+    sites: list[BottleneckSite] = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
     if not sites:
         raise ValueError(
             f"{type(model).__name__} has no bottleneck. Make a model that has with the `from_base` of one of excise's, "
@@ -70,8 +74,8 @@ def _sites(model: nn.Module) -> list[BottleneckSite]:
 def _in_use(bottleneck: nn.Module) -> Bottleneck:
     if isinstance(bottleneck, Bottleneck):
         return bottleneck
-    # peft's wrapper of a module to save: the original, and a copy for each adapter
-    active = [name for name in bottleneck.active_adapters if name in bottleneck.modules_to_save]
-    if bottleneck.disable_adapters or not active:
-        return bottleneck.original_module
-    return bottleneck.modules_to_save[active[0]]
+    wrapper: Any = bottleneck  # peft's, of a module to save: the original, and a copy for each adapter
+    active = [name for name in wrapper.active_adapters if name in wrapper.modules_to_save]
+    if wrapper.disable_adapters or not active:
+        return wrapper.original_module
+    return wrapper.modules_to_save[active[0]]

@@ -69,8 +69,8 @@ def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
     for part in text.split(","):
         name, _, rest = part.strip().partition(":")
         pieces = {"meteor": [], "bartscore": [rest], "bertscore": list(rest.rpartition(":")[::2])}.get(name)
-        complete = pieces is not None and all(pieces) and bool(rest) == bool(pieces)
-        if not complete or (name == "bertscore" and not pieces[1].isdecimal()):
+        complete = all(pieces or ()) and bool(rest) == bool(pieces)
+        if pieces is None or not complete or (name == "bertscore" and not pieces[1].isdecimal()):
             raise ArgumentTypeError(f"{part!r}: expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL.")
         found.append((name, *pieces))
     return tuple(found)

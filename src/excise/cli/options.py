@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from argparse import _ArgumentGroup
+
     from excise.codes.search import Search
     from excise.data.topics import TopicSets
 
@@ -31,7 +33,7 @@ def add_batch_size(parser: ArgumentParser, default: int = 32) -> None:
     )
 
 
-def add_test(parser: ArgumentParser, method: str | None = None, positions: str | None = None) -> None:
+def add_test(parser: ArgumentParser | _ArgumentGroup, method: str | None = None, positions: str | None = None) -> None:
     """--method and --positions, with these defaults."""
     shown = " (default: %(default)s)"
     parser.add_argument(

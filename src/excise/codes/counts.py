@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int64
@@ -155,7 +156,13 @@ class PairedCounts:
         return cls(target, control, torch.zeros_like(target.examples))
 
     def add_batch_(self, target: BestRanks, control: BestRanks) -> "PairedCounts":
-        """These counts and those of one more batch of pairs, as `CodeCounts.add_batch_`."""
+        """These counts and those of one more batch of pairs, as `CodeCounts.add_batch_`.
+
+        Raises:
+            ValueError: if these counts are not of pairs.
+        """
+        if self.both is None:
+            raise ValueError("A batch of pairs does not add up with counts without pairs: begin with `empty`.")
         if len(control.cells):
             places = torch.searchsorted(control.cells, target.cells).clamp_max(len(control.cells) - 1)
             same = control.cells[places] == target.cells
@@ -173,7 +180,7 @@ class PairedCounts:
             raise ValueError(
                 "Counts of pairs and counts without pairs do not add up. TopicCounts both in the same way."
             )
-        both = None if self.both is None else self.both + other.both
+        both = None if self.both is None or other.both is None else self.both + other.both
         return PairedCounts(self.target + other.target, self.control + other.control, both)
 
     def table(self, top_s: int, retain: CodeCounts | None = None) -> CountTable:
@@ -193,7 +200,7 @@ class PairedCounts:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
-        parts = {} if self.both is None else {"both": self.both}
+        parts: dict[str, Tensor | int] = {} if self.both is None else {"both": self.both}
         for name in ("target", "control"):
             parts |= {f"{name}.{key}": value for key, value in vars(getattr(self, name)).items()}
         _save(path, parts)
@@ -212,7 +219,7 @@ class PairedCounts:
         return cls(target, control, parts.get("both"))
 
 
-def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:
+def _save(path: str | os.PathLike, parts: Mapping[str, Tensor | int]) -> None:
     """Tensors as they are, numbers in the metadata."""
     tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
     numbers = {key: value for key, value in parts.items() if key not in tensors}
@@ -220,7 +227,7 @@ def _save(path: str | os.PathLike, parts: dict[str, Tensor | int]) -> None:
         save_file(tensors, partial, metadata={METADATA: json.dumps(numbers)})
 
 
-def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Tensor | int]:
+def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Any]:
     with safe_open(path, "pt") as file:
         parts = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
         parts |= json.loads((file.metadata() or {}).get(METADATA, "{}"))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -19,9 +19,10 @@ from excise.codes.selection import SITE, Selection, draw_examples
 from excise.codes.topic_counts import MAX_TOP_S, TargetCounts, TopicCounts, count_apart, count_codes, count_pairs
 from excise.data.forget_sets import ForgetSets
 from excise.data.images import without_labels
-from excise.data.inputs import Positions, Processor, tokenizer_of
+from excise.data.inputs import Positions, Processor, image_processor_of, tokenizer_of
 from excise.ledger.ledger import Ledger, check_enough_live
 from excise.ledger.masks import set_masks
+from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.storage.display import few
@@ -89,12 +90,16 @@ class CodeFinder:
             raise ValueError(
                 f"{type(self.model).__name__} has no key-value bottleneck, so there are no pairs to select."
             )
+        model = cast(KeyValueForImageClassification, self.model)  # by the name of its site
         if PAIRS in dataset.column_names:
-            check_pairs(dataset, self.sites[SITE])
+            check_pairs(dataset, model.bottleneck)
             return dataset
         if ENCODINGS not in dataset.column_names:
-            dataset = encode_images(self.model, dataset, self.processor, cache_dir=cache_dir, progress=progress)
-        return select_pairs(self.model, dataset, cache_dir=cache_dir, progress=progress)
+            processor = image_processor_of(self.processor)
+            if processor is None:
+                raise ValueError(f"A {type(self.processor).__name__} is no image processor: give the encoder's.")
+            dataset = encode_images(model, dataset, processor, cache_dir=cache_dir, progress=progress)
+        return select_pairs(model, dataset, cache_dir=cache_dir, progress=progress)
 
     def count_topic(
         self,
@@ -119,7 +124,7 @@ class CodeFinder:
             batch_size: pairs a batch; it changes nothing but time and memory.
             progress: show progress bars.
         """
-        options = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
+        options: dict[str, Any] = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         positions = positions or topic.positions
         count = count_pairs if topic.paired else count_apart
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
@@ -147,8 +152,8 @@ class CodeFinder:
             progress: show progress bars.
         """
         top_s = top_s or 3 * self.top_s
-        options = {"positions": positions, "retain": retain, "max_top_s": top_s, "progress": progress}
-        return self.count_topic(topic, **options).enrich(top_s, method)
+        counts = self.count_topic(topic, positions=positions, retain=retain, max_top_s=top_s, progress=progress)
+        return counts.enrich(top_s, method)
 
     def count(
         self,
@@ -179,7 +184,7 @@ class CodeFinder:
         if isinstance(topic, ClassCounts):
             self._check_counts(topic, searches)
             return SearchCounts(name, searches, tuple(topic for _ in searches), self.top_s)
-        options = {"batch_size": batch_size, "progress": progress}
+        options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         largest = max_top_s or self.preset_top_s(searches)
         retain = any(search.max_retain_ratio is not None for search in searches)
         if counts is not None:
@@ -204,7 +209,7 @@ class CodeFinder:
         examples = topic if isinstance(topic, Dataset) else topic.target
         positions = search.positions or ("all" if isinstance(topic, Dataset) else topic.positions)
         if search.method == "examples":
-            examples = draw_examples(examples, search.count, search.seed)
+            examples = draw_examples(examples, search.needed_count, search.seed)
         elif len(examples) == 0:
             raise ValueError("The forget set is empty; give at least one example.")
         # A data set of one's own may have labels that are no classes of the model.

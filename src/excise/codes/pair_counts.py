@@ -64,7 +64,7 @@ class PairCounts:
         """
         check_pairs(pairs, bottleneck)
         if LABELS in pairs.column_names:
-            check_labels(pairs, LABELS, bottleneck.config.value_dim)
+            check_labels(pairs, LABELS, bottleneck.values.shape[-1])
         rows = pairs.with_format("numpy")
         labels = rows[LABELS][:] if LABELS in pairs.column_names else np.zeros(len(rows), np.int64)
         names = getattr(pairs.features.get(LABELS), "names", None)
@@ -77,7 +77,7 @@ class PairCounts:
     @classmethod
     def of_batch(cls, pairs: np.ndarray, labels: np.ndarray, bottleneck: KeyValueBottleneck) -> "PairCounts":
         """The counts of a batch: `pairs`, `(batch, num_codebooks * top_k)`, of class indices `labels`, `(batch,)`."""
-        shape = bottleneck.config.value_dim, bottleneck.num_codes
+        shape = bottleneck.values.shape[-1], bottleneck.num_codes
         cells = np.repeat(labels, pairs.shape[1]), pairs.reshape(-1).astype(np.int64)
         table = csr_array((np.ones(pairs.size, np.int64), cells), shape=shape)
         return cls(table, np.bincount(labels, minlength=shape[0]), bottleneck.keys_id, bottleneck.config.top_k)
@@ -226,7 +226,7 @@ class ClassCounts:
         """The SHA-256 of the counts of the class and of all, so that a report can say what a choice was made on."""
         sha = hashlib.sha256(json.dumps([self.counts.keys, self.counts.top_k, self.label]).encode())
         for counts in (self.counts.of_class(self.label), self.counts.of_all()):
-            sha.update(np.ascontiguousarray(counts, dtype="<i8"))
+            sha.update(np.ascontiguousarray(counts, dtype="<i8").data)
         return {"counts": sha.hexdigest()}
 
     def frequency(self, top_s: int) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from datasets import Dataset
 
@@ -15,7 +15,7 @@ from excise.data.inputs import Positions
 from excise.storage.display import few, shortened
 
 # What can be chosen on: sets of words or of classes, a class known by counts, or examples alone.
-Topic = ForgetSets | ClassCounts | Dataset
+Topic: TypeAlias = ForgetSets | ClassCounts | Dataset
 Counts = TopicCounts | TargetCounts | ClassCounts
 
 # Searches by how often examples select a code, without a test (Unlearning via Sparse Representations, section 4).
@@ -65,6 +65,11 @@ class Search:
             raise ValueError(f"Search({self.method!r}) needs the number of {what}: give count=...")
 
     @property
+    def needed_count(self) -> int:
+        """The `count` of a search without a test, which has one."""
+        return cast(int, self.count)
+
+    @property
     def by_frequency(self) -> bool:
         """Whether codes are chosen by how often the target selects them, without a control."""
         return self.method in BY_FREQUENCY
@@ -80,9 +85,9 @@ class Search:
     def find(self, counts: Counts, top_s: int) -> tuple[Selection, Enrichment | None]:
         """The codes that the search finds in counts, at one S', and the table of the test, if there is one."""
         if self.method == "activations":
-            return by_activations(counts.frequency(top_s), self.count), None
+            return by_activations(counts.frequency(top_s), self.needed_count), None
         if self.method == "examples":
-            return ever_selected(counts.frequency(top_s), self.count, self.seed), None
+            return ever_selected(counts.frequency(top_s), self.needed_count, self.seed), None
         table = counts.enrich(top_s, self.method)
         return self.select(table), table
 
@@ -125,12 +130,13 @@ def preset_for(
     """
     if preset != "default" or topic is None:
         return preset
-    if not hasattr(topic, "preset"):
+    own = getattr(topic, "preset", None)
+    if own is None:
         raise ValueError(
             f"A {type(topic).__name__} has no search of its own. Give one, such as "
             'Search("activations", count=...), the codes that it selects most often.'
         )
-    return topic.preset
+    return own
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,8 +173,8 @@ class SearchCounts:
             (*search.find(counts, top_s or search.top_s(self.model_top_s)), counts)
             for search, counts in zip(self.searches, self.counts, strict=True)
         ]
-        thresholds = [selection.thresholds for selection, *_ in hits]
-        thresholds = thresholds[0] if len(hits) == 1 else {"searches": thresholds}
+        of_each = [selection.thresholds for selection, *_ in hits]
+        thresholds: dict[str, Any] = of_each[0] if len(hits) == 1 else {"searches": of_each}
         if len(hits) == 1 and count is None:
             return Selection(hits[0][0].codes, named | thresholds)
         best: dict[tuple[str, int], tuple[float, float]] = {}

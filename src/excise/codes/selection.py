@@ -1,6 +1,6 @@
 """The codes that were chosen, with the thresholds that chose them, and random codes to hold against them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ class Selection:
     """Codes chosen at each site, and why.
 
     Attributes:
-        codes: for each site with at least one code, its code ids in ascending order.
+        codes: for each site with at least one code, its ids: a tuple in ascending order, whatever was given.
         thresholds: what chose them (JSON values only): method, top_s, positions, q, effect, count and so on.
 
     Example:
@@ -28,7 +28,7 @@ class Selection:
         {'encoder.block.2': (3, 7)}
     """
 
-    codes: dict[str, tuple[int, ...]]
+    codes: Mapping[str, Sequence[int]]
     thresholds: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -176,7 +176,7 @@ def by_activations(frequency: Mapping[str, np.ndarray], count: int) -> Selection
     whole = np.concatenate(list(counts.values()))
     if not 1 <= count <= len(whole):
         raise ValueError(f"count={count}: expected 1 to {len(whole)}, the number of pairs in the bottleneck.")
-    number = min(count, np.count_nonzero(whole))
+    number = min(count, int(np.count_nonzero(whole)))
     if not number:
         raise ValueError("The forget set is empty: no pair was counted. Give at least one example.")
     least = np.partition(whole, -number)[-number]  # sorting a million takes ten times as long

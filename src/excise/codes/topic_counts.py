@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
@@ -20,6 +22,7 @@ from excise.data.batches import to_device
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
+from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
 from excise.models.key_value.pairs import PAIRS
 from excise.storage.display import few, shortened
@@ -228,7 +231,12 @@ def count_apart(
     progress: bool = True,
 ) -> dict[str, PairedCounts]:
     """Which codes targets use, and which controls that are not paired with them; arguments as in `count_pairs`."""
-    options = {"positions": positions, "max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
+    options: dict[str, Any] = {
+        "positions": positions,
+        "max_top_s": max_top_s,
+        "batch_size": batch_size,
+        "progress": progress,
+    }
     targets, controls = (count_codes(model, processor, rows, **options) for rows in (target, control))
     return {site: PairedCounts(targets[site], controls[site]) for site in targets}
 
@@ -251,7 +259,7 @@ def count_codes(
     if PAIRS in dataset.column_names:
         return _of_pairs(model, dataset)
     if ENCODINGS in dataset.column_names:
-        check_encodings(dataset, model)
+        check_encodings(dataset, cast(KeyValueForImageClassification, model))
     counter = _Counter(model, max_top_s)
     inputs = _inputs(dataset, processor, positions)
     totals = {site: CodeCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
@@ -266,7 +274,7 @@ def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
     ((site, bottleneck),) = bottlenecks(model).items()
     # An encoding selects a pair at the model's own S' or not at all, so every smaller rank has none.
     examples = torch.zeros(bottleneck.top_s, bottleneck.num_codes, dtype=torch.int64)
-    examples[-1] = torch.from_numpy(PairCounts.count(pairs, bottleneck).of_all())
+    examples[-1] = torch.from_numpy(PairCounts.count(pairs, cast(KeyValueBottleneck, bottleneck)).of_all())
     return {site: CodeCounts(examples, len(pairs))}
 
 

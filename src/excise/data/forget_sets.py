@@ -5,16 +5,19 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from datasets import Dataset, Image, load_from_disk
 
 from excise.data.images import encoded_images
+from excise.data.inputs import Positions
 from excise.storage.files import new_folder
 
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")
 RECORD = "topic.json"
 FORMAT_VERSION = 1
+
+Sets = TypeVar("Sets", bound="ForgetSets")
 
 
 class ForgetSets(ABC):
@@ -34,7 +37,7 @@ class ForgetSets(ABC):
 
     kind: ClassVar[str]
     paired: ClassVar[bool]
-    positions: ClassVar[str]
+    positions: ClassVar[Positions]
     preset: ClassVar[str]
     target: Dataset
     control: Dataset
@@ -53,7 +56,7 @@ class ForgetSets(ABC):
 
     @classmethod
     @abstractmethod
-    def _from_record(cls, record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> "ForgetSets":
+    def _from_record(cls: type[Sets], record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> Sets:
         """What `_record` was made of."""
 
     def sizes(self) -> str:
@@ -78,7 +81,7 @@ class ForgetSets(ABC):
         return Path(folder)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "ForgetSets":
+    def load(cls: type[Sets], folder: str | Path) -> Sets:
         """Read what `save` wrote, and check it against the digests written beside it.
 
         Raises:

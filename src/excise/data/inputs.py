@@ -168,10 +168,11 @@ def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positi
         return Images(dataset, images, positions == "class_token")
     if positions == "class_token":
         raise ValueError('positions="class_token" is for images; of a text, count "all" or those of the "topic".')
+    tokenizer = tokenizer_of(processor)
     if positions == "topic":
-        input_ids, masks = token_masks(processor, dataset["text"], dataset["spans"])
-        return Texts(input_ids, processor, masks)
-    return Texts(tokenize(dataset, processor, text), processor)
+        input_ids, masks = token_masks(tokenizer, dataset["text"], dataset["spans"])
+        return Texts(input_ids, tokenizer, masks)
+    return Texts(tokenize(dataset, tokenizer, text), tokenizer)
 
 
 def shuffled_inputs(dataset: Dataset, processor: Processor, text: str, max_tokens: int, seed: int) -> Inputs:
@@ -199,6 +200,9 @@ def tokenizer_of(processor: Processor) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: if it has none.
     """
-    if isinstance(processor, BaseImageProcessor):
+    if not isinstance(processor, BaseImageProcessor | ProcessorMixin):
+        return processor
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None:
         raise ValueError(f"{type(processor).__name__} has no tokenizer; give a processor that has, or the tokenizer.")
-    return getattr(processor, "tokenizer", processor)
+    return tokenizer

@@ -90,8 +90,8 @@ class Ledger(HtmlTable):
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""
-        codes = {site: tuple(sorted(map(int, ids))) for site, ids in codes.items()}
-        request = Request(len(self.requests) + 1, kind, topic, codes, created=_now(), **details)
+        removed = {site: tuple(sorted(map(int, ids))) for site, ids in codes.items()}
+        request = Request(len(self.requests) + 1, kind, topic, removed, created=_now(), **details)
         return Ledger((*self.requests, request))
 
     def undo(self, request_id: int) -> "Ledger":

@@ -5,7 +5,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -108,7 +108,7 @@ class BaseCheckpoint:
 
     def weights(self, **access: Any) -> dict[str, Tensor]:
         """Its weights by the names that they have in its files; errors as `files`."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for file in self.files(**access):
             if file.suffix == ".safetensors":
                 found |= load_file(file)
@@ -128,7 +128,7 @@ def _weight_files(base: str, revision: str | None, access: dict[str, Any]) -> li
         if not name.endswith(".json"):
             return [Path(file)]
         shards = json.loads(Path(file).read_text(encoding="utf-8"))["weight_map"].values()
-        return [Path(_file(base, revision, shard, access, needed=True)) for shard in sorted(set(shards))]
+        return [Path(cast(str, _file(base, revision, shard, access, needed=True))) for shard in sorted(set(shards))]
     at = f" at revision {revision}" if revision else ""
     raise BaseCheckpointError(
         f"The base {base}{at} has no weights that can be had, neither {SAFE_WEIGHTS_NAME} nor {WEIGHTS_NAME}, whole or "

@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial, wraps
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.site import bottlenecks
@@ -21,8 +21,8 @@ from excise.models.push_guard import check_push
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 
 
-class Bottlenecked:
-    """Mixed into a `PreTrainedModel`, before it. Its config's `unlearning` is the ledger."""
+class Bottlenecked(PreTrainedModel):
+    """Mixed into a model of transformers, before it. Its config's `unlearning` is the ledger."""
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
@@ -40,7 +40,7 @@ class Bottlenecked:
         return loaded
 
     @wraps(PushToHubMixin.push_to_hub, assigned=())
-    def push_to_hub(self, repo_id: str, **kwargs):
+    def push_to_hub(self, repo_id: str, **kwargs):  # type: ignore[override]  # `wraps` keeps the signature
         """As in transformers, but that a model with deletions is not pushed to where weights have been before.
 
         Raises:
@@ -48,7 +48,7 @@ class Bottlenecked:
                 `purge_history=True`, `Unlearner.push_to_hub` removes them.
         """
         check_push(self, repo_id, **kwargs)
-        return super().push_to_hub(repo_id, **kwargs)
+        return super().push_to_hub(repo_id, **kwargs)  # type: ignore[arg-type]  # transformers wraps its own, too
 
     @classmethod
     def _base_of(cls, pretrained_model_name_or_path=None, *_, config=None, **kwargs) -> BaseCheckpoint | None:
@@ -71,8 +71,8 @@ class Bottlenecked:
     ):
         folder = pretrained_model_name_or_path
         if not isinstance(config, PreTrainedConfig):
-            config = cls.config_class.from_pretrained(config or folder, **_hub(kwargs))
-        weights = load_file(cached_file(os.fspath(folder), BOTTLENECK_WEIGHTS, **_hub(kwargs)))
+            config = cast(type[PreTrainedConfig], cls.config_class).from_pretrained(config or folder, **_hub(kwargs))
+        weights = load_file(cast(str, cached_file(os.fspath(folder), BOTTLENECK_WEIGHTS, **_hub(kwargs))))
         model, loading = cls._assembled(base, config, weights, *args, **kwargs)
         vars(model.config).pop("base_checkpoint", None)  # saved again, the model is whole
         model.name_or_path = model.config.name_or_path = os.fspath(folder)
@@ -95,9 +95,10 @@ class Bottlenecked:
             if ".bottleneck." not in f".{name}"
         }
         kwargs = {key: value for key, value in kwargs.items() if key not in OF_THE_HUB}
-        model, loading = super().from_pretrained(
+        loaded: Any = super().from_pretrained(
             None, *args, config=config, state_dict=rest | weights, output_loading_info=True, **kwargs
         )
+        model, loading = loaded
         if lost := sorted(loading["missing_keys"]):
             raise BaseCheckpointError(f"The base {base} lacks weights of the model: {lost[:5]} ({len(lost)} in all).")
         return model, loading
@@ -143,7 +144,7 @@ class Bottlenecked:
             raise ValueError(f"{base} lacks weights of a {kind}: {sorted(lost)[:5]} ({len(lost)} in all).")
         return model
 
-    def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, **kwargs):
+    def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, *args, **kwargs):
         # Every way to switch checkpointing on, old or new, ends here.
         if enable:
             if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
@@ -154,7 +155,7 @@ class Bottlenecked:
             gradient_checkpointing_func = partial(
                 gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts
             )
-        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, **kwargs)
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, *args, **kwargs)
 
 
 def as_model_type(config: PreTrainedConfig, model_type: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def load_model(folder: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
     return model_class(AutoConfig.from_pretrained(folder, **hub)).from_pretrained(folder, **kwargs)
 
 
-def model_class(config: PreTrainedConfig) -> type:
+def model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | type[AutoModel]:
     """The class of a model of a config: the one that it was saved as, or else its type's own."""
     names = config.architectures or []
     if config.model_type not in MODELS:

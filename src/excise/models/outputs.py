@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import cast
 
 from torch import Tensor
 
@@ -13,6 +16,7 @@ class CodebookFields:
     """Fields that come after those of the plain model's output. They are `None` where no bottleneck ran.
 
     Args:
+        loss (`torch.FloatTensor` of shape `()`, with a loss): The joint loss. It has the place of the plain model's.
         task_loss (`torch.FloatTensor` of shape `()`, with a loss): What the plain model calls `loss`.
         reconstruction_loss (`torch.FloatTensor` of shape `()`, with a loss): Unexplained variance (or the raw squared
             error), summed over sites.
@@ -20,6 +24,7 @@ class CodebookFields:
         codes (`dict[str, torch.LongTensor]`): Codes by site, `(batch, seq, top_s)`, -1 at padding.
     """
 
+    loss: Tensor | None = None
     task_loss: Tensor | None = None
     reconstruction_loss: Tensor | None = None
     l1_loss: Tensor | None = None
@@ -28,7 +33,7 @@ class CodebookFields:
 
 def codes_by_site(traced: Trace) -> dict[str, Tensor] | None:
     """The codes that a trace holds; `None` where no bottleneck ran."""
-    return {site: output.codes for site, output in traced.outputs.items()} or None
+    return {site: cast(Tensor, output.codes) for site, output in traced.outputs.items()} or None
 
 
 def add_losses(
@@ -51,17 +56,18 @@ def add_losses(
         whole: items in the whole batch when this is a part of it.
     """
     whole = items.sum() if whole is None else whole
-    output.task_loss = output.loss * (items.sum() / whole)
-    output.loss = output.task_loss
+    task_loss = cast(Tensor, output.loss) * (items.sum() / whole)
+    output.task_loss = output.loss = task_loss
     if not traced.outputs:
         return
-    weights = (items / whole).to(output.loss.device)
+    weights = (items / whole).to(task_loss.device)
 
     def mean(per_token: Tensor) -> Tensor:
         mask = traced.attention_mask
         tokens = per_token.shape[1] if mask is None else mask.sum(-1).clamp_min(1).to(per_token.device)
         return (per_token.sum(-1) / tokens).to(weights.device) @ weights.to(per_token.dtype)
 
-    output.reconstruction_loss = sum(mean(site.reconstruction_error) for site in traced.outputs.values())
-    output.l1_loss = sum(mean(site.l1) for site in traced.outputs.values())
-    output.loss = output.task_loss + penalty(output.reconstruction_loss, output.l1_loss)
+    sites = traced.outputs.values()
+    output.reconstruction_loss = reduce(add, (mean(cast(Tensor, site.reconstruction_error)) for site in sites))
+    output.l1_loss = reduce(add, (mean(cast(Tensor, site.l1)) for site in sites))
+    output.loss = task_loss + penalty(output.reconstruction_loss, output.l1_loss)

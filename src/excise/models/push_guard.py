@@ -4,18 +4,19 @@ from tempfile import TemporaryDirectory
 from types import MethodType
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from excise.ledger.ledger import Ledger
 from excise.storage.hub_repository import check_no_older_weights, local_files
 
 
-def deletions(model: nn.Module) -> list[int]:
+def deletions(model: PreTrainedModel) -> list[int]:
     """The ids of the requests that deleted codes of a model."""
     return [request.id for request in Ledger.from_dict(model.config.unlearning).requests if request.kind == "delete"]
 
 
 def check_push(
-    model: nn.Module, repo_id: str, *, max_shard_size: int | str = "50GB", token: str | bool | None = None, **_
+    model: PreTrainedModel, repo_id: str, *, max_shard_size: int | str = "50GB", token: str | bool | None = None, **_
 ) -> None:
     """Makes sure that a model with deletions is not pushed to where other weights have been before.
 
@@ -42,7 +43,7 @@ def guard_push(model: nn.Module) -> None:
             as it is.
     """
     if hasattr(model, "get_base_model"):
-        model.push_to_hub = MethodType(_checked_push, model)
+        model.push_to_hub = MethodType(_checked_push, model)  # type: ignore[assignment]  # of this one alone
 
 
 def _checked_push(self, repo_id: str, **kwargs):

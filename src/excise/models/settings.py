@@ -1,8 +1,16 @@
 """Checks of a model's config with bottlenecks."""
 
 from collections.abc import Sequence
+from typing import Any, TypeVar, cast
 
 from transformers import PreTrainedConfig
+
+Part = TypeVar("Part", bound=PreTrainedConfig)
+
+
+def sub_config(part: dict[str, Any] | Part | None) -> Part:
+    """The settings within a config that is made: what is given as a dict, or not at all, is settings from then on."""
+    return cast(Part, part)
 
 
 def check_layers(layers: Sequence[int], num_layers: int, what: str) -> None:

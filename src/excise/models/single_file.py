@@ -83,7 +83,8 @@ def _collect(name: str, packages: Collection[str], modules: dict[str, _Module]) 
         return
     source = inspect.getsource(importlib.import_module(name))
     tree = ast.parse(source)
-    imports, dropped = {}, []
+    imports: dict[str, tuple[str, str | None]] = {}
+    dropped: list[ast.stmt] = []
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             dropped.append(node)
@@ -96,11 +97,12 @@ def _collect(name: str, packages: Collection[str], modules: dict[str, _Module]) 
                 _collect(_home(module, alias.name), packages, modules)
         elif _is_docstring(node) or _is_public_list(node):
             dropped.append(node)
-    for node in set(ast.walk(tree)) - set(tree.body):
-        inner = _imported(node) if isinstance(node, ast.Import | ast.ImportFrom) else ()
-        if any(module.partition(".")[0] in {*packages, ""} for module, _ in inner):
+    for inner in set(ast.walk(tree)) - set(tree.body):
+        if not isinstance(inner, ast.Import | ast.ImportFrom):
+            continue
+        if any(module.partition(".")[0] in {*packages, ""} for module, _ in _imported(inner)):
             listed = " or ".join(sorted(packages))
-            raise ValueError(f"{name}, line {node.lineno}: an import of {listed} must stand at the top.")
+            raise ValueError(f"{name}, line {inner.lineno}: an import of {listed} must stand at the top.")
     symbols = symtable.symtable(source, name, "exec").get_symbols()
     names = {symbol.get_name() for symbol in symbols if symbol.is_assigned() and not symbol.is_imported()}
     modules[name] = _Module(_without(source, dropped), frozenset(names - {"__all__"}), imports)
@@ -139,7 +141,7 @@ def _is_public_list(node: ast.stmt) -> bool:
 
 
 def _without(source: str, nodes: Sequence[ast.stmt]) -> str:
-    gone = {line for node in nodes for line in range(node.lineno, node.end_lineno + 1)}
+    gone = {line for node in nodes for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     lines = source.splitlines()
     return "\n".join(line for number, line in enumerate(lines, 1) if number not in gone).strip("\n")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # there is none on Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, or nothing
 
 
 def check_free(folder: str | os.PathLike) -> None:

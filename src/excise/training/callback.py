@@ -1,12 +1,14 @@
 """What a `Trainer` does for bottlenecks beside stepping: log the parts of the loss and revive dead codes."""
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from accelerate.utils import broadcast, reduce
 from scipy.stats import entropy
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
@@ -49,7 +51,7 @@ class BottleneckCallback(PushGuard):
         self.revive_every = revive_every
         self.revive_until = revive_until
         self.seed = seed
-        self.hook = None
+        self.hook: RemovableHandle | None = None
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if args.label_smoothing_factor:
@@ -70,7 +72,8 @@ class BottleneckCallback(PushGuard):
         self.hook = model.register_forward_hook(self._observe, with_kwargs=True)
 
     def on_train_end(self, args, state, control, **kwargs):
-        self.hook.remove()
+        if self.hook is not None:
+            self.hook.remove()
 
     def on_step_end(self, args, state, control, model=None, optimizer=None, **kwargs):
         self.steps += 1
@@ -88,7 +91,7 @@ class BottleneckCallback(PushGuard):
                 used = reduce(self.since_revival[site], reduction="sum")
                 dead = ((used == 0) & module.live).nonzero().flatten()
                 if len(dead):
-                    revive(module, dead, self._features(model, site), optimizer, generator)
+                    revive(cast(CodebookSAE, module), dead, self._features(model, site), optimizer, generator)
         self.since_revival = self._no_use()
         self.window_start = state.global_step
 
@@ -152,7 +155,7 @@ class BottleneckCallback(PushGuard):
     def _features(self, model: nn.Module, site: str) -> Tensor:
         hidden_states = bottleneck_inputs(model, self.batch, until=site)[site]
         with torch.no_grad():
-            return self.sites[site].encode(real_tokens(hidden_states, self.batch))
+            return cast(CodebookSAE, self.sites[site]).encode(real_tokens(hidden_states, self.batch))
 
 
 def perplexity(counts: Tensor) -> float:

@@ -115,7 +115,7 @@ def initialize_keys(
     done, error, state = _load(checkpoint, run, mine, model.device)
     if done > epochs:
         raise ValueError(
-            f"{os.fspath(checkpoint)} holds the keys of {done} epochs, more than the {epochs} asked for. Ask for "
+            f"{checkpoint} holds the keys of {done} epochs, more than the {epochs} asked for. Ask for "
             f"{done}, or give another file."
         )
     if state is None:

@@ -1,5 +1,7 @@
 """An optimizer with rates of their own for input embeddings and codes."""
 
+from typing import cast
+
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 from transformers.training_args import OptimizerNames
@@ -49,6 +51,6 @@ def adamw(
 
 def _embeddings(model: PreTrainedModel) -> list[torch.nn.Parameter]:
     try:
-        return [model.get_input_embeddings().weight]
+        return [cast(torch.nn.Parameter, model.get_input_embeddings().weight)]
     except NotImplementedError:  # a model of texts and images has several kinds
         return []

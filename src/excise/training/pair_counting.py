@@ -2,9 +2,12 @@
 
 import logging
 import math
+from typing import cast
 
 from accelerate.utils import gather_object
+from torch.utils.hooks import RemovableHandle
 
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.pair_counts import PairCounts
 from excise.codes.selection import SITE
@@ -38,7 +41,9 @@ class PairCountCallback(PushGuard):
     """
 
     def __init__(self):
-        self.counts = self._so_far = self._hook = None
+        self.counts: PairCounts | None = None
+        self._so_far: PairCounts | None = None
+        self._hook: RemovableHandle | None = None
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if args.label_smoothing_factor:
@@ -53,7 +58,7 @@ class PairCountCallback(PushGuard):
     def on_epoch_begin(self, args, state, control, model=None, **kwargs):
         epoch = state.epoch or 0.0
         if _is_whole(epoch) and round(epoch) == math.ceil(state.num_train_epochs) - 1:
-            self._bottleneck = bottlenecks(model)[SITE]
+            self._bottleneck = cast(KeyValueBottleneck, bottlenecks(model)[SITE])
             names = model.config.id2label
             self._so_far = PairCounts.empty(self._bottleneck, [names[i] for i in range(len(names))])
             self._release()
@@ -70,7 +75,7 @@ class PairCountCallback(PushGuard):
             self.counts = sum(others, start=first)
 
     def _count(self, model, args, kwargs, output) -> None:
-        if model.training and kwargs.get("labels") is not None:
+        if self._so_far is not None and model.training and kwargs.get("labels") is not None:
             pairs, labels = output["pairs"].cpu().numpy(), kwargs["labels"].cpu().numpy()
             self._so_far += PairCounts.of_batch(pairs, labels, self._bottleneck)
 

@@ -1,9 +1,12 @@
 """How similar to a code an activation must be to be passed on, from data."""
 
+from typing import cast
+
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor, shuffled_inputs
 from excise.models.activations import token_activations
@@ -53,7 +56,7 @@ def set_min_similarity(
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; measure with the model as it was before.")
     inputs = shuffled_inputs(dataset, processor, text, max_tokens, seed)
-    sites = bottlenecks(model)
+    sites = cast(dict[str, CodebookSAE], bottlenecks(model))
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():

@@ -56,6 +56,10 @@ class CodebookSAE(Bottleneck):
     )
     citation = CODEUNLEARN
     code_tensors = ("codebook",)
+    config: CodebookSAEConfig
+    mean: Tensor
+    scale: Tensor
+    min_similarity: Tensor
 
     def __init__(self, config: CodebookSAEConfig):
         super().__init__(config)
@@ -73,7 +77,7 @@ class CodebookSAE(Bottleneck):
         self.post_init()
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module) -> None:
         # Only functions of transformers' `init`, which skip what a checkpoint has already filled: an in-place write
         # here would clear a loaded mask.
         if module is not self:

@@ -36,7 +36,7 @@ class KeyValueOutput(ModelOutput):
             codebooks: pair m of codebook c is `c * num_pairs + m`.
     """
 
-    values: Tensor | None = None
+    values: Tensor | None = None  # type: ignore[assignment]  # nobody asks an output for its values as a dict
     pairs: Tensor | None = None
 
 
@@ -58,12 +58,15 @@ class KeyValueBottleneck(Bottleneck):
     )
     citation = SPARSE_REPRESENTATIONS
     code_tensors = ("keys", "values")
+    config: KeyValueConfig
+    projection: Tensor
+    keys: Tensor
 
     def __init__(self, config: KeyValueConfig):
         super().__init__(config)
-        for name in ("hidden_size", "value_dim"):
-            if getattr(config, name) is None:
-                raise ValueError(f"`{name}` is not set; give KeyValueConfig the width of the encodings and the values.")
+        if config.hidden_size is None or config.value_dim is None:
+            name = "hidden_size" if config.hidden_size is None else "value_dim"
+            raise ValueError(f"`{name}` is not set; give KeyValueConfig the width of the encodings and the values.")
         codebooks = config.num_codebooks, config.num_pairs
         if config.projection == "random":
             self.register_buffer("projection", torch.empty(config.hidden_size, codebooks[0] * config.key_dim))
@@ -73,13 +76,13 @@ class KeyValueBottleneck(Bottleneck):
         self.post_init()
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module) -> None:
         # Only functions of transformers' `init`, which skip what a checkpoint has already filled: an in-place write
         # here would clear a loaded mask.
         if module is not self:
             return
         if self.config.projection == "random":
-            init.normal_(self.projection, std=self.config.hidden_size**-0.5)  # a head is as large as the encoding
+            init.normal_(self.projection, std=len(self.projection) ** -0.5)  # a head is as large as the encoding
         init.normal_(self.keys)
         if self.config.value_init == "normal":
             init.normal_(self.values)

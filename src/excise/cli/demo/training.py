@@ -101,7 +101,7 @@ def plain_t5(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> T5ForConditi
         relative_attention_num_buckets=16,
         relative_attention_max_distance=32,
         dropout_rate=0.0,
-        decoder_start_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,  # type: ignore[call-arg]  # any config takes more than it names
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.models.codebook_t5 import CodebookT5Config
+from excise.models.settings import sub_config
 
 
 @dataclass
@@ -119,7 +120,7 @@ def trained_config(args: CodebookArguments, config: CodebookT5Config) -> Codeboo
     Raises:
         ValueError: if another setting is given than the one that it was trained with.
     """
-    given, trained = _given(args), config.bottleneck.to_dict()
+    given, trained = _given(args), sub_config(config.bottleneck).to_dict()
     layers = {"bottleneck_layers": args.bottleneck_layers} if args.bottleneck_layers else {}
     has = trained | {"bottleneck_layers": list(config.bottleneck_layers)}
     other = {n: value for n, value in (given | layers).items() if n not in OF_THE_LOSS and value != has[n]}

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from datasets import Dataset, DatasetDict, load_dataset
@@ -29,6 +30,7 @@ from transformers import (
     set_seed,
 )
 
+from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.cli.train.arguments import (
     CodebookArguments,
@@ -47,10 +49,14 @@ from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)
 
+# `Any`: what transformers asks for, a `DataClassType`, is none of the types of dataclasses.
+OWN_ARGUMENTS: Any = (ModelArguments, CodebookArguments, DataArguments)
+ALL_ARGUMENTS: Any = (*OWN_ARGUMENTS, Seq2SeqTrainingArguments)
+
 
 def own_arguments() -> HfArgumentParser:
     """A parser of what is added to transformers' `Seq2SeqTrainingArguments`."""
-    return HfArgumentParser((ModelArguments, CodebookArguments, DataArguments), usage="", add_help=False)
+    return HfArgumentParser(OWN_ARGUMENTS, usage="", add_help=False)
 
 
 def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | None = None) -> dict[str, float]:
@@ -70,11 +76,7 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
         ValueError: if arguments do not go together.
     """
     # The usage of a hundred and fifty arguments would hide what is wrong with one of them.
-    parser = HfArgumentParser(
-        (ModelArguments, CodebookArguments, DataArguments, Seq2SeqTrainingArguments),
-        prog=prog,
-        usage="%(prog)s [arguments]",
-    )
+    parser = HfArgumentParser(ALL_ARGUMENTS, prog=prog, usage="%(prog)s [arguments]")
     model_args, codebook_args, data_args, args, unknown = parser.parse_args_into_dataclasses(
         argv, look_for_args_file=False, return_remaining_strings=True
     )
@@ -134,12 +136,12 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
         callbacks=[BottleneckCallback(codebook_args.revive_every or None)] if has_codebook else None,
         optimizers=(adamw(model, args, *rates) if any(rates) else None, None),
     )
-    metrics = {}
+    metrics: dict[str, float] = {}
     quantile = codebook_args.similarity_quantile
     measured = has_codebook and quantile and not model.config.unlearning
     if args.do_train:
         if measured:
-            for bottleneck in bottlenecks(model).values():
+            for bottleneck in cast(dict[str, CodebookSAE], bottlenecks(model)).values():
                 bottleneck.min_similarity.fill_(-1.0)  # what an earlier training has measured
         result = trainer.train(resume_from_checkpoint=checkpoint)
         if measured:
@@ -206,16 +208,17 @@ def load_model(
             bottleneck = new_config(codebook, config.d_model)
             config = CodebookT5Config(**base, bottleneck=bottleneck, bottleneck_layers=encoder_blocks(codebook))
         return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
-    config = AutoConfig.from_pretrained(args.model_name_or_path)
+    name = cast(str, args.model_name_or_path)
+    config = AutoConfig.from_pretrained(name)
     if isinstance(config, CodebookT5Config):
         config.bottleneck = trained_config(codebook, config)
     elif codebook.codebook:
         bottleneck = new_config(codebook, config.d_model)
         model = CodebookT5ForConditionalGeneration.from_base(
-            args.model_name_or_path, bottleneck, encoder_blocks(codebook), dtype=torch.float32
+            name, bottleneck, encoder_blocks(codebook), dtype=torch.float32
         )
         return model, not resuming
-    return AutoModelForSeq2SeqLM.from_pretrained(args.model_name_or_path, config=config, dtype=torch.float32), False
+    return AutoModelForSeq2SeqLM.from_pretrained(name, config=config, dtype=torch.float32), False
 
 
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: DataArguments) -> Dataset:
@@ -238,8 +241,10 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
 def last_whole_checkpoint(folder: str | None) -> str | None:
     """The last checkpoint of a training whose writing was not cut off: what the Trainer writes last is there."""
     checkpoints = Path(folder).glob("checkpoint-*/trainer_state.json") if folder else []
-    numbered = [path.parent for path in checkpoints if path.parent.name.partition("-")[2].isdecimal()]
-    return os.fspath(max(numbered, key=lambda path: int(path.name.partition("-")[2]))) if numbered else None
+    numbers = {path.parent: path.parent.name.partition("-")[2] for path in checkpoints}
+    whole = {path: int(number) for path, number in numbers.items() if number.isdecimal()}
+    last = max(whole, key=whole.__getitem__, default=None)
+    return None if last is None else os.fspath(last)
 
 
 @contextmanager

@@ -55,11 +55,11 @@ def image_meanings(
     Raises:
         ValueError: if there is no image or no such site or code, or the model takes none.
     """
-    options = {"image": image, "batch_size": batch_size, "progress": progress}
-    best = {key: hits[:count] for key, hits in _hits(finder, dataset, codes, **options).items()}
-    rows = sorted({hit.row for hits in best.values() for hit in hits})
+    hits = _hits(finder, dataset, codes, image=image, batch_size=batch_size, progress=progress)
+    best = {key: of_code[:count] for key, of_code in hits.items()}
+    rows = sorted({hit.row for of_code in best.values() for hit in of_code})
     pictures = dict(zip(rows, rgb_images(dataset, rows, image), strict=True)) if rows else {}
-    return {key: [pictures[hit.row] for hit in hits] for key, hits in best.items()}
+    return {key: [pictures[hit.row] for hit in of_code] for key, of_code in best.items()}
 
 
 def code_images(
@@ -95,8 +95,8 @@ def code_images(
         ValueError: as `image_meanings`, or if there is no such label column.
     """
     check_code(finder, site, code)
-    options = {"image": image, "batch_size": batch_size, "progress": progress}
-    hits = _hits(finder, dataset, {site: [code]}, **options).get((site, code), [])
+    by_code = _hits(finder, dataset, {site: [code]}, image=image, batch_size=batch_size, progress=progress)
+    hits = by_code.get((site, code), [])
     names = _labels(dataset, label, [hit.row for hit in hits])
     labels: dict[str, int] = {}
     for name in names:
@@ -120,7 +120,7 @@ def _hits(
     dataset: Dataset,
     codes: Mapping[str, Sequence[int]],
     *,
-    image,
+    image: str | None,
     batch_size: int,
     progress: bool,
 ) -> dict[tuple[str, int], list[Hit]]:

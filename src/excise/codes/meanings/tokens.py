@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.codes.finder import CodeFinder
 from excise.data.batches import padded_batches, to_device
 from excise.models.activations import bottleneck_inputs, eval_mode
@@ -52,19 +53,19 @@ def token_meanings(
     model = finder.model
     with finder.without_masks(), eval_mode(model):
         batches = padded_batches(input_ids, tokenizer, batch_size, "looking up tokens" if progress else None)
-        for _, batch in batches:
-            batch = to_device(batch, model.device)
+        for _, padded in batches:
+            batch = to_device(padded, model.device)
             ids = batch["input_ids"][batch["attention_mask"].bool()]
             for site, hidden_states in bottleneck_inputs(model, batch).items():
-                bottleneck = finder.sites[site]
+                bottleneck = cast(CodebookSAE, finder.sites[site])  # of tokens, there are no other
                 features = bottleneck.encode(hidden_states[batch["attention_mask"].bool()])
                 most = min(top_s or bottleneck.config.top_s, int(bottleneck.live.sum()))
                 selected, cosines = bottleneck.similar_codes(features, most)
                 # As the model itself: a token that not even its best code is similar enough to selects none.
                 passed = cosines[:, 0] >= bottleneck.min_similarity
-                keys = selected[passed] * len(tokenizer) + ids[passed][:, None]
-                found[site].append(np.unique(keys.flatten().cpu().numpy(), return_counts=True))
-    meanings = {}
+                pairs = selected[passed] * len(tokenizer) + ids[passed][:, None]
+                found[site].append(np.unique(pairs.flatten().cpu().numpy(), return_counts=True))
+    meanings: dict[tuple[str, int], dict[str, int]] = {}
     for site, parts in found.items():
         keys, places = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
         totals = np.bincount(places, np.concatenate([counts for _, counts in parts]), len(keys)).astype(np.int64)
@@ -122,7 +123,7 @@ def code_tokens(
         ValueError: if there is no such site or code, no text, or the tokenizer cannot tell where its tokens stand.
     """
     check_code(finder, site, code)
-    bottleneck = finder.sites[site]
+    bottleneck = cast(CodebookSAE, finder.sites[site])  # of tokens, there are no other
     if not texts:
         raise ValueError("There is no text to look in: the data set is empty.")
     if not finder.tokenizer.is_fast:
@@ -132,8 +133,8 @@ def code_tokens(
     model = finder.model
     with eval_mode(model), finder.without_masks():
         label = "looking up" if progress else None
-        for rows, batch in padded_batches(encoded["input_ids"], finder.tokenizer, progress=label):
-            batch = to_device(batch, model.device)
+        for rows, padded in padded_batches(encoded["input_ids"], finder.tokenizer, progress=label):
+            batch = to_device(padded, model.device)
             features = bottleneck.encode(bottleneck_inputs(model, batch, until=site)[site])
             chosen = (bottleneck.select(features) == code).any(-1) & batch["attention_mask"].bool()
             similarity = F.cosine_similarity(features[chosen].float(), bottleneck.codebook[code].float(), dim=-1)

@@ -69,7 +69,7 @@ def map_form(topic: Paradigm, form: str, other: Paradigm, readings: frozenset[st
     """
     if topic.is_name or other.is_name:
         return other.lemma
-    tags = topic.tags(form) or topic.tags(topic.lemma)
+    tags: Sequence[str] = topic.tags(form) or topic.tags(topic.lemma)
     tags = [tag for tag in tags if PART_OF_SPEECH.get(tag) in readings] or tags
     choices = {other.forms.get(tag) for tag in tags}
     return choices.pop() if len(choices) == 1 else None

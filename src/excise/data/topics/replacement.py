@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Replacer:
         return "".join([*pieces, text[end:]]), places
 
     def _replacements(self, topic: Paradigm, text: str, spans: Sequence[Span]) -> dict[Span, str]:
-        forms = [_own_form(topic, text[start:stop]) for start, stop in spans]
+        forms = [cast(str, _own_form(topic, text[start:stop])) for start, stop in spans]
         gaps = [(tokens(text[:start]), tokens(text[stop:])) for start, stop in spans]
         main = self._main[topic.lemma]
         readings = [reading(topic, form, *gap, main) for form, gap in zip(forms, gaps, strict=True)]

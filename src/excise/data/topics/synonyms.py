@@ -45,8 +45,8 @@ class SharedTranslation:
         self._corpus = corpus
         self._outside = ~topic
         words = [word_set(reference or "") for reference in references]
-        inside = [references[index] for index in np.flatnonzero(topic) if references[index]]
-        outside = [references[index] for index in np.flatnonzero(~topic) if references[index]]
+        inside = [references[index] for index in np.flatnonzero(topic).tolist() if references[index]]
+        outside = [references[index] for index in np.flatnonzero(~topic).tolist() if references[index]]
         found = associated_words(inside, outside) if inside and outside else []
         own = {entry.word for entry in found}
         self._hits = np.array([not own.isdisjoint(held) for held in words], dtype=bool)

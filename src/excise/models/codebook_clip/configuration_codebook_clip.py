@@ -1,13 +1,13 @@
 """The configuration of a CLIP with codebook bottlenecks in its vision tower."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, PreTrainedConfig
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import own_settings
-from excise.models.settings import check_layers, check_width
+from excise.models.settings import check_layers, check_width, sub_config
 
 
 @strict
@@ -41,7 +41,7 @@ class CodebookCLIPVisionConfig(CLIPVisionConfig):
     def validate_bottleneck(self):
         """Refuse sites that the model does not have and activations of another width."""
         check_layers(self.bottleneck_layers, self.num_hidden_layers, "vision layer")
-        check_width(self.bottleneck, "hidden_size", self.hidden_size)
+        check_width(sub_config(self.bottleneck), "hidden_size", self.hidden_size)
 
 
 @strict
@@ -55,7 +55,10 @@ class CodebookCLIPConfig(CLIPConfig):
     """
 
     model_type = "codebook_clip"
-    sub_configs_defaults = {"vision_config": CodebookCLIPVisionConfig, "text_config": CLIPTextConfig}
+    sub_configs_defaults: ClassVar[dict[str, Any]] = {
+        "vision_config": CodebookCLIPVisionConfig,
+        "text_config": CLIPTextConfig,
+    }
     keys_to_ignore_at_inference = [
         "text_model_output",
         "vision_model_output",
@@ -70,21 +73,21 @@ class CodebookCLIPConfig(CLIPConfig):
     @property
     def bottleneck(self) -> PreTrainedConfig:
         """Settings of every bottleneck."""
-        return self.vision_config.bottleneck
+        return sub_config(sub_config(self.vision_config).bottleneck)
 
     @property
-    def bottleneck_layers(self) -> list[int]:
+    def bottleneck_layers(self) -> list[int] | tuple[int, ...]:
         """Vision layers that have a bottleneck."""
-        return self.vision_config.bottleneck_layers
+        return sub_config(self.vision_config).bottleneck_layers
 
     @property
     def unlearning(self) -> dict[str, Any] | None:
         """The ledger."""
-        return self.vision_config.unlearning
+        return sub_config(self.vision_config).unlearning
 
     @unlearning.setter
     def unlearning(self, state: dict[str, Any] | None) -> None:
-        self.vision_config.unlearning = state
+        sub_config(self.vision_config).unlearning = state
 
 
 __all__ = ["CodebookCLIPConfig", "CodebookCLIPVisionConfig"]

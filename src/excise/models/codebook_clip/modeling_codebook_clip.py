@@ -25,6 +25,7 @@ from excise.bottlenecks.tracing import trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
 from excise.models.outputs import CodebookFields, add_losses, codes_by_site
+from excise.models.settings import sub_config
 
 # As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none.
 register_checkpoint_conversion_mapping(
@@ -73,7 +74,7 @@ class CodebookCLIPVisionTower(CLIPVisionModel):
         super().__init__(config)
         for i in config.bottleneck_layers:
             layer = CodebookCLIPEncoderLayer(config)
-            layer.attach(f"encoder.layers.{i}", make_bottleneck(config.bottleneck))
+            layer.attach(f"encoder.layers.{i}", make_bottleneck(sub_config(config.bottleneck)))
             self.encoder.layers[i] = layer
         self.post_init()
 
@@ -95,7 +96,7 @@ class CodebookCLIPVisionModel(Bottlenecked, CodebookCLIPVisionTower):
         """The vision tower of a plain CLIP checkpoint; arguments and errors as in `CodebookCLIPModel.from_base`."""
 
         def make_config(plain):
-            vision = plain.vision_config if isinstance(plain, CLIPConfig) else plain
+            vision = sub_config(plain.vision_config) if isinstance(plain, CLIPConfig) else plain
             return CodebookCLIPVisionConfig(**_with_bottlenecks(vision, bottleneck, layers))
 
         return cls._from_plain(base, (CLIPConfig, CLIPVisionConfig), "CLIP", make_config, **kwargs)
@@ -182,7 +183,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
             )
         output = CodebookCLIPOutput(**plain, codes=codes_by_site(traced))
         if output.loss is not None:
-            pairs = torch.ones(len(output.image_embeds), dtype=torch.long, device=output.loss.device)
+            pairs = torch.ones(len(plain.image_embeds), dtype=torch.long, device=output.loss.device)
             add_losses(output, traced, self.config.bottleneck.penalty, pairs)
         return output
 
@@ -260,7 +261,7 @@ def _with_bottlenecks(vision: CLIPVisionConfig, bottleneck: PreTrainedConfig | N
 
 
 def _clip_with_bottlenecks(plain: CLIPConfig, bottleneck: PreTrainedConfig | None, layers: Sequence[int]) -> dict:
-    vision = _with_bottlenecks(plain.vision_config, bottleneck, layers)
+    vision = _with_bottlenecks(sub_config(plain.vision_config), bottleneck, layers)
     return as_model_type(plain, CodebookCLIPConfig.model_type) | {"vision_config": vision}
 
 

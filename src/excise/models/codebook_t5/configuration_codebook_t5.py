@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig, T5Config
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import own_settings
-from excise.models.settings import check_layers, check_width
+from excise.models.settings import check_layers, check_width, sub_config
 
 
 @strict
@@ -40,7 +40,7 @@ class CodebookT5Config(T5Config):
     def validate_bottleneck(self):
         """Refuse sites that the model does not have and activations of another width."""
         check_layers(self.bottleneck_layers, self.num_layers, "encoder block")
-        check_width(self.bottleneck, "d_model", self.d_model)
+        check_width(sub_config(self.bottleneck), "d_model", self.d_model)
 
 
 __all__ = ["CodebookT5Config"]

@@ -15,6 +15,7 @@ from excise.bottlenecks.tracing import current_trace, trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_t5.configuration_codebook_t5 import CodebookT5Config
 from excise.models.outputs import CodebookFields, add_losses, codes_by_site
+from excise.models.settings import sub_config
 
 
 @dataclass
@@ -45,8 +46,8 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
         super().__init__(config)
         for i in config.bottleneck_layers:
             layer = CodebookT5LayerSelfAttention(self.encoder.config, has_relative_attention_bias=i == 0, layer_idx=i)
-            layer.attach(f"encoder.block.{i}", make_bottleneck(config.bottleneck))
-            self.encoder.block[i].layer[0] = layer
+            layer.attach(f"encoder.block.{i}", make_bottleneck(sub_config(config.bottleneck)))
+            self.encoder.set_submodule(f"block.{i}.layer.0", layer)
         self.post_init()
 
     @classmethod

@@ -1,12 +1,13 @@
 """The configuration of an image classifier with a key-value bottleneck."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from excise.bottlenecks.key_value.configuration import KeyValueConfig
 from excise.bottlenecks.registry import own_settings
+from excise.models.settings import sub_config
 
 
 @strict
@@ -35,7 +36,8 @@ class KeyValueVisionConfig(PreTrainedConfig):
             self.encoder = AutoConfig.for_model("clip_vision_model")  # transformers builds configs without arguments
         elif isinstance(self.encoder, dict):
             self.encoder = AutoConfig.for_model(**self.encoder)
-        self.bottleneck = own_settings(self.bottleneck, self.encoding_size, KeyValueConfig)
+        bottleneck = own_settings(self.bottleneck, self.encoding_size, KeyValueConfig)
+        self.bottleneck = cast(KeyValueConfig, bottleneck)  # `strict` refuses another kind
         super().__post_init__(**kwargs)
         if self.bottleneck.value_dim is None:
             self.bottleneck.value_dim = self.num_labels
@@ -48,14 +50,14 @@ class KeyValueVisionConfig(PreTrainedConfig):
         width = sizes[-1] if sizes else getattr(self.encoder, "hidden_size", None)
         if width is None:
             raise ValueError(
-                f"The configuration of a {self.encoder.model_type!r} encoder has neither `hidden_size` nor "
+                f"The configuration of a {sub_config(self.encoder).model_type!r} encoder has neither `hidden_size` nor "
                 "`hidden_sizes`, so the width of its output is not known. CLIP, ViT, DINOv2 and ResNet have one."
             )
         return width
 
     def validate_bottleneck(self):
         """Refuse a bottleneck that does not fit the encoder or the classes."""
-        self.bottleneck.validate_sizes()  # now that its width is known
+        sub_config(self.bottleneck).validate_sizes()  # now that its width is known
         for name, width in (("hidden_size", self.encoding_size), ("value_dim", self.num_labels)):
             if getattr(self.bottleneck, name) != width:
                 raise ValueError(

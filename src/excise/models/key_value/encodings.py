@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from functools import cache
+from typing import Any, cast
 
 import torch
 from datasets import Dataset, Features, List, Value
@@ -64,7 +65,7 @@ def encode_images(
     image = image_column(dataset, image)
     label = label_column(dataset, label)
     if label is not None:
-        check_labels(dataset, label, model.config.num_labels)
+        check_labels(dataset, label, cast(int, model.config.num_labels))
     about = {
         "kind": ENCODINGS,
         "encoder": encoder_digest(model),
@@ -90,7 +91,12 @@ def encode_images(
         return {ENCODINGS: found.numpy()}
 
     features = Features({ENCODINGS: List(Value("float32"), length=model.config.encoding_size)})
-    options = {"batch_size": batch_size, "shard_size": shard_size, "cache_dir": cache_dir, "progress": progress}
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "shard_size": shard_size,
+        "cache_dir": cache_dir,
+        "progress": progress,
+    }
     found = in_shards(len(dataset), encode, features, about, **options)
     if label is not None:
         found = found.add_column(LABELS, list(dataset[label]), feature=dataset.features[label])

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from excise.bottlenecks.site import BottleneckSite
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
+from excise.models.settings import sub_config
 
 
 @dataclass
@@ -40,6 +42,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
     """
 
     config_class = KeyValueVisionConfig
+    bottleneck: KeyValueBottleneck
     main_input_name = "pixel_values"
     site = "bottleneck"
     supports_gradient_checkpointing = True  # and nothing to do for it: a frozen encoder keeps nothing
@@ -47,9 +50,10 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
 
     def __init__(self, config: KeyValueVisionConfig):
         super().__init__(config)
-        self.encoder = AutoModel.from_config(config.encoder, **_pooling_layer(config.encoder, config.pooling))
+        encoder = sub_config(config.encoder)
+        self.encoder = AutoModel.from_config(encoder, **_pooling_layer(encoder, config.pooling))
         self.encoder.requires_grad_(False)
-        self.bottleneck = KeyValueBottleneck(config.bottleneck)
+        self.bottleneck = KeyValueBottleneck(sub_config(config.bottleneck))
         self.gradient_checkpointing = False
         self.post_init()
         self.eval()
@@ -63,7 +67,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         return loaded
 
     @classmethod
-    def _base_weights(cls, base: BaseCheckpoint, config: KeyValueVisionConfig, **access) -> dict[str, Tensor]:
+    def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access) -> dict[str, Tensor]:
         # Of a model of this class, or of an encoder with a head or without.
         base.files(**access)
         plain = AutoConfig.from_pretrained(base.id, revision=base.revision, **access)
@@ -83,7 +87,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         *,
         num_labels: int | None = None,
         id2label: dict[int, str] | None = None,
-        pooling: str | None = None,
+        pooling: Literal["pooler", "first", "mean"] | None = None,
         dtype: torch.dtype = torch.float32,
         **kwargs,
     ) -> "KeyValueForImageClassification":
@@ -165,7 +169,8 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         if sum(given is not None for given in (pixel_values, encodings, pairs)) != 1:
             raise ValueError("Give exactly one of `pixel_values`, `encodings` and `pairs`.")
         if pairs is None:
-            encodings = self.encode(pixel_values) if encodings is None else encodings
+            if pixel_values is not None:
+                encodings = self.encode(pixel_values)
             output = self.bottleneck(encodings)
             logits, pairs = output.values, output.pairs
         else:
@@ -197,7 +202,7 @@ def pooled(output, pooling: str) -> Tensor:
 
 def _pooling_layer(encoder: PreTrainedConfig, pooling: str) -> dict[str, bool]:
     """The argument that says whether an encoder has a pooling layer, where that is an option."""
-    model_class = MODEL_MAPPING.get(type(encoder), None)
+    model_class: Any = MODEL_MAPPING.get(type(encoder), None)
     if getattr(model_class, "main_input_name", None) != "pixel_values":
         raise ValueError(
             f"A {encoder.model_type!r} model takes no images. Give a vision encoder: CLIP, ViT, ResNet, ..."

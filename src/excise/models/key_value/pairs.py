@@ -1,6 +1,7 @@
 """Which key-value pairs the examples of a data set select, computed once and kept."""
 
 import os
+from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
@@ -58,7 +59,12 @@ def select_pairs(
 
     width = bottleneck.config.num_codebooks * bottleneck.config.top_k
     features = Features({PAIRS: List(Value("int32"), length=width)})
-    options = {"batch_size": batch_size, "shard_size": shard_size, "cache_dir": cache_dir, "progress": progress}
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "shard_size": shard_size,
+        "cache_dir": cache_dir,
+        "progress": progress,
+    }
     found = in_shards(len(encodings), select, features, about, **options)
     if LABELS in encodings.column_names:
         found = found.add_column(LABELS, list(encodings[LABELS]), feature=encodings.features[LABELS])
