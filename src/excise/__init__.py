@@ -1,5 +1,8 @@
 """Machine unlearning for transformers models through discrete bottlenecks."""
 
+from importlib import import_module
+from typing import Any
+
 import lazy_loader
 
 from excise.models import auto
@@ -19,9 +22,8 @@ ROOMS = [
     "training",
 ]
 
-_name, __dir__, __all__ = lazy_loader.attach(
+_name, _, __all__ = lazy_loader.attach(
     __name__,
-    submodules=ROOMS,
     submod_attrs={
         "bottlenecks": ["CodebookSAEConfig", "KeyValueConfig"],
         "codes": ["Enrichment", "PRESETS", "PairCounts", "Search", "Selection"],
@@ -54,16 +56,19 @@ _name, __dir__, __all__ = lazy_loader.attach(
         "unlearner": ["Unlearner"],
     },
 )
-# The rooms can be had as `excise.codes` and so on; what a star import gives is the names.
-__all__ = sorted({*__all__, "__version__"} - {*ROOMS})
+__all__ = sorted([*__all__, "__version__"])
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import version  # takes as long as all the rest
 
         return version("excise")
-    return _name(name)
+    return import_module(f"excise.{name}") if name in ROOMS else _name(name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *ROOMS]
 
 
 auto.register()

@@ -33,7 +33,9 @@ def add_batch_size(parser: ArgumentParser, default: int = 32) -> None:
     )
 
 
-def add_test(parser: "ArgumentParser | _ArgumentGroup", method: str | None = None, positions: str | None = None) -> None:
+def add_test(
+    parser: "ArgumentParser | _ArgumentGroup", method: str | None = None, positions: str | None = None
+) -> None:
     """--method and --positions, with these defaults."""
     shown = " (default: %(default)s)"
     parser.add_argument(
