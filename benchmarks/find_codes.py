@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 
 from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration
 from excise.codes import TopicCounts
-from excise.codes.topic_counts import count_pairs
+from excise.codes.counting import count_pairs
 from excise.models import CodebookT5Config
 
 TOP_S = (8, 24, 40, 56, 72, 88, 104)

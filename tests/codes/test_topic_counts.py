@@ -5,7 +5,8 @@ import torch
 from datasets import Dataset
 
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.topic_counts import TopicCounts, count_codes, count_pairs
+from excise.codes.counting import count_codes, count_pairs
+from excise.codes.topic_counts import TopicCounts
 from excise.data.batches import token_masks
 from excise.models.activations import bottleneck_inputs
 from excise.unlearner import Unlearner

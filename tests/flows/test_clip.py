@@ -13,7 +13,7 @@ from excise import (
     set_min_similarity,
 )
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.topic_counts import count_apart, count_codes, count_pairs
+from excise.codes.counting import count_apart, count_codes, count_pairs
 from excise.models.activations import bottleneck_inputs
 from excise.models.loading import load_model, load_processor
 from tests.helpers import tiny

@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Output:
     """Runs the verb."""
-    from excise.codes.topic_counts import MAX_TOP_S
+    from excise.codes.counting import MAX_TOP_S
 
     check_free(args.out)
     check_file(args.table)

@@ -12,11 +12,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks
+from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.search import Counts, Search, SearchCounts, Topic, preset_for, searches_of
 from excise.codes.selection import SITE, Selection, draw_examples
-from excise.codes.topic_counts import MAX_TOP_S, TargetCounts, TopicCounts, count_apart, count_codes, count_pairs
+from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.images import without_labels
 from excise.data.inputs import Positions, Processor, image_processor_of, tokenizer_of
@@ -196,14 +197,14 @@ class CodeFinder:
             retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options)
         by_need: dict[Any, Counts] = {}
         for search in searches:
-            if (key := _counted(search)) in by_need:
+            if (key := search.counted) in by_need:
                 continue
             if search.by_frequency or isinstance(topic, Dataset):
                 by_need[key] = self._count_target(topic, search, max_top_s=max_top_s or self.top_s, **options)
             else:
                 of_topic = self.count_topic(topic, positions=search.positions, max_top_s=largest, **options)
                 by_need[key] = replace(of_topic, retain=retained) if retain else of_topic
-        return SearchCounts(name, searches, tuple(by_need[_counted(search)] for search in searches), self.top_s)
+        return SearchCounts(name, searches, tuple(by_need[search.counted] for search in searches), self.top_s)
 
     def _count_target(self, topic: ForgetSets | Dataset, search: Search, **options: Any) -> TargetCounts:
         examples = topic if isinstance(topic, Dataset) else topic.target
@@ -293,10 +294,3 @@ class CodeFinder:
             yield
         finally:
             set_masks(self.model, before)
-
-
-def _counted(search: Search) -> tuple:
-    """What tells the counts that a search needs from those of others."""
-    if search.method == "examples":
-        return search.method, search.count, search.seed, search.positions
-    return search.by_frequency, search.positions

@@ -74,6 +74,13 @@ class Search:
         """Whether codes are chosen by how often the target selects them, without a control."""
         return self.method in BY_FREQUENCY
 
+    @property
+    def counted(self) -> tuple:
+        """What tells the counts that the search needs from those of other searches."""
+        if self.method == "examples":
+            return self.method, self.count, self.seed, self.positions
+        return self.by_frequency, self.positions
+
     def top_s(self, model_top_s: int) -> int:
         """S' of the search, in a model of some S."""
         return model_top_s if self.by_frequency else self.multiple * model_top_s

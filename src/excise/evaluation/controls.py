@@ -5,10 +5,10 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from excise.codes.counting import count_codes
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection, random_like
-from excise.codes.topic_counts import count_codes
 from excise.data.forget_sets import ForgetSets
 from excise.report.measures import Condition
 from excise.report.results import Evaluation
