@@ -1,3 +1,4 @@
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -41,6 +42,15 @@ def test_the_drawn_points_are_the_changes_of_the_table(swept, monkeypatch, tmp_p
     monkeypatch.setattr(Axes, "plot", spy)
     plot_sweep(swept, tmp_path / "sweep.svg", metrics=["recall"])
     assert drawn == [([0, 0, 0, 0], True), ([0, 0, 0, -100], False)]
+
+
+@pytest.mark.parametrize("name", ["$x^2$", "$\\frac$", "US$"])
+def test_any_topic_is_drawn_as_it_is(swept, tmp_path, name):
+    plot_sweep(replace(swept, topic=name, tested=name), tmp_path / "sweep.svg")
+    svg = ElementTree.parse(tmp_path / "sweep.svg")
+    written = " ".join(" ".join(svg.getroot().itertext()).split())
+    assert f"Codes of {name!r} chosen by" in written
+    assert all(letter in written for letter in name)
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

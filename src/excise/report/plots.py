@@ -100,7 +100,7 @@ def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | N
     looks = {metric: known.index(metric) for metric in metrics}  # the same in every selection of measures
     with new_figure(path, figsize=(9, 4.4)) as figure:
         panels = figure.subplots(1, 2, sharey=True)
-        titles = {FORGET: f"With {sweep.tested}: $D'_T$", RETAIN: "Without: $D_R$"}
+        titles = {FORGET: f"With {literal(sweep.tested)}: $D'_T$", RETAIN: "Without: $D_R$"}
         for axes, (dataset, title) in zip(panels, titles.items(), strict=True):
             _draw(axes, sweep, dataset, looks)
             axes.set_title(f"{title}, n = {len(first.texts[dataset])}")
@@ -158,6 +158,6 @@ def _caption(sweep: Sweep) -> str:
     chosen = " and ".join("{method}, {positions} positions, q ≤ {q}".format_map(search) for search in searches)
     beams = f" Beams: {settings['num_beams']}." if "num_beams" in settings else ""
     return (
-        f"Codes of {sweep.topic!r} chosen by {chosen}. Random codes: as many, of like frequency, one draw "
+        f"Codes of {literal(repr(sweep.topic))} chosen by {chosen}. Random codes: as many, of like frequency, one draw "
         f"(seed {settings['seed']}).{beams}"
     )
