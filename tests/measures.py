@@ -25,11 +25,11 @@ of them, shown nowhere
     (`::: excise.sweep`, `members:`). A page that shows a whole room does not count: somebody should have had a reason
     to write the name.
 names at all faces
-    Different names that any `__init__.py` offers by `__all__` or `lazy_loader.attach(submod_attrs=)`.
+    Different names that faces offer by `__all__` or `lazy_loader.attach(submod_attrs=)`. Faces are `excise`, the folders
+    in it, the modules among its rooms, and `excise.evaluation.metrics`.
 uses behind a face
     Names that README, docs, examples, benchmarks and research import from a module that is no face, or from a face that
-    does not offer them. Faces are `excise`, the folders in it, the modules that it lists as submodules, and
-    `excise.evaluation.metrics`.
+    does not offer them.
 """
 
 import argparse
@@ -131,16 +131,12 @@ class Checkout:
 
     @cached_property
     def offers(self) -> dict[str, tuple[set[str], set[str]]]:
-        """The names and the submodules that every package offers."""
-        packages = {path.parent: tree for path, tree in self.trees.items() if path.name == "__init__.py"}
-        return {".".join(["excise", *folder.parts]): _offers(tree) for folder, tree in packages.items()}
-
-    @cached_property
-    def faces(self) -> set[str]:
-        """The modules that anybody may import from."""
+        """The names and the submodules that every face offers."""
+        modules = {_module(path): path for path in self.trees}
+        rooms = {f"excise.{name}" for name in _offers(self.trees[modules["excise"]])[1]}
         folders = {f"excise.{path.parts[0]}" for path in self.trees if len(path.parts) > 1}
-        rooms = {f"excise.{name}" for name in self.offers["excise"][1]}
-        return {"excise", "excise.evaluation.metrics"} | folders | rooms
+        faces = ({"excise", "excise.evaluation.metrics"} | rooms | folders) & set(modules)
+        return {face: _offers(self.trees[modules[face]]) for face in sorted(faces)}
 
     @cached_property
     def unshown(self) -> list[str]:
@@ -170,11 +166,9 @@ class Checkout:
     def _is_hidden(self, module: str, name: str) -> bool:
         if module.partition(".")[0] != "excise":
             return False
-        if module not in self.faces or f"{module}.{name}" in self.faces or not name:
-            return module not in self.faces
-        if module in self.offers:
-            return name not in set().union(*self.offers[module])
-        return name.startswith("_")
+        if module not in self.offers or not name or f"{module}.{name}" in self.offers:
+            return module not in self.offers
+        return name not in set().union(*self.offers[module])
 
     def _shown_files(self) -> Iterator[Path]:
         for name in SHOWN:
@@ -228,20 +222,30 @@ def _unit(path: Path) -> str:
     return path.parts[0].removesuffix(".py")
 
 
+def _module(path: Path) -> str:
+    return ".".join(["excise", *path.with_suffix("").parts]).removesuffix(".__init__")
+
+
 def _offers(tree: ast.Module) -> tuple[set[str], set[str]]:
-    """The names and the submodules that a module offers by `__all__` or `lazy_loader.attach`."""
+    """The names and the submodules that a module offers by `__all__`, `lazy_loader.attach` and a list of `ROOMS`."""
     names: set[str] = set()
     submodules: set[str] = set()
     for node in tree.body:
-        if not isinstance(node, ast.Assign) or "__all__" not in ast.unparse(node.targets[0]):
-            continue
-        if isinstance(node.value, ast.Call):
+        target = ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else ""
+        if target == "ROOMS":
+            submodules |= _constants(node.value)
+        elif "__all__" in target and isinstance(node.value, ast.Call):
             arguments = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
             names |= {name for attributes in arguments.get("submod_attrs", {}).values() for name in attributes}
             submodules |= set(arguments.get("submodules", ()))
-        else:
-            names |= {leaf.value for leaf in ast.walk(node.value) if isinstance(leaf, ast.Constant)}
+            names |= {name for argument in node.value.args for name in _constants(argument)}
+        elif "__all__" in target:
+            names |= _constants(node.value)
     return names, submodules
+
+
+def _constants(node: ast.AST) -> set[str]:
+    return {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)}
 
 
 def _identifiers(tree: ast.AST) -> set[str]:
