@@ -25,8 +25,8 @@ of them, shown nowhere
     (`::: excise.sweep`, `members:`). A page that shows a whole room does not count: somebody should have had a reason
     to write the name.
 names at all faces
-    Different names that faces offer by `__all__` or `lazy_loader.attach(submod_attrs=)`. Faces are `excise`, the folders
-    in it, the modules among its rooms, and `excise.evaluation.metrics`.
+    Different names that faces offer by `__all__` or `lazy_loader.attach(submod_attrs=)`. Faces are `excise`, the
+    folders in it, the modules among its rooms, and `excise.evaluation.metrics`.
 uses behind a face
     Names that README, docs, examples, benchmarks and research import from a module that is no face, or from a face that
     does not offer them.
