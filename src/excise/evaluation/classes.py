@@ -149,7 +149,11 @@ def evaluate_classes(
     references = {name: [topic.classes[label] for label in rows["label"]] for name, rows in sets.items()}
 
     def run(model, condition, processor=finder.processor):
-        options: dict[str, Any] = {"templates": templates, "batch_size": batch_size, "progress": condition if progress else None}
+        options: dict[str, Any] = {
+            "templates": templates,
+            "batch_size": batch_size,
+            "progress": condition if progress else None,
+        }
         return {name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in sets.items()}
 
     def reference():

@@ -43,7 +43,7 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
         ]
         for rows, colour, marker, size, label in looks:
             # As an image also in an SVG, where so many points would be megabytes.
-            look = {"s": size, "color": colour, "marker": marker, "alpha": 0.6, "linewidths": 0}
+            look: dict[str, Any] = {"s": size, "color": colour, "marker": marker, "alpha": 0.6, "linewidths": 0}
             if rows.any():
                 axes.scatter(points.ratio[rows], heights[rows], rasterized=True, label=label, **look)
         if points.endless:
@@ -86,7 +86,7 @@ def plot_frontier(results: Frontier | Evaluation | Iterable[Frontier | Evaluatio
             axes.axvline(level, color="0.88", linewidth=0.8, zorder=0)
         axes.axhline(100, color="0.88", linewidth=0.8, zorder=0)
         for i, line in enumerate(one for one in found if one.kind == "frontier"):
-            look = {"color": COLOURS[(i + 2) % len(COLOURS)], "marker": MARKERS[(i + 3) % len(MARKERS)]}
+            look: dict[str, Any] = {"color": COLOURS[(i + 2) % len(COLOURS)], "marker": MARKERS[(i + 3) % len(MARKERS)]}
             label = f"{line.topic}: more and more codes"
             axes.plot(*zip(*((p.left, p.kept) for p in line.places), strict=True), label=label, markersize=4, **look)
         for kind, (colour, marker, filled) in LOOKS.items():
@@ -96,8 +96,14 @@ def plot_frontier(results: Frontier | Evaluation | Iterable[Frontier | Evaluatio
                 axes.plot([p.left for p in places], [p.kept for p in places], linestyle="", label=kind, **look)
         for one in named(found):
             (place,) = one.places
-            where = {"xytext": (6, -3), "textcoords": "offset points"}
-            axes.annotate(one.topic, (place.left, place.kept), fontsize=7, color="0.3", **where)
+            axes.annotate(
+                one.topic,
+                (place.left, place.kept),
+                fontsize=7,
+                color="0.3",
+                xytext=(6, -3),
+                textcoords="offset points",
+            )
         axes.set_xlabel("left of the topic (% of before)")
         axes.set_ylabel("left of all else (% of before)")
         axes.set_ylim(*kept_range(found))
@@ -157,10 +163,10 @@ def _draw(axes, sweep: Sweep, dataset: str, looks: Mapping[str, int]) -> None:
     axes.set_axisbelow(True)
 
 
-def _line(i: int, random: bool) -> dict:
+def _line(i: int, random: bool) -> dict[str, Any]:
     """The look of a measure's line."""
     colour = COLOURS[i % len(COLOURS)]
-    look = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "linewidth": 1.6, "markersize": 5}
+    look: dict[str, Any] = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "linewidth": 1.6, "markersize": 5}
     if random:
         look |= {"linestyle": (0, (4, 2)), "linewidth": 1.0, "markerfacecolor": "white", "markersize": 4}
     return look
@@ -169,7 +175,10 @@ def _line(i: int, random: bool) -> dict:
 def _legend(looks: Mapping[str, int]) -> list:
     from matplotlib.lines import Line2D
 
-    kinds = {"selected codes": {"linewidth": 1.6}, "random codes": {"linewidth": 1.0, "linestyle": (0, (4, 2))}}
+    kinds: dict[str, dict[str, Any]] = {
+        "selected codes": {"linewidth": 1.6},
+        "random codes": {"linewidth": 1.0, "linestyle": (0, (4, 2))},
+    }
     return [
         *(Line2D([], [], **_line(i, random=False), label=measure(metric).label) for metric, i in looks.items()),
         *(Line2D([], [], color="0.3", label=label, **look) for label, look in kinds.items()),
