@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from datasets import Dataset
@@ -228,7 +228,7 @@ class Unlearner(CodeFinder):
         Returns:
             The record that was written.
         """
-        return write_bundle(folder, self.whole, self.processor, record=record, **options)
+        return write_bundle(folder, cast(PreTrainedModel, self.whole), self.processor, record=record, **options)
 
     def push_to_hub(self, repo_id: str, record: Record | None = None, **options: Any) -> PushInfo:
         """Publishes the model with its card and report; nothing that was deleted is in it.
@@ -246,7 +246,7 @@ class Unlearner(CodeFinder):
         Returns:
             The commit; where the history was purged, its `audit` tells what was looked at.
         """
-        return publish(self.whole, self.processor, repo_id, record, **options)
+        return publish(cast(PreTrainedModel, self.whole), self.processor, repo_id, record, **options)
 
     @classmethod
     def from_hub(

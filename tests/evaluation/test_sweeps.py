@@ -164,3 +164,10 @@ def test_negative_scores_change_in_units_of_their_size():
     assert evaluation.drop("bart_score", "heldout", "after") == pytest.approx(50)
     assert math.isnan(evaluation.change("zero", "heldout", "after"))
     assert math.isnan(evaluation.drop("zero", "heldout", "after"))
+
+
+@pytest.mark.parametrize("search", [Search("activations", count=2), Search("examples", count=4)])
+def test_a_search_without_a_test_is_swept_beside_random_codes_too(unlearner, topic, generation, planted, search):
+    result = sweep(unlearner, topic, top_s=[1], preset=search, progress=False)
+    assert 0 < result.evaluations[1].removed == result.selections[1].num_codes
+    assert "random codes" in result.evaluations[1].scores

@@ -11,6 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
@@ -93,7 +94,7 @@ class CodeFinder:
             )
         model = cast(KeyValueForImageClassification, self.model)  # by the name of its site
         if PAIRS in dataset.column_names:
-            check_pairs(dataset, model.bottleneck)
+            check_pairs(dataset, cast(KeyValueBottleneck, self.sites[SITE]))
             return dataset
         if ENCODINGS not in dataset.column_names:
             processor = image_processor_of(self.processor)

@@ -1,7 +1,7 @@
 """Classify a class's held-out images and others before and after, and under the controls."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -52,20 +52,22 @@ def predict_classes(
     Raises:
         ValueError: if the model can do neither, has another number of classes, or a template has no place for a name.
     """
+    clip: Any = model
+    of_names: Tensor | None = None
     with eval_mode(model):
         if hasattr(model, "get_text_features") and hasattr(model, "get_image_features"):
             of_names = _name_embeddings(model, processor, classes, templates)
         elif type(model.config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-            of_names, classes = None, _head_classes(model, classes)
+            classes = _head_classes(model, classes)
         else:
             raise ValueError(f"{type(model).__name__} does not classify: expected a CLIP or an image classifier.")
-        predicted = []
+        predicted: list[str] = []
         for _, batch in inputs_of(dataset, processor).batches(batch_size, progress):
             pixels = batch["pixel_values"].to(model.device)
             if of_names is None:
                 scores = model(pixel_values=pixels).logits
             else:
-                scores = F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1) @ of_names.T
+                scores = F.normalize(clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1) @ of_names.T
             predicted += [classes[i] for i in scores.argmax(-1).tolist()]
     return predicted
 
@@ -97,7 +99,8 @@ def _name_embeddings(model, processor, classes: Sequence[str], templates: Sequen
 
 def _head_classes(model: PreTrainedModel, classes: Sequence[str]) -> list[str]:
     """The names of a classifier's outputs, in their order."""
-    own = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    names = cast(dict[int, str], model.config.id2label)
+    own = [names[i] for i in range(len(names))]
     if len(own) != len(classes):
         raise ValueError(f"The model tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
     return own if set(own) == set(classes) else list(classes)
@@ -146,7 +149,11 @@ def evaluate_classes(
     references = {name: [topic.classes[label] for label in rows["label"]] for name, rows in sets.items()}
 
     def run(model, condition, processor=finder.processor):
-        options = {"templates": templates, "batch_size": batch_size, "progress": condition if progress else None}
+        options: dict[str, Any] = {
+            "templates": templates,
+            "batch_size": batch_size,
+            "progress": condition if progress else None,
+        }
         return {name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in sets.items()}
 
     def reference():

@@ -1,6 +1,6 @@
 """The conditions under which a topic's held-out sets are evaluated: before, after, and the controls beside these."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -74,7 +74,7 @@ def outputs_under_conditions(
 
 
 def taken_over(
-    reuse: Evaluation | None, settings: Mapping[str, Any], words: tuple[str, ...], wanted: list[str]
+    reuse: Evaluation | None, settings: Mapping[str, Any], words: tuple[str, ...], wanted: Sequence[str]
 ) -> tuple[dict, dict]:
     """Outputs and scores that an earlier evaluation made under conditions that do not change.
 
@@ -95,8 +95,7 @@ def taken_over(
 
 def retain_counts(finder: CodeFinder, topic: ForgetSets, progress: bool = True) -> dict[str, CodeCounts]:
     """How often each code is used on the retain set: what random codes are matched on."""
-    options = {"max_top_s": finder.top_s, "progress": progress}
-    return count_codes(finder.model, finder.processor, topic.retain, **options)
+    return count_codes(finder.model, finder.processor, topic.retain, max_top_s=finder.top_s, progress=progress)
 
 
 def _random_codes(finder, topic, selection, seed, retain, progress) -> Selection:

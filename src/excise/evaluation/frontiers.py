@@ -1,13 +1,16 @@
 """How much is forgotten and how much is kept, for every number of removed pairs: figures 2, 3 and 7."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import SITE, Selection
+from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import LABELS, check_encodings
 from excise.models.key_value.masked_logits import MaskedLogits
 from excise.report.frontier import Frontier, Point
@@ -36,14 +39,14 @@ def frontier(
         ValueError: if the test set has no labels, no example of the class or of another one, or encodings by another
             encoder than the model's, or the reading is of another set or model.
     """
-    check_encodings(test, finder.model)
+    check_encodings(test, cast(KeyValueForImageClassification, finder.model))
     if LABELS not in test.column_names:
         raise ValueError(f"The test set has no {LABELS!r}; its columns are {test.column_names}.")
     labels = np.asarray(test.with_format("numpy")[LABELS][:])
     forget = labels == forget_class
     if not 0 < forget.sum() < len(forget):
         raise ValueError(f"{forget.sum()} of {len(forget)} test examples are of class {forget_class}; expected some.")
-    bottleneck = finder.sites[SITE]
+    bottleneck = cast(KeyValueBottleneck, finder.sites[SITE])
     reading = MaskedLogits(bottleneck, test) if reading is None else reading
     if reading.bottleneck is not bottleneck or reading.rows != test._fingerprint:
         raise ValueError("`reading` is of another model or another test set. Make it of these, or leave it out.")
@@ -57,7 +60,7 @@ def frontier(
         with finder.trial(selection):
             points.append(point(count, selection.num_codes))
     last = selections[max(selections)] if selections else Selection({})
-    names = finder.model.config.id2label
+    names = cast(dict[int, str], finder.model.config.id2label)
     return Frontier(
         topic=names.get(forget_class, str(forget_class)),
         method=last.thresholds.get("method", ""),

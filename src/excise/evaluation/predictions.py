@@ -82,7 +82,7 @@ def model_columns(dataset: Dataset, model: PreTrainedModel) -> Dataset:
     Raises:
         ValueError: if there are no labels.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = getattr(model, "get_base_model", lambda: model)()
     taken = inspect.signature(base.forward).parameters
     columns = [name for name in dataset.column_names if name in {*taken, *LABELS}]
     if not set(LABELS) & set(columns):

@@ -6,6 +6,8 @@ from typing import Any
 
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search
+from excise.codes.selection import Selection
+from excise.codes.topic_counts import TopicCounts
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.evaluation.classes import evaluate_classes
@@ -59,15 +61,20 @@ def sweep(
         counts = finder.count(topic, preset, max_top_s=max(steps), batch_size=batch_size, progress=progress)
         profile_seconds = time.perf_counter() - started
         if random_codes:
-            options["retain"] = counts.counts[0].retain or retain_counts(finder, topic, progress)
+            of_first = counts.counts[0]
+            counted = of_first.retain if isinstance(of_first, TopicCounts) else {}
+            options["retain"] = counted or retain_counts(finder, topic, progress)
 
     of_classes = isinstance(tested, ClassSets)
-    evaluations, selections, seconds = {}, {}, {}
+    evaluate_one: Any = evaluate_classes if of_classes else evaluate
+    evaluations: dict[int, Evaluation] = {}
+    selections: dict[int, Selection] = {}
+    seconds: dict[int, float] = {}
     for step in steps:
         started = time.perf_counter()
         selections[step] = counts.select(step)
         seconds[step] = time.perf_counter() - started
-        evaluations[step] = (evaluate_classes if of_classes else evaluate)(
+        evaluations[step] = evaluate_one(
             finder,
             tested,
             selection=selections[step],

@@ -1,6 +1,7 @@
 """Generate and score a topic's held-out sets before and after, and under the controls."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from evaluate import Metric
@@ -44,9 +45,10 @@ def generate_texts(
     """
     input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
     outputs = [""] * len(texts)
+    generates: Any = model  # what generates has no type of its own beside `PreTrainedModel`
     with eval_mode(model):
         for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress):
-            generated = model.generate(
+            generated = generates.generate(
                 **to_device(batch, model.device), num_beams=num_beams, do_sample=False, max_new_tokens=max_new_tokens
             )
             for row, text in zip(rows, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True):
@@ -166,7 +168,7 @@ def without_spans(text: str, spans: Iterable[Sequence[int]]) -> str:
         >>> without_spans("I love Boston in May.", [[7, 13]])
         'I love in May.'
     """
-    for start, end in sorted(spans, reverse=True):
+    for start, end in sorted(map(tuple, spans), reverse=True):
         text = text[:start] + text[end:]
     return " ".join(text.split())
 
@@ -195,7 +197,7 @@ class _Scorer:
         return scores
 
     def _all_metrics(self, predictions: list[str], references: list[str]) -> dict:
-        scores = {}
+        scores: dict[str, Any] = {}
         for metric in self.metrics:
             scores |= metric.compute(predictions=predictions, references=references)
         return scores

@@ -59,7 +59,7 @@ class Runtimes(HtmlTable):
 
     def to_markdown(self) -> str:
         """The table in Markdown, with what it was measured on below."""
-        rows = [[row.top_s, f"{row.mean:.2f}", f"{row.std:.2f}"] for row in self.to_pandas().itertuples()]
+        rows = [[str(row.top_s), f"{row.mean:.2f}", f"{row.std:.2f}"] for row in self.to_pandas().itertuples()]
         about = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         return f"{markdown(['S′', 'mean (s)', 'standard deviation (s)'], rows)}\n\nTopic {self.topic!r}: {about}."
 

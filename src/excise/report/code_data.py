@@ -22,7 +22,8 @@ def code_data(record: Record) -> dict[str, Any]:
     Numbers are the base64 of arrays, little-endian: `{"type": "u2", "data": "..."}`.
     """
     sites: dict[str, int] = {}
-    plots, drawn = [], set()
+    plots: list[dict[str, Any]] = []
+    drawn: set[tuple[str, int]] = set()
     for entry in record.state["enrichments"]:
         table = record.enrichments[entry["file"]]
         points = volcano(table, entry["selected"], most_drawn(record))

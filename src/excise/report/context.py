@@ -18,7 +18,7 @@ from excise.report.results import Evaluation
 from excise.report.volcano import volcano
 
 # In the order in which they are shown, and what they are called.
-CONDITIONS = {
+CONDITIONS: dict[str, str] = {
     Condition.BEFORE: "Before",
     Condition.AFTER: "After",
     Condition.RANDOM: "As many random codes",
@@ -134,13 +134,14 @@ def _marks(evaluation: Evaluation, name: str | None) -> list[dict[str, Any]]:
 
 def _headline(evaluation: Evaluation, names: Mapping[str, str | None]) -> str:
     """What happened, in a sentence or two."""
-    if names[FORGET] is None:
+    told = names[FORGET]
+    if told is None:
         return ""
 
     def text(condition: str, dataset: str) -> str:
         return evaluation.score(names[dataset] or "", dataset, condition).text
 
-    label, there = measure(names[FORGET]).label, evaluation.conditions
+    label, there = measure(told).label, evaluation.conditions
     if Condition.BEFORE not in there:
         return f"{_capital(label)} is {text(Condition.AFTER, FORGET)}; there is no model before to set it against."
     parts = [f"{_capital(label)} went from {text(Condition.BEFORE, FORGET)} to {text(Condition.AFTER, FORGET)}"]

@@ -25,7 +25,7 @@ class Point(NamedTuple):
         retain: accuracy on all other classes.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # in a point nobody counts values
     removed: int
     forget: float
     retain: float
@@ -112,7 +112,7 @@ class Frontier(HtmlTable):
     def from_dict(cls, state: Mapping[str, Any]) -> "Frontier":
         """What `to_dict` gave, or what a record holds."""
         points = tuple(Point(*point) for point in state["points"])
-        return cls(**state | {"points": points, "examples": tuple(state["examples"])})
+        return cls(**{**state, "points": points, "examples": tuple(state["examples"])})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Frontier":

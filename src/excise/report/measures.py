@@ -91,7 +91,7 @@ class Condition(str, Enum):
 
     # As a plain string in every Python: those before 3.11 and from 3.12 on format members of an enum otherwise.
     __str__ = str.__str__
-    __format__ = str.__format__
+    __format__ = str.__format__  # type: ignore[assignment]  # an enum names its argument, a string does not
     __repr__ = str.__repr__
 
 

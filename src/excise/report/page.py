@@ -47,15 +47,20 @@ def embedded(value: Any) -> str:
 
 
 def _file(name: str) -> str:
-    return files("excise.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return files("excise.report").joinpath("templates").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
 def _template():
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=PackageLoader("excise.report"), **options)
+    environment = Environment(
+        loader=PackageLoader("excise.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["thousands"] = "{:,}".format
     environment.filters["kind_title"] = kind_title
     return environment.get_template("index.html")

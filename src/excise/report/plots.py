@@ -36,7 +36,7 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
         ]
         for rows, colour, marker, size, label in looks:
             # As an image also in an SVG, where so many points would be megabytes.
-            look = {"s": size, "color": colour, "marker": marker, "alpha": 0.6, "linewidths": 0}
+            look: dict[str, Any] = {"s": size, "color": colour, "marker": marker, "alpha": 0.6, "linewidths": 0}
             if rows.any():
                 axes.scatter(points.ratio[rows], heights[rows], rasterized=True, label=label, **look)
         if points.endless:
@@ -132,10 +132,10 @@ def _draw(axes, sweep: Sweep, dataset: str, looks: Mapping[str, int]) -> None:
     axes.set_axisbelow(True)
 
 
-def _line(i: int, random: bool) -> dict:
+def _line(i: int, random: bool) -> dict[str, Any]:
     """The look of a measure's line."""
     colour = COLOURS[i % len(COLOURS)]
-    look = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "linewidth": 1.6, "markersize": 5}
+    look: dict[str, Any] = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "linewidth": 1.6, "markersize": 5}
     if random:
         look |= {"linestyle": (0, (4, 2)), "linewidth": 1.0, "markerfacecolor": "white", "markersize": 4}
     return look
@@ -144,7 +144,10 @@ def _line(i: int, random: bool) -> dict:
 def _legend(looks: Mapping[str, int]) -> list:
     from matplotlib.lines import Line2D
 
-    kinds = {"selected codes": {"linewidth": 1.6}, "random codes": {"linewidth": 1.0, "linestyle": (0, (4, 2))}}
+    kinds: dict[str, dict[str, Any]] = {
+        "selected codes": {"linewidth": 1.6},
+        "random codes": {"linewidth": 1.0, "linestyle": (0, (4, 2))},
+    }
     return [
         *(Line2D([], [], **_line(i, random=False), label=measure(metric).label) for metric, i in looks.items()),
         *(Line2D([], [], color="0.3", label=label, **look) for label, look in kinds.items()),

@@ -172,7 +172,7 @@ class Evaluation(HtmlTable):
 
     def _value(self, metric: str | None, dataset: str, condition: str) -> float:
         """A score; not a number where it was not computed."""
-        value = self.scores.get(condition, {}).get(dataset, {}).get(metric)
+        value = self.scores.get(condition, {}).get(dataset, {}).get(metric or "")
         return nan if value is None else value
 
     def _check(self, metric: str, dataset: str, conditions: tuple[str, ...]) -> None:
@@ -270,7 +270,7 @@ class Evaluation(HtmlTable):
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "Evaluation":
         """What `to_dict` gave, or what a record holds."""
-        return cls(**state | {"words": tuple(state["words"])})
+        return cls(**{**state, "words": tuple(state["words"])})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Evaluation":

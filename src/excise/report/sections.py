@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import PIL.Image
 from torch import nn
@@ -25,8 +25,8 @@ TASKS = {
 
 def inner_model(model: nn.Module) -> PreTrainedModel:
     """The model itself, of one that may be wrapped by peft or compiled."""
-    model = uncompiled(model)
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    whole: Any = uncompiled(model)
+    return whole.get_base_model() if hasattr(whole, "get_base_model") else whole
 
 
 def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -98,6 +98,8 @@ def _site(site: str, bottleneck: Bottleneck, ledger: Ledger) -> dict[str, Any]:
 # A strip of so many square pictures, each so many pixels wide: some 3 kB a code.
 MOST, SIDE = 5, 48
 
+Value = TypeVar("Value")
+
 
 def codes_section(
     tokens: Mapping[tuple[str, int], Mapping[str, int]] | None,
@@ -109,21 +111,20 @@ def codes_section(
         tokens: by site and code, how often each token selects it.
         thumbnails: by site and code, an image that selects it or several.
     """
-    tokens, thumbnails = ({_key(key): value for key, value in (found or {}).items()} for found in (tokens, thumbnails))
+    counts_of, images_of = _by_code(tokens or {}), _by_code(thumbnails or {})
     section = []
-    for site, code in sorted({*tokens, *thumbnails}):
-        counts = tokens.get((site, code), {})
+    for site, code in sorted({*counts_of, *images_of}):
+        counts = counts_of.get((site, code), {})
         best = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        entry = {"site": site, "code": code, "tokens": [[token, int(count)] for token, count in best]}
-        if (site, code) in thumbnails:
-            entry["thumbnail"] = _data_uri(thumbnails[site, code])
+        entry: dict[str, Any] = {"site": site, "code": code, "tokens": [[token, int(count)] for token, count in best]}
+        if (site, code) in images_of:
+            entry["thumbnail"] = _data_uri(images_of[site, code])
         section.append(entry)
     return section
 
 
-def _key(key: tuple[str, int]) -> tuple[str, int]:
-    site, code = key
-    return str(site), int(code)
+def _by_code(values: Mapping[tuple[str, int], Value]) -> dict[tuple[str, int], Value]:
+    return {(str(site), int(code)): value for (site, code), value in values.items()}
 
 
 def _data_uri(images: PIL.Image.Image | Sequence[PIL.Image.Image]) -> str:

@@ -208,7 +208,7 @@ def _load(
 
 def whitening(vectors: Dataset, components: int) -> Tensor:
     """What takes encodings to their largest principal components, each of variance 1, `(hidden_size, components)`."""
-    count, total, products = 0, 0.0, 0.0
+    count, total, products = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for part in vectors.iter(1_024):
         rows = part[ENCODINGS].double()
         count, total, products = count + len(rows), total + rows.sum(0), products + rows.T @ rows

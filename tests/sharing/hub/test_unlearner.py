@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
@@ -171,7 +171,8 @@ def on_base(hub):
 
 def test_bottlenecks_alone_are_published_and_loaded_on_their_base(api, on_base):
     base, unlearner = on_base
-    unlearner.push_to_hub(REPO, base=base)
+    pushed = unlearner.push_to_hub(REPO, base=base)
+    assert unlearner.push_to_hub(REPO, base=(PurePosixPath(base[0]), base[1])).oid == pushed.oid
     assert "model.safetensors" not in api.list_repo_files(REPO)
     api.upload_file(repo_id=base[0], path_or_fileobj=b"{}", path_in_repo="model.safetensors")  # not at that revision
     assert torch.equal(logits(AutoModelForSeq2SeqLM.from_pretrained(REPO)), logits(unlearner.model))

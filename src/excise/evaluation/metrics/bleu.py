@@ -35,7 +35,7 @@ class Bleu(TextMetric):
 
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
         bleu = BLEU(tokenize=self.tokenize, lowercase=self.lowercase)
-        score = bleu.corpus_score(predictions, streams(references)).score
+        score = bleu.corpus_score(predictions, streams(references)).score  # type: ignore[arg-type]  # None is taken
         return {"bleu": score, "bleu_signature": str(bleu.get_signature())}
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def load(
-    auto_class: type, model: str, max_length: int | None, device: str | None
+    auto_class: type[Any], model: str, max_length: int | None, device: str | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model in fp32, ready to score, and its tokenizer with a `model_max_length` that can be relied on.
 

@@ -28,7 +28,7 @@ KNOWN = frozenset(
 )
 
 
-def license_fields(given: Any) -> dict[str, str]:
+def license_fields(given: Any) -> dict[str, Any]:
     """A licence as the Hub wants it: its identifier, or "other" and a name of one's own.
 
     Example:

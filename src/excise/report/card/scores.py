@@ -1,14 +1,16 @@
 """What forgetting cost, as tables: the model before and after, and the controls beside it."""
 
+from collections.abc import Sequence
+
 from excise.report.card.metadata import labels_of_sets
 from excise.report.card.text import counted, escaped, listed
-from excise.report.frontier import Frontier
+from excise.report.frontier import Frontier, Point
 from excise.report.markdown import table
 from excise.report.measures import Condition, Score, measure
 from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson
 
-CONDITIONS = {
+CONDITIONS: dict[str, str] = {
     Condition.BEFORE: "before",
     Condition.CUT: "before, the word cut out of the sentence",
     Condition.AFTER: "**after**",
@@ -57,7 +59,7 @@ def has_intervals(evaluation: Evaluation) -> bool:
 
 def frontier_table(frontier: Frontier) -> str:
     """Accuracies by the number of removed pairs: the model as it was, and as more and more is removed."""
-    points = frontier.points
+    points: Sequence[Point] = frontier.points
     if len(points) > MOST_POINTS:
         steps = (len(points) - 1) / (MOST_POINTS - 1)
         points = [points[round(i * steps)] for i in range(MOST_POINTS)]

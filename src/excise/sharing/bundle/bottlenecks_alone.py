@@ -2,14 +2,15 @@
 
 import copy
 import os
-from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from excise.models.base_checkpoint import BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
+from excise.models.bottlenecked import Bottlenecked
 from excise.sharing.bundle.copies import differences
 from excise.sharing.erasure import ErasedRows
 
@@ -38,7 +39,9 @@ def pinned_base(
         )
     config = copy.deepcopy(model.config)
     config.dtype = model.dtype
-    assembled, _ = type(model)._assembled(pinned, config, bottleneck_weights(model), dtype=model.dtype)
+    assembled, _ = cast(type[Bottlenecked], type(model))._assembled(
+        pinned, config, bottleneck_weights(model), dtype=model.dtype
+    )
     others = [name for name in model.state_dict() if not _is_bottlenecks(name)]
     if different := set(differences(model.state_dict(), assembled.state_dict())) & set(others):
         raise BaseCheckpointError(
@@ -49,7 +52,7 @@ def pinned_base(
     return pinned
 
 
-def bottleneck_weights(model: PreTrainedModel) -> Mapping[str, Tensor]:
+def bottleneck_weights(model: PreTrainedModel) -> dict[str, Tensor]:
     """The part of a model's weights that a bundle of bottlenecks alone holds."""
     return {name: tensor.detach() for name, tensor in model.state_dict().items() if _is_bottlenecks(name)}
 
@@ -57,7 +60,7 @@ def bottleneck_weights(model: PreTrainedModel) -> Mapping[str, Tensor]:
 def save_bottlenecks(model: PreTrainedModel, folder: Path, base: BaseCheckpoint) -> None:
     """Writes a model's bottlenecks and settings, and what they are to be loaded on."""
     model.config.base_checkpoint = base.to_dict()
-    model.save_pretrained(folder, state_dict=dict(bottleneck_weights(model)), max_shard_size=10**15)
+    model.save_pretrained(folder, state_dict=bottleneck_weights(model), max_shard_size=10**15)
     folder.joinpath(SAFE_WEIGHTS_NAME).rename(folder / BOTTLENECK_WEIGHTS)
 
 

@@ -55,6 +55,6 @@ def _leave_out_paths(config: PreTrainedConfig) -> None:
     for name in config.sub_configs:
         inner = getattr(config, name, None)
         if isinstance(inner, PreTrainedConfig):
-            if os.path.isdir(inner.name_or_path):
+            if inner.name_or_path and os.path.isdir(inner.name_or_path):
                 inner.name_or_path = ""
             _leave_out_paths(inner)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
@@ -87,7 +88,8 @@ def write_bundle(
 
     with new_folder(folder) as partial:
         if pinned is None:
-            shared.save_pretrained(partial, **({} if max_shard_size is None else {"max_shard_size": max_shard_size}))
+            options: dict[str, Any] = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
+            shared.save_pretrained(partial, **options)
         else:
             save_bottlenecks(shared, partial, pinned)
         processor.save_pretrained(partial)
@@ -107,7 +109,7 @@ def write_bundle(
         record = record.for_model(shared, mode=mode, checks=checks_passed(erased, shared, index, pinned))
         write_report(record, partial / REPORT)
         model_card(record, bottleneck_only=pinned is not None, remote_code=remote_code).save(partial / CARD)
-        write_manifest(partial, mode, masks, pinned and pinned.to_dict())
+        write_manifest(partial, mode, masks, None if pinned is None else pinned.to_dict())
         check_erased(partial, erased, without=first)
     return record
 

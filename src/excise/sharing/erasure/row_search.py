@@ -25,16 +25,14 @@ class RowSearch:
         self.groups = groups
         self.first = np.cumsum([0, *map(len, groups)])
         self.longest = max((group.shape[1] for group in groups), default=0)
-        windows, rows, offsets = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        parts = [(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
         for first, group in zip(self.first, groups, strict=False):
             known = np.flatnonzero(_varied(group))
             if group.shape[1] < WINDOW or not len(known):
                 continue
             offset, window = _most_varied(group[known])
-            rows.append(known + first)
-            offsets.append(offset)
-            windows.append(window)
-        windows, rows, offsets = map(np.concatenate, (windows, rows, offsets))
+            parts.append((window, known + first, offset))
+        windows, rows, offsets = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(windows, kind="stable")
         self.windows, self.rows, self.offsets = windows[order], rows[order], offsets[order]
         self.bits = int(np.clip(np.ceil(np.log2(len(windows) + 1)) + 5, 16, 26))

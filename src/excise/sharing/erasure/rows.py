@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger
@@ -78,7 +79,7 @@ class ErasedRows:
     @classmethod
     def of(
         cls,
-        model: nn.Module,
+        model: PreTrainedModel,
         codes: Mapping[str, Iterable[int]] | None = None,
         kinds: tuple[str, ...] = ("mask", "delete"),
     ) -> "ErasedRows":
@@ -112,7 +113,7 @@ class ErasedRows:
                         raise ValueError("A device map has put bottlenecks on disk. Load the model without it.")
                     of_codes.add(id(getattr(bottleneck, name)))
                     flat = bottleneck.by_code(tensor).cpu()
-                    shapes.append(CodeShape(site, name, bottleneck.num_groups, tuple(flat.shape), erased))
+                    shapes.append(CodeShape(site, name, bottleneck.num_groups, (len(flat), flat.shape[1]), erased))
                     for dtype in dict.fromkeys([*DTYPES, tensor.dtype]):
                         rows.append(_Rows(site, name, dtype, erased, _bytes(flat[erased], dtype)))
                         stay.append((flat, erased, dtype))
@@ -147,8 +148,8 @@ class ErasedRows:
                 codes[rows.site, rows.tensor, rows.dtype].append(rows.codes[of_part])
             for (site, tensor, dtype), ids in codes.items():
                 how = f"byte for byte in {str(dtype).removeprefix('torch.')}"
-                ids = tuple(np.unique(np.concatenate(ids)).tolist())
-                found.append(Leftover(path.name + member, site, tensor, ids, how))
+                different = tuple(np.unique(np.concatenate(ids)).tolist())
+                found.append(Leftover(path.name + member, site, tensor, different, how))
         try:
             found += self._in_tensors(path)
         except OldTorchFileError as error:
@@ -208,5 +209,5 @@ def _still_there(search: RowSearch, stay: list[tuple[Tensor, np.ndarray, torch.d
     for flat, erased, dtype in stay if len(search.rows) else ():
         left = flat.clone()
         left[erased] = 0
-        found.append(search.find(io.BytesIO(_bytes(left, dtype))))
+        found.append(search.find(io.BytesIO(_bytes(left, dtype).data)))
     return np.unique(np.concatenate(found))

@@ -6,14 +6,18 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 NESTED = 3  # archives in archives in archives
 BROKEN = (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 # What files of one compressed stream start with.
-PACKED = {b"\x1f\x8b": ("gzip", gzip.open), b"BZ": ("bzip2", bz2.open), b"\xfd7": ("xz", lzma.open)}
+PACKED: dict[bytes, tuple[str, Callable[..., Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZ": ("bzip2", bz2.open),
+    b"\xfd7": ("xz", lzma.open),
+}
 
 
 def streams(path: Path) -> Iterator[tuple[str, BinaryIO]]:
@@ -34,7 +38,7 @@ def _streams(name: str, stream: BinaryIO, depth: int) -> Iterator[tuple[str, Bin
     if depth and start[:2] in PACKED:
         how, unpack = PACKED[start[:2]]
         with unpack(stream) as unpacked:
-            yield from _streams(f"{name}!{how}", _Unpacked(unpacked), depth - 1)
+            yield from _streams(f"{name}!{how}", _unpacked(unpacked), depth - 1)
     elif depth and start[:2] == b"PK" and zipfile.is_zipfile(stream):
         yield from _members(name, stream, depth)
     elif start == b"PAR1":
@@ -55,7 +59,7 @@ def _members(name: str, stream: BinaryIO, depth: int) -> Iterator[tuple[str, Bin
             except BROKEN:
                 continue
             with opened:
-                unpacked = _Unpacked(opened)
+                unpacked = _unpacked(opened)
                 # What is stored as it is was read with the archive; but an archive in it was not.
                 packed = member.compress_type != zipfile.ZIP_STORED
                 if packed or unpacked.read(2) in (b"PK", *PACKED):
@@ -63,10 +67,14 @@ def _members(name: str, stream: BinaryIO, depth: int) -> Iterator[tuple[str, Bin
                     yield from _streams(f"{name}!{member.filename}", unpacked, depth - 1)
 
 
+def _unpacked(stream: IO[bytes]) -> BinaryIO:
+    return cast(BinaryIO, _Unpacked(stream))  # what it has of one is all that is asked of it
+
+
 class _Unpacked(io.RawIOBase):
     """A stream that ends where the archive that it is unpacked from is broken."""
 
-    def __init__(self, stream: BinaryIO):
+    def __init__(self, stream: IO[bytes]):
         self.stream = stream
 
     def readable(self) -> bool:

@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ def _storages(path: Path, sizes: set[int]) -> Iterator[tuple[str, Tensor]]:
                     yield f"{member.filename} as {dtype}", stored.view(dtype)
 
 
-def _array(name: str, stream: BinaryIO, sizes: set[int]) -> Iterator[tuple[str, Tensor]]:
+def _array(name: str, stream: IO[bytes], sizes: set[int]) -> Iterator[tuple[str, Tensor]]:
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):

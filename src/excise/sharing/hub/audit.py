@@ -85,8 +85,8 @@ def examine(repository: HubRepository, erased: ErasedRows, commits: Iterable[str
     if whole:
         loose = [file for file in stored if places.keys().isdisjoint((file.oid, file.file_oid))]
         files += len(loose)
-        for file in loose:
-            findings += _in_storage(repository, erased, file)
+        for large in loose:
+            findings += _in_storage(repository, erased, large)
     return Audit(len(repository.refs) if whole else 0, len(commits), files, tuple(findings))
 
 
@@ -97,9 +97,8 @@ def _in_commits(
     found: list[Leftover | None] = [None]
     with TemporaryDirectory() as folder:
         try:
-            found = erased.find(
-                repository.api.hf_hub_download(repository.repo_id, path, revision=commit, local_dir=folder)
-            )
+            local = repository.api.hf_hub_download(repository.repo_id, path, revision=commit, local_dir=folder)
+            found = [*erased.find(local)]
         except EntryNotFoundError:
             if file.lfs and not stored:  # a pointer whose large file was deleted for good
                 return []

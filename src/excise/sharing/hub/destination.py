@@ -106,7 +106,7 @@ def check_base(api: HfApi, name: str | os.PathLike, revision: str | None) -> Non
             "its id and revision there."
         )
     try:
-        api.model_info(name, revision=revision)
+        api.model_info(os.fspath(name), revision=revision)
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise NotPushedError(
             f"The bundle needs the base {name} at revision {revision}, which is not on the Hub (any more). Push the "

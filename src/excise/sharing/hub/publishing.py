@@ -87,7 +87,7 @@ def publish(
         contents = BundleContents.of(read(bundle / MANIFEST), written.state)
         gone = ErasedRows.of(model, kinds=("mask", "delete") if mode == "delete" else ("delete",))
         erased = gone if erased is None else gone | erased
-        commit = {"commit_message": commit_message, "commit_description": commit_description}
+        commit: dict[str, Any] = {"commit_message": commit_message, "commit_description": commit_description}
         commit |= {"parent_commit": parent_commit, "purge_history": purge_history}
         return push_bundle(bundle, repo_id, contents=contents, erased=erased, **where, **commit)
 

@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from excise.sharing.erasure import ErasedRows
@@ -91,7 +92,7 @@ def push_bundle(
             check_other_branches(repository, branch, erased)
     message = commit_message or f"Upload {'masked' if contents.mode == 'mask' else 'unlearned'} model with excise"
     head, pr_url = repository.head(branch) if repository else None, None
-    if create_pr or head is None or not repository.holds(head, files):
+    if create_pr or repository is None or head is None or not repository.holds(head, files):
         sent = _send(destination, folder, files, head, parent_commit, message, commit_description, create_pr)
         head, pr_url = sent.oid, sent.pr_url
     audit = None
@@ -99,7 +100,7 @@ def push_bundle(
         if others:
             purge(HubRepository(api, repo_id))
         audit = clean_audit(HubRepository(api, repo_id), erased)
-        head = api.model_info(repo_id, revision=branch).sha
+        head = _commit(api, repo_id, branch)
     return PushInfo(
         commit_url=f"{api.endpoint}/{repo_id}/commit/{head}",
         commit_message=message,
@@ -123,20 +124,23 @@ def _send(
 ) -> CommitInfo:
     """Makes repository and branch where they are not there, and the one commit."""
     api, repo_id, branch = destination.api, destination.repo_id, destination.branch
-    if parent_commit and head is None:
-        raise NotPushedError(f"There is no {branch} of {repo_id} yet, and so no commit {parent_commit} to follow.")
-    if parent_commit and not head.startswith(parent_commit):
-        raise _moved(repo_id, branch, parent_commit, head)
+    if parent_commit:
+        if head is None:
+            raise NotPushedError(f"There is no {branch} of {repo_id} yet, and so no commit {parent_commit} to follow.")
+        if not head.startswith(parent_commit):
+            raise _moved(repo_id, branch, parent_commit, head)
     if destination.repository is None:
         api.create_repo(repo_id, private=destination.private)
     if head is None:
         if branch != "main":
             api.create_branch(repo_id, branch=branch, exist_ok=True)
-        head = api.model_info(repo_id, revision=branch).sha
+        head = _commit(api, repo_id, branch)
     there = HubRepository(api, repo_id).tree(head)
-    operations = [CommitOperationAdd(path, Path(folder, path)) for path in files]
     gone = sorted(there.keys() - files.keys() - {ATTRIBUTES})
-    operations += [CommitOperationDelete(path, is_folder=False) for path in gone]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        *(CommitOperationAdd(path, Path(folder, path)) for path in files),
+        *(CommitOperationDelete(path, is_folder=False) for path in gone),
+    ]
     try:
         return api.create_commit(
             repo_id,
@@ -151,6 +155,10 @@ def _send(
         if error.response.status_code != 412:
             raise
         raise _moved(repo_id, branch, head, None) from error
+
+
+def _commit(api: HfApi, repo_id: str, revision: str) -> str:
+    return cast(str, api.model_info(repo_id, revision=revision).sha)  # of a revision that is there
 
 
 def _moved(repo_id: str, branch: str, parent: str, head: str | None) -> NotPushedError:
