@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "forget_sets": ["ForgetSets"],
         "images": ["image_column", "label_column"],
         "packaged": ["load_demo", "train_tokenizer"],
+        "reading": ["load_rows"],
         "topics": ["TopicSets", "null_sets", "topic_sets", "topic_words"],
     },
 )
