@@ -7,7 +7,7 @@ PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist workstea
 # Python 3.12 can count lines at next to no cost; before it, coverage takes a tenth of the suite's time.
 COVERAGE = COVERAGE_CORE=$$(.venv/bin/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 
-.PHONY: demo test test-slow lint format bench clean help
+.PHONY: demo test test-slow lint format docs bench clean help
 
 help:
 	@echo "make demo       train a small model, make it forget a topic, show it (two minutes after the installation)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-slow  the tests marked slow"
 	@echo "make lint       ruff: rules and format"
 	@echo "make format     ruff: repair what can be repaired"
+	@echo "make docs       the documentation site, into site/"
 	@echo "make bench      the benchmarks, one after the other"
 	@echo "make clean      remove .venv, caches and build folders"
 
@@ -42,10 +43,17 @@ format: .venv/installed
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
+.venv/docs: .venv/installed
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
+docs: .venv/docs
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
 bench: .venv/installed
 	@ls benchmarks/*.py > /dev/null
 	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python $$script || exit 1; done
 
 clean:
-	rm -rf .venv build dist .coverage .pytest_cache .ruff_cache .hypothesis src/excise.egg-info
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv build dist site .coverage .pytest_cache .ruff_cache .hypothesis src/excise.egg-info
+	find src tests examples docs research -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,7 @@
 
 A T5 of T5-small's shape with random weights and 25,000 codes reads 500 prompts of a topic and 500 controls. A prompt
 has 33 tokens on average, as 25 words of Opus Books have. What is timed is everything from texts to selections:
-tokens, activations, look-up, counts, tests. Reading 1,000 prompts without the topic, which `Unlearner.count_topic` does
+tokens, activations, look-up, counts, tests. Reading 1,000 prompts without the topic, as `count_topic(retain=True)` does
 besides, is timed on its own.
 
     python benchmarks/find_codes.py --positions all
@@ -19,9 +19,8 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration
-from excise.codes import TopicCounts
-from excise.codes.counting import count_pairs
+from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration, Search, TopicSets
+from excise.codes import CodeFinder
 from excise.models import CodebookT5Config
 
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
@@ -78,20 +77,22 @@ def main():
     model = CodebookT5ForConditionalGeneration(CodebookT5Config(bottleneck=bottleneck)).eval()
     tokenizer = word_tokenizer()
     texts = sentences(args.pairs, args.tokens - 2, rng)
-    target, control = dataset(texts, TOPIC), dataset(texts, REPLACEMENT)
     retain = dataset(sentences(args.retain, args.tokens - 1, rng))
+    sets = {"target": dataset(texts, TOPIC), "control": dataset(texts, REPLACEMENT), "retain": retain}
+    sets |= {"heldout": retain.select([]), "heldout_retain": retain.select([])}
+    topic = TopicSets((TOPIC,), (TOPIC,), "text", None, args.seed, **sets)
+    finder = CodeFinder(model, tokenizer)
     options = {"max_top_s": max(TOP_S), "batch_size": args.batch_size, "progress": False}
 
     def find(positions):
-        pairs = count_pairs(model, tokenizer, target, control, positions=positions, **options)
-        counted = TopicCounts("benchmark", pairs, nothing, positions, {})
-        return [len(counted.enrich(top_s).select(q=0.05)) for top_s in TOP_S]
+        counts = finder.count_topic(topic, positions=positions, **options)
+        return [len(counts.enrich(top_s).select(q=0.05)) for top_s in TOP_S]
 
-    nothing = count_codes(model, tokenizer, retain.select([0]), **options)
+    every_code = Search("activations", positions="all", count=1)
     for positions in args.positions:
         seconds, codes = timed(lambda positions=positions: find(positions), args.repeats)
         report(args, f"find codes, {positions} positions", seconds, {"codes": codes, "reach": 10.0})
-    seconds, _ = timed(lambda: count_codes(model, tokenizer, retain, **options), 1)
+    seconds, _ = timed(lambda: finder.count(retain, every_code, **options), 1)
     report(args, "count the retain set, all positions", seconds, {})
 
 

@@ -21,7 +21,7 @@ from lookup_memory import resident
 from transformers import Trainer, TrainingArguments, ViTConfig
 from transformers.utils import logging
 
-from excise import KeyValueConfig, KeyValueForImageClassification, PairCounts, Unlearner
+from excise import KeyValueConfig, KeyValueForImageClassification, PairCounts, Search, Unlearner
 from excise.models import KeyValueVisionConfig
 
 CLASSES = 10
@@ -95,10 +95,11 @@ def epoch(args, model):
 def forgetting(args, model):
     pairs, labels = random_pairs(args)
     counts = PairCounts.of_batch(pairs.numpy(), labels.numpy(), model.bottleneck)
+    topic, search = counts.topic(1), Search("activations", count=args.na)
     unlearner, seconds = Unlearner(model, None), []
     for _ in range(args.repeats):
         started = time.perf_counter()
-        request = unlearner.mask_by_activations(counts, args.na, model.config.id2label[1])
+        request = unlearner.forget(topic, search)
         seconds.append(time.perf_counter() - started)
         unlearner.undo(request)
         model.config.unlearning = None  # each is the model's first

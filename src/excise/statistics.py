@@ -252,4 +252,4 @@ def clopper_pearson(hits: int | np.integer, total: int | np.integer, confidence:
     return Interval(float(interval.low), float(interval.high))
 
 
-__all__ = ["benjamini_hochberg", "chi_squared", "clopper_pearson", "fisher", "mcnemar"]
+__all__ = ["benjamini_hochberg", "clopper_pearson", "fisher", "mcnemar"]

@@ -3,7 +3,7 @@ import json
 import pytest
 from datasets import Dataset, DatasetDict
 
-from excise.cli.loading import load_rows
+from excise.data import load_rows
 from excise.data.topics import TopicSets
 
 PEOPLE = ("teacher", "uncle", "doctor")

@@ -30,7 +30,7 @@ def inputs(tmp_path_factory):
 @pytest.fixture
 def example(request, monkeypatch):
     folder = request.config.rootpath / "examples"
-    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.syspath_prepend(str(folder / "reproduce"))
 
     def run(name, arguments):
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -43,8 +43,8 @@ def example(request, monkeypatch):
 
 def test_a_classifier_is_trained_with_its_counts_and_goes_on_where_it_was_cut_off(example, inputs, tmp_path, capsys):
     arguments = [*inputs, *QUIET, f"--output_dir={tmp_path / 'out'}", "--per_device_train_batch_size=50"]
-    example("train_image_classifier", [*arguments, "--num_train_epochs=2"])
-    example("train_image_classifier", [*arguments, "--num_train_epochs=6"])
+    example("train/train_image_classifier", [*arguments, "--num_train_epochs=2"])
+    example("train/train_image_classifier", [*arguments, "--num_train_epochs=6"])
     state = json.loads(next((tmp_path / "out").glob("checkpoint-*/trainer_state.json")).read_text())
     assert state["global_step"] == 6 * 4
     metrics = json.loads((tmp_path / "out" / "all_results.json").read_text())
@@ -58,7 +58,7 @@ def test_a_classifier_is_trained_with_its_counts_and_goes_on_where_it_was_cut_of
 def test_settings_are_compared_on_images_held_out_of_the_training_split(example, inputs, tmp_path, capsys):
     out = tmp_path / "out"
     more = [*QUIET, f"--output_dir={out}", "--num_train_epochs=2", "--validation_samples=80"]
-    example("train_image_classifier", [*inputs, *more])
+    example("train/train_image_classifier", [*inputs, *more])
     counts = PairCounts.load(out / "pair_counts.safetensors")
     assert counts.examples.sum() == 120  # of 200
     metrics = json.loads((out / "all_results.json").read_text())
@@ -70,7 +70,7 @@ def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, tmp
     more = {"seeds": 2, "membership_seeds": 2, "epochs": 4, "na": 400, "ne": 40, "steps": 4}
     arguments = [*inputs, *(f"--{name}={value}" for name, value in more.items()), f"--out={tmp_path}"]
     bundle = f"--bundle={tmp_path / 'shared' / 'bundle'}"
-    example("reproduce_dkvb", [*arguments, bundle])
+    example("reproduce/reproduce_dkvb", [*arguments, bundle])
     ledger = Unlearner.from_pretrained(tmp_path / "shared" / "bundle").ledger
     assert [(request.topic, request.kind) for request in ledger.requests] == [("green", "delete")]
     assert "#### Table 1" in (tmp_path / "shared" / "bundle" / "README.md").read_text()
@@ -83,6 +83,6 @@ def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, tmp
     assert frontiers["activations"]["points"][0][2] > 0.9 > 0.5 > frontiers["activations"]["points"][-1][2]
     assert len(list(tmp_path.glob("*.svg"))) == 3
     capsys.readouterr()
-    example("reproduce_dkvb", arguments)
+    example("reproduce/reproduce_dkvb", arguments)
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert capsys.readouterr().out.startswith("# Unlearning via Sparse Representations")

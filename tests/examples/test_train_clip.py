@@ -19,7 +19,7 @@ TRAIN = ["--do_train", "--do_eval", "--per_device_train_batch_size", "12", "--ma
 
 @pytest.fixture(scope="module")
 def example(request):
-    return runpy.run_path(str(request.config.rootpath / "examples" / "train_clip.py"))
+    return runpy.run_path(str(request.config.rootpath / "examples" / "train" / "train_clip.py"))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,6 @@ def test_a_codebook_without_a_trained_clip_is_refused(example, data, tmp_path):
 
 
 def test_the_reproduction_forgets_each_class_and_reports(example, data, plain, tmp_path, monkeypatch, request):
-    monkeypatch.syspath_prepend(str(request.config.rootpath / "examples"))
     arguments = ["--model_name_or_path", str(plain[0]), "--codebook", "--num_codes", "40", "--top_s", "3"]
     arguments += ["--init_tokens", "200", "--init_steps", "5", "--max_steps", "10", "--learning_rate", "1e-3"]
     example["main"]([*data, *QUIET, *TRAIN, *arguments, "--output_dir", str(tmp_path / "codebook")])
@@ -110,7 +109,7 @@ def test_the_reproduction_forgets_each_class_and_reports(example, data, plain, t
     argv = [f"--{name}={value}" for name, value in given.items()]
     argv += ["--examples=20", "--q=1.0", "--multiple=1", "--rounds=1", "--forget_class=red"]
     monkeypatch.setattr(sys, "argv", ["reproduce_clip", *argv, f"--bundle={tmp_path / 'bundle'}"])
-    runpy.run_path(str(request.config.rootpath / "examples" / "reproduce_clip.py"), run_name="__main__")
+    runpy.run_path(str(request.config.rootpath / "examples" / "reproduce" / "reproduce_clip.py"), run_name="__main__")
     text = (tmp_path / "out" / "report.md").read_text()
     assert all(f"| {name} |" in text for name in (*tiny.CLASSES, "mean"))
     ledger = Unlearner.from_pretrained(tmp_path / "bundle").ledger

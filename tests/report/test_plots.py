@@ -5,9 +5,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from excise.report import Record, plot_frontier, plot_volcano
+from excise.report import Record, plot_frontier
 from excise.report.frontier_drawing import series
 from excise.report.frontier_in_page import drawing
+from excise.report.plots import plot_volcano
 from excise.report.plotting import COLOURS
 from excise.report.volcano import volcano
 from tests.helpers.evidence import SITE, class_frontier, enrichment_of, text_evaluation

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "codebook_sae": ["CodebookSAE", "CodebookSAEConfig"],
         "codebook_sae.lookup": ["top_codes"],
         "key_value": ["KeyValueBottleneck", "KeyValueConfig"],
-        "key_value.lookup": ["nearest_keys"],
         "registry": ["register_kind"],
         "site": ["bottlenecks"],
         "tracing": ["trace"],

@@ -12,9 +12,10 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from excise.cli.forgetting import request_data, request_line
-from excise.cli.loading import DEMO, load_rows, load_unlearner
+from excise.cli.loading import load_unlearner
 from excise.cli.options import add_model
 from excise.cli.output import Output
+from excise.data.reading import DEMO, load_rows
 from excise.storage.files import check_file
 
 HELP = "show the ledger and the codes of a model"

@@ -2,9 +2,9 @@
 
 from argparse import ArgumentParser, Namespace
 
-from excise.cli.loading import DEMO, load_rows
 from excise.cli.options import add_out_folder
 from excise.cli.output import Output
+from excise.data.reading import DEMO, load_rows
 from excise.storage.files import check_free
 
 HELP = "make the sets of a topic from a data set"

@@ -99,7 +99,7 @@ class Search:
         return self.select(table), table
 
 
-# What each preset is and does is in docs/experiments.md.
+# What each preset is and does is in docs/method/experiments.md.
 PRESETS: Mapping[str, tuple[Search, ...]] = {
     "default": (Search(),),
     # Chi-squared at p <= 0.05, uncorrected, counted at every token (CodeUnlearn, sections 3.5 and 4.2; table 2's S').

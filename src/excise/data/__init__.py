@@ -8,7 +8,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "classes": ["ClassSets", "class_column", "class_sets"],
         "forget_sets": ["ForgetSets"],
         "images": ["image_column", "label_column"],
-        "packaged": ["load_demo", "train_tokenizer"],
+        "packaged": ["train_tokenizer"],
+        "reading": ["load_demo", "load_rows"],
         "topics": ["TopicSets", "null_sets", "topic_sets", "topic_words"],
     },
 )

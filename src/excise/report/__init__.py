@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "frontier": ["Frontier"],
         "measures": ["Condition"],
         "page": ["write_report"],
-        "plots": ["plot_frontier", "plot_sweep", "plot_volcano"],
+        "plots": ["plot_frontier", "plot_sweep"],
         "record": ["Record"],
         "results": ["Evaluation"],
         "sweep": ["Sweep"],

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "callback": ["BottleneckCallback"],
         "initialize": ["initialize_codes"],
+        "interruptions": ["last_whole_checkpoint"],
         "keys": ["initialize_keys"],
         "optimizer": ["adamw"],
         "pair_counting": ["PairCountCallback"],

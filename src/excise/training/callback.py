@@ -37,7 +37,7 @@ class BottleneckCallback(PushGuard):
 
     Args:
         revive_every: steps between two rounds of revival; `None` for none, as `initialize_codes` leaves few codes dead
-            and each round costs quality that the training has to win back (docs/experiments.md).
+            and each round costs quality that the training has to win back (docs/method/experiments.md).
         revive_until: share of the training after which no code is revived, so that new ones have time to settle.
         seed: of the tokens drawn.
 

@@ -28,8 +28,8 @@ def set_min_similarity(
     """Sets the least similarity at which a token is passed on: a low quantile of the cosines with its best code.
 
     Without it a token whose codes were removed is passed on as its next best codes, whose sum still resembles it; with
-    it, as nothing (docs/experiments.md). Set it when the training has ended. Sites are done in the order in which they
-    run.
+    it, as nothing (docs/method/experiments.md). Set it when the training has ended. Sites are done in the order in
+    which they run.
 
     Args:
         model: a model with bottlenecks. Whatever fails leaves it as it was.

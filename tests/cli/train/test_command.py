@@ -4,7 +4,7 @@ import signal
 import pytest
 from transformers import AutoModelForSeq2SeqLM
 
-from excise.cli.train.translation import interruptions_wait, last_whole_checkpoint
+from excise.training.interruptions import interruptions_wait, last_whole_checkpoint
 
 SENTENCES = [("the teacher reads .", "le professeur lit ."), ("a cat sees the dog .", "une maison voit .")] * 6
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 class CodebookSAEConfig(PreTrainedConfig):
     r"""Settings of a [`CodebookSAE`].
 
-    The defaults are what forgets best and costs least (docs/experiments.md); `paper` has CodeUnlearn's own.
+    The defaults are what forgets best and costs least (docs/method/experiments.md); `paper` has CodeUnlearn's own.
 
     Args:
         hidden_size (`int`, *optional*): Width of the activations. Filled in by the model that holds the bottleneck.

@@ -18,7 +18,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from excise.data.packaged import load_demo
+from excise.data.reading import load_demo
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.training import BottleneckCallback
 from excise.training.optimizer import adamw

@@ -1,8 +1,8 @@
 """Train a T5 to translate: a plain one from a config, one that is there, or one with a codebook bottleneck.
 
-The arguments are those of examples/train_translation.py: the ones below, and all of transformers'
-Seq2SeqTrainingArguments (--output_dir, --do_train, --num_train_epochs, --learning_rate, --seed, ...). A run that was
-cut off goes on from its last checkpoint when the command is given again.
+The arguments are the ones below, and all of transformers' Seq2SeqTrainingArguments (--output_dir, --do_train,
+--num_train_epochs, --learning_rate, --seed, ...). A run that was cut off goes on from its last checkpoint when the
+command is given again.
 """
 
 import argparse

@@ -1,18 +1,13 @@
 """Train a T5 to translate: a plain one from a config, one that is there, or one with a codebook bottleneck.
 
 In the style of transformers' `run_translation.py`: models and data sets are Hub ids or local paths. It is what
-`excise train` and `examples/train_translation.py` run, and reads from top to bottom.
+`excise train` runs, and reads from top to bottom; `examples/train/train_translation.py` has its steps in short.
 """
 
 import logging
-import os
 import random
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -44,6 +39,7 @@ from excise.evaluation.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
+from excise.training.interruptions import interruptions_wait, last_whole_checkpoint
 from excise.training.optimizer import adamw
 from excise.training.similarity import set_min_similarity
 
@@ -236,28 +232,3 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
         return {**encoded, "length": [max(len(source), len(target)) for source, target in sides]}
 
     return dataset.map(rows, batched=True, remove_columns=dataset.column_names, desc="tokenising")
-
-
-def last_whole_checkpoint(folder: str | None) -> str | None:
-    """The last checkpoint of a training whose writing was not cut off: what the Trainer writes last is there."""
-    checkpoints = Path(folder).glob("checkpoint-*/trainer_state.json") if folder else []
-    numbers = {path.parent: path.parent.name.partition("-")[2] for path in checkpoints}
-    whole = {path: int(number) for path, number in numbers.items() if number.isdecimal()}
-    last = max(whole, key=whole.__getitem__, default=None)
-    return None if last is None else os.fspath(last)
-
-
-@contextmanager
-def interruptions_wait() -> Iterator[None]:
-    """Ctrl-C takes effect when the context ends, so that what is being written is written whole."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    interrupted = []
-    handler = signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if interrupted:
-        raise KeyboardInterrupt

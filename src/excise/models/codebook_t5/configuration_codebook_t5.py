@@ -19,7 +19,7 @@ class CodebookT5Config(T5Config):
             defaults of `CodebookSAEConfig` if not given.
         bottleneck_layers (`list[int]`, defaults to `(0,)`): Encoder blocks, counted from 0, that get a bottleneck
             after self-attention and residual and before the feed-forward. In the first, a word's neighbours know least
-            of it (docs/experiments.md). The paper's third layer is block 2.
+            of it (docs/method/experiments.md). The paper's third layer is block 2.
         unlearning (`dict`, *optional*): The ledger of what was forgotten. Written by [`Unlearner`], not by hand.
     """
 

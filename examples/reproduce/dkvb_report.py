@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy.stats import sem, t
+from tabulate import tabulate
 
 from excise import Frontier
-from excise.report.plotting import COLOURS, MARKERS, STYLE
 
 WAYS = ("activations", "examples", "enrichment")
+# Okabe and Ito (2008), told apart with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def report(out: Path, forget_class: int, ne: int) -> str:
@@ -48,8 +50,8 @@ def mean(values, scale=100.0, digits=2) -> str:
 
 def rows_of(header, rows) -> str:
     """A Markdown table."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    sides = ["left", *["right"] * (len(header) - 1)]
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=sides)
 
 
 def split_accuracy(by_class, index):
@@ -152,19 +154,24 @@ def table_of_runtimes(runs) -> str:
     return "## Table 8: seconds (median over seeds)\n\n" + rows_of(["What", "seconds, or number"], rows)
 
 
+def panels(width, height, count=1):
+    """A figure, and its axes without a frame."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
 def figure_of_frontiers(runs, index, path) -> None:
     """Figures 2, 3 and 7: retain against forget accuracy, mean over seeds."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-        axes = figure.subplots()
-        for way, colour, marker in zip(WAYS, COLOURS, MARKERS, strict=False):
-            points = (
-                np.mean([[(p.forget, p.retain) for p in frontier_of(run, index, way).points] for run in runs], 0) * 100
-            )
-            axes.plot(*points.T, marker=marker, color=colour, label=way, markersize=4)
-        axes.set(xlabel="accuracy on the forget class (%)", ylabel="accuracy on the others (%)")
-        axes.legend(frameon=False)
-        figure.savefig(path)
+    figure, (axes,) = panels(6.4, 4.2)
+    for way, colour, marker in zip(WAYS, COLOURS, MARKERS, strict=False):
+        points = np.mean([[(p.forget, p.retain) for p in frontier_of(run, index, way).points] for run in runs], 0)
+        axes.plot(*(100 * points).T, marker=marker, color=colour, label=way, markersize=4)
+    axes.set(xlabel="accuracy on the forget class (%)", ylabel="accuracy on the others (%)")
+    axes.legend(frameon=False)
+    figure.savefig(path)
 
 
 def figure_of_retraining(runs, path) -> None:
@@ -173,24 +180,21 @@ def figure_of_retraining(runs, path) -> None:
     lines |= {
         f"linear, {name}": ("baselines", name) for name in runs[0]["baselines"] if "3 max" in name or "fine" in name
     }
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.8), layout="constrained")
-        for axes, which in zip(figure.subplots(1, 2), ("retain", "forget"), strict=True):
-            for (label, (part, name)), colour, marker in zip(lines.items(), COLOURS, MARKERS, strict=False):
-                curves = [[epoch["accuracy"][which] for epoch in run[part][name]["epochs"]] for run in runs]
-                axes.plot(100 * np.mean(curves, 0), marker=marker, color=colour, label=label, markersize=4)
-            axes.set(xlabel="epoch", ylabel=f"test accuracy, {which} (%)")
-        axes.legend(frameon=False)
-        figure.savefig(path)
+    figure, both = panels(9, 3.8, 2)
+    for axes, which in zip(both, ("retain", "forget"), strict=True):
+        for (label, (part, name)), colour, marker in zip(lines.items(), COLOURS, MARKERS, strict=False):
+            curves = [[epoch["accuracy"][which] for epoch in run[part][name]["epochs"]] for run in runs]
+            axes.plot(100 * np.mean(curves, 0), marker=marker, color=colour, label=label, markersize=4)
+        axes.set(xlabel="epoch", ylabel=f"test accuracy, {which} (%)")
+    both[-1].legend(frameon=False)
+    figure.savefig(path)
 
 
 def figure_of_mistakes(runs, index, path) -> None:
     """Figure 5: mistakes per class on the test set."""
     share = 1 - np.mean(np.array([run["accuracy"]["DKVB, test"] for run in runs], float), 0)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 3), layout="constrained")
-        axes = figure.subplots()
-        bars = axes.bar(np.arange(len(share)), 100 * share, color=COLOURS[0])
-        bars[index].set_color(COLOURS[1])
-        axes.set(xlabel="class", ylabel="mistakes (% of the class)", xticks=np.arange(len(share)))
-        figure.savefig(path)
+    figure, (axes,) = panels(6.4, 3)
+    bars = axes.bar(np.arange(len(share)), 100 * share, color=COLOURS[0])
+    bars[index].set_color(COLOURS[1])
+    axes.set(xlabel="class", ylabel="mistakes (% of the class)", xticks=np.arange(len(share)))
+    figure.savefig(path)

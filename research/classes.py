@@ -3,7 +3,7 @@
 Only the class token goes on from that layer, so its activations are computed once and all else is quick. Codes are
 chosen on four fifths of the training images and accuracies measured on the last fifth: the test split is untouched.
 
-    python benchmarks/experiments/classes.py --model out/codebook --dataset_name cifar10 --top_s 8 16 24 40
+    python research/classes.py --model out/codebook --dataset_name cifar10 --top_s 8 16 24 40
 """
 
 import argparse
@@ -14,11 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from excise import Unlearner
-from excise.bottlenecks.site import BottleneckSite
-from excise.cli.loading import load_rows
-from excise.data import class_column
-from excise.data.inputs import inputs_of
-from excise.evaluation.classes import _name_embeddings
+from excise.data import class_column, image_column, load_rows
 from excise.models import bottleneck_inputs
 from excise.statistics import benjamini_hochberg, fisher
 
@@ -27,7 +23,7 @@ TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a smal
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="of examples/train_clip.py, with a codebook in the last layer")
+    parser.add_argument("--model", required=True, help="of examples/train/train_clip.py: a codebook in the last layer")
     parser.add_argument("--dataset_name", default="cifar10", help="Hub id, or folder")
     parser.add_argument("--top_s", type=int, nargs="+", default=[8, 16, 24, 40])
     parser.add_argument("--q", type=float, default=0.05)
@@ -45,22 +41,34 @@ def main():
         print(json.dumps({"top_s": top_s, "q": args.q, "by_round": means}), flush=True)
 
 
+def name_embeddings(model, tokenizer, names):
+    """A unit vector for each class: the mean over the templates, as `predict_classes` takes it."""
+    texts = [tokenizer([t.format(name) for name in names], padding=True, return_tensors="pt") for t in TEMPLATES]
+    kept = [{key: batch[key] for key in ("input_ids", "attention_mask")} for batch in texts]
+    vectors = [F.normalize(model.get_text_features(**batch).pooler_output, dim=-1) for batch in kept]
+    return F.normalize(torch.stack(vectors).mean(0), dim=-1)
+
+
 class Trial:
     """A model's class tokens as they reach the bottleneck, and what becomes of them."""
 
     @torch.inference_mode()
     def __init__(self, unlearner, rows, least):
         model, processor = unlearner.model.eval(), unlearner.processor
-        label = class_column(rows)
+        image, label = image_column(rows), class_column(rows)
         self.names, self.labels = rows.features[label].names, np.array(rows[label])
         self.model, self.measured = model, np.arange(len(rows)) >= 0.8 * len(rows)
         ((site, self.bottleneck),) = unlearner.sites.items()
         self.bottleneck.min_similarity.fill_(least)
-        self.layer = next(module for module in model.modules() if isinstance(module, BottleneckSite))
-        batches = inputs_of(rows, processor).batches(256, "class tokens")
-        self.tokens = torch.cat([bottleneck_inputs(model, batch)[site][:, 0] for _, batch in batches])
+        self.layer = model.vision_model.get_submodule(site)
+        self.tokens = torch.cat(
+            [
+                bottleneck_inputs(model, processor.image_processor(batch[image], return_tensors="pt"))[site][:, 0]
+                for batch in rows.iter(256)
+            ]
+        )
         self.features = self.bottleneck.encode(self.tokens)
-        self.of_names = _name_embeddings(model, processor, self.names, TEMPLATES)
+        self.of_names = name_embeddings(model, processor.tokenizer, self.names)
 
     @torch.inference_mode()
     def accuracies(self, index):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Every table and figure of Unlearning via Sparse Representations that the data allows, in one command.
 
-    python examples/reproduce_dkvb.py --model_name_or_path resnet50 --dataset_name cifar10 --out reproduction
+    python examples/reproduce/reproduce_dkvb.py --model_name_or_path resnet50 --dataset_name cifar10 --out reproduction
 
 Models and data sets are Hub ids or local paths. The paper's originals are `openai/clip-vit-base-patch32` on `cifar10`,
 and on `cifar100` with `--label_column fine_label --baselines cifar100 --forget_class 58 --top_k 10 --value_init zeros
@@ -16,6 +16,7 @@ its card and report.
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -26,8 +27,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from dkvb_report import report
-from train_image_classifier import DataArguments, encoder_dtype, load
-from train_image_classifier import main as train
 from transformers import AutoImageProcessor
 
 from excise import (
@@ -37,6 +36,7 @@ from excise import (
     KeyValueForImageClassification,
     PairCounts,
     Record,
+    Search,
     Unlearner,
     encode_images,
     frontier,
@@ -54,14 +54,14 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.codes import random_like
-from excise.codes.selection import SITE, by_activations, by_examples
 from excise.data import label_column
 from excise.evaluation import class_accuracy, example_losses
-from excise.evaluation.controls import SETS
 from excise.models import MaskedLogits
-from excise.models.key_value.encodings import LABELS
 from excise.statistics import clopper_pearson
-from excise.storage.files import new_file
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))  # the training is an example of its own
+from train_image_classifier import DataArguments, encoder_dtype, load
+from train_image_classifier import main as train
 
 # Of the arguments, those that change where things are kept or how much is made, but nothing of what is made.
 DATA = (
@@ -148,8 +148,9 @@ def kept(path, make, *args):
     """Makes a JSON file, if it is not there, of what a call gives."""
     if not path.exists():
         made = make(*args)
-        with new_file(path) as partial:
-            partial.write_text(json.dumps(made, indent=1) + "\n")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(made, indent=1) + "\n")
+        os.replace(partial, path)  # whole or not at all
         print(path, flush=True)
     return json.loads(path.read_text())
 
@@ -215,25 +216,33 @@ class Run:
     def forgetting(self, index):
         """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
         self.reading = self.reading or MaskedLogits(self.bottleneck, self.encodings["test"])
-        forget, counts = of_class(self.pairs["train"], index), self.counts.of_class(index)
-        enriched = self.counts.enrich(index)
+        forget, enriched = of_class(self.pairs["train"], index), self.counts.enrich(index)
         steps = np.arange(1, self.args.steps + 1) / self.args.steps
         pairs = (steps * self.args.na).astype(int).tolist()
         examples = sorted({min(self.args.ne, len(forget)), *(steps * len(forget)).astype(int).tolist()})
         tries = {
-            "activations": {n: by_activations(counts, n) for n in pairs},
-            "examples": {n: by_examples(forget, n, self.seed) for n in examples if n},
+            "activations": {n: self.by_activations(index, n) for n in pairs},
+            "examples": {n: self.by_examples(forget, n) for n in examples if n},
             "enrichment": {n: enriched.select(q=1.0, count=n) for n in pairs},
             "enriched at q <= 0.05": {1: enriched.select()},
         }
-        live = {SITE: self.bottleneck.live.cpu().numpy()}
         like = tries["activations"][self.args.na]
-        tries["random pairs"] = {len(like): random_like(like, {SITE: self.counts.of_all()}, live, self.seed)}
+        frequency, live = self.counts.of_all(), self.bottleneck.live.cpu().numpy()
+        random = random_like(like, *(dict.fromkeys(like.codes, array) for array in (frequency, live)), self.seed)
+        tries["random pairs"] = {len(like): random}
         options = {"reading": self.reading, "progress": False}
         return {
             name: frontier(self.unlearner, self.encodings["test"], index, selections, **options).to_dict()
             for name, selections in tries.items()
         }
+
+    def by_activations(self, index, count):
+        """The pairs that a class selects most often, by the counts kept in training."""
+        return self.unlearner.choose(self.counts.topic(index), Search("activations", count=count))
+
+    def by_examples(self, forget, count):
+        """All pairs that so many examples of a class select."""
+        return self.unlearner.choose(forget, Search("examples", count=count, seed=self.seed), progress=False)
 
     def baselines(self):
         """Tables 2 and 9, and SCRUB's lines in figures 4 and 6: unlearning on the linear layer, for ten epochs."""
@@ -259,8 +268,8 @@ class Run:
         index, found = self.args.forget_class, {}
         forget = of_class(self.pairs["train"], index)
         ways = {
-            "activations": (by_activations(self.counts.of_class(index), self.args.na), "RETRAIN_ACTIVATIONS"),
-            "examples": (by_examples(forget, min(self.args.ne, len(forget)), self.seed), "RETRAIN_EXAMPLES"),
+            "activations": (self.by_activations(index, self.args.na), "RETRAIN_ACTIVATIONS"),
+            "examples": (self.by_examples(forget, min(self.args.ne, len(forget))), "RETRAIN_EXAMPLES"),
         }
         for name, (selection, table) in ways.items():
             with self.unlearner.trial(selection):
@@ -283,16 +292,17 @@ class Run:
             found[name] = time.perf_counter() - start
             return made
 
-        mask, name = self.unlearner.mask_by_activations, self.model.config.id2label[index]
-        request = seconds("activations, counts kept in training", mask, self.counts, self.args.na, name)
+        mask, topic = self.unlearner.forget, self.counts.topic(index)
+        by_activations = Search("activations", count=self.args.na)
+        request = seconds("activations, counts kept in training", mask, topic, by_activations)
         self.unlearner.undo(request)
         with tempfile.TemporaryDirectory() as empty:  # nothing is read that an earlier run has kept
             look_up = partial(select_pairs, self.model, forget, cache_dir=empty, progress=False)
             pairs = seconds("looking up the class's encodings", look_up)
             images = load_data(self.args)["train"].select(range(64))
             seconds("encoding 64 images", partial(self.encode, images, cache_dir=empty))
-        drawn = min(self.args.ne, len(pairs))
-        request = seconds("examples, pairs at hand", self.unlearner.mask_by_examples, pairs, drawn, "c", self.seed)
+        by_examples = Search("examples", count=min(self.args.ne, len(pairs)), seed=self.seed)
+        request = seconds("examples, pairs at hand", partial(mask, pairs, by_examples, name="c", progress=False))
         self.unlearner.undo(request)
         linear, retain = self.linear, of_class(self.encodings["train"], index, False)
         sets = self.test_sets(self.encodings)
@@ -338,14 +348,14 @@ def membership(args, seed):
     def measured():
         return ClassLosses(*(losses(split, index) for split in readings for index in (forget, heldout)))
 
-    found, counts, sweep = {"DKVB, as trained": measured()}, run.counts.of_class(forget), {}
+    found, sweep = {"DKVB, as trained": measured()}, {}
     for count in np.linspace(0, args.na * 3 // 2, 61).astype(int)[1:].tolist():
-        with run.unlearner.trial(by_activations(counts, count)):
+        with run.unlearner.trial(run.by_activations(forget, count)):
             sweep[count] = measured()
     alike = min(sweep, key=lambda count: gap(sweep[count]))
     hidden = min(sweep, key=lambda count: abs(attack_on_validation(sweep[count]) - 0.5))
     found |= {"DKVB, partial": sweep[alike], "DKVB, partial, by the attack on validation": sweep[hidden]}
-    with run.unlearner.trial(by_activations(counts, args.na)):
+    with run.unlearner.trial(run.by_activations(forget, args.na)):
         found["DKVB, all N_a pairs"] = measured()
     found |= losses_of_baselines(run, told_by, forget, heldout)
     attacks = {name: class_membership_inference({seed: made}).accuracy[seed] for name, made in found.items()}
@@ -389,7 +399,7 @@ def share(args, folder, notes):
     """Writes a seed's model without the class, with its evidence."""
     unlearner = Unlearner.from_pretrained(folder / "model")
     counts = PairCounts.load(folder / "model" / "pair_counts.safetensors")
-    unlearner.mask_by_activations(counts, args.na, unlearner.model.config.id2label[args.forget_class])
+    unlearner.forget(counts.topic(args.forget_class), Search("activations", count=args.na))
     found = json.loads((folder / f"class-{args.forget_class}.json").read_text())
     record = Record.of(
         unlearner.model,
@@ -400,7 +410,10 @@ def share(args, folder, notes):
             "split": args.test_split,
             "notes": "##" + notes.replace("\n## ", "\n#### "),
         },
-        settings={"seed": 0, "command": " ".join(["python examples/" + Path(sys.argv[0]).name, *sys.argv[1:]])},
+        settings={
+            "seed": 0,
+            "command": f"python examples/reproduce/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]),
+        },
     )
     unlearner.save_bundle(args.bundle, record)
 
@@ -413,12 +426,12 @@ def evaluation(found):
         Condition.RANDOM: ("random pairs", -1),
     }
     frontiers = {condition: (Frontier.from_dict(found[way]), place) for condition, (way, place) in ends.items()}
-    after, scores = frontiers[Condition.AFTER][0], {}
+    after, scores, sets = frontiers[Condition.AFTER][0], {}, ("heldout", "heldout_retain")
     for condition, (of_way, place) in frontiers.items():
         point = of_way.points[place]
         scores[condition] = {
             name: score(share, total)
-            for name, share, total in zip(SETS, (point.forget, point.retain), of_way.examples, strict=True)
+            for name, share, total in zip(sets, (point.forget, point.retain), of_way.examples, strict=True)
         }
     return Evaluation(
         topic=after.topic,
@@ -426,7 +439,7 @@ def evaluation(found):
         removed=after.points[-1].removed,
         scores=scores,
         outputs={},
-        texts={name: [f"image {i}" for i in range(total)] for name, total in zip(SETS, after.examples, strict=True)},
+        texts={name: [f"image {i}" for i in range(total)] for name, total in zip(sets, after.examples, strict=True)},
         references={},
         settings={"seed": 0, "thresholds": dict(after.thresholds)},
     )
@@ -439,7 +452,7 @@ def score(share, total):
 
 
 def labels_of(dataset):
-    return np.asarray(dataset.with_format("numpy")[LABELS][:])
+    return np.asarray(dataset.with_format("numpy")["labels"][:])
 
 
 def rows_of(dataset, *classes):

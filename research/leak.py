@@ -4,7 +4,7 @@ At the tokens of the topic's word, what the bottleneck passes on is replaced by 
 was told by the word's neighbours, which have read it in the layers before the bottleneck, or is guessed
 (`excise.evaluate(..., cut_out=True)` tells how much of it).
 
-    python benchmarks/experiments/leak.py MODEL --topics TOPICS/*/
+    python research/leak.py MODEL --topics TOPICS/*/
 """
 
 import argparse
@@ -17,7 +17,6 @@ from transformers.utils import logging
 from excise import TopicSets
 from excise.bottlenecks import bottlenecks
 from excise.data import topic_words
-from excise.data.batches import token_masks
 from excise.evaluation.metrics import TopicRecall
 
 
@@ -37,11 +36,13 @@ def main():
 @torch.inference_mode()
 def recall(model, tokenizer, topic, wipe):
     """Topic recall on the held-out sentences, with or without what the word's own positions pass on."""
-    input_ids, masks = token_masks(tokenizer, topic.heldout["text"], topic.heldout["spans"])
-    batch = tokenizer.pad({"input_ids": input_ids}, return_tensors="pt")
-    own = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
-    for row, mask in zip(own, masks, strict=True):
-        row[: len(mask)] = torch.tensor(mask)
+    options = {"truncation": True, "padding": True, "return_token_type_ids": False, "return_tensors": "pt"}
+    batch = tokenizer(list(topic.heldout["text"]), return_offsets_mapping=True, **options)
+    start, end = batch.pop("offset_mapping").unbind(-1)
+    own = torch.zeros_like(start, dtype=torch.bool)
+    for i, spans in enumerate(topic.heldout["spans"]):
+        for a, b in spans:
+            own[i] |= (start[i] < b) & (a < end[i])
 
     def replace(bottleneck, args, output):
         output.reconstruction = torch.where(own[..., None], bottleneck.mean, output.reconstruction)

@@ -4,13 +4,13 @@
 The data set is a Hub id or a folder that `save_to_disk` wrote, with a column of images and one of class labels. A plain
 CLIP of about 3 million parameters, from nothing, with captions made of the names of the classes:
 
-    python examples/train_clip.py --dataset_name cifar10 --do_train --do_eval \
+    python examples/train/train_clip.py --dataset_name cifar10 --do_train --do_eval \
         --per_device_train_batch_size 128 --learning_rate 1e-3 --num_train_epochs 20 --output_dir out/plain
 
 The same CLIP with a codebook, jointly trained (an image of which nothing is passed on is still called something, so
 there is no least similarity):
 
-    python examples/train_clip.py --model_name_or_path out/plain --codebook --similarity_quantile 0 \
+    python examples/train/train_clip.py --model_name_or_path out/plain --codebook --similarity_quantile 0 \
         --dataset_name cifar10 --do_train --do_eval --per_device_train_batch_size 128 --learning_rate 3e-4 \
         --num_train_epochs 3 --output_dir out/codebook
 
@@ -48,15 +48,18 @@ from transformers import (
     set_seed,
 )
 
-from excise import BottleneckCallback, CodebookCLIPModel, initialize_codes, set_min_similarity
+from excise import (
+    BottleneckCallback,
+    CodebookCLIPModel,
+    CodebookSAEConfig,
+    initialize_codes,
+    set_min_similarity,
+)
 from excise.bottlenecks import bottlenecks
-from excise.cli.loading import load_rows
-from excise.cli.train.arguments import CodebookArguments, new_config, trained_config
-from excise.cli.train.translation import interruptions_wait, last_whole_checkpoint
-from excise.data import class_column, image_column
+from excise.data import class_column, image_column, load_rows
 from excise.evaluation import predict_classes
-from excise.evaluation.classes import accuracy
-from excise.training import adamw
+from excise.statistics import clopper_pearson
+from excise.training import adamw, last_whole_checkpoint
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")
 
@@ -87,6 +90,26 @@ class ClipArguments:
     )
 
 
+@dataclass
+class CodebookArguments:
+    """The bottleneck. What is not given is as `CodebookSAEConfig` has it, or as a trained bottleneck has it."""
+
+    codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain model."})
+    num_codes: int | None = field(default=None, metadata={"help": "Number of codes."})
+    top_s: int | None = field(default=None, metadata={"help": "Codes summed for each position, S."})
+    code_dim: int | None = field(default=None, metadata={"help": "Width of the codes."})
+    active: int | None = field(default=None, metadata={"help": "Units of it that stay active for a position."})
+    reconstruction_weight: float | None = field(default=None, metadata={"help": "Weight of the reconstruction loss."})
+    bottleneck_layers: list[int] | None = field(default=None, metadata={"help": "Vision layers, from 0; the last."})
+    codebook_learning_rate: float | None = field(default=None, metadata={"help": "Learning rate of the codes alone."})
+    init_tokens: int = field(default=131_072, metadata={"help": "Positions that codes are initialised on; 0: random."})
+    init_steps: int = field(default=200, metadata={"help": "Steps that train the bottleneck alone, at first."})
+    revive_every: int = field(default=0, metadata={"help": "Steps between revivals of dead codes; 0 for none."})
+    similarity_quantile: float = field(
+        default=0.005, metadata={"help": "Share of positions, those least like any code, that nothing is passed of."}
+    )
+
+
 class ClipTrainer(Trainer):
     """A `Trainer` whose contrastive loss knows which captions say the same, and whose metric is zero-shot accuracy."""
 
@@ -111,7 +134,8 @@ class ClipTrainer(Trainer):
         progress = None if self.args.disable_tqdm else "zero-shot"
         options = {"templates": TEMPLATES, "batch_size": self.args.eval_batch_size, "progress": progress}
         predicted = predict_classes(self.model, self.processing_class, rows, self.classes, **options)
-        scores = accuracy(predicted, [self.classes[i] for i in rows[label]])
+        hits, total = sum(self.classes[i] == name for i, name in zip(rows[label], predicted, strict=True)), len(rows)
+        scores = {"accuracy": hits / total, "hits": hits, "total": total, **clopper_pearson(hits, total)._asdict()}
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -169,6 +193,10 @@ def new_clip(args: ClipArguments, tokenizer: PreTrainedTokenizerFast) -> CLIPMod
     return CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=args.text_width))
 
 
+def bottleneck_settings(args: CodebookArguments) -> dict:
+    return {k: v for k, v in vars(args).items() if hasattr(CodebookSAEConfig, k) and v is not None}
+
+
 def load_model(args: ClipArguments, codebook: CodebookArguments, tokenizer) -> tuple[CLIPModel, bool]:
     """The model to train, and whether its codes are new."""
     if args.model_name_or_path is None:
@@ -177,12 +205,15 @@ def load_model(args: ClipArguments, codebook: CodebookArguments, tokenizer) -> t
         return new_clip(args, tokenizer), False
     config = AutoConfig.from_pretrained(args.model_name_or_path)
     if config.model_type == "codebook_clip":
-        config.vision_config.bottleneck = trained_config(codebook, config.vision_config)
+        trained, given = config.vision_config.bottleneck, bottleneck_settings(codebook)
+        trained.reconstruction_weight = given.pop("reconstruction_weight", trained.reconstruction_weight)
+        if other := {name: value for name, value in given.items() if value != getattr(trained, name)}:
+            raise ValueError(f"The codebook was trained with other settings than {other}. Leave these out.")
     elif codebook.codebook:
         vision = config.vision_config
-        # The last layer: only the class token goes on from there, so that its codes alone decide (docs/experiments.md).
+        # The last layer: only the class token goes on from there, so its codes decide (docs/method/experiments.md).
         layers = codebook.bottleneck_layers or [vision.num_hidden_layers - 1]
-        settings = new_config(codebook, vision.hidden_size)
+        settings = CodebookSAEConfig(hidden_size=vision.hidden_size, **bottleneck_settings(codebook))
         return CodebookCLIPModel.from_base(args.model_name_or_path, settings, layers, dtype=torch.float32), True
     return AutoModel.from_pretrained(args.model_name_or_path, config=config, dtype=torch.float32), False
 
@@ -276,10 +307,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         if measured:
             least = set_min_similarity(model, train, quantile=codebook_args.similarity_quantile, **data)
             logger.info("Least similarity at which a position is passed on, by site: %s", least)
-        with interruptions_wait():
-            trainer.save_model()
-            trainer.save_state()
-            trainer.save_metrics("train", result.metrics)
+        trainer.save_model()
+        trainer.save_state()
+        trainer.save_metrics("train", result.metrics)
         metrics |= result.metrics
     if args.do_eval:
         evaluated = trainer.evaluate()

@@ -3,7 +3,7 @@
 The rule is one or more passes. Each counts every topic under the masks of the passes before it and adds codes, so
 two equal passes are iterated selection, and passes at the topic's own positions and at all positions are a union.
 
-    python benchmarks/experiments/forgetting.py MODEL --base BASE --topics TOPICS/*/ --results docs/experiments.jsonl \
+    python research/forgetting.py MODEL --base BASE --topics TOPICS/*/ --results docs/method/experiments.jsonl \
         --pass positions=topic,top_s=24 --pass positions=all,top_s=24,max_retain_ratio=0.1
 
 TOPICS are folders that `excise topic` wrote. A line that is there already (same name, model and passes) is not made
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--topics", nargs="+", required=True)
     parser.add_argument("--pass", dest="passes", action="append", type=options, default=[], metavar="NAME=VALUE,...")
     parser.add_argument("--name", required=True, help="what is varied, for the table")
-    parser.add_argument("--results", default="docs/experiments.jsonl")
+    parser.add_argument("--results", default="docs/method/experiments.jsonl")
     parser.add_argument("--retain", type=int, default=300, help="sentences without the topic that are scored")
     parser.add_argument("--random", action="store_true", help="score as many random codes too")
     parser.add_argument("--seed", type=int, default=0)
@@ -69,7 +69,7 @@ def main():
         "topics": topics,
         "seconds": round(time.time() - started),
         "commit": subprocess.check_output(["git", "describe", "--always"], text=True).strip(),
-        "command": shlex.join(["python", "benchmarks/experiments/forgetting.py", *map(public, sys.argv[1:])]),
+        "command": shlex.join(["python", "research/forgetting.py", *map(public, sys.argv[1:])]),
     }
     with results.open("a") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

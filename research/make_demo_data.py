@@ -2,7 +2,8 @@
 
 The source is Parquet with a column `translation` = {en, fr}, here Tatoeba through manythings.org/anki (CC BY 2.0 FR):
 
-    python examples/make_demo_data.py {train,validation,test}.parquet --out src/excise/data/tatoeba.parquet
+    python research/make_demo_data.py {train,validation,test}.parquet \
+        --out src/excise/data/packaged/tatoeba.parquet
 
 A model trained from nothing in a minute can only learn a small language. So a pair is kept when its English side is
 short and made of the most frequent words; sentences about the topics may be a little longer and rarer, so that there

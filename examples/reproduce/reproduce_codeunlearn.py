@@ -4,13 +4,13 @@
 It needs the models and makes everything else: topic sets, sweeps over S' by the default rule and by the paper's, the
 null control, topics forgotten one after the other, figures, and a report in Markdown.
 
-    python examples/reproduce_codeunlearn.py --models codebook-0 codebook-1 codebook-2 --plain plain --base base \
-        --train_file train.parquet --test_file test.parquet --out reproduction
+    python examples/reproduce/reproduce_codeunlearn.py --models codebook-0 codebook-1 codebook-2 --plain plain \
+        --base base --train_file train.parquet --test_file test.parquet --out reproduction
 
 `base` is a model that never saw the topics, `plain` the same model trained on everything without a codebook. With the
-originals, models trained by examples/train_translation.py from t5-small:
+originals, models trained by examples/train/train_translation.py from t5-small:
 
-    python examples/reproduce_codeunlearn.py --models out/codebook --plain out/plain --base t5-small \
+    python examples/reproduce/reproduce_codeunlearn.py --models out/codebook --plain out/plain --base t5-small \
         --dataset_name opus_books --dataset_config en-fr --prefix "translate English to French: " \
         --topics love Julien Captain poor wish white black --out reproduction
 
@@ -19,6 +19,7 @@ Each part is kept in `--out`, and made again only if its file is removed: a run 
 
 import argparse
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +30,8 @@ from transformers.utils import logging
 
 from excise import PRESETS, Sweep, TopicSets, Unlearner, sweep, topic_sets
 from excise.data import null_sets, topic_words
-from excise.data.topics.matching import Matcher
 from excise.evaluation import generate_texts, runtimes, synonyms
 from excise.evaluation.metrics import Bleu
-from excise.evaluation.sweeps import TOP_S
 
 
 def main():
@@ -74,7 +73,7 @@ def measure(args, unlearner, i, topics, base, test):
             if i == 0:
                 path = args.out / "sweeps" / rule / f"{word}.json"
                 fewer = first_of(topic, args.sweep_retain)
-                kept(path, sweep, unlearner, fewer, top_s=TOP_S, random_codes=False, **options | {"reuse": swept})
+                kept(path, sweep, unlearner, fewer, random_codes=False, **options | {"reuse": swept})
                 swept = next(iter(Sweep.load(path).evaluations.values()))
 
 
@@ -176,8 +175,9 @@ def times(unlearner, topic):
 def one_after_the_other(args, unlearner, topics, count=5):
     """D_R before and after the first topics are forgotten in one ledger; then they are undone."""
     chosen = list(topics.values())[:count]
-    matchers = [Matcher(topic.inflections) for topic in chosen]
-    rows = [row for row in chosen[0].heldout_retain if not any(m.touches(row["text"]) for m in matchers)]
+    forms = "|".join(re.escape(form) for topic in chosen for form in topic.inflections)
+    says = re.compile(rf"(?<!\w)(?:{forms})(?!\w)", re.IGNORECASE)
+    rows = [row for row in chosen[0].heldout_retain if not says.search(row["text"])]
     texts, references = [row["text"] for row in rows], [row["reference"] for row in rows]
 
     def bleu():

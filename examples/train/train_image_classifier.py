@@ -2,8 +2,8 @@
 
 In the style of transformers' `run_image_classification.py`: models and data sets are Hub ids or local paths.
 
-    python examples/train_image_classifier.py --dataset_name cifar10 --output_dir cifar10-kv
-    python examples/train_image_classifier.py --model_name_or_path microsoft/resnet-50 \
+    python examples/train/train_image_classifier.py --dataset_name cifar10 --output_dir cifar10-kv
+    python examples/train/train_image_classifier.py --model_name_or_path microsoft/resnet-50 \
         --dataset_name ~/data/cifar10 --output_dir cifar10-resnet-kv
 
 The encoder runs over each image once; its encodings are kept by `datasets`. Given the same arguments again, a run that
@@ -30,8 +30,8 @@ from excise import (
     initialize_keys,
     select_pairs,
 )
-from excise.cli.train.translation import last_whole_checkpoint
 from excise.data import label_column
+from excise.training import last_whole_checkpoint
 
 
 @dataclass

@@ -5,11 +5,11 @@ import json
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import bootstrap
+from tabulate import tabulate
 
 from excise import Condition, Sweep
 from excise.evaluation import TopicsTable, examples_table
 from excise.report import plot_sweep
-from excise.report.markdown import markdown
 
 # Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
 PAPER = {
@@ -58,6 +58,11 @@ def report(out, topics, top_s, synonym):
     parts += [f"![Sweep, {topic}](sweep-{topic}.svg)" for topic in topics]
     parts += [f"![Forgetting {synonym[0]}, tested on {synonym[1]}](synonym.svg)"]
     (out / "report.md").write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def markdown(header, rows):
+    """A table in Markdown."""
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
 def only(path):

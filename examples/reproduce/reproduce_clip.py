@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Each class of an image data set forgotten by a CLIP with a codebook, as CodeUnlearn does with words, in one command.
 
-It needs two models of examples/train_clip.py: one with a codebook, and the same CLIP trained as long without.
+It needs two models of examples/train/train_clip.py: one with a codebook, and the same CLIP trained as long without.
 
-    python examples/reproduce_clip.py --model out/codebook --plain out/plain-longer --dataset_name cifar10 --out classes
+    python examples/reproduce/reproduce_clip.py --model out/codebook --plain out/plain-longer \
+        --dataset_name cifar10 --out classes
 
 For each class: sets from the training images; the codes that its images use and others do not, at the class token
 (Fisher's exact test), searched for again under the mask of those found; and zero-shot accuracy on all test images
@@ -19,16 +20,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas
-from train_clip import TEMPLATES
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging
 
 from excise import Condition, Evaluation, Record, Search, Unlearner, class_sets, evaluate_classes
-from excise.cli.loading import load_rows
 from excise.codes import image_meanings
-from excise.data import class_column
+from excise.data import class_column, load_rows
 from excise.evaluation import predict_classes
 
+# As in the training.
+TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")
 CONDITIONS = (Condition.BEFORE, Condition.AFTER, Condition.RANDOM)
 SHOWN = 200  # codes of a class, the surest, whose images are in the report
 
@@ -114,7 +115,10 @@ def share(args, train, test, notes):
         enrichments={name: enrichment},
         thumbnails=image_meanings(unlearner, test, shown.codes, progress=False),
         data={"datasets": [args.dataset_name], "split": args.test_split, "notes": "##" + notes},
-        settings={"seed": args.seed, "command": " ".join(["python examples/" + Path(sys.argv[0]).name, *sys.argv[1:]])},
+        settings={
+            "seed": args.seed,
+            "command": f"python examples/reproduce/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:]),
+        },
     )
     unlearner.save_bundle(args.bundle, record)
 

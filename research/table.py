@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from excise.report.markdown import markdown
+from tabulate import tabulate
 
 COLUMNS = {
     "recall before": lambda m, t: f"{m['recall_before']:.2f}",
@@ -26,7 +26,7 @@ def main():
         [line["model"], line["name"], *(column(line["mean"], line["topics"]) for column in COLUMNS.values())]
         for line in lines
     ]
-    print(markdown(["model", "rule", *COLUMNS], rows))
+    print(tabulate(rows, ["model", "rule", *COLUMNS], tablefmt="github", disable_numparse=True))
 
 
 if __name__ == "__main__":

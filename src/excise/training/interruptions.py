@@ -1,0 +1,40 @@
+"""Interrupted trainings: the last whole checkpoint to go on from, and saving that Ctrl-C does not cut off."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def last_whole_checkpoint(folder: str | os.PathLike | None) -> str | None:
+    """The last checkpoint of a training whose writing was not cut off: what the `Trainer` writes last is there.
+
+    Args:
+        folder: the `output_dir` of the training.
+
+    Returns:
+        The checkpoint's folder, for `trainer.train(resume_from_checkpoint=...)`; none if there is no whole one.
+    """
+    checkpoints = Path(folder).glob("checkpoint-*/trainer_state.json") if folder else []
+    numbers = {path.parent: path.parent.name.partition("-")[2] for path in checkpoints}
+    whole = {path: int(number) for path, number in numbers.items() if number.isdecimal()}
+    last = max(whole, key=whole.__getitem__, default=None)
+    return None if last is None else os.fspath(last)
+
+
+@contextmanager
+def interruptions_wait() -> Iterator[None]:
+    """Ctrl-C takes effect when the context ends, so that what is being written is written whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupted = []
+    handler = signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if interrupted:
+        raise KeyboardInterrupt

@@ -1,0 +1,71 @@
+"""Code in the guides, on the first page and in the README runs as it stands, block after block."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDES = ROOT / "docs" / "guides"
+# A block that is not run has its reason before it: <!-- not run: ... -->
+BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+# These go on with the model and the topic that this one leaves.
+WORD, GOING_ON = "forget-a-word", ["share-it", "audit-a-repository", "go-on-from-a-published-mask"]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'pin_memory' argument"),
+    # The table of a record is Parquet; huggingface_hub wonders whether a data set is meant.
+    pytest.mark.filterwarnings("ignore:It seems that you are about to commit a data file"),
+]
+
+
+def run(page: Path) -> dict:
+    """Runs a page's blocks in the current folder, and gives the names that they leave."""
+    text, names = page.read_text(encoding="utf-8"), {"__name__": "__main__"}
+    for block in BLOCK.finditer(text):
+        if not block["reason"]:
+            lines = "\n" * text.count("\n", 0, block.start("code"))  # so that an error tells the line of the page
+            exec(compile(lines + block["code"].replace('"me/', '"tester/'), str(page), "exec"), names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def word(tmp_path_factory):
+    """The folder in which `forget-a-word` ran, and the names that it left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder := tmp_path_factory.mktemp("word"))
+        return folder, run(GUIDES / f"{WORD}.md")
+
+
+def test_a_word_is_forgotten_in_the_guide(word):
+    names = word[1]
+    assert names["request"].num_codes and len(names["selection"]) == names["request"].num_codes
+    kinds = [(request.kind, bool(request.undone)) for request in names["again"].ledger.requests]
+    assert kinds == [("mask", True), ("mask", False), ("delete", False)]
+
+
+@pytest.mark.parametrize("guide", GOING_ON)
+def test_a_guide_that_goes_on_from_there_runs(hub, word, guide, tmp_path, monkeypatch):
+    shutil.copytree(word[0], tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    run(GUIDES / f"{guide}.md")
+
+
+@pytest.mark.parametrize("page", [GUIDES / "forget-a-class-with-codebooks.md", GUIDES / "forget-a-class-with-pairs.md"])
+def test_a_class_is_forgotten_in_the_guide(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run(page)
+    assert names["request"].undone is None and names["unlearner"].ledger.requests[-1].undone
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "index.md"], ids=lambda page: page.name)
+def test_the_quickstart_runs_as_it_stands(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run(page)
+    assert re.search(r"^after +\| 0\.0\d\d \[", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_every_guide_is_run():
+    told = {WORD, *GOING_ON, "forget-a-class-with-codebooks", "forget-a-class-with-pairs"}
+    assert {page.stem for page in GUIDES.glob("*.md")} == told
