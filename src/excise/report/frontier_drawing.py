@@ -144,8 +144,8 @@ def draw_series(axes: "Axes", found: Sequence[Series]) -> list[Drawn]:
             plot(places, kind, linestyle="", **look)
     for one in named(found):
         (place,) = one.places
-        where = {"xytext": (6, -3), "textcoords": "offset points"}
-        axes.annotate(literal(one.topic), (place.left, place.kept), fontsize="small", color="0.3", **where)
+        name = axes.annotate(literal(one.topic), (place.left, place.kept), xytext=(6, -3), textcoords="offset points")
+        name.set(fontsize="small", color="0.3")
     axes.set_xlabel("left of the topic (% of before)")
     axes.set_ylabel("left of all else (% of before)")
     axes.set_ylim(*kept_range(found))

@@ -32,7 +32,7 @@ THEME = {colour.lower(): f"color-mix(in srgb, {colour} 75%, var(--text))" for co
     COLOURS[4].lower(): "var(--random)",
 }
 LABEL = "What is left of the topic against what is left of all else"
-KEY = {Condition.RANDOM: "as many random codes removed"}
+KEY: dict[str, str] = {Condition.RANDOM: "as many random codes removed"}
 
 
 def drawing(results: Iterable[Frontier | Evaluation]) -> dict[str, Any] | None:
@@ -81,6 +81,6 @@ def _inline_svg(figure: "Figure") -> Element:
             if place in node.attrib:
                 node.set(attribute, node.attrib.pop(place).replace("#", "#frontier-"))
         if "style" in node.attrib:
-            style = re.sub(r"font-family:[^;]*;? ?", "", node.get("style"))
+            style = re.sub(r"font-family:[^;]*;? ?", "", node.attrib["style"])
             node.set("style", re.sub("#[0-9a-f]{6}", lambda colour: THEME.get(colour[0], colour[0]), style))
     return root
