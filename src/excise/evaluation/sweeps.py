@@ -13,6 +13,7 @@ from excise.evaluation.controls import retain_counts
 from excise.evaluation.texts import evaluate
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
+from excise.storage.extras import require
 
 # The paper's S' (section 4.2): 1 to 13 times its S.
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
@@ -49,9 +50,14 @@ def sweep(
         **options: the other arguments of `evaluate`; for classes, of `evaluate_classes`.
 
     Raises:
+        MissingExtraError: if texts are evaluated and the extra `text` is not installed.
         ValueError: if no S' is given, one is out of range, or codes were deleted, so that there is no model before.
     """
-    steps, tested = _checked_steps(top_s), tested or topic
+    tested = tested or topic
+    of_classes = isinstance(tested, ClassSets)
+    if not of_classes:
+        require("text", purpose="A sweep over texts")
+    steps = _checked_steps(top_s)
     if any(request.kind == "delete" for request in finder.ledger.requests):
         raise ValueError("Codes of this model were deleted, so there is no model before. Sweep first, delete then.")
     started = time.perf_counter()
@@ -61,7 +67,6 @@ def sweep(
         if random_codes:
             options["retain"] = counts.counts[0].retain or retain_counts(finder, topic, progress)
 
-    of_classes = isinstance(tested, ClassSets)
     evaluations, selections, seconds = {}, {}, {}
     for step in steps:
         started = time.perf_counter()
