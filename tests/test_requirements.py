@@ -180,7 +180,7 @@ def test_records_reports_figures_cards_and_bundles_ask_for_report_and_write_noth
         "of": lambda: Record.of(unlearner.model),
         "load": lambda: Record.load(tmp_path / "record"),
         "write_report": lambda: write_report(record, tmp_path / "report"),
-        "plot_frontier": lambda: plot_frontier(record.state, tmp_path / "frontier.svg"),
+        "plot_frontier": lambda: plot_frontier(record.measured, tmp_path / "frontier.svg"),
         "plot_volcano": lambda: plot_volcano({"selected": {}}, enrichment_of(), tmp_path / "volcano.png"),
         "model_card": lambda: model_card(record),
         "save_bundle": lambda: unlearner.save_bundle(tmp_path / "bundle", record),
