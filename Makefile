@@ -1,5 +1,6 @@
 # Each target makes .venv if it is missing or older than the requirements, and runs. Needs Python >= 3.10 and make.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
 JOBS ?= 2
 # One thread a worker: two workers with two threads each are slower on two cores than two with one.
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
@@ -7,23 +8,31 @@ PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist workstea
 # Python 3.12 can count lines at next to no cost; before it, coverage takes a tenth of the suite's time.
 COVERAGE = COVERAGE_CORE=$$(.venv/bin/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 
-.PHONY: demo test test-slow lint format docs bench clean help
+.PHONY: demo test test-slow test-oldest lint format docs bench clean help
 
 help:
-	@echo "make demo       train a small model, make it forget a topic, show it (two minutes after the installation)"
-	@echo "make test       the test suite without the tests marked slow, and how much of the code it runs"
-	@echo "make test-slow  the tests marked slow"
-	@echo "make lint       ruff: rules and format"
-	@echo "make format     ruff: repair what can be repaired"
-	@echo "make docs       the documentation site, into site/"
-	@echo "make bench      the benchmarks, one after the other"
-	@echo "make clean      remove .venv, caches and build folders"
+	@echo "make demo         train a small model, make it forget a topic, show it (two minutes after the installation)"
+	@echo "make test         the test suite without the tests marked slow, and how much of the code it runs"
+	@echo "make test-slow    the tests marked slow"
+	@echo "make test-oldest  the test suite on the oldest Python and the oldest versions that setup.cfg allows"
+	@echo "make lint         ruff: rules and format; mypy: types"
+	@echo "make format       ruff: repair what can be repaired"
+	@echo "make docs         the documentation site, into site/"
+	@echo "make bench        the benchmarks, one after the other"
+	@echo "make clean        remove the environments, caches and build folders"
 
 # The stamp is written last, so an interrupted installation is taken up again.
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Making .venv with $$($(PYTHON) --version) and installing excise with its requirements (minutes, the first time)"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+.venv-oldest/installed: setup.cfg pyproject.toml constraints-oldest.txt
+	@echo "Making .venv-oldest with $$($(OLDEST_PYTHON) --version) and the oldest requirements (gigabytes, the first time)"
+	@$(OLDEST_PYTHON) -m venv .venv-oldest
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints-oldest.txt --editable ".[test]"
 	@touch $@
 
 demo: .venv/installed
@@ -34,6 +43,9 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	@$(PYTEST) -q -m slow
+
+test-oldest: .venv-oldest/installed
+	@$(subst .venv/,.venv-oldest/,$(PYTEST)) -q -m "not slow"
 
 lint: .venv/installed
 	@.venv/bin/ruff check .
@@ -55,5 +67,5 @@ bench: .venv/installed
 	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python $$script || exit 1; done
 
 clean:
-	rm -rf .venv build dist site .coverage .pytest_cache .ruff_cache .hypothesis src/excise.egg-info
+	rm -rf .venv .venv-oldest build dist site .coverage .pytest_cache .ruff_cache .hypothesis src/excise.egg-info
 	find src tests examples docs research -name __pycache__ -type d -prune -exec rm -rf {} +

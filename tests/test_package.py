@@ -7,9 +7,14 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from excise.storage.extras import EXTRAS
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -39,7 +44,7 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fresh")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
+    run(python, "-I", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
     purelib = run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
     lent = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     (Path(purelib) / "lent.pth").write_text("\n".join(lent) + "\n")
@@ -62,12 +67,26 @@ def test_the_data_in_the_wheel_is_small_and_attributed(wheel):
     assert "CC BY 2.0 FR" in attribution and "tatoeba.org" in attribution
 
 
-def test_the_wheel_states_its_licence_and_its_python(wheel):
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    """What the wheel states of itself."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        metadata = archive.read(name).decode().splitlines()
-    assert "License-Expression: Apache-2.0" in metadata
-    assert "Requires-Python: >=3.10" in metadata
+        return message_from_bytes(archive.read(name))
+
+
+def test_the_wheel_states_its_licence_and_its_python(metadata):
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.10"
+
+
+def test_the_wheel_requires_few_packages_and_offers_the_rest_as_extras(metadata):
+    requirements = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
+    assert len([requirement for requirement in requirements if requirement.marker is None]) <= 14
+    assert set(metadata.get_all("Provides-Extra")) == {*EXTRAS, "all", "test"}
+    for extra in EXTRAS:
+        named = [r for r in requirements if r.marker is not None and r.marker.evaluate({"extra": extra})]
+        assert len(named) == len(EXTRAS[extra])
 
 
 def test_the_installed_package_offers_its_names_and_its_packaged_files(fresh, root):

@@ -92,7 +92,7 @@ def test_images_become_what_the_model_takes_by_a_transform_or_a_collator(columns
     retain = raw.select([row for row in range(60) if row % 3 != FORGOTTEN])
     forget = raw.select(range(FORGOTTEN, 60, 3))
     options = {"evaluate_on": {"forget": forget, "retain": retain}, "data_collator": collator}
-    args = arguments(0.003, 15, remove_unused_columns=False)
+    args = arguments(0.003, 30, remove_unused_columns=False)
     tuned = finetune(vit(), raw, args, **options)
     assert min(tuned.accuracy.values()) > 0.9
     assert scrub(tuned.model, forget, retain, args, **options).accuracy["retain"] > 0.9

@@ -15,6 +15,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from torch.torch_version import TorchVersion
+from transformers import PreTrainedModel
 
 import excise
 from excise.bottlenecks.site import bottlenecks
@@ -22,6 +24,8 @@ from excise.bottlenecks.tracing import current_trace
 from excise.models import bottlenecked
 from tests.helpers.tiny import delete_codes, mask_codes
 
+# transformers 5.23 calls activation checkpointing what was gradient checkpointing before.
+CHECKPOINTING = "activation" if hasattr(PreTrainedModel, "activation_checkpointing_enable") else "gradient"
 COMPILE = """
 import {imports}, torch
 from transformers import {auto}
@@ -32,6 +36,14 @@ for _ in range(2):
     for name, value in expected.items():
         torch.testing.assert_close(output[name], value)
 """
+
+
+def enable_checkpointing(model, options=None) -> None:
+    getattr(model, f"{CHECKPOINTING}_checkpointing_enable")(options)
+
+
+def is_checkpointing(model) -> bool:
+    return getattr(model, f"is_{CHECKPOINTING}_checkpointing")
 
 
 def masks(model) -> dict[str, torch.Tensor]:
@@ -274,7 +286,10 @@ class ModelContract:
         model.save_pretrained(tmp_path)
         output = model(**self.batch())
         expected = {name: output[name] for name in (self.result, "loss") if output.get(name) is not None}
-        torch.save((self.batch(), expected), tmp_path / "expected.pt")
+        # What a T5 keeps for its next token is made of a copy of its config, which torch 2.9 cannot compile; 2.13 can.
+        cached = torch.__version__ >= TorchVersion("2.13") or not model.config.is_encoder_decoder
+        batch = self.batch() | ({} if cached else {"use_cache": False})
+        torch.save((batch, expected), tmp_path / "expected.pt")
         code = COMPILE.format(imports=self.imports, auto=self.auto_class.__name__, folder=str(tmp_path))
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
         assert result.returncode == 0, result.stderr[-3000:]
@@ -345,8 +360,8 @@ class ModelContract:
         self.loss(model.train()(**self.batch())).backward()
         expected = gradients(model)
         model.zero_grad()
-        model.activation_checkpointing_enable({"preserve_rng_state": preserve})
-        assert model.is_activation_checkpointing
+        enable_checkpointing(model, {"preserve_rng_state": preserve})
+        assert is_checkpointing(model)
         self.loss(model(**self.batch())).backward()
         found = gradients(model)
         assert found.keys() == expected.keys()
@@ -354,7 +369,7 @@ class ModelContract:
             torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-4, msg=name)
 
     def test_activation_checkpointing_lets_one_go_backward_twice(self, model):
-        model.train().activation_checkpointing_enable()
+        enable_checkpointing(model.train())
         loss = self.loss(model(**self.batch()))
         loss.backward(retain_graph=True)
         once = gradients(model)
@@ -364,8 +379,8 @@ class ModelContract:
 
     def test_reentrant_checkpointing_is_refused(self, model):
         with pytest.raises(ValueError, match="use_reentrant"):
-            model.activation_checkpointing_enable({"use_reentrant": True})
-        assert not model.is_activation_checkpointing
+            enable_checkpointing(model, {"use_reentrant": True})
+        assert not is_checkpointing(model)
 
     def test_any_kind_of_attention_can_be_set(self, model):
         expected = self.run(model)

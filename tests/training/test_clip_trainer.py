@@ -9,6 +9,7 @@ from transformers import Trainer, TrainingArguments
 from excise import BottleneckCallback, CodebookCLIPForImageClassification, CodebookCLIPModel
 from excise.bottlenecks.site import bottlenecks
 from tests.helpers import tiny
+from tests.helpers.model_contract import CHECKPOINTING
 
 SITE = "encoder.layers.2"
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
@@ -158,7 +159,7 @@ def test_activation_checkpointing_trains_to_the_same_weights(trainer, model_clas
     plain = tiny.codebook_clip(model_class)
     checkpointed = copy.deepcopy(plain)
     trainer(plain, optim="sgd").train()
-    trainer(checkpointed, optim="sgd", activation_checkpointing=True).train()
+    trainer(checkpointed, optim="sgd", **{f"{CHECKPOINTING}_checkpointing": True}).train()
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(checkpointed.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
 

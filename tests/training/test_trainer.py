@@ -7,6 +7,7 @@ import torch
 
 from excise import BottleneckCallback, MaskMismatchError, Unlearner
 from excise.bottlenecks.site import bottlenecks
+from tests.helpers.model_contract import CHECKPOINTING
 from tests.helpers.tiny import SITE, codebook_t5, mask_codes
 
 
@@ -51,7 +52,7 @@ def test_activation_checkpointing_trains_to_the_same_weights(trainer):
     plain = codebook_t5(t5={"dropout_rate": 0.1})
     checkpointed = copy.deepcopy(plain)
     trainer(plain, optim="sgd").train()
-    trainer(checkpointed, optim="sgd", activation_checkpointing=True).train()
+    trainer(checkpointed, optim="sgd", **{f"{CHECKPOINTING}_checkpointing": True}).train()
     assert_same(plain, checkpointed, rtol=1e-3, atol=1e-4)
 
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from excise.statistics import Interval
+from excise.storage.extras import require
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ def class_membership_inference(losses: Mapping[int, ClassLosses]) -> ClassMember
             else depends on the seed: the attacker is deterministic.
 
     Raises:
+        MissingExtraError: if the extra `attacks` is not installed.
         ValueError: if there is no seed.
 
     Example:
@@ -88,6 +86,7 @@ def class_membership_inference(losses: Mapping[int, ClassLosses]) -> ClassMember
 
     Source: *Unlearning via Sparse Representations*, appendix D and table 3 (3 seeds); Kurmanji et al. (2023).
     """
+    require("attacks", purpose="class_membership_inference")
     if not losses:
         raise ValueError("There are no losses to attack; give those of at least one seed.")
     accuracies = {seed: _attack(found) for seed, found in losses.items()}
@@ -97,6 +96,11 @@ def class_membership_inference(losses: Mapping[int, ClassLosses]) -> ClassMember
 
 
 def _attack(losses: ClassLosses) -> float:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     attacker = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
     attacker.fit(*_labelled(losses.forget_validation, losses.heldout_validation))
     features, truth = _labelled(losses.forget_test, losses.heldout_test)

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from importlib.metadata import version
 
 from excise.cli.output import hide_library_bars
+from excise.storage.extras import MissingExtraError
 
 VERBS = ("topic", "train", "count", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
 
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _in_one_line(error: Exception) -> str:
     message = " ".join(str(error).split())
-    if isinstance(error, ValueError | OSError) and message:
+    if isinstance(error, ValueError | OSError | MissingExtraError) and message:
         return message
     # Not an error that was foreseen: its type says more than its message.
     return f"{type(error).__name__}: {message} (--debug shows where)"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from excise.cli.loading import load_model, load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_search, add_topic, load_topic, preset
 from excise.cli.output import Output
+from excise.storage.extras import require
 from excise.storage.files import check_file
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def run(args: Namespace) -> Output:
         args.parser.error("--sweep selects codes itself: leave out --codes")
     if args.plot and not args.sweep:
         args.parser.error("--plot draws a sweep: give --sweep too")
+    extras = {"text": True, "report": args.plot, "metrics": any(name == "bertscore" for name, *_ in args.metrics)}
+    require(*(extra for extra, needed in extras.items() if needed), purpose="excise evaluate")
     check_file(args.out)
     if args.plot:
         from excise.report.plotting import image_kind

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from excise.cli.options import add_out_folder
 from excise.cli.output import Output
+from excise.storage.extras import require
 from excise.storage.files import check_free
 
 HELP = "make the page of a saved record"
@@ -29,6 +30,7 @@ def run(args: Namespace) -> Output:
     from excise.report.page import PAGE, write_report
     from excise.report.record import FILE, Record
 
+    require("report", purpose="excise report")
     check_free(args.out)
     folder = Path(args.record)
     if not (folder / FILE).is_file() and (folder / "report" / FILE).is_file():

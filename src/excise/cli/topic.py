@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.options import add_out_folder
 from excise.cli.output import Output
 from excise.data.reading import DEMO, load_rows
+from excise.storage.extras import require
 from excise.storage.files import check_free
 
 HELP = "make the sets of a topic from a data set"
@@ -51,6 +52,7 @@ def run(args: Namespace) -> Output:
     """Runs the verb."""
     from excise.data.topics import topic_sets
 
+    require("text", purpose="excise topic")
     check_free(args.out)
     evaluation = None
     if args.evaluation_dataset or args.evaluation_split:

@@ -15,6 +15,7 @@ from excise.evaluation.controls import retain_counts
 from excise.evaluation.texts import evaluate
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
+from excise.storage.extras import require
 
 # The paper's S' (section 4.2): 1 to 13 times its S.
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
@@ -51,9 +52,14 @@ def sweep(
         **options: the other arguments of `evaluate`; for classes, of `evaluate_classes`.
 
     Raises:
+        MissingExtraError: if texts are evaluated and the extra `text` is not installed.
         ValueError: if no S' is given, one is out of range, or codes were deleted, so that there is no model before.
     """
-    steps, tested = _checked_steps(top_s), tested or topic
+    tested = tested or topic
+    of_classes = isinstance(tested, ClassSets)
+    if not of_classes:
+        require("text", purpose="A sweep over texts")
+    steps = _checked_steps(top_s)
     if any(request.kind == "delete" for request in finder.ledger.requests):
         raise ValueError("Codes of this model were deleted, so there is no model before. Sweep first, delete then.")
     started = time.perf_counter()
@@ -65,7 +71,6 @@ def sweep(
             counted = of_first.retain if isinstance(of_first, TopicCounts) else {}
             options["retain"] = counted or retain_counts(finder, topic, progress)
 
-    of_classes = isinstance(tested, ClassSets)
     evaluate_one: Any = evaluate_classes if of_classes else evaluate
     evaluations: dict[int, Evaluation] = {}
     selections: dict[int, Selection] = {}

@@ -19,6 +19,7 @@ from excise.evaluation.metrics.words import rest_of_sentence
 from excise.models.activations import eval_mode
 from excise.report.measures import FIXED, Condition
 from excise.report.results import Evaluation
+from excise.storage.extras import require
 
 
 @torch.inference_mode()
@@ -101,11 +102,13 @@ def evaluate(
         progress: show progress bars.
 
     Raises:
+        MissingExtraError: if the extra `text` is not installed.
         ValueError: if the sets have no references, no word of the references goes with the topic, or what is to be
             reused was made on other sets or in another way.
     """
     if isinstance(topic, ClassSets):
         raise ValueError(f"{topic.name!r} is a class of images, which has no texts to score. Use `evaluate_classes`.")
+    require("text", purpose="evaluate")
     if topic.reference is None:
         raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")
     words = tuple(words) if words is not None else topic_words(topic)

@@ -1,7 +1,12 @@
-"""Makes transformers' `Auto*` classes know excise's models, without importing them before they are needed.
+"""Registration of excise's models with transformers' `Auto*` classes, without importing a model before it is needed.
 
-`AutoConfig.register` and its like want the classes themselves, which costs seconds at `import excise`. So the names are
-entered in the same lazy tables that transformers' own models stand in, as soon as those tables are loaded.
+The names go into the lazy tables in which transformers' own models stand, as soon as those tables are loaded. The
+tables are private; tests/models/test_auto.py asks each of them by name for what is relied on here.
+
+The public `AutoConfig.register`, `AutoModel.register` and so on want the classes themselves. At `import excise` that
+costs seconds. Called from a hook at the import of `transformers.models.auto.modeling_auto` they break transformers, for
+modules that all its models need import that one half-way through their own import: after `import excise`,
+`from transformers import CLIPModel` ends in a circular import (tried with transformers 5.23).
 """
 
 import importlib

@@ -150,7 +150,7 @@ class Bottlenecked(PreTrainedModel):
             if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
                 raise ValueError(
                     "use_reentrant=True loses the gradient of the bottlenecks' losses. "
-                    "Pass activation_checkpointing_kwargs={'use_reentrant': False}, or nothing."
+                    "Pass {'use_reentrant': False} as the keyword arguments of checkpointing, or nothing."
                 )
             gradient_checkpointing_func = partial(
                 gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts

@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from excise.storage.extras import require
+
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     r"""A table of any text, whose columns line up in plain text too: bars are escaped, line breaks become spaces.
@@ -12,12 +14,16 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         header: names of the columns.
         rows: as many cells each.
 
+    Raises:
+        MissingExtraError: if tabulate, of the extra `report`, is not installed.
+
     Example:
         >>> print(markdown(["S'", "codes"], [["8", "a | b"]]))
         | S'   | codes   |
         |------|---------|
         | 8    | a \| b  |
     """
+    require("report", purpose="A table in Markdown", modules=["tabulate"])
     from tabulate import tabulate
 
     cells = [[plain(cell).replace("|", r"\|") for cell in row] for row in (header, *rows)]
@@ -35,6 +41,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         |-------|-----|
         | **1** | 2 |
     """
+    require("report", purpose="A table in Markdown", modules=["tabulate"])
     from tabulate import tabulate
 
     return tabulate(rows, header, tablefmt="github", stralign=None, disable_numparse=True)

@@ -16,6 +16,7 @@ from excise.report.context import context
 from excise.report.frontier_drawing import series
 from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
+from excise.storage.extras import require
 from excise.storage.files import new_folder
 
 # In JSON inside a script element, whatever a text holds must not end the element or begin another.
@@ -78,7 +79,9 @@ def write_report(record: Record, folder: str | os.PathLike) -> None:
 
     Raises:
         FileExistsError: if the folder holds something.
+        MissingExtraError: if the extra `report` is not installed.
     """
+    require("report", purpose="write_report")
     with new_folder(folder) as partial:
         record.save(partial)
         for name, entry in figures(record).items():

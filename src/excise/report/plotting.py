@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.report.markdown import plain
+from excise.storage.extras import require
 from excise.storage.files import new_file
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ def new_figure(path: str | os.PathLike, figsize: tuple[float, float]) -> Iterato
         figsize: width and height in inches.
 
     Raises:
+        MissingExtraError: if the extra `report` is not installed.
         ValueError: if the suffix is another.
     """
+    require("report", purpose="A figure")
     kind = image_kind(path)
     with styled_figure(figsize) as figure:
         yield figure

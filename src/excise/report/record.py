@@ -23,6 +23,7 @@ from excise.report.not_shown import not_shown, standing
 from excise.report.results import Evaluation
 from excise.report.sections import codes_section, inner_model, model_section, requests_section
 from excise.storage.display import few, shortened
+from excise.storage.extras import require
 from excise.storage.files import new_folder
 from excise.storage.strict_json import read, strict, written
 
@@ -95,9 +96,11 @@ class Record:
             settings: seed, command and whatever else it takes to do it again.
 
         Raises:
+            MissingExtraError: if the extra `report` is not installed.
             ValueError: if the mode is another, the model has no bottleneck or other masks than its ledger tells of, or
                 something is no value of JSON.
         """
+        require("report", purpose="A Record")
         model = inner_model(model)
         pairs = list(enrichments.items() if isinstance(enrichments, Mapping) else enrichments)
         tables = dict(zip(_file_names([topic for topic, _ in pairs]), (table for _, table in pairs), strict=True))
@@ -153,8 +156,10 @@ class Record:
         """What `save` wrote.
 
         Raises:
+            MissingExtraError: if the extra `report` is not installed.
             ValueError: if the folder holds no record, a newer excise wrote it, or it is not as its schema says.
         """
+        require("report", purpose="A Record")
         path = Path(folder, FILE)
         if not path.is_file():
             raise ValueError(f"There is no record in {os.fspath(folder)!r}: it has no file {FILE}.")

@@ -115,6 +115,6 @@ def test_a_tokenizer_without_start_and_end_is_refused(bert_folder, tmp_path):
 
 
 def test_a_missing_package_is_named(bert_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "bert_score.utils", None)
-    with pytest.raises(ImportError, match=r"pip install 'excise\[metrics\]'"):
+    monkeypatch.setitem(sys.modules, "bert_score", None)
+    with pytest.raises(ImportError, match=r'pip install "excise\[metrics\]"'):
         BertScore(str(bert_folder), 1)

@@ -1,6 +1,8 @@
 """A bundle arrives whole or not at all, and is refused before its first byte."""
 
 import json
+import sys
+import tempfile
 
 import pytest
 import torch
@@ -9,10 +11,11 @@ from transformers import AutoModelForSeq2SeqLM
 
 from excise import Unlearner
 from excise.sharing.erasure import ErasedRows
-from excise.sharing.hub import NotPushedError, push_bundle
+from excise.sharing.hub import NotPushedError, publish, push_bundle
+from excise.storage.extras import EXTRAS
 from tests.helpers.local_hub.bundles import REPO, add, contents
 from tests.helpers.local_hub.server import Fault
-from tests.helpers.tiny import codebook_t5, delete_codes, mask_codes
+from tests.helpers.tiny import codebook_t5, delete_codes, mask_codes, tokenizer
 from tests.helpers.version_0_1 import FOLDER, assert_as_noted
 from tests.helpers.version_0_1 import logits as logits_of_0_1
 from tests.sharing.hub.test_clients import logits
@@ -34,6 +37,25 @@ def test_what_arrives_is_the_folder_in_one_commit(hub, api, bundle, tmp_path):
     assert api.model_info(REPO).sha == done.oid
     assert len(api.list_repo_commits(REPO)) == 2 and not api.model_info(REPO).private
     assert hub.asked("^PUT /objects/.*/2$")
+
+
+@pytest.mark.parametrize("module", EXTRAS["report"])
+def test_without_report_a_push_is_refused_before_the_hub_is_asked_or_anything_written(
+    hub, bundle, module, tmp_path, monkeypatch
+):
+    model, erased, folder = bundle
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setitem(sys.modules, module, None)
+    pushes = (
+        lambda: push_bundle(folder, REPO, erased=erased),
+        lambda: publish(model, tokenizer(), REPO),
+        lambda: Unlearner(model, tokenizer()).push_to_hub(REPO),
+    )
+    for push in pushes:
+        with pytest.raises(ImportError, match=r'pip install "excise\[report\]"$'):
+            push()
+    assert not hub.asked("") and not list((tmp_path / "temporary").iterdir())
 
 
 def test_logits_after_push_and_load_are_bit_for_bit_those_before(bundle):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from excise.cli.output import Output, hide_library_bars
+from excise.storage.extras import require
 from excise.storage.files import check_free
 
 HELP = "train, forget and show it, in two minutes"
@@ -27,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Output:
     """Runs the verb."""
+    require("text", "report", purpose="excise demo")
     # Read when torch is loaded. So small a model gains little by a second thread (0.10 s a step for 0.12) and loses
     # much where a core is taken. With one, results do not depend on the number of cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

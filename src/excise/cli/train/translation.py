@@ -37,6 +37,7 @@ from excise.cli.train.arguments import (
 )
 from excise.evaluation.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
+from excise.storage.extras import require
 from excise.training.callback import BottleneckCallback
 from excise.training.initialize import initialize_codes
 from excise.training.interruptions import interruptions_wait, last_whole_checkpoint
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
         The metrics of training and evaluation.
 
     Raises:
+        MissingExtraError: if BLEU is asked for and the extra `text` is not installed.
         ValueError: if arguments do not go together.
     """
     # The usage of a hundred and fifty arguments would hide what is wrong with one of them.
@@ -78,6 +80,8 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
     )
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if args.predict_with_generate:
+        require("text", purpose="--predict_with_generate, which scores by BLEU,")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     set_seed(args.seed)
     args.disable_tqdm = args.disable_tqdm or not progress

@@ -18,6 +18,7 @@ from excise.data.topics.pools import replacement_pool
 from excise.data.topics.replacement import Replacer
 from excise.data.topics.sets import TopicSets
 from excise.data.topics.synonyms import SharedTranslation
+from excise.storage.extras import require
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
 HELDOUT_SHARE = 0.3
@@ -79,6 +80,7 @@ def topic_sets(
         The sets. Printing them shows counts and ten samples.
 
     Raises:
+        MissingExtraError: the extra `text` is not installed.
         ValueError: an empty data set, an unknown column, something that is no word, too few examples in a set, an
             evaluation set that is contained in `dataset`, or a control that would equal the target.
 
@@ -89,6 +91,7 @@ def topic_sets(
     >>> topic.control[0]["text"][:9], topic.control[0]["spans"]
     ('My doctor', [[3, 9]])
     """
+    require("text", purpose="topic_sets")
     words = _checked_words(words)
     sizes = {"max_examples": max_examples, "max_retain": max_retain, "min_examples": min_examples}
     for name, size in sizes.items():

@@ -8,6 +8,7 @@ from transformers import AutoModel, GPT2Tokenizer, PreTrainedModel, RobertaToken
 
 from excise.evaluation.metrics.base import TextMetric
 from excise.evaluation.metrics.pretrained import batches, load, public_name
+from excise.storage.extras import require
 
 
 class BertScore(TextMetric):
@@ -30,7 +31,7 @@ class BertScore(TextMetric):
         **options: see `TextMetric`.
 
     Raises:
-        ImportError: the package bert-score is missing.
+        MissingExtraError: the extra `metrics` is not installed.
         ValueError: the model has no such layer, or a tokenizer that BERTScore does not know how to weigh.
 
     Source: Zhang et al. (2020), *BERTScore: Evaluating Text Generation with BERT*, section 3.
@@ -48,8 +49,8 @@ class BertScore(TextMetric):
         device: str | None = None,
         **options: Any,
     ):
+        require("metrics", purpose="BertScore")
         super().__init__(**options)
-        _matcher()
         encoder, self.tokenizer = load(AutoModel, model, max_length, device)
         self.model = _cut(encoder.get_encoder() if encoder.config.is_encoder_decoder else encoder, num_layers)
         marks = (self.tokenizer.cls_token, self.tokenizer.sep_token)
@@ -87,8 +88,10 @@ class BertScore(TextMetric):
 
     @torch.inference_mode()
     def _match(self, pairs: list[tuple[str, str]]) -> Tensor:
+        from bert_score.utils import greedy_cos_idf
+
         predicted, reference = (self._vectors(list(texts)) for texts in zip(*pairs, strict=True))
-        return torch.stack(_matcher()(*reference, *predicted), dim=-1).cpu()
+        return torch.stack(greedy_cos_idf(*reference, *predicted), dim=-1).cpu()
 
     def _vectors(self, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors (batch, seq, dim), the mask of real tokens, and each token's weight, 0 for special ones."""
@@ -100,14 +103,6 @@ class BertScore(TextMetric):
         vectors = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         special = (ids == self.tokenizer.cls_token_id) | (ids == self.tokenizer.sep_token_id)
         return vectors, mask, mask.masked_fill(special, 0).float()
-
-
-def _matcher() -> Any:
-    try:
-        from bert_score.utils import greedy_cos_idf
-    except ImportError as error:
-        raise ImportError("BertScore needs the package bert-score: pip install 'excise[metrics]'.") from error
-    return greedy_cos_idf
 
 
 def _cut(encoder: PreTrainedModel, num_layers: int) -> PreTrainedModel:

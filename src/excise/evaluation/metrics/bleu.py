@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from sacrebleu.metrics import BLEU
-
 from excise.evaluation.metrics.base import TextMetric
+from excise.storage.extras import require
 
 
 class Bleu(TextMetric):
@@ -16,6 +15,9 @@ class Bleu(TextMetric):
         tokenize: sacrebleu's tokeniser; "13a" suits languages that put spaces between words.
         lowercase: whether case is ignored.
         **options: see `TextMetric`.
+
+    Raises:
+        MissingExtraError: the extra `text` is not installed.
 
     Example:
         >>> result = Bleu().compute(predictions=["le chat est sur le lit"], references=[["le chat est sur le tapis"]])
@@ -29,11 +31,14 @@ class Bleu(TextMetric):
     source = "Papineni et al. (2002), BLEU; Post (2018), sacreBLEU"
 
     def __init__(self, tokenize: str = "13a", lowercase: bool = False, **options: Any):
+        require("text", purpose="Bleu")
         super().__init__(**options)
         self.tokenize = tokenize
         self.lowercase = lowercase
 
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
+        from sacrebleu.metrics import BLEU
+
         bleu = BLEU(tokenize=self.tokenize, lowercase=self.lowercase)
         score = bleu.corpus_score(predictions, streams(references)).score  # type: ignore[arg-type]  # None is taken
         return {"bleu": score, "bleu_signature": str(bleu.get_signature())}

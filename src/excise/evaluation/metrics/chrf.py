@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from sacrebleu.metrics import CHRF
-
 from excise.evaluation.metrics.base import TextMetric
 from excise.evaluation.metrics.bleu import streams
+from excise.storage.extras import require
 
 
 class Chrf(TextMetric):
@@ -17,6 +16,9 @@ class Chrf(TextMetric):
         word_order: longest word n-gram that counts too; 0 is chrF, 2 is chrF++.
         lowercase: whether case is ignored.
         **options: see `TextMetric`.
+
+    Raises:
+        MissingExtraError: the extra `text` is not installed.
 
     Example:
         >>> result = Chrf().compute(predictions=["le professeur parle"], references=["le professeur parle"])
@@ -30,11 +32,14 @@ class Chrf(TextMetric):
     source = "Popović (2015), chrF; Post (2018), sacreBLEU"
 
     def __init__(self, word_order: int = 0, lowercase: bool = False, **options: Any):
+        require("text", purpose="Chrf")
         super().__init__(**options)
         self.word_order = word_order
         self.lowercase = lowercase
 
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
+        from sacrebleu.metrics import CHRF
+
         chrf = CHRF(word_order=self.word_order, lowercase=self.lowercase)
         score = chrf.corpus_score(predictions, streams(references)).score  # type: ignore[arg-type]  # None is taken
         return {"chrf": score, "chrf_signature": str(chrf.get_signature())}

@@ -6,6 +6,7 @@ from typing import Any
 
 from excise.evaluation.metrics.base import TextMetric
 from excise.evaluation.metrics.words import tokens
+from excise.storage.extras import require
 
 # nltk looks up synonyms in whatever it is given: this one knows of none.
 NO_SYNONYMS = SimpleNamespace(synsets=lambda word: [])
@@ -25,6 +26,7 @@ class Meteor(TextMetric):
         **options: see `TextMetric`.
 
     Raises:
+        MissingExtraError: the extra `text` is not installed.
         ValueError: there is no stemmer for the language.
 
     Example:
@@ -40,6 +42,7 @@ class Meteor(TextMetric):
     source = "Banerjee and Lavie (2005), METEOR"
 
     def __init__(self, language: str = "english", synonyms: bool = True, **options: Any):
+        require("text", purpose="Meteor")
         super().__init__(**options)
         self.language = language
         self.stemmer = _stemmer(language)

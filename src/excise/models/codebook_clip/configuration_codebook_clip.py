@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import own_settings
@@ -55,9 +56,9 @@ class CodebookCLIPConfig(CLIPConfig):
     """
 
     model_type = "codebook_clip"
-    sub_configs_defaults: ClassVar[dict[str, Any]] = {
-        "vision_config": CodebookCLIPVisionConfig,
-        "text_config": CLIPTextConfig,
+    sub_configs_defaults: ClassVar[dict[str, Any]] = {  # the classes alone would do from transformers 5.21 on
+        "vision_config": SubConfigSpec(CodebookCLIPVisionConfig),
+        "text_config": SubConfigSpec(CLIPTextConfig),
     }
     keys_to_ignore_at_inference = [
         "text_model_output",

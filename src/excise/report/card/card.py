@@ -17,6 +17,7 @@ from excise.report.measures import Condition
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, standing
 from excise.report.page import figures
 from excise.report.record import Record
+from excise.storage.extras import require
 
 REVERSIBLE = (
     "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "
@@ -48,8 +49,10 @@ def model_card(
         remote_code: whether the code to load it without excise is shared with it.
 
     Raises:
+        MissingExtraError: if the extra `report` is not installed.
         ValueError: if the base model of a bottleneck that is shared alone is not known.
     """
+    require("report", purpose="model_card")
     state = record.state
     model = state["model"]
     if bottleneck_only and not (model["base_model"] and model["base_model"]["revision"]):

@@ -22,6 +22,7 @@ from excise.sharing.bundle.checks import COMPACTION, check_arguments, check_eras
 from excise.sharing.bundle.copies import differences, model_to_write
 from excise.sharing.bundle.manifest import LEDGER, write_manifest
 from excise.sharing.erasure import ErasedRows
+from excise.storage.extras import require
 from excise.storage.files import check_free, new_folder
 from excise.storage.strict_json import written
 
@@ -66,10 +67,12 @@ def write_bundle(
 
     Raises:
         FileExistsError: if the folder holds something.
+        MissingExtraError: if the extra `report` is not installed.
         ValueError: if the mode is another, nothing was forgotten that could be deleted, the model is wrapped by peft or
             not all in memory, record, base or masks are not the model's, or something that was deleted, or another
             model, is found when the files are read back.
     """
+    require("report", purpose="A bundle, which has a report and a card,")
     check_free(folder)
     model = uncompiled(model)
     check_arguments(model, processor, mode)

@@ -16,6 +16,7 @@ from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError, client
 from excise.sharing.hub.destination import BundleContents, Destination, check_not_in
 from excise.sharing.hub.push import PushInfo, push_bundle
+from excise.storage.extras import require
 from excise.storage.strict_json import read
 
 
@@ -62,9 +63,11 @@ def publish(
         parent_commit: the same.
 
     Raises:
+        MissingExtraError: if the extra `report` is not installed; nothing is asked or written then.
         NotPushedError: as `push_bundle`; what the Hub can tell is asked before the bundle is written.
         ValueError: as `write_bundle` and `push_bundle`.
     """
+    require("report", purpose="A push, which has a report and a card,")
     where: dict[str, Any] = {"private": private, "token": token, "revision": revision, "create_pr": create_pr}
     destination = Destination.check(repo_id, mode=mode, purge_history=purge_history, base=base, **where)
     if destination.repository and purge_history and erased is None:

@@ -14,6 +14,7 @@ from excise.sharing.hub.account import NotPushedError
 from excise.sharing.hub.audit import Audit
 from excise.sharing.hub.destination import BundleContents, Destination
 from excise.sharing.hub.purge import check_other_branches, clean_audit, purge
+from excise.storage.extras import require
 from excise.storage.hub_repository import ATTRIBUTES, HubRepository, LocalFile, local_files
 
 
@@ -65,8 +66,10 @@ def push_bundle(
     Raises:
         NotPushedError: if it is refused; the message says why, and what to do.
         LeftoversError: if another branch, or what is left after the purge, holds erased rows.
+        MissingExtraError: if the extra `report` is not installed; the bundle's report is read with it.
         ValueError: if the folder is no bundle, was changed after it was written, or holds erased rows.
     """
+    require("report", purpose="push_bundle")
     contents = contents or BundleContents.check(folder, erased)
     destination = Destination.check(
         repo_id,
