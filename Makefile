@@ -50,6 +50,7 @@ test-oldest: .venv-oldest/installed
 lint: .venv/installed
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
 
 format: .venv/installed
 	@.venv/bin/ruff check --fix .
