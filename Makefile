@@ -25,7 +25,7 @@ help:
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Making .venv with $$($(PYTHON) --version) and installing excise with its requirements (minutes, the first time)"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,lint]"
 	@touch $@
 
 .venv-oldest/installed: setup.cfg pyproject.toml constraints-oldest.txt
