@@ -21,8 +21,7 @@ from excise.report import Record, write_report
 from excise.report.card import model_card
 from excise.report.card.metadata import license_fields
 from excise.report.card.requests import how_found
-from excise.report.card.text import code, escaped, listed
-from excise.report.markdown import plain
+from excise.report.markdown import code, escaped, listed, plain
 from tests.helpers import tiny, tiny_images
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 

@@ -11,8 +11,7 @@ from excise.report.card.how_to_load import going_on, loading
 from excise.report.card.metadata import metadata
 from excise.report.card.requests import request_row
 from excise.report.card.scores import about_evaluation, evaluation_table, frontier_table, has_intervals
-from excise.report.card.text import code, counted, escaped, listed
-from excise.report.markdown import plain, table
+from excise.report.markdown import code, counted, escaped, listed, plain, table
 from excise.report.measures import Condition
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, standing
 from excise.report.page import figures

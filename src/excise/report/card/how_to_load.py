@@ -7,8 +7,7 @@ from typing import Any
 from excise.models.auto import LIKE, MODELS
 from excise.models.remote_code import auto_map, requirements
 from excise.report.card.requests import can_be_undone
-from excise.report.card.text import code, counted
-from excise.report.markdown import plain
+from excise.report.markdown import code, counted, plain
 
 FOLDER = "path/to/this/folder"  # until it is known where it will be
 

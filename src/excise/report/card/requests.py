@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from excise.report.card.text import counted, escaped, listed
+from excise.report.markdown import counted, escaped, listed
 
 TESTS = {
     "mcnemar": "exact McNemar test, each example against its twin without the topic",

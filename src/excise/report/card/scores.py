@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from excise.report.card.metadata import labels_of_sets
-from excise.report.card.text import counted, escaped, listed
 from excise.report.frontier import Frontier, Point
-from excise.report.markdown import table
+from excise.report.markdown import counted, escaped, listed, table
 from excise.report.measures import Condition, Score, measure
 from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson
