@@ -114,8 +114,8 @@ def test_what_the_required_packages_bring_is_enough_to_use_a_masked_model(
     result = subprocess.run([*map(str, command), ",".join(hidden)], cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     bundle, evaluation = (tmp_path / "refusals.txt").read_text().splitlines()
-    assert bundle.endswith('pip install "excise[report]"')
-    assert evaluation.endswith('pip install "excise[text]"')
+    assert bundle.endswith('pip install "excise[report]".')
+    assert evaluation.endswith('pip install "excise[text]".')
 
 
 @pytest.fixture
@@ -214,5 +214,5 @@ def test_a_verb_asks_for_its_extra_before_it_loads_or_writes_anything(case, monk
     monkeypatch.setitem(sys.modules, EXTRAS[extra][-1], None)
     assert main([case.split()[0], *options]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("excise: error: ") and line.endswith(f'pip install "excise[{extra}]"')
+    assert line.startswith("excise: error: ") and line.endswith(f'pip install "excise[{extra}]".')
     assert list(tmp_path.iterdir()) == []

@@ -46,14 +46,14 @@ def test_each_missing_module_of_an_extra_is_named_with_what_to_install(extra, mo
         require(extra, purpose="write_anything")
     assert str(caught.value) == (
         f"write_anything needs packages that are not installed here ({module}). "
-        f'Install them: pip install "excise[{extra}]"'
+        f'Install them: pip install "excise[{extra}]".'
     )
 
 
 def test_of_several_extras_those_that_are_missing_are_named_together(without):
     without("nltk")
     without("matplotlib")
-    with pytest.raises(ImportError, match=r'\(matplotlib, nltk\).* pip install "excise\[report,text\]"$'):
+    with pytest.raises(ImportError, match=r'\(matplotlib, nltk\).* pip install "excise\[report,text\]"\.$'):
         require("text", "report", "metrics", purpose="demo")
     require("metrics", purpose="BertScore")
 
@@ -62,5 +62,5 @@ def test_of_an_extra_a_part_can_be_asked_for(without):
     without("matplotlib")
     require("report", purpose="A table", modules=["tabulate"])
     without("tabulate")
-    with pytest.raises(ImportError, match=r'\(tabulate\).* pip install "excise\[report\]"$'):
+    with pytest.raises(ImportError, match=r'\(tabulate\).* pip install "excise\[report\]"\.$'):
         require("report", purpose="A table", modules=["tabulate"])

@@ -40,7 +40,7 @@ def require(*extras: str, purpose: str, modules: Collection[str] | None = None) 
         named = ",".join(dict.fromkeys(extra for extra, _ in missing))
         raise MissingExtraError(
             f"{purpose} needs packages that are not installed here ({', '.join(module for _, module in missing)}). "
-            f'Install them by pip install "excise[{named}]".'
+            f'Install them: pip install "excise[{named}]".'
         )
 
 
