@@ -1,4 +1,4 @@
-"""The house style that ruff cannot hold: messages of errors, and the names of constants."""
+"""The house style that ruff cannot hold: messages of errors, names of constants, first lines of modules."""
 
 import ast
 import re
@@ -106,3 +106,10 @@ def test_a_constant_has_no_leading_underscore():
     targets = [leaf for node in statements if isinstance(node, ast.Assign) for leaf in ast.walk(node.targets[0])]
     names = [target.id for target in targets if isinstance(target, ast.Name)]
     assert not [name for name in names if re.fullmatch(r"_[A-Z][A-Z0-9_]*", name)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_the_first_line_of_a_module_is_a_noun_to_search_for(path):
+    first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    assert re.match(r"[A-Za-z]", first) and first.endswith(".")
+    assert not re.match(r"(What|Which|How|Where|When|Whether|That|Who|Whose|In|From|It)\b", first)

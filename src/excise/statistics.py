@@ -1,4 +1,4 @@
-"""Which codes fire more often in the target than in its control: ratios, tests and q-values, one row per code.
+"""Statistics of codes: exact tests, q-values, ratios and intervals, by code.
 
 Everything counts *examples* in which a code fires, not tokens: tokens of one example are not independent, and a test
 that takes them for independent finds codes that are not there.

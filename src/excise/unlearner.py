@@ -1,4 +1,4 @@
-"""Forget a topic: find its codes, mask or delete them, undo, save."""
+"""Unlearner: finds a topic's codes, masks or deletes them, undoes, saves and shares."""
 
 import os
 from collections.abc import Mapping, Sequence

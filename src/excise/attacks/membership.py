@@ -1,4 +1,4 @@
-"""Class membership inference: can the class that was forgotten be told from one that was never seen?"""
+"""Class membership inference: a forgotten class told from one that was never seen."""
 
 import math
 from collections.abc import Mapping

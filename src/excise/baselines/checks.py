@@ -1,4 +1,4 @@
-"""Refuses what a baseline cannot work with, before anything is trained."""
+"""Checks of a baseline's model, data and arguments, before anything is trained."""
 
 from collections.abc import Mapping
 from typing import cast

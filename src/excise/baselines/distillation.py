@@ -1,4 +1,4 @@
-"""SCRUB's training: a student that disobeys its teacher on some examples and obeys on the others."""
+"""Distillation by SCRUB: a student that disobeys its teacher on some examples and obeys on the others."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Training on, on what is to be kept."""
+"""Fine-tuning and retraining on what is to be kept."""
 
 import copy
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What a baseline did, epoch by epoch: the record that figures 4 and 6 and the runtimes of table 8 are made from."""
+"""History of a baseline, epoch by epoch: the record behind figures 4 and 6 and the runtimes of table 8."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The paper's hyperparameters of its baselines: tables 5, 6 and 7."""
+"""Hyperparameters of the paper's baselines: tables 5, 6 and 7."""
 
 import tempfile
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A linear layer on encodings: with the frozen backbone before it, the paper's baseline model."""
+"""Linear classifier on encodings: with the frozen backbone before it, the paper's baseline model."""
 
 from typing import cast
 

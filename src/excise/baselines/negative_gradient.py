@@ -1,4 +1,4 @@
-"""Descent on what is to be kept, ascent on what is to be forgotten, at once (NegGrad+)."""
+"""Negative gradient (NegGrad+): descent on what is to be kept and ascent on what is to be forgotten, at once."""
 
 import copy
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""SCRUB+R: SCRUB, wound back to where it had forgotten just enough."""
+"""Rewinding of SCRUB (SCRUB+R) to the epoch that had forgotten just enough."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

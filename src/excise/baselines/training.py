@@ -1,4 +1,4 @@
-"""How every baseline trains: with a `Trainer`, on the model it is given, leaving nothing behind."""
+"""Training of every baseline: with a `Trainer`, on the model it is given, leaving nothing behind."""
 
 import copy
 import tempfile

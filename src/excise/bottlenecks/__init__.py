@@ -1,4 +1,4 @@
-"""Discrete bottlenecks: modules that pass all their input's information on as a few codes."""
+"""Discrete bottlenecks: modules that pass information on as a few codes of many."""
 
 import lazy_loader
 

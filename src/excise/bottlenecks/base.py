@@ -1,4 +1,4 @@
-"""What every discrete bottleneck has in common: codes that can be ranked, selected and removed."""
+"""Base class of discrete bottlenecks: codes that can be ranked, selected and removed."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class BottleneckOutput(ModelOutput):
     Args:
         reconstruction (`torch.FloatTensor` of shape `(batch, seq, hidden_size)`): What is passed on, eq. 5.
         codes (`torch.LongTensor` of shape `(batch, seq, top_s)`): Selected codes, most similar first; -1 at padding and
-            for tokens that no code is similar enough to.
+            for tokens without a code similar enough.
         reconstruction_error (`torch.FloatTensor` of shape `(batch, seq)`): Squared error of each token, in units of
             the variance measured on data (`standardize=True`) or raw (eq. 6); 0 at padding.
         l1 (`torch.FloatTensor` of shape `(batch, seq)`): L1 norm of each token's selected codes, eq. 7; 0 at padding.

@@ -1,4 +1,4 @@
-"""The place in a model where a bottleneck sits."""
+"""Sites: the places in a model where bottlenecks sit."""
 
 from typing import Any, TypeVar
 

@@ -1,4 +1,4 @@
-"""What the bottlenecks of a model did during a forward pass."""
+"""Trace of a forward pass: the outputs of a model's bottlenecks, and the padding that they leave out."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext

@@ -1,4 +1,4 @@
-"""From a topic to a model that has forgotten it: what `unlearn` and `delete` have in common."""
+"""Steps that `unlearn` and `delete` share, from a topic to a model that has forgotten it."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Models by the names that a command line gives."""
+"""Loading of models by the names that a command line gives."""
 
 import os
 from pathlib import Path

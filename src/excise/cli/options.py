@@ -1,4 +1,4 @@
-"""The arguments that several verbs share, and what they stand for."""
+"""Options that several verbs share, and what they stand for."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a verb has to say, to a reader and to a script."""
+"""Output of a verb, for a reader and for a script."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The most forgetting that a budget allows."""
+"""Budget of forgetting: the most codes within an allowed loss."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""In how many examples each code fires: what the statistics start from."""
+"""Table of counts: the number of examples in which each code fires, where the statistics start."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""One row per code: how often it fires with the topic and without, and whether that could be chance."""
+"""Enrichment of codes in a topic: a row a code, with frequencies with the topic and without, tests and q-values."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Find a topic's codes: count, test, select."""
+"""Finder of a topic's codes: count, test, select."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

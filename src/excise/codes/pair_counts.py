@@ -1,4 +1,4 @@
-"""In how many examples of each class each pair is selected."""
+"""Counts of key-value pairs: the number of examples of each class that select each pair."""
 
 import hashlib
 import json

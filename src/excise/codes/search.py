@@ -1,4 +1,4 @@
-"""How a topic's codes are searched for, in named presets."""
+"""Searches for a topic's codes, and named presets of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The codes that were chosen, with the thresholds that chose them, and random codes to hold against them."""
+"""Selections of codes, with the thresholds that chose them, and random codes to hold against them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

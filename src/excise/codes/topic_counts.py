@@ -1,4 +1,4 @@
-"""The counts that a topic's codes are chosen by."""
+"""Counts of a topic's sets, by which its codes are chosen."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What sets of words and of classes have in common: five data sets, their digests, and a folder to keep them in."""
+"""Base of topic sets and class sets: five data sets, their digests, and a folder to keep them in."""
 
 import hashlib
 import json

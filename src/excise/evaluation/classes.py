@@ -1,4 +1,4 @@
-"""Classify a class's held-out images and others before and after, and under the controls."""
+"""Evaluation of image classifiers: a class's held-out images and others, before and after and under the controls."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""The conditions under which a topic's held-out sets are evaluated: before, after, and the controls beside these."""
+"""Controls of an evaluation: the conditions before, after, with random codes and without the bottleneck."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How much is forgotten and how much is kept, for every number of removed pairs: figures 2, 3 and 7."""
+"""Frontier of forgetting and keeping, measured for every number of removed pairs: figures 2, 3 and 7."""
 
 from collections.abc import Mapping
 from typing import cast

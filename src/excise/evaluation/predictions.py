@@ -1,4 +1,4 @@
-"""What a classifier says of a data set: logits, accuracies and losses, each example by itself."""
+"""Predictions of a classifier on a data set: logits, accuracies and losses, each example by itself."""
 
 import inspect
 from collections.abc import Callable

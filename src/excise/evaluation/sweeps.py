@@ -1,4 +1,4 @@
-"""What an unlearning does at each S': the paper's figures 3 to 5."""
+"""Sweep over S': evaluations of an unlearning at each number of codes, the paper's figures 3 to 5."""
 
 import time
 from collections.abc import Iterable, Sequence

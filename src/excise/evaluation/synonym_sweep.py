@@ -1,4 +1,4 @@
-"""Whether forgetting one word takes another with it: the paper's figure 5."""
+"""Sweep on a synonym: how far the forgetting of one word takes another with it, the paper's figure 5."""
 
 from dataclasses import replace
 from typing import Any

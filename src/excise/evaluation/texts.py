@@ -1,4 +1,4 @@
-"""Generate and score a topic's held-out sets before and after, and under the controls."""
+"""Evaluation of generated texts: a topic's held-out sets, before and after and under the controls."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How long it takes to find a topic's codes: the paper's table 3."""
+"""Run times of finding a topic's codes: the paper's table 3."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Takes deleted codes out of a model, so that it and its files are smaller."""
+"""Compaction: deleted codes taken out of a model, so that it and its files are smaller."""
 
 from collections.abc import Mapping
 from dataclasses import replace

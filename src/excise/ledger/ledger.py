@@ -1,4 +1,4 @@
-"""The record of what was forgotten. It is saved in the model's config and decides what its masks must be."""
+"""Ledger of requests to forget. It is saved in the model's config and decides what its masks must be."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Puts a ledger into force: masks, erased rows, and the state in the model's config."""
+"""Masks that a ledger puts in force, erased rows, and the state in the model's config."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""An optimizer's memory of codes: erased with the rows, or it would bring them back at its next step."""
+"""Optimizer state of erased codes, cleared with the rows: it would bring them back at the next step."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Many numbers in a short string: a ledger names hundreds of thousands of pairs and is saved as JSON."""
+"""Packing of many numbers in a short string, for ledgers that name hundreds of thousands of pairs in JSON."""
 
 import base64
 import zlib

@@ -1,4 +1,4 @@
-"""What arrives at a model's bottlenecks, without running what comes after them."""
+"""Activations that arrive at a model's bottlenecks, without running what comes after them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

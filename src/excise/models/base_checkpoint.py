@@ -1,4 +1,4 @@
-"""Bottlenecks saved without the rest of their model, and the checkpoint that the rest comes from."""
+"""Base checkpoints of bottlenecks that were saved without the rest of their model."""
 
 import hashlib
 import json

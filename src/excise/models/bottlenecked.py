@@ -1,4 +1,4 @@
-"""What every model with bottlenecks does beside what its plain model does: load with a check, checkpoint exactly."""
+"""Mixin of every model with bottlenecks: loading with a check of masks, exact checkpointing, a guarded push."""
 
 import os
 from collections.abc import Callable

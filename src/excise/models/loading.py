@@ -1,4 +1,4 @@
-"""Models and their processors, each of the class that it was saved as."""
+"""Loading of models and their processors, each of the class that it was saved as."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""What codebooks add to the output of the model that holds them, and the joint loss."""
+"""Output fields of codebooks beside those of the model that holds them, and the joint loss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

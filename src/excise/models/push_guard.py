@@ -1,4 +1,4 @@
-"""What has to be so before a model is pushed by others than `Unlearner.push_to_hub`."""
+"""Guard of a model's own push: what must hold where `Unlearner.push_to_hub` does not send it."""
 
 from tempfile import TemporaryDirectory
 from types import MethodType

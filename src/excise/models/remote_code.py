@@ -1,4 +1,4 @@
-"""Checkpoints that load where excise is not installed: the code that they need goes into their folder."""
+"""Remote code: checkpoints that load where excise is not installed, by code in their folder."""
 
 import json
 import os

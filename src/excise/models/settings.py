@@ -1,4 +1,4 @@
-"""Checks of a model's config with bottlenecks."""
+"""Checks of the settings in a model's config."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast

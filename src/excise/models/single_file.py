@@ -1,4 +1,4 @@
-"""Modules of a package written as one file, for places where the package itself is not."""
+"""Single file of a package's modules, for places where the package itself is not."""
 
 import ast
 import builtins

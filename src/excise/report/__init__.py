@@ -1,4 +1,4 @@
-"""The evidence of an unlearning: record, page, figures and model card."""
+"""Report of an unlearning: record, page, figures and model card."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Tens of thousands of codes for a page, in few bytes: what the interactive plot is drawn of."""
+"""Data of the interactive plot: tens of thousands of codes in few bytes."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence

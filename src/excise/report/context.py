@@ -1,4 +1,4 @@
-"""What the page is made of: a record as a reader wants it, in words and in order."""
+"""Context of the page's template: a record as a reader wants it, in words and in order."""
 
 import json
 from collections.abc import Mapping

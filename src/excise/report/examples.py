@@ -1,4 +1,4 @@
-"""What came out before and after, side by side."""
+"""Examples of outputs before and after, side by side."""
 
 from collections import Counter
 from difflib import SequenceMatcher

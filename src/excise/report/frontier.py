@@ -1,4 +1,4 @@
-"""A frontier: accuracies on a test set as more and more of a class's pairs are masked."""
+"""Frontier: accuracies on a test set as more and more of a class's pairs are masked."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How much of a topic is left, and how much of all else: evaluations as points, frontiers as lines, in one figure."""
+"""Drawing of forgetting against keeping: evaluations as points, frontiers as lines, in one figure."""
 
 from collections.abc import Iterable, Sequence
 from math import floor, isnan

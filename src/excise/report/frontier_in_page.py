@@ -1,4 +1,4 @@
-"""The figure of what is left and what is kept, in the page: each of its points can be reached and says what it is."""
+"""Frontier figure in the page: each of its points can be reached and says what it is."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Scores: what they are called and on which sets and under which conditions they are measured; normalised drops."""
+"""Measures: the names of scores, sets and conditions, and normalised drops."""
 
 from collections.abc import Sequence
 from enum import Enum

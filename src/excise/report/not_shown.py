@@ -1,4 +1,4 @@
-"""What the evidence does not show: said in every report, so that nobody takes it for shown."""
+"""Limits of the evidence: what it does not show, said in every report."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any

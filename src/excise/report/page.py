@@ -1,4 +1,4 @@
-"""A record as one page that needs nothing else: no network, no other file."""
+"""Page of a record, which needs nothing else: no network, no other file."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The style of all figures, which are the same to the byte for the same numbers."""
+"""Style of all figures, which are the same to the byte for the same numbers."""
 
 import os
 from collections.abc import Iterator

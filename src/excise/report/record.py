@@ -1,4 +1,4 @@
-"""The evidence of an unlearning, as JSON values and tables."""
+"""Record of an unlearning: its evidence as JSON values and tables."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""An evaluation: scores and outputs before and after forgetting, and under the controls."""
+"""Evaluation: scores and outputs before and after forgetting, and under the controls."""
 
 import json
 import os

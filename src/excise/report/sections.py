@@ -1,4 +1,4 @@
-"""What a record says of a model, read off the model: its bottlenecks and its ledger."""
+"""Sections of a record that are read off the model: its bottlenecks and its ledger."""
 
 import base64
 import io

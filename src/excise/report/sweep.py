@@ -1,4 +1,4 @@
-"""A sweep: what forgetting a topic does at each S', the paper's figures 3 to 5."""
+"""Sweep: scores of a topic forgotten at each S', the paper's figures 3 to 5."""
 
 import json
 import os

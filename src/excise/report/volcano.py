@@ -1,4 +1,4 @@
-"""The points of a volcano plot: how much more often each code fires with the topic, against how sure that is."""
+"""Volcano plot: its points, how much more often each code fires with the topic against how sure that is."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,1 +1,1 @@
-"""Files, digests, strict JSON, and a Hub repository seen as files."""
+"""Storage: files, digests, strict JSON, and a Hub repository seen as files."""

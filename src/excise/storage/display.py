@@ -1,4 +1,4 @@
-"""How results show themselves: one line in a log, an HTML table in a notebook."""
+"""Display of results: one line in a log, an HTML table in a notebook."""
 
 from collections.abc import Sequence
 from html import escape

@@ -1,4 +1,4 @@
-"""What a model repository on the Hub holds: at every ref, in every commit, among its large files."""
+"""Hub repository seen as files: at every ref, in every commit, among its large files."""
 
 import hashlib
 import os

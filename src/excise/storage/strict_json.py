@@ -1,4 +1,4 @@
-"""Values as strict JSON knows them, and in a file that is the same to the byte for the same values."""
+"""Strict JSON: its values, and files that are the same to the byte for the same values."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a `Trainer` does for bottlenecks beside stepping: log the parts of the loss and revive dead codes."""
+"""Callback of a `Trainer` for bottlenecks: logs the parts of the loss and revives dead codes."""
 
 import math
 from typing import cast

@@ -1,4 +1,4 @@
-"""Codes that start from data."""
+"""Initialisation of codes from data."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Keys that cover the encodings of a data set."""
+"""Initialisation of keys that cover the encodings of a data set."""
 
 import copy
 import os

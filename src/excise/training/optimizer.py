@@ -1,4 +1,4 @@
-"""An optimizer with rates of their own for input embeddings and codes."""
+"""Optimizer with rates of their own for input embeddings and codes."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""Counts of the pairs that each class selects, from the last epoch of a training."""
+"""Callback that counts the pairs that each class selects, in the last epoch of a training."""
 
 import logging
 import math

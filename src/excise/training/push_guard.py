@@ -1,4 +1,4 @@
-"""A `Trainer` pushes a folder, not a model, and so passes by the model's own guard."""
+"""Guard of a `Trainer`'s push, which sends a folder and so passes by the model's own guard."""
 
 from pathlib import Path
 

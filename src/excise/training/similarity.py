@@ -1,4 +1,4 @@
-"""How similar to a code an activation must be to be passed on, from data."""
+"""Least similarity to a code that lets an activation pass, set from data."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""The settings of a codebook with a sparse autoencoder."""
+"""Settings of a codebook with a sparse autoencoder."""
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig

@@ -1,4 +1,4 @@
-"""Which codes a vector selects: the S most similar live ones (CodeUnlearn, section 3.1)."""
+"""Look-up of the codes most similar to a vector, among live ones (CodeUnlearn, section 3.1)."""
 
 import torch
 import torch.nn.functional as F

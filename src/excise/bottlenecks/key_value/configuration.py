@@ -1,4 +1,4 @@
-"""The settings of a discrete key-value bottleneck."""
+"""Settings of a discrete key-value bottleneck."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Which keys a head selects: the nearest live ones (Unlearning via Sparse Representations, section 3)."""
+"""Look-up of the live keys nearest to a head (Unlearning via Sparse Representations, section 3)."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What must hold at the end of the demo."""
+"""Bounds of the demo: what must hold at its end."""
 
 from dataclasses import dataclass
 from pathlib import Path

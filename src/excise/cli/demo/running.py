@@ -1,4 +1,4 @@
-"""The demo from the first step to the last."""
+"""The demo, from the first step to the last."""
 
 import time
 from collections.abc import Callable

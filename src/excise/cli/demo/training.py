@@ -1,4 +1,4 @@
-"""The demo's data and model: easy sentences, and a small T5 that learns them in a minute."""
+"""Data and model of the demo: easy sentences, and a small T5 that learns them in a minute."""
 
 import re
 import tempfile

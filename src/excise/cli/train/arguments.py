@@ -1,4 +1,4 @@
-"""What a training takes beside transformers' `Seq2SeqTrainingArguments`."""
+"""Arguments of a training beside transformers' `Seq2SeqTrainingArguments`."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""Train a T5 to translate: a plain one from a config, one that is there, or one with a codebook bottleneck.
+"""Training of a T5 to translate: a plain one from a config, one that is there, or one with a codebook bottleneck.
 
 In the style of transformers' `run_translation.py`: models and data sets are Hub ids or local paths. It is what
 `excise train` runs, and reads from top to bottom; `examples/train/train_translation.py` has its steps in short.

@@ -1,4 +1,4 @@
-"""What codes stand for: the tokens, texts and images that select them."""
+"""Meanings of codes: the tokens, texts and images that select them."""
 
 from excise.codes.meanings.images import code_images, image_meanings
 from excise.codes.meanings.tokens import code_tokens, token_meanings

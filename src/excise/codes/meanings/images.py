@@ -1,4 +1,4 @@
-"""The images that select codes: patches of them in a codebook, whole images in a key-value bottleneck."""
+"""Images that select codes: patches of them in a codebook, whole images in a key-value bottleneck."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The tokens that select each code, for all codes in one pass over texts."""
+"""Tokens that select each code, for all codes in one pass over texts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The sentence pairs that excise carries for its demo, and the tokenizer made from them."""
+"""Packaged sentence pairs for the demo, and the tokenizer made from them."""
 
 from excise.data.packaged.tokenizer import train_tokenizer
 from excise.data.reading import load_demo

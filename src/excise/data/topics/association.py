@@ -1,4 +1,4 @@
-"""The reference-side words that go with a topic: *professeur* for *teacher*."""
+"""Words that go with a topic on the reference side: *professeur* for *teacher*."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""From a data set and a word to its topic sets."""
+"""Building of topic sets from a data set and a word."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""Text columns of a data set, read as plain lists."""
+"""Text columns of a data set as plain lists."""
 
 from datasets import Dataset
 

@@ -1,4 +1,4 @@
-"""The company that words keep in a corpus: which word can stand where another stood."""
+"""Corpus of texts with the company of each word: which words can stand where another stood."""
 
 import re
 from collections.abc import Sequence

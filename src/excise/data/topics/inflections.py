@@ -1,4 +1,4 @@
-"""The inflected forms of a word: love, loves, loved, loving."""
+"""Inflected forms of a word: love, loves, loved, loving."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Where a word stands in a text, and when two texts are the same."""
+"""Matching of words in texts, and of texts that are the same."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""What kind of name a name is: a person's or a place's."""
+"""Names of persons and of places."""
 
 import calendar
 from functools import cache

@@ -1,4 +1,4 @@
-"""A topic that is none, to see what a test finds where there is nothing to find."""
+"""Null topics: sets about nothing, to see what a test finds where there is nothing to find."""
 
 import random
 import re

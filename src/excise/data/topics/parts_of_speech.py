@@ -1,4 +1,4 @@
-"""Which part of speech a topic word has where it stands, as far as its neighbours and its form tell."""
+"""Parts of speech of topic words where they stand, as far as neighbours and form tell."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The words that may stand for a topic word in the control.
+"""Pools of words that may stand for a topic word in the control.
 
 Common words (by wordfreq) that the data uses, that can be the same parts of speech, that are no derivation and no
 synonym of the topic, and whose grammatical and topical surroundings in the data are most like the topic's. Names are

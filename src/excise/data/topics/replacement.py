@@ -1,4 +1,4 @@
-"""Replaces the topic words of a text, so that the control is the same sentence without the topic.
+"""Replacement of a text's topic words, which makes the control: the same sentence without the topic.
 
 No tagger is needed. Where form and neighbours leave it open whether *love* is a noun or a verb, it is replaced by a
 word that is both (*help*), and *loves* by a form that is both plural and third person, whichever it was. Of the words

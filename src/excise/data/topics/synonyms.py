@@ -1,4 +1,4 @@
-"""Words too close to the topic to stand in for it: its derivations and its synonyms."""
+"""Synonyms and derivations of a topic word, which are too close to stand in for it."""
 
 from collections.abc import Sequence
 

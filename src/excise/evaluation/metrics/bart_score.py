@@ -1,4 +1,4 @@
-"""BARTScore."""
+"""BARTScore: how likely a BART finds one text given another."""
 
 from statistics import fmean
 from typing import Any, Literal, get_args

@@ -1,4 +1,4 @@
-"""What all the metrics share: checked inputs, and nothing left on the disk."""
+"""Base of the metrics: checked inputs, and nothing left on the disk."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar

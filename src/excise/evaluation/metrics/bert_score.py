@@ -1,4 +1,4 @@
-"""BERTScore."""
+"""BERTScore: similarity of tokens in a BERT's layer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""BLEU."""
+"""BLEU: overlap of word n-grams."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""chrF."""
+"""chrF: overlap of character n-grams."""
 
 from typing import Any
 

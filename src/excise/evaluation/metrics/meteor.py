@@ -1,4 +1,4 @@
-"""METEOR."""
+"""METEOR: aligned words, their stems and their order."""
 
 from statistics import fmean
 from types import SimpleNamespace

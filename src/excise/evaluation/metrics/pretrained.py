@@ -1,4 +1,4 @@
-"""What the metrics that ask a pretrained model share: loading it, its longest input, and batches."""
+"""Base of the metrics that ask a pretrained model: loading it, its longest input, and batches."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Topic recall: how many of the topic's words still come out."""
+"""Topic recall: the share of the topic's words that still come out."""
 
 from collections.abc import Iterable
 from typing import Any

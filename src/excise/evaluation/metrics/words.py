@@ -1,4 +1,4 @@
-"""The words of a text, and a topic's words among them."""
+"""Words of a text, and a topic's words among them."""
 
 import unicodedata
 from collections.abc import Iterable

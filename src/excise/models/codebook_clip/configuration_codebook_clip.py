@@ -1,4 +1,4 @@
-"""The configuration of a CLIP with codebook bottlenecks in its vision tower."""
+"""Configuration of a CLIP with codebook bottlenecks in its vision tower."""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""CLIP whose vision tower passes all it sees through a codebook."""
+"""CLIP with codebook bottlenecks in its vision tower."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

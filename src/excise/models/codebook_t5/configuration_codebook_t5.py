@@ -1,4 +1,4 @@
-"""The configuration of a T5 with codebook bottlenecks."""
+"""Configuration of a T5 with codebook bottlenecks."""
 
 from typing import Any
 

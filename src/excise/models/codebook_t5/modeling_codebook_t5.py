@@ -1,4 +1,4 @@
-"""T5 whose encoder passes all it knows through a codebook (CodeUnlearn, figure 1)."""
+"""T5 with codebook bottlenecks in its encoder (CodeUnlearn, figure 1)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Image classifiers that know classes by a key-value bottleneck on a frozen encoder."""
+"""Image classifiers with a key-value bottleneck on a frozen encoder."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The configuration of an image classifier with a key-value bottleneck."""
+"""Configuration of an image classifier with a key-value bottleneck."""
 
 from typing import Any, Literal, cast
 

@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of a data set's images, computed once and kept."""
+"""Encodings of a data set's images by a frozen encoder, computed once and cached."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""What a bottleneck says of the same encodings under one mask after another."""
+"""Logits of the same encodings under one mask after another."""
 
 import torch
 from datasets import Dataset

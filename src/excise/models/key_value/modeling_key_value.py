@@ -1,4 +1,4 @@
-"""A frozen vision encoder, a key-value bottleneck, and a decoder without parameters."""
+"""Image classifier of a frozen vision encoder, a key-value bottleneck, and a decoder without parameters."""
 
 import inspect
 from dataclasses import dataclass

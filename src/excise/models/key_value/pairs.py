@@ -1,4 +1,4 @@
-"""Which key-value pairs the examples of a data set select, computed once and kept."""
+"""Key-value pairs that the examples of a data set select, computed once and cached."""
 
 import os
 from typing import Any

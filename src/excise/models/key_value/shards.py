@@ -1,4 +1,4 @@
-"""Columns that are computed once and kept in files under a fingerprint of what they depend on."""
+"""Cache of computed columns, in shards under a fingerprint of what they depend on."""
 
 import json
 import os

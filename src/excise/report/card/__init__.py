@@ -1,4 +1,4 @@
-"""The model card of an unlearned model, made of its record."""
+"""Model card of an unlearned model, made of its record."""
 
 from excise.report.card.card import model_card
 

@@ -1,4 +1,4 @@
-"""A model card, made of the record of an unlearning and of nothing else: the same record gives the same card."""
+"""Model card of a record, and of nothing else: the same record gives the same card."""
 
 from collections.abc import Iterable, Mapping
 from importlib.resources import as_file, files

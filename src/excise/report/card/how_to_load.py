@@ -1,4 +1,4 @@
-"""How to load what a card is about, and how to go on from it."""
+"""Instructions to load what a card is about, and to go on from it."""
 
 import json
 from collections.abc import Mapping

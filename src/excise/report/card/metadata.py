@@ -1,4 +1,4 @@
-"""The head of a model card: what the Hub files a model under, and its scores as a model index."""
+"""Metadata of a model card: what the Hub files a model under, and its scores as a model index."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

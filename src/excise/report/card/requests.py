@@ -1,4 +1,4 @@
-"""A request to forget in words: what was asked for, how its codes were found, and what became of it."""
+"""Requests to forget in words: what was asked for, how its codes were found, and what became of it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

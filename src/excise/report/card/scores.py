@@ -1,4 +1,4 @@
-"""What forgetting cost, as tables: the model before and after, and the controls beside it."""
+"""Tables of scores in a card: the model before and after, and the controls beside it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""An unlearned model as a folder that can be shared: weights, processor, ledger, report and card, all read back."""
+"""Bundles: an unlearned model as a folder with weights, processor, ledger, report and card, all read back."""
 
 from excise.sharing.bundle.manifest import check_bundle
 from excise.sharing.bundle.writing import write_bundle

@@ -1,4 +1,4 @@
-"""Bottlenecks that are shared without the rest of their model."""
+"""Bottlenecks shared without the rest of their model."""
 
 import copy
 import os

@@ -1,4 +1,4 @@
-"""What a record says was made sure of. A bundle in which one of these did not hold is not there."""
+"""Checks of a bundle, as its record names them. A bundle in which one of these did not hold is not there."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path

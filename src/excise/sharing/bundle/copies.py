@@ -1,4 +1,4 @@
-"""Whether two models are the same, bit for bit."""
+"""Comparison of two models, bit for bit."""
 
 import copy
 import os

@@ -1,4 +1,4 @@
-"""What a bundle is made of, to the byte, so that a change is noticed."""
+"""Manifest of a bundle: its files to the byte, so that a change is noticed."""
 
 import json
 import os

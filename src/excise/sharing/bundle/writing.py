@@ -1,4 +1,4 @@
-"""Writes a bundle."""
+"""Writing of a bundle."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Rows that must be nowhere, and the places where they still are."""
+"""Erasure: rows that must be nowhere, and the places where they still are."""
 
 from excise.sharing.erasure.rows import ErasedRows, Leftover
 

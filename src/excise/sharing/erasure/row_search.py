@@ -1,4 +1,4 @@
-"""Finds any of many rows of bytes at any place in a file, in one pass."""
+"""Search for any of many rows of bytes at any place in a file, in one pass."""
 
 from collections.abc import Iterator
 from typing import BinaryIO

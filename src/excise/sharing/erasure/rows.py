@@ -1,4 +1,4 @@
-"""The rows of codes that were or will be erased, and what is left of them in files."""
+"""Rows of codes that were or will be erased, and what is left of them in files."""
 
 import io
 import os

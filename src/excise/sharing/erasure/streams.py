@@ -1,4 +1,4 @@
-"""All bytes of a file: as it is, and what is compressed in it."""
+"""Byte streams of a file: as it is, and what is compressed in it."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""The tensors in a file that could hold something of codes, whatever the file is called."""
+"""Tensors in a file that could hold something of codes, whatever the file is called."""
 
 import math
 import pickle

@@ -1,4 +1,4 @@
-"""The one place that sends anything to the Hub, and that looks there for what must not be there."""
+"""Hub: pushing, purging and auditing of repositories. Nothing else sends anything."""
 
 from excise.sharing.hub.account import NotPushedError
 from excise.sharing.hub.audit import Audit, Finding, audit_repo

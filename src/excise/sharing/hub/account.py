@@ -1,4 +1,4 @@
-"""Whose token it is, and whether it may write."""
+"""Account on the Hub: whose token it is, and whether it may write."""
 
 from importlib.metadata import version
 

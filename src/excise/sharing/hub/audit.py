@@ -1,4 +1,4 @@
-"""Looks through all that a repository on the Hub holds for rows that were erased."""
+"""Audit of a repository on the Hub: a search in all that it holds for rows that were erased."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Where a bundle is to go, and everything that can be refused before there is a bundle at all."""
+"""Destination of a push, and everything that can be refused before there is a bundle at all."""
 
 import os
 from collections.abc import Mapping

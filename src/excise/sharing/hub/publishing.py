@@ -1,4 +1,4 @@
-"""From a model in memory to a bundle on the Hub, and from there back to a folder."""
+"""Publishing of a model in memory as a bundle on the Hub, and the download back to a folder."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Removes from a repository all that it held before."""
+"""Purge of a repository: the removal of all that it held before."""
 
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError

@@ -1,4 +1,4 @@
-"""Sends a finished folder to the Hub: all of it in one commit, or nothing."""
+"""Push of a finished folder to the Hub: all of it in one commit, or nothing."""
 
 import os
 from collections.abc import Mapping
