@@ -13,7 +13,7 @@ SOURCE, CARDS = ROOT / "src", ROOT / "model_cards"
 
 def on_config(config):
     """Puts the pages into the navigation, before its last entry."""
-    cards = [f"model_cards/{folder.name}/README.md" for folder in sorted(CARDS.iterdir())]
+    cards = [{folder.name: f"model_cards/{folder.name}/README.md"} for folder in sorted(CARDS.iterdir())]
     reference = [{name: f"reference/{file}.md"} for name, file in page_files().items()]
     config.nav[-1:-1] = [{"Model cards": cards}, {"Reference": reference}]
     return config

@@ -32,7 +32,8 @@ else:
 encodings = encode_images(model, images["train"], processor)  # once: the encoder is frozen
 initialize_keys(model, encodings)
 pairs = select_pairs(model, encodings).with_format("torch")
-Trainer(model, TrainingArguments("training", num_train_epochs=5, learning_rate=0.05), train_dataset=pairs).train()
+training = TrainingArguments("training", num_train_epochs=8, per_device_train_batch_size=64, learning_rate=0.05)
+Trainer(model, training, train_dataset=pairs).train()
 counts = PairCounts.count(pairs, model.bottleneck)  # with these, a class is forgotten without its images
 unlearner = Unlearner(model.eval(), processor)
 request = unlearner.forget(counts.topic("3"), Search("activations", count=1_000))  # undone by `unlearner.undo(request)`

@@ -27,7 +27,7 @@ texts = [(prefix + pair["en"], pair["fr"]) for pair in pairs["train"]["translati
 rows = pairs["train"].from_dict(dict(tokenizer([en for en, _ in texts], text_target=[fr for _, fr in texts])))
 
 model = CodebookT5ForConditionalGeneration.from_base(args.model, CodebookSAEConfig(num_codes=args.codes))
-initialize_codes(model, rows, tokenizer)
+initialize_codes(model, rows, tokenizer, steps=min(args.steps, 200))
 settings = Seq2SeqTrainingArguments("training", max_steps=args.steps, learning_rate=5e-4, report_to="none")
 collator = DataCollatorForSeq2Seq(tokenizer, model=model)
 Seq2SeqTrainer(model, settings, collator, rows, callbacks=[BottleneckCallback()]).train()
