@@ -90,3 +90,21 @@ def test_pairs_and_counts_know_the_keys_top_k_and_mask_that_they_were_selected_w
 def test_pairs_of_images_need_an_image_processor(model):
     with pytest.raises(ValueError, match="is no image processor"):
         Unlearner(model, tiny.tokenizer()).pairs(images(4))
+
+
+def test_examples_in_any_format_are_forgotten_with_the_digest_of_their_rows(model, pairs, encodings):
+    unlearner, search = Unlearner(model, processor()), Search("activations", count=3)
+    for examples in (pairs["test"], encodings["test"], images(4)):
+        requests = []
+        for form in (None, "torch", "numpy"):
+            requests.append(unlearner.forget(examples.with_format(form), search, name="red", progress=False))
+            unlearner.undo(requests[-1])
+        assert len({(str(request.codes), request.data["target"]) for request in requests}) == 1
+
+
+def test_a_class_is_named_or_numbered_by_any_whole_number(model, pairs):
+    counts = PairCounts.count(pairs["train"], model.bottleneck)
+    assert counts.topic(np.int64(1)).digest() == counts.topic(1).digest() == counts.topic("green").digest()
+    for class_ in (True, 1.0, None, [1]):
+        with pytest.raises(ValueError, match="expected the name of a class, or its index"):
+            counts.topic(class_)

@@ -117,3 +117,14 @@ def test_the_paper_is_chi_squared_at_all_positions_and_thirteen_times_s(unlearne
 def test_what_is_no_preset_is_refused(unlearner, topic, preset, message):
     with pytest.raises(ValueError, match=message):
         unlearner.choose(topic, preset, progress=False)
+
+
+def test_counts_made_before_are_refused_where_a_search_needs_others(unlearner, topic):
+    counts = unlearner.count_topic(topic, max_top_s=6, progress=False)
+    for sets, search, message in [
+        (topic, Search("examples", count=1), "counts the examples that it draws"),
+        (topic, Search(q=1.0, multiple=1, rounds=2), "rounds=2: each counts anew"),
+        (topic.target, Search("activations", count=1), "a Dataset is none"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            unlearner.choose(sets, search, counts=counts, progress=False)

@@ -16,7 +16,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
-from excise.codes.search import Counts, Search, SearchCounts, Topic, preset_for, searches_of
+from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
 from excise.codes.selection import SITE, Selection, draw_examples
 from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
@@ -183,8 +183,10 @@ class CodeFinder:
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         name = preset if isinstance(preset, str) else ""
+        check_searches(searches, topic, counts is not None)
         if isinstance(topic, ClassCounts):
-            self._check_counts(topic, searches)
+            if SITE not in self.sites or topic.counts.keys != self.sites[SITE].keys_id:
+                raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
             return SearchCounts(name, searches, tuple(topic for _ in searches), self.top_s)
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         largest = max_top_s or self.preset_top_s(searches)
@@ -222,16 +224,6 @@ class CodeFinder:
         counted = count_codes(self.model, self.processor, without_labels(examples), positions=positions, **options)
         return TargetCounts(getattr(topic, "name", ""), counted)
 
-    def _check_counts(self, topic: ClassCounts, searches: Sequence[Search]) -> None:
-        if SITE not in self.sites or topic.counts.keys != self.sites[SITE].keys_id:
-            raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
-        for search in searches:
-            if search.method == "examples" or search.rounds > 1 or search.max_retain_ratio is not None:
-                raise ValueError(
-                    f"{search} asks for more than counts tell: of these, search by 'activations' or a test, in one "
-                    "round and without max_retain_ratio; or give images, encodings or pairs."
-                )
-
     def choose(
         self,
         topic: Topic | Selection,
@@ -258,8 +250,11 @@ class CodeFinder:
             return topic
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
+        rounds = max(search.rounds for search in searches)
+        if rounds > 1 and options.get("counts") is not None:
+            raise ValueError(f"rounds={rounds}: each counts anew, under a mask of its own. Leave `counts` out.")
         selection = self.count(topic, preset, max_top_s=top_s, **options).select(top_s)
-        for done in range(1, max(search.rounds for search in searches)):
+        for done in range(1, rounds):
             more = [search for search in searches if search.rounds > done]
             with self.trial(selection):
                 again = self.count(topic, more, max_top_s=top_s, **options | {"counts": None})

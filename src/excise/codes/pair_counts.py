@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, SupportsIndex
 
 import numpy as np
 from datasets import Dataset
@@ -114,7 +115,9 @@ class PairCounts:
         if isinstance(class_, str) and class_ not in known:
             listed = f"the counts' are {list(known)}" if known else "the counts know no names, so give its index"
             raise ValueError(f"There is no class {class_!r}; {listed}.")
-        index = known.index(class_) if isinstance(class_, str) else class_
+        if isinstance(class_, bool) or not isinstance(class_, str | SupportsIndex):
+            raise ValueError(f"class_={class_!r}: expected the name of a class, or its index.")
+        index = known.index(class_) if isinstance(class_, str) else operator.index(class_)
         self._check(index)
         return ClassCounts(self, index, name or (known[index] if known else f"class {index}"))
 

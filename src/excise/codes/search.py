@@ -146,6 +146,32 @@ def preset_for(
     return own
 
 
+def check_searches(searches: Sequence[Search], topic: Topic, counted: bool = False) -> None:
+    """Refuses what counts that were made before are not enough for.
+
+    Args:
+        searches: what is to be found.
+        topic: what is searched for.
+        counted: whether the counts of its sets are there already.
+
+    Raises:
+        ValueError: if searches need more than the counts of a class, or of sets, tell; or the topic is no sets, and
+            there are counts of some.
+    """
+    if counted and not isinstance(topic, ForgetSets):
+        raise ValueError(f"`counts` are of sets, and a {type(topic).__name__} is none. Leave them out.")
+    for search in searches:
+        if counted and search.method == "examples":
+            raise ValueError(f"{search} counts the examples that it draws; `counts` are of all. Leave them out.")
+        if not isinstance(topic, ClassCounts):
+            continue
+        if search.method == "examples" or search.rounds > 1 or search.max_retain_ratio is not None:
+            raise ValueError(
+                f"{search} asks for more than counts tell: of these, search by 'activations' or a test, in one "
+                "round and without max_retain_ratio; or give images, encodings or pairs."
+            )
+
+
 @dataclass(frozen=True, repr=False)
 class SearchCounts:
     """What the searches of a preset count, for every S' at once.

@@ -105,7 +105,8 @@ class ForgetSets(ABC):
 
 
 def dataset_digest(dataset: Dataset) -> str:
-    """The sha256 of a data set's rows, in order; of images, as they are stored."""
+    """The sha256 of a data set's rows, in order and as they are stored, whatever format is set."""
+    dataset = dataset.with_format(None)
     images = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
     hashes = {name: [hashlib.sha256(found).hexdigest() for found in encoded_images(dataset, name)] for name in images}
     sha = hashlib.sha256()
