@@ -28,10 +28,13 @@ from datasets import load_dataset
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
-from excise import PRESETS, Sweep, TopicSets, Unlearner, sweep, topic_sets
+from excise import Sweep, TopicSets, Unlearner, sweep, topic_sets
 from excise.data import null_sets, topic_words
 from excise.evaluation import generate_texts, runtimes, synonyms
 from excise.evaluation.metrics import Bleu
+
+# Presets for words; the other ones are for classes of images.
+RULES = ("default", "paper")
 
 
 def main():
@@ -52,12 +55,12 @@ def main():
     kept(args.out / "runtimes.md", times, unlearner, topics[forgotten])
     plain = AutoModelForSeq2SeqLM.from_pretrained(args.plain)
     kept(args.out / "quality.json", quality, args, plain, AutoTokenizer.from_pretrained(args.plain), test)
-    report(args.out, args.topics, {rule: unlearner.preset_top_s(rule) for rule in PRESETS}, args.synonym)
+    report(args.out, args.topics, {rule: unlearner.preset_top_s(rule) for rule in RULES}, args.synonym)
 
 
 def measure(args, unlearner, i, topics, base, test):
     """All that is measured on one codebook model: the default; on the first also the paper's preset, and every S'."""
-    out, rules = args.out / f"model-{i}", list(PRESETS) if i == 0 else ["default"]
+    out, rules = args.out / f"model-{i}", list(RULES) if i == 0 else ["default"]
     kept(out / "quality.json", quality, args, unlearner.model, unlearner.tokenizer, test)
     kept(out / "null.json", nulls, unlearner, topics, rules, seed=i)
     kept(out / "ledger.json", one_after_the_other, args, unlearner, topics)
