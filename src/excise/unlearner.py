@@ -64,7 +64,7 @@ class Unlearner(CodeFinder):
         guard_push(self.whole)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike, **kwargs) -> "Unlearner":
+    def from_pretrained(cls, folder: str | os.PathLike, **kwargs: Any) -> "Unlearner":
         """Goes on with what was saved, bundles too: model, processor and ledger, each of its own class.
 
         A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
@@ -165,7 +165,14 @@ class Unlearner(CodeFinder):
         thresholds = masked.thresholds | {"deletes_request": masked.id}
         return self._delete(masked.codes, masked.topic, thresholds, masked.data, optimizer)
 
-    def _delete(self, codes, topic, thresholds, data, optimizer) -> Request:
+    def _delete(
+        self,
+        codes: Mapping[str, Sequence[int]],
+        topic: str,
+        thresholds: Mapping[str, Any],
+        data: Mapping[str, str],
+        optimizer: torch.optim.Optimizer | None,
+    ) -> Request:
         if optimizer is not None:
             for bottleneck in self.sites.values():
                 check_clearable(optimizer, bottleneck)
@@ -285,7 +292,14 @@ class Unlearner(CodeFinder):
             data = {} if isinstance(about, Selection) else about.digest()
         return selection, of_what, data
 
-    def _request(self, kind: str, codes, topic: str, thresholds, data) -> Request:
+    def _request(
+        self,
+        kind: str,
+        codes: Mapping[str, Sequence[int]],
+        topic: str,
+        thresholds: Mapping[str, Any],
+        data: Mapping[str, str],
+    ) -> Request:
         if not any(codes.values()):
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
         enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))

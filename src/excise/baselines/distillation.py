@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, default_data_collator
@@ -95,14 +95,14 @@ class DistillationTrainer(Trainer):
         msteps: int,
         alpha: float,
         gamma: float,
-        model,
-        args,
-        train_dataset,
-        data_collator,
-        callbacks,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        train_dataset: Dataset,
+        data_collator: Collator,
+        callbacks: list[TrainerCallback],
     ):
         super().__init__(model, args, data_collator, train_dataset, callbacks=callbacks)
-        self.teacher = teacher.to(args.device)
+        self.teacher = teacher.to(args.device)  # type: ignore[arg-type]  # transformers hides that `to` is a method
         self.forget = forget
         self.msteps = msteps
         self.alpha = alpha
@@ -125,7 +125,13 @@ class DistillationTrainer(Trainer):
         steps = epochs * len(self.passes.retain) + min(self.msteps, epochs) * len(self.passes.forget)
         return super().create_scheduler(steps, optimizer)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> Tensor:
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
         inputs = dict(inputs)
         disobey = inputs.pop("forget", False)
         with torch.no_grad():

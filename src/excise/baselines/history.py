@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, TrainerCallback, default_data_collator
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, default_data_collator
 
 from excise.evaluation.predictions import Collator, accuracy
 from excise.storage.display import HtmlTable, few
@@ -108,7 +108,7 @@ class EpochHistory(HtmlTable, TrainerCallback):
         self.seconds += _now() - self.started
         self._record(args, model)
 
-    def _record(self, args, model: PreTrainedModel) -> None:
+    def _record(self, args: TrainingArguments, model: PreTrainedModel) -> None:
         found = {
             name: accuracy(model, dataset, args.per_device_eval_batch_size, self.data_collator)
             for name, dataset in self.datasets.items()

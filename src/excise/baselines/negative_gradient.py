@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from torch import Tensor
-from transformers import PreTrainedModel, Trainer, TrainingArguments, default_data_collator
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
 from excise.baselines.checks import check_classifier
 from excise.baselines.history import BaselineRun, EpochHistory
@@ -95,11 +95,26 @@ class Difference(Trainer):
 
     loss_is_scaled_for_ga = False  # means over a batch
 
-    def __init__(self, *, alpha: float, model, args, train_dataset, data_collator, callbacks):
+    def __init__(
+        self,
+        *,
+        alpha: float,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        train_dataset: Pairs,
+        data_collator: Collator,
+        callbacks: list[TrainerCallback],
+    ):
         super().__init__(model, args, data_collator, train_dataset, callbacks=callbacks)
         self.alpha = alpha
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> Tensor:
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
         inputs = dict(inputs)
         forget = inputs.pop("forget")
         kept, lost = (cast(Tensor, super(Difference, self).compute_loss(model, batch)) for batch in (inputs, forget))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Generator, Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -107,7 +107,7 @@ class Bottleneck(PreTrainedModel):
         """Why a mask leaves fewer live codes than an input needs; `None` where it leaves enough."""
         raise NotImplementedError
 
-    def start_from_data(self, activations: Tensor, generator) -> None:
+    def start_from_data(self, activations: Tensor, generator: Generator) -> None:
         """Puts codes where data is, before any training.
 
         Args:

@@ -7,7 +7,7 @@ selected and tried at each S', and MODEL stays as it is. The model is never chan
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import load_model, load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_search, add_topic, load_topic, preset
@@ -18,7 +18,9 @@ from excise.storage.files import check_file
 if TYPE_CHECKING:
     from evaluate import Metric
 
+    from excise.data.topics import TopicSets
     from excise.report.results import Evaluation
+    from excise.unlearner import Unlearner
 
 HELP = "score a topic's held-out sentences before and after"
 EXAMPLES = """\
@@ -107,7 +109,7 @@ def run(args: Namespace) -> Output:
     return (_sweep if args.sweep else _evaluate)(args, unlearner, topic, options)
 
 
-def _evaluate(args, unlearner, topic, options) -> Output:
+def _evaluate(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", options: dict[str, Any]) -> Output:
     from excise.codes.selection import Selection
     from excise.evaluation.texts import evaluate
 
@@ -129,7 +131,7 @@ def _evaluate(args, unlearner, topic, options) -> Output:
     )
 
 
-def _sweep(args, unlearner, topic, options) -> Output:
+def _sweep(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", options: dict[str, Any]) -> Output:
     from excise.evaluation.sweeps import sweep
     from excise.report.plots import plot_sweep
 

@@ -6,6 +6,7 @@ images that do, as a list and, with --out-image, as a picture.
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import PIL.Image
 import PIL.ImageDraw
@@ -17,6 +18,9 @@ from excise.cli.options import add_model
 from excise.cli.output import Output
 from excise.data.reading import DEMO, load_rows
 from excise.storage.files import check_file
+
+if TYPE_CHECKING:
+    from excise.unlearner import Unlearner
 
 HELP = "show the ledger and the codes of a model"
 EXAMPLES = """\
@@ -72,7 +76,7 @@ def run(args: Namespace) -> Output:
     return _inspect_texts(args, unlearner, site, int(number))
 
 
-def _inspect_model(args) -> Output:
+def _inspect_model(args: Namespace) -> Output:
     from excise.report.sections import sites_section
 
     unlearner = load_unlearner(args.model)
@@ -87,7 +91,7 @@ def _inspect_model(args) -> Output:
     return Output("\n".join(lines), {"sites": sites, "requests": requests})
 
 
-def _inspect_texts(args, unlearner, site: str, code: int) -> Output:
+def _inspect_texts(args: Namespace, unlearner: "Unlearner", site: str, code: int) -> Output:
     from excise.codes.meanings import code_tokens
     from excise.data.topics.columns import read_column
 
@@ -102,7 +106,7 @@ def _inspect_texts(args, unlearner, site: str, code: int) -> Output:
     return Output("\n".join(lines), {"site": site, "code": code} | found)
 
 
-def _inspect_images(args, unlearner, site: str, code: int) -> Output:
+def _inspect_images(args: Namespace, unlearner: "Unlearner", site: str, code: int) -> Output:
     from excise.codes.meanings import code_images
     from excise.data.images import rgb_images
     from excise.storage.files import new_file

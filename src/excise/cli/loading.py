@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from excise.unlearner import Unlearner
 
 
-def load_model(name: str):
+def load_model(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """Any sequence-to-sequence model, on a GPU where there is one, and its tokenizer."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
@@ -16,7 +16,7 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model with bottlenecks: folder or Hub id")
 
 
-def add_topic(parser: ArgumentParser, **options) -> None:
+def add_topic(parser: ArgumentParser, **options: Any) -> None:
     """TOPIC."""
     parser.add_argument("topic", metavar="TOPIC", help="folder that `excise topic` wrote", **options)
 

@@ -1,5 +1,6 @@
 """Counting of the codes that texts and images use, in one pass that runs no further than the last bottleneck."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -140,7 +141,7 @@ class _Counter:
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
     @torch.no_grad()
-    def ranks(self, inputs: Inputs, rows, batch: dict[str, Tensor]) -> dict[str, BestRanks]:
+    def ranks(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
         """By site, the best rank of each code in each example of a batch."""
         ranked = {}
         for site, arrived in bottleneck_inputs(self.model, to_device(batch, self.model.device)).items():

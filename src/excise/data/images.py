@@ -61,7 +61,7 @@ def rgb_images(dataset: Dataset, rows: Sequence[int], image: str | None = None) 
     return [_rgb(picture, row) for row, picture in zip(rows, found, strict=True)]
 
 
-def _rgb(picture, row: int):
+def _rgb(picture: PIL.Image.Image, row: int) -> PIL.Image.Image:
     """An image with 8 bits for each of red, green and blue; Pillow alone would cut off 16-bit greys at 255."""
     if picture.mode == "F":
         raise ValueError(

@@ -84,7 +84,7 @@ def accuracy(predictions: Sequence[str], references: Sequence[str]) -> dict[str,
     return {"accuracy": hits / total, "hits": hits, "total": total, "low": low, "high": high}
 
 
-def _name_embeddings(model, processor, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
+def _name_embeddings(model: Any, processor: Processor, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
     """A unit vector for each class, `(classes, dim)`."""
     without = [template for template in templates if "{}" not in template]
     if without or not templates:

@@ -98,7 +98,14 @@ def retain_counts(finder: CodeFinder, topic: ForgetSets, progress: bool = True) 
     return count_codes(finder.model, finder.processor, topic.retain, max_top_s=finder.top_s, progress=progress)
 
 
-def _random_codes(finder, topic, selection, seed, retain, progress) -> Selection:
+def _random_codes(
+    finder: CodeFinder,
+    topic: ForgetSets,
+    selection: Selection,
+    seed: int,
+    retain: Mapping[str, CodeCounts] | None,
+    progress: bool,
+) -> Selection:
     """As many live codes as were selected, of like frequency on the retain set."""
     retain = retain_counts(finder, topic, progress) if retain is None else retain
     top_s = finder.top_s

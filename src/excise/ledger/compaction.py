@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
@@ -104,7 +104,7 @@ def _set_size(model: PreTrainedModel, sites: Mapping[str, Bottleneck], kept: Map
         config.resize(size)
 
 
-def _configs(config, kind) -> list:
+def _configs(config: PreTrainedConfig, kind: type[PreTrainedConfig]) -> list[PreTrainedConfig]:
     """The settings of bottlenecks anywhere in a model's configuration."""
     found = [value for value in vars(config).values() if isinstance(value, kind)]
     for name in config.sub_configs:

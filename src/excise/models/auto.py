@@ -10,6 +10,8 @@ modules that all its models need import that one half-way through their own impo
 """
 
 import importlib
+from types import ModuleType
+from typing import Any
 
 import wrapt
 
@@ -63,20 +65,20 @@ def register() -> None:
         wrapt.register_post_import_hook(_register_processors, f"{auto}.{module}")
 
 
-def _register_configs(configuration_auto) -> None:
+def _register_configs(configuration_auto: ModuleType) -> None:
     table = configuration_auto.CONFIG_MAPPING
     for model_type, (module, config, _) in MODELS.items():
         table._mapping[model_type] = config
         table._modules[model_type] = importlib.import_module(module)  # a lazy package: nothing heavy happens here
 
 
-def _register_models(modeling_auto) -> None:
+def _register_models(modeling_auto: ModuleType) -> None:
     for model_type, (_, _, models) in MODELS.items():
         for name, model in models.items():
             _enter(getattr(modeling_auto, name), model_type, model)
 
 
-def _register_processors(auto_module) -> None:
+def _register_processors(auto_module: ModuleType) -> None:
     kind = auto_module.__name__.rpartition(".")[2]
     table = getattr(auto_module, PROCESSORS[kind])
     for model_type, like in LIKE.items():
@@ -85,7 +87,7 @@ def _register_processors(auto_module) -> None:
             _enter(table, model_type, table._model_mapping[like])
 
 
-def _enter(table, model_type: str, names) -> None:
+def _enter(table: Any, model_type: str, names: Any) -> None:
     module, config, _ = MODELS[model_type]
     table._reverse_config_mapping[config] = model_type
     table._model_mapping[model_type] = names

@@ -40,7 +40,7 @@ class Bottlenecked(PreTrainedModel):
         return loaded
 
     @wraps(PushToHubMixin.push_to_hub, assigned=())
-    def push_to_hub(self, repo_id: str, **kwargs):  # type: ignore[override]  # `wraps` keeps the signature
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]  # `wraps` keeps the signature
         """As in transformers, but that a model with deletions is not pushed to where weights have been before.
 
         Raises:
@@ -51,7 +51,13 @@ class Bottlenecked(PreTrainedModel):
         return super().push_to_hub(repo_id, **kwargs)  # type: ignore[arg-type]  # transformers wraps its own, too
 
     @classmethod
-    def _base_of(cls, pretrained_model_name_or_path=None, *_, config=None, **kwargs) -> BaseCheckpoint | None:
+    def _base_of(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike | None = None,
+        *_: Any,
+        config: PreTrainedConfig | str | os.PathLike | None = None,
+        **kwargs: Any,
+    ) -> BaseCheckpoint | None:
         if isinstance(config, PreTrainedConfig):
             return BaseCheckpoint.of(config)
         with suppress(OSError):  # transformers says better what is wrong
@@ -63,12 +69,12 @@ class Bottlenecked(PreTrainedModel):
     def _on_base(
         cls,
         base: BaseCheckpoint,
-        pretrained_model_name_or_path,
-        *args,
-        config=None,
-        output_loading_info=False,
-        **kwargs,
-    ):
+        pretrained_model_name_or_path: str | os.PathLike,
+        *args: Any,
+        config: PreTrainedConfig | str | os.PathLike | None = None,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         folder = pretrained_model_name_or_path
         if not isinstance(config, PreTrainedConfig):
             config = cast(type[PreTrainedConfig], cls.config_class).from_pretrained(config or folder, **_hub(kwargs))
@@ -82,7 +88,9 @@ class Bottlenecked(PreTrainedModel):
         return (model, loading) if output_loading_info else model
 
     @classmethod
-    def _assembled(cls, base: BaseCheckpoint, config: PreTrainedConfig, weights: dict[str, Tensor], *args, **kwargs):
+    def _assembled(
+        cls, base: BaseCheckpoint, config: PreTrainedConfig, weights: dict[str, Tensor], *args: Any, **kwargs: Any
+    ) -> tuple[Any, dict[str, Any]]:
         """A model of its bottlenecks' weights and a base's, and what transformers says of the loading.
 
         Raises:
@@ -104,7 +112,7 @@ class Bottlenecked(PreTrainedModel):
         return model, loading
 
     @classmethod
-    def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access) -> dict[str, Tensor]:
+    def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access: Any) -> dict[str, Tensor]:
         """A base's weights by the names that they have in a checkpoint of this model."""
         return base.weights(**access)
 
@@ -117,7 +125,7 @@ class Bottlenecked(PreTrainedModel):
         make_config: Callable[[PreTrainedConfig], PreTrainedConfig],
         new: tuple[str, ...] = (),
         **kwargs: Any,
-    ):
+    ) -> Any:
         """A plain checkpoint with new bottlenecks; every base weight is as it was.
 
         Args:

@@ -38,7 +38,7 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | type[AutoMo
     return getattr(importlib.import_module(module), saved_as)
 
 
-def load_processor(folder: str | os.PathLike):
+def load_processor(folder: str | os.PathLike) -> Any:
     """What was saved beside a model: a tokenizer, an image processor, or a processor of both.
 
     `AutoProcessor` alone would make up the tokenizer of a CLIP that has an image processor only.

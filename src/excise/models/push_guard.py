@@ -2,6 +2,7 @@
 
 from tempfile import TemporaryDirectory
 from types import MethodType
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -16,7 +17,12 @@ def deletions(model: PreTrainedModel) -> list[int]:
 
 
 def check_push(
-    model: PreTrainedModel, repo_id: str, *, max_shard_size: int | str = "50GB", token: str | bool | None = None, **_
+    model: PreTrainedModel,
+    repo_id: str,
+    *,
+    max_shard_size: int | str = "50GB",
+    token: str | bool | None = None,
+    **_: Any,
 ) -> None:
     """Makes sure that a model with deletions is not pushed to where other weights have been before.
 
@@ -46,6 +52,6 @@ def guard_push(model: nn.Module) -> None:
         model.push_to_hub = MethodType(_checked_push, model)  # type: ignore[assignment]  # of this one alone
 
 
-def _checked_push(self, repo_id: str, **kwargs):
+def _checked_push(self: Any, repo_id: str, **kwargs: Any) -> Any:
     check_push(self, repo_id, **kwargs)
     return type(self).push_to_hub(self, repo_id, **kwargs)

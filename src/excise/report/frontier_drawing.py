@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from math import floor, isnan
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from excise.report.frontier import Frontier
 from excise.report.measures import FORGET, RETAIN, Condition, measure
@@ -130,7 +130,7 @@ def draw_series(axes: "Axes", found: Sequence[Series]) -> list[Drawn]:
     axes.axhline(100, color="0.88", linewidth=0.8, zorder=0)
     drawn = []
 
-    def plot(places: Sequence[Place], label: str, **look) -> None:
+    def plot(places: Sequence[Place], label: str, **look: Any) -> None:
         (line,) = axes.plot([place.left for place in places], [place.kept for place in places], **look)
         drawn.append(Drawn(line, label, places))
 

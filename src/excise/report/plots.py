@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from excise.codes.enrichment import Enrichment
 from excise.report.frontier import Frontier
@@ -12,6 +12,9 @@ from excise.report.plotting import COLOURS, MARKERS, image_kind, literal, new_fi
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
 from excise.report.volcano import volcano
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.PathLike) -> None:
@@ -109,7 +112,7 @@ def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | N
         figure.suptitle(_caption(sweep), fontsize=8, x=0.01, ha="left", color="0.35")
 
 
-def _draw(axes, sweep: Sweep, dataset: str, looks: Mapping[str, int]) -> None:
+def _draw(axes: "Axes", sweep: Sweep, dataset: str, looks: Mapping[str, int]) -> None:
     frame = sweep.to_pandas()
     frame = frame[frame["set"] == dataset]
     steps = [0, *sweep.evaluations]

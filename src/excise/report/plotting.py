@@ -50,7 +50,7 @@ def new_figure(path: str | os.PathLike, figsize: tuple[float, float]) -> Iterato
 
 
 @contextmanager
-def styled_figure(figsize: tuple[float, float], **style) -> Iterator["Figure"]:
+def styled_figure(figsize: tuple[float, float], **style: Any) -> Iterator["Figure"]:
     """A figure in the style of all figures, which holds as long as the context.
 
     Args:

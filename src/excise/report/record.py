@@ -182,7 +182,9 @@ class Record:
         return cls(state, tables)
 
 
-def _whole(model, mode: str, base_model, state: Mapping[str, Any], checks: list) -> dict[str, Any]:
+def _whole(
+    model: PreTrainedModel, mode: str, base_model: Mapping[str, Any] | None, state: Mapping[str, Any], checks: list
+) -> dict[str, Any]:
     """A state with everything in it that depends on a model, in the order in which it is written."""
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}: expected 'mask' (reversible) or 'delete'.")

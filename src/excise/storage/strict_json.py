@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def read(path: str | os.PathLike) -> Any:
         ValueError: if the file is no JSON, or holds NaN or infinity.
     """
 
-    def refuse(name: str):
+    def refuse(name: str) -> NoReturn:
         raise ValueError(f"it holds {name}, which JSON has no number for")
 
     try:

@@ -1,7 +1,7 @@
 """Callback of a `Trainer` for bottlenecks: logs the parts of the loss and revives dead codes."""
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -116,7 +116,7 @@ class BottleneckCallback(PushGuard):
         state.log_history[-1] |= parts  # written before callbacks are called
         self._forget_parts()
 
-    def _observe(self, model: nn.Module, args, kwargs, output) -> None:
+    def _observe(self, model: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         """Counts the codes of a training step's forward pass."""
         if not model.training or output.get("codes") is None:
             return

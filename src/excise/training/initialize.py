@@ -4,9 +4,11 @@ import copy
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from tqdm.auto import trange
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor, shuffled_inputs
 from excise.models.activations import token_activations
@@ -73,7 +75,15 @@ def initialize_codes(
 
 
 @torch.enable_grad()
-def _train_alone(bottleneck, activations, steps, learning_rate, batch_tokens, generator, progress) -> float:
+def _train_alone(
+    bottleneck: Bottleneck,
+    activations: Tensor,
+    steps: int,
+    learning_rate: float,
+    batch_tokens: int,
+    generator: torch.Generator,
+    progress: bool,
+) -> float:
     requires_grad = {name: p.requires_grad for name, p in bottleneck.named_parameters()}
     bottleneck.requires_grad_(True)
     optimizer = torch.optim.Adam(bottleneck.parameters(), lr=learning_rate)

@@ -176,7 +176,9 @@ def _gathered(part: Tensor) -> Tensor:
     return torch.cat([other.to(part.device) for other in gather_object([part.cpu()])])
 
 
-def _save(path: str | os.PathLike | None, run: str, done: int, error: float, state: _State, processes) -> None:
+def _save(
+    path: str | os.PathLike | None, run: str, done: int, error: float, state: _State, processes: PartialState
+) -> None:
     if path is None:
         return
     tensors = {"keys": _gathered(state.keys).cpu(), "counts": _gathered(state.counts).cpu()}

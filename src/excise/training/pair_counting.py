@@ -2,9 +2,10 @@
 
 import logging
 import math
-from typing import cast
+from typing import Any, cast
 
 from accelerate.utils import gather_object
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
@@ -74,7 +75,7 @@ class PairCountCallback(PushGuard):
             first, *others = gather_object([self._so_far])
             self.counts = sum(others, start=first)
 
-    def _count(self, model, args, kwargs, output) -> None:
+    def _count(self, model: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         if self._so_far is not None and model.training and kwargs.get("labels") is not None:
             pairs, labels = output["pairs"].cpu().numpy(), kwargs["labels"].cpu().numpy()
             self._so_far += PairCounts.of_batch(pairs, labels, self._bottleneck)

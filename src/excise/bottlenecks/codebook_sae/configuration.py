@@ -1,5 +1,7 @@
 """Settings of a codebook with a sparse autoencoder."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -47,7 +49,7 @@ class CodebookSAEConfig(PreTrainedConfig):
         self.validate_sizes()  # here too: what `strict` raises is no ValueError
 
     @classmethod
-    def paper(cls, hidden_size: int, **settings) -> "CodebookSAEConfig":
+    def paper(cls, hidden_size: int, **settings: Any) -> "CodebookSAEConfig":
         """CodeUnlearn's settings (section 4.1, eq. 6 and appendix A) for activations of a width; others on top."""
         paper = {"hidden_size": hidden_size, "code_dim": hidden_size, "active": None, "standardize": False}
         return cls(**paper | settings)

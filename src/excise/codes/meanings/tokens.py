@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from transformers import PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.codes.finder import CodeFinder
@@ -74,7 +75,14 @@ def token_meanings(
     return meanings
 
 
-def _by_code(site: str, keys: np.ndarray, totals: np.ndarray, wanted, tokenizer, count: int) -> dict:
+def _by_code(
+    site: str,
+    keys: np.ndarray,
+    totals: np.ndarray,
+    wanted: np.ndarray | None,
+    tokenizer: PreTrainedTokenizerBase,
+    count: int,
+) -> dict[tuple[str, int], dict[str, int]]:
     """Keys number pairs of a code and a token, in ascending order."""
     numbers, ids = np.divmod(keys, len(tokenizer))
     names = {int(i): _name(tokenizer, int(i)) for i in np.unique(ids)}
@@ -90,11 +98,12 @@ def _by_code(site: str, keys: np.ndarray, totals: np.ndarray, wanted, tokenizer,
     }
 
 
-def _name(tokenizer, token: int) -> str:
+def _name(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     """A token as a reader knows it: a word or a piece of one, without the space before it."""
     if token == tokenizer.eos_token_id:
         return END
-    return tokenizer.decode([token]).strip() or tokenizer.convert_ids_to_tokens(token)
+    text = cast(str, tokenizer.decode([token])).strip()
+    return text or cast(str, tokenizer.convert_ids_to_tokens(token))
 
 
 # Characters shown on either side of a token.

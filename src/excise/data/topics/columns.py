@@ -1,6 +1,11 @@
 """Text columns of a data set as plain lists."""
 
+from typing import TYPE_CHECKING, Any
+
 from datasets import Dataset
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 def read_column(dataset: Dataset, name: str) -> list:
@@ -39,11 +44,11 @@ def read_column(dataset: Dataset, name: str) -> list:
     )
 
 
-def _dictionary_keys(feature) -> tuple[str, ...]:
+def _dictionary_keys(feature: Any) -> tuple[str, ...]:
     if isinstance(feature, dict):
         return tuple(feature)
     return tuple(getattr(feature, "languages", None) or ())
 
 
-def _arrow_column(dataset: Dataset, name: str):
+def _arrow_column(dataset: Dataset, name: str) -> "pyarrow.ChunkedArray":
     return dataset.select_columns([name]).with_format("arrow")[:].column(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ class CodebookCLIPVisionOutput(BaseModelOutputWithPooling):
 class CodebookCLIPEncoderLayer(BottleneckSite, CLIPEncoderLayer):
     """A vision layer with a bottleneck in its middle: a subclass, so that plain CLIP weights keep their names."""
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs) -> Tensor:
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
         attended, _ = self.self_attn(self.layer_norm1(hidden_states), attention_mask=attention_mask, **kwargs)
         # No position of an image is padding; the mask of the text beside it is none of the bottleneck's business.
         hidden_states = self.pass_through_bottleneck(hidden_states + attended)
@@ -91,7 +92,7 @@ class CodebookCLIPVisionModel(Bottlenecked, CodebookCLIPVisionTower):
         base: str,
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
-        **kwargs,
+        **kwargs: Any,
     ) -> "CodebookCLIPVisionModel":
         """The vision tower of a plain CLIP checkpoint; arguments and errors as in `CodebookCLIPModel.from_base`."""
 
@@ -103,7 +104,7 @@ class CodebookCLIPVisionModel(Bottlenecked, CodebookCLIPVisionTower):
 
     @can_return_tuple
     def forward(
-        self, pixel_values: Tensor | None = None, interpolate_pos_encoding: bool | None = False, **kwargs
+        self, pixel_values: Tensor | None = None, interpolate_pos_encoding: bool | None = False, **kwargs: Any
     ) -> CodebookCLIPVisionOutput:
         """The plain vision tower's forward, with codes."""
         with trace() as traced:
@@ -132,7 +133,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
         base: str,
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
-        **kwargs,
+        **kwargs: Any,
     ) -> "CodebookCLIPModel":
         """A plain CLIP checkpoint with new bottlenecks; every base weight is as it was.
 
@@ -163,7 +164,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
         position_ids: torch.LongTensor | None = None,
         return_loss: bool | None = None,
         interpolate_pos_encoding: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> CodebookCLIPOutput:
         """CLIP's forward, with the joint loss.
 
@@ -208,7 +209,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         classes: Sequence[str] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> "CodebookCLIPForImageClassification":
         """A plain CLIP checkpoint with new bottlenecks; its classifier is new where the base has none.
 
@@ -238,7 +239,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: int | Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> CodebookImageClassifierOutput:
         """The plain classifier's forward, with the joint loss.
 

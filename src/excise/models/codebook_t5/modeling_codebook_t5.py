@@ -1,6 +1,7 @@
 """T5 with codebook bottlenecks in its encoder (CodeUnlearn, figure 1)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
         base: str,
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
-        **kwargs,
+        **kwargs: Any,
     ) -> "CodebookT5ForConditionalGeneration":
         """A plain T5 or Flan-T5 checkpoint with new bottlenecks; every base weight is as it was.
 
@@ -102,7 +103,7 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         num_items_in_batch: int | Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> CodebookSeq2SeqLMOutput:
         """T5's forward, with the joint loss (eq. 8).
 

@@ -67,7 +67,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         return loaded
 
     @classmethod
-    def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access) -> dict[str, Tensor]:
+    def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access: Any) -> dict[str, Tensor]:
         # Of a model of this class, or of an encoder with a head or without.
         base.files(**access)
         plain = AutoConfig.from_pretrained(base.id, revision=base.revision, **access)
@@ -89,7 +89,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         id2label: dict[int, str] | None = None,
         pooling: Literal["pooler", "first", "mean"] | None = None,
         dtype: torch.dtype = torch.float32,
-        **kwargs,
+        **kwargs: Any,
     ) -> "KeyValueForImageClassification":
         """A pretrained vision encoder with a new bottleneck; keys are still to be initialised, values to be trained.
 
@@ -182,7 +182,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         return KeyValueClassifierOutput(loss=loss, logits=logits, pairs=pairs)
 
 
-def pooled(output, pooling: str) -> Tensor:
+def pooled(output: Any, pooling: str) -> Tensor:
     """One vector for each image, `(batch, hidden_size)`, of an encoder's output.
 
     Raises:

@@ -72,7 +72,13 @@ class ErasedRows:
     is not looked for by its bytes; nor is one of fewer than eight bytes, or one number over and over.
     """
 
-    def __init__(self, rows: list[_Rows], shapes: list[CodeShape], known: Mapping[str, tuple[int, ...]], search=None):
+    def __init__(
+        self,
+        rows: list[_Rows],
+        shapes: list[CodeShape],
+        known: Mapping[str, tuple[int, ...]],
+        search: RowSearch | None = None,
+    ):
         self._rows, self._shapes, self._known = rows, shapes, dict(known)
         self._search = search or RowSearch([part.data for part in rows])
 
