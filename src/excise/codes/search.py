@@ -111,6 +111,19 @@ PRESETS: Mapping[str, tuple[Search, ...]] = {
 }
 
 
+def check_topic(topic: object) -> None:
+    """Refuses what no codes can be chosen on.
+
+    Raises:
+        ValueError: if it is none of `Topic`.
+    """
+    if not isinstance(topic, ForgetSets | ClassCounts | Dataset):
+        raise ValueError(
+            f"A {type(topic).__name__} is nothing to choose codes on: expected sets, as `topic_sets` or `class_sets` "
+            "make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."
+        )
+
+
 def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:
     """The searches of a preset, by its name or as they are.
 
