@@ -126,3 +126,10 @@ def test_what_cannot_be_counted_is_refused_with_the_reason(model, pairs, encodin
     ]:
         with pytest.raises(ValueError, match=message):
             refused()
+
+
+def test_counts_of_other_classes_do_not_add_up(model, pairs):
+    counts = PairCounts.count(pairs["train"], model.bottleneck)
+    with pytest.raises(ValueError, match="of other classes"):
+        counts + replace(counts, classes=counts.classes[::-1])
+    assert (counts + replace(counts, classes=None)).classes == counts.classes
