@@ -1,4 +1,6 @@
 import copy
+from dataclasses import replace
+from pathlib import PosixPath
 
 import pytest
 import torch
@@ -6,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from excise import MaskMismatchError, Selection, Unlearner
+from excise import MaskMismatchError, Search, Selection, Unlearner
 from excise.bottlenecks.site import bottlenecks
 
 SITE = "encoder.block.1"
@@ -276,3 +278,21 @@ def test_a_topic_that_no_file_can_hold_is_refused_when_it_is_asked_for(make_mode
     with pytest.raises(ValueError, match=r"the ledger.*pair \\ud83d'"):
         request_it(unlearner, select(1, 2), "half a pair \ud83d")
     assert same(state(model), before)
+
+
+@pytest.mark.parametrize("wrong", [None, "teacher", ["teacher"], {"encoder.block.1": [1]}, 3])
+@pytest.mark.parametrize("verb", ["choose", "trial", "forget", "mask", "delete"])
+def test_what_is_no_topic_is_refused_by_every_verb_in_the_same_words(make_model, tokenizer, verb, wrong):
+    unlearner = Unlearner(make_model(), tokenizer)
+    with pytest.raises(ValueError, match="is nothing to choose codes on: expected sets"):
+        getattr(unlearner, verb)(wrong, preset=Search("activations", count=1))
+    assert not unlearner.ledger.requests
+
+
+def test_the_ledger_tells_of_the_topic_that_codes_were_chosen_on_and_of_no_other(make_model, tokenizer, topic):
+    unlearner, other = Unlearner(make_model(), tokenizer), replace(topic, target=topic.retain)
+    with pytest.raises(ValueError, match="expected words"):
+        unlearner.mask(topic, other, progress=False)
+    with pytest.raises(ValueError, match="A PosixPath does not tell what is forgotten"):
+        unlearner.mask(Selection({"encoder.block.1": [1]}), PosixPath("teacher"))
+    assert not unlearner.ledger.requests

@@ -11,7 +11,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from excise.bottlenecks.site import uncompiled
 from excise.codes.finder import CodeFinder
-from excise.codes.search import Search, Topic
+from excise.codes.search import Search, Topic, check_topic
 from excise.codes.selection import Selection
 from excise.data.forget_sets import dataset_digest
 from excise.data.inputs import Processor
@@ -278,9 +278,13 @@ class Unlearner(CodeFinder):
         self, topic: Topic | Selection, name: str | Topic | None, preset: Any, options: Mapping[str, Any]
     ) -> tuple[Selection, str, dict[str, str]]:
         """The codes of a topic, and what the ledger says of it: a name, and digests of what they were chosen on."""
+        if not isinstance(topic, Selection):
+            check_topic(topic)
+            if not isinstance(name, str | None):
+                raise ValueError(f"name={name!r}: expected words. What codes are chosen on here is the topic itself.")
         about = topic if name is None or isinstance(name, str) else name
         of_what = name if isinstance(name, str) else getattr(about, "name", None)
-        if of_what is None:
+        if of_what is None or not isinstance(about, Topic | Selection):
             raise ValueError(
                 f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
                 'name="the topic"; of a selection, give the sets that it was chosen on, or words.'

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from datasets import Value
 
-from excise import PairCounts, Search, Selection, Unlearner, encode_images, select_pairs
+from excise import PairCounts, Search, Selection, Unlearner, class_sets, encode_images, select_pairs
 from tests.helpers import tiny
 from tests.helpers.tiny_images import images, key_value_model, processor
 
@@ -108,3 +110,26 @@ def test_a_class_is_named_or_numbered_by_any_whole_number(model, pairs):
     for class_ in (True, 1.0, None, [1]):
         with pytest.raises(ValueError, match="expected the name of a class, or its index"):
             counts.topic(class_)
+
+
+def test_what_cannot_be_counted_is_refused_with_the_reason(model, pairs, encodings):
+    unlearner, search = Unlearner(model, processor()), Search("activations", count=3)
+    sets = class_sets(images(40), "red", min_examples=1)
+    texts = Unlearner(tiny.codebook_t5(), tiny.tokenizer())
+    for refused, message in [
+        (lambda: unlearner.choose(sets, Search("fisher", multiple=0), progress=False), "max_top_s=0"),
+        (lambda: unlearner.choose(sets, "class_token", progress=False), "one encoding an image"),
+        (lambda: unlearner.choose(pairs["test"], replace(search, positions="class_token")), "pairs have no positions"),
+        (lambda: unlearner.choose(encodings["test"], replace(search, positions="topic")), "encodings have no pos"),
+        (lambda: texts.choose(pairs["test"], search), "so pairs are not for it"),
+        (lambda: texts.choose(encodings["test"], search), "so encodings are not for it"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            refused()
+
+
+def test_counts_of_other_classes_do_not_add_up(model, pairs):
+    counts = PairCounts.count(pairs["train"], model.bottleneck)
+    with pytest.raises(ValueError, match="of other classes"):
+        counts + replace(counts, classes=counts.classes[::-1])
+    assert (counts + replace(counts, classes=None)).classes == counts.classes

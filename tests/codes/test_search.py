@@ -128,3 +128,10 @@ def test_counts_made_before_are_refused_where_a_search_needs_others(unlearner, t
     ]:
         with pytest.raises(ValueError, match=message):
             unlearner.choose(sets, search, counts=counts, progress=False)
+
+
+@pytest.mark.parametrize("wrong", [{"effect": 0.1}, {"max_retain_ratio": 0.25}])
+@pytest.mark.parametrize("method", ["activations", "examples"])
+def test_a_search_without_a_test_refuses_thresholds_of_one(method, wrong):
+    with pytest.raises(ValueError, match="tests nothing: leave out"):
+        Search(method, count=1, **wrong)

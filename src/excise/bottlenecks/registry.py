@@ -22,10 +22,31 @@ def register_kind(bottleneck_class: Class) -> Class:
     """Makes a subclass of `Bottleneck` known by the `model_type` of its `config_class`; a decorator.
 
     Models that hold bottlenecks then take its settings. A kind of your own must be imported before such a model is
-    loaded.
+    loaded. A class that is defined again, as in a notebook, takes the place of the one before.
+
+    Raises:
+        ValueError: if the class has no settings with a `model_type`, or no `kind` and `title`; or another class has
+            that `model_type` or `kind`.
     """
-    REGISTERED[bottleneck_class.config_class.model_type] = bottleneck_class
+    model_type = getattr(getattr(bottleneck_class, "config_class", None), "model_type", None)
+    kind = getattr(bottleneck_class, "kind", None)
+    name = _name(bottleneck_class)
+    if not (model_type and kind and getattr(bottleneck_class, "title", None)):
+        raise ValueError(
+            f"{name} is no kind of bottleneck yet: give it a `config_class` with a `model_type`, a `kind`, a `title`."
+        )
+    for other_type, other in REGISTERED.items():
+        if (other_type == model_type or other.kind == kind) and _name(other) != name:
+            raise ValueError(
+                f"{name} has settings of type {model_type!r} and the kind {kind!r}, and so does {_name(other)}, one of "
+                "both at least. Give it a `model_type` and a `kind` of its own."
+            )
+    REGISTERED[model_type] = bottleneck_class
     return bottleneck_class
+
+
+def _name(bottleneck_class: type[Bottleneck]) -> str:
+    return f"{bottleneck_class.__module__}.{bottleneck_class.__qualname__}"
 
 
 def kind_class(model_type: str) -> type[Bottleneck]:

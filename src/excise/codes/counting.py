@@ -12,6 +12,7 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.pair_counts import PairCounts
+from excise.codes.selection import SITE
 from excise.data.batches import to_device
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
@@ -102,6 +103,14 @@ def count_codes(
     Of a key-value model, the data set may be what `encode_images` or `select_pairs` made, too; of pairs, there are
     counts for the model's own S' alone.
     """
+    if made := {PAIRS, ENCODINGS} & {*dataset.column_names}:
+        if SITE not in bottlenecks(model):
+            raise ValueError(
+                f"{type(model).__name__} has no key-value bottleneck, so {made.pop()} are not for it: give texts or "
+                "images."
+            )
+        if positions != "all":
+            raise ValueError(f"positions={positions!r}: {made.pop()} have no positions. Leave it out, or give 'all'.")
     if PAIRS in dataset.column_names:
         return _of_pairs(model, dataset)
     if ENCODINGS in dataset.column_names:
@@ -137,7 +146,8 @@ class _Counter:
         self.model, self.max_top_s = model, max_top_s
         self.sites = bottlenecks(model)
         for site, bottleneck in self.sites.items():
-            if not 1 <= max_top_s <= (live := bottleneck.max_top_s):
+            live = bottleneck.max_top_s
+            if not 1 <= max_top_s <= live:
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
     @torch.no_grad()

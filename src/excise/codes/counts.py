@@ -102,7 +102,7 @@ class CodeCounts:
         if self.examples.shape != other.examples.shape:
             raise ValueError(
                 f"Counts of shape {tuple(self.examples.shape)} and {tuple(other.examples.shape)} (largest S', number "
-                "of codes) do not add up. TopicCounts both with the same model and `max_top_s`."
+                "of codes) do not add up. Count both with the same model and `max_top_s`."
             )
         return CodeCounts(self.examples + other.examples, self.num_examples + other.num_examples)
 
@@ -177,9 +177,7 @@ class PairedCounts:
             ValueError: if only one of them is of pairs, or as `CodeCounts`.
         """
         if (self.both is None) != (other.both is None):
-            raise ValueError(
-                "Counts of pairs and counts without pairs do not add up. TopicCounts both in the same way."
-            )
+            raise ValueError("Counts of pairs and counts without pairs do not add up. Count both in the same way.")
         both = None if self.both is None or other.both is None else self.both + other.both
         return PairedCounts(self.target + other.target, self.control + other.control, both)
 

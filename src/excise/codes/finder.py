@@ -16,7 +16,16 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
-from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
+from excise.codes.search import (
+    Counts,
+    Search,
+    SearchCounts,
+    Topic,
+    check_searches,
+    check_topic,
+    preset_for,
+    searches_of,
+)
 from excise.codes.selection import SITE, Selection, draw_examples
 from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
@@ -180,6 +189,7 @@ class CodeFinder:
         Raises:
             ValueError: if counts were made of another model, or do not know what a search asks for.
         """
+        check_topic(topic)
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         name = preset if isinstance(preset, str) else ""
@@ -248,6 +258,7 @@ class CodeFinder:
         """
         if isinstance(topic, Selection):
             return topic
+        check_topic(topic)
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         rounds = max(search.rounds for search in searches)

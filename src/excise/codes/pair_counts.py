@@ -94,10 +94,12 @@ class PairCounts:
         """The counts of both: of batches, files or processes.
 
         Raises:
-            ValueError: if they are of other keys.
+            ValueError: if they are of other keys or classes.
         """
         if self.keys != other.keys:
             raise ValueError("These counts are of pairs that were selected with different keys, and do not add up.")
+        if self.classes and other.classes and self.classes != other.classes:
+            raise ValueError(f"These counts are of other classes: {list(self.classes)} and {list(other.classes)}.")
         table, examples = self.table + other.table, self.examples + other.examples
         return replace(self, table=table, examples=examples, classes=self.classes or other.classes)
 

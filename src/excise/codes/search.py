@@ -29,7 +29,8 @@ class Search:
 
     Attributes:
         method: a test of enrichment, as in `Unlearner.enrich`; or `"activations"`, the codes that the target selects
-            most often, or `"examples"`, all codes that some of its examples select. These two take `count` alone.
+            most often, or `"examples"`, all codes that some of its examples select. These two test nothing: they
+            take no `effect` or `max_retain_ratio`, and `q` and `multiple` are not looked at.
         positions: tokens counted, as in `Unlearner.count_topic`; the topic's own default if not given.
         multiple: S' as a multiple of the model's S; of a search without a test, S' is S.
         q: as in `Enrichment.select`.
@@ -41,7 +42,8 @@ class Search:
         seed: of the examples that are drawn.
 
     Raises:
-        ValueError: if there is no such method, `rounds` is less than 1, or `count` is missing where it is needed.
+        ValueError: if there is no such method, `rounds` is less than 1, `count` is missing where it is needed, or
+            `effect` or `max_retain_ratio` is given where nothing is tested.
     """
 
     method: SearchMethod = "mcnemar"
@@ -63,6 +65,8 @@ class Search:
         if self.by_frequency and self.count is None:
             what = "codes" if self.method == "activations" else "examples"
             raise ValueError(f"Search({self.method!r}) needs the number of {what}: give count=...")
+        if self.by_frequency and (self.effect or self.max_retain_ratio is not None):
+            raise ValueError(f"Search({self.method!r}) tests nothing: leave out effect and max_retain_ratio.")
 
     @property
     def needed_count(self) -> int:
@@ -109,6 +113,19 @@ PRESETS: Mapping[str, tuple[Search, ...]] = {
     # The same where the bottleneck is in a CLIP's last layer: only the class token goes on from there.
     "class_token": (Search(method="fisher", positions="class_token", multiple=5, rounds=2),),
 }
+
+
+def check_topic(topic: object) -> None:
+    """Refuses what no codes can be chosen on.
+
+    Raises:
+        ValueError: if it is none of `Topic`.
+    """
+    if not isinstance(topic, ForgetSets | ClassCounts | Dataset):
+        raise ValueError(
+            f"A {type(topic).__name__} is nothing to choose codes on: expected sets, as `topic_sets` or `class_sets` "
+            "make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."
+        )
 
 
 def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:

@@ -120,6 +120,8 @@ class Images(Inputs):
         """The first position, where the class token stands, or all."""
         counted = torch.ones(shape, dtype=torch.bool)
         if self.class_token:
+            if len(shape) < 2:
+                raise ValueError('positions="class_token": this model has one encoding an image, so count "all".')
             counted[:, 1:] = False
         return counted
 

@@ -29,7 +29,18 @@ def check_layers(layers: Sequence[int], num_layers: int, what: str) -> None:
 
 
 def check_width(bottleneck: PreTrainedConfig, name: str, width: int) -> None:
-    """Refuses a bottleneck for activations of another width than the model's, which goes by a name in its config."""
+    """Refuses a bottleneck that does not sit in a layer, or for activations of another width than the model's.
+
+    Args:
+        bottleneck: its settings.
+        name: what the width is called in the model's config.
+        width: of the model's activations.
+    """
+    if not hasattr(bottleneck, "penalty"):
+        raise ValueError(
+            f"The settings are of another kind of bottleneck: a {bottleneck.model_type!r} does not sit in a layer of "
+            "this model. Give settings that have a `penalty`, such as a CodebookSAEConfig."
+        )
     if bottleneck.hidden_size != width:
         raise ValueError(
             f"The bottleneck's `hidden_size` is {bottleneck.hidden_size}, but the model's `{name}` is {width}. "
