@@ -124,7 +124,7 @@ class Unlearner(CodeFinder):
                 codes than S would stay.
         """
         selection, name, data = self._chosen(topic, name, preset, options)
-        return self._request("mask", selection.codes, name, selection.thresholds, data)
+        return self._request("mask", selection, name, data)
 
     def delete(
         self,
@@ -149,7 +149,7 @@ class Unlearner(CodeFinder):
                 erased by rows.
         """
         selection, name, data = self._chosen(topic, name, preset, options)
-        return self._delete(selection.codes, name, selection.thresholds, data, optimizer)
+        return self._delete(selection, name, data, optimizer)
 
     def delete_request(self, request: Request | int, optimizer: torch.optim.Optimizer | None = None) -> Request:
         """Deletes for good the codes that a request has masked, with its topic, thresholds and data digests.
@@ -162,21 +162,16 @@ class Unlearner(CodeFinder):
             ValueError: if there is no such request, it is a deletion, or it was undone.
         """
         masked = self.ledger.mask_in_force(request.id if isinstance(request, Request) else request)
-        thresholds = masked.thresholds | {"deletes_request": masked.id}
-        return self._delete(masked.codes, masked.topic, thresholds, masked.data, optimizer)
+        selection = Selection(dict(masked.codes), {**masked.thresholds, "deletes_request": masked.id})
+        return self._delete(selection, masked.topic, masked.data, optimizer)
 
     def _delete(
-        self,
-        codes: Mapping[str, Sequence[int]],
-        topic: str,
-        thresholds: Mapping[str, Any],
-        data: Mapping[str, str],
-        optimizer: torch.optim.Optimizer | None,
+        self, selection: Selection, topic: str, data: Mapping[str, str], optimizer: torch.optim.Optimizer | None
     ) -> Request:
         if optimizer is not None:
             for bottleneck in self.sites.values():
                 check_clearable(optimizer, bottleneck)
-        request = self._request("delete", codes, topic, thresholds, data)
+        request = self._request("delete", selection, topic, data)
         if optimizer is not None:
             for site, bottleneck in self.sites.items():
                 clear_optimizer_rows(optimizer, bottleneck, torch.tensor(request.codes.get(site, ())).long())
@@ -296,15 +291,9 @@ class Unlearner(CodeFinder):
             data = {} if isinstance(about, Selection) else about.digest()
         return selection, of_what, data
 
-    def _request(
-        self,
-        kind: str,
-        codes: Mapping[str, Sequence[int]],
-        topic: str,
-        thresholds: Mapping[str, Any],
-        data: Mapping[str, str],
-    ) -> Request:
-        if not any(codes.values()):
+    def _request(self, kind: str, selection: Selection, topic: str, data: Mapping[str, str]) -> Request:
+        codes, thresholds = selection.codes, dict(selection.thresholds)
+        if not codes:
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
-        enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=dict(thresholds), data=dict(data)))
+        enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=thresholds, data=dict(data)))
         return ledger.requests[-1]

@@ -82,11 +82,6 @@ def test_a_second_round_finds_what_takes_the_place_of_the_first_ones_codes(unlea
     assert both.thresholds["codes_by_round"] == [len(first), len(second)] and len(second)
     assert not set(first.codes[SITE]) & set(second.codes[SITE])
     assert bottlenecks(unlearner.model)[SITE].live.equal(before)
-    counts = unlearner.count_topic(topic, max_top_s=2, progress=False)
-    options = {"counts": counts, "progress": False}
-    assert unlearner.choose(topic, Search(q=1.0, multiple=1, rounds=2), **options).codes == both.codes
-    with pytest.raises(ValueError, match="leave `counts` out"):
-        unlearner.choose(topic, Search("examples", count=2), **options)
     with pytest.raises(ValueError, match="rounds=0: expected at least 1"):
         Search(rounds=0)
 

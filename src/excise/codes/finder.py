@@ -203,10 +203,6 @@ class CodeFinder:
         retain = any(search.max_retain_ratio is not None for search in searches)
         if counts is not None:
             sizes = {site: bottleneck.num_codes for site, bottleneck in self.sites.items()}
-            if any(search.method == "examples" for search in searches):
-                raise ValueError(
-                    "Search('examples') draws examples, which counts do not tell apart: leave `counts` out."
-                )
             for search in searches:
                 counts.check(topic, sizes, search.positions or topic.positions, largest, retain)
             return SearchCounts(name, searches, tuple(counts for _ in searches), self.top_s)
@@ -268,8 +264,7 @@ class CodeFinder:
         for done in range(1, rounds):
             more = [search for search in searches if search.rounds > done]
             with self.trial(selection):
-                again = self.count(topic, more, max_top_s=top_s, **options | {"counts": None})
-                selection = selection.with_more(again.select(top_s))
+                selection = selection.with_more(self.count(topic, more, max_top_s=top_s, **options).select(top_s))
         return selection
 
     def without_masks(self) -> AbstractContextManager[None]:
