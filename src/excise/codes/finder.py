@@ -22,7 +22,6 @@ from excise.codes.search import (
     SearchCounts,
     Topic,
     check_searches,
-    check_topic,
     preset_for,
     searches_of,
 )
@@ -189,7 +188,6 @@ class CodeFinder:
         Raises:
             ValueError: if counts were made of another model, or do not know what a search asks for.
         """
-        check_topic(topic)
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         name = preset if isinstance(preset, str) else ""
@@ -254,7 +252,6 @@ class CodeFinder:
         """
         if isinstance(topic, Selection):
             return topic
-        check_topic(topic)
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         rounds = max(search.rounds for search in searches)

@@ -150,8 +150,11 @@ def preset_for(
     """A preset, with what is the default for a topic in place of `"default"`.
 
     Raises:
-        ValueError: if it is to be the default, and the topic is counts or examples alone, which have none.
+        ValueError: if the topic is none; or the preset is to be the default, and the topic is counts or examples alone,
+            which have none.
     """
+    if topic is not None:
+        check_topic(topic)
     if preset != "default" or topic is None:
         return preset
     own = getattr(topic, "preset", None)
