@@ -16,7 +16,7 @@ from excise.storage.display import few, shortened
 
 # What can be chosen on: sets of words or of classes, a class known by counts, or examples alone.
 Topic: TypeAlias = ForgetSets | ClassCounts | Dataset
-Counts = TopicCounts | TargetCounts | ClassCounts
+Counts: TypeAlias = TopicCounts | TargetCounts | ClassCounts
 
 # Searches by how often examples select a code, without a test (Unlearning via Sparse Representations, section 4).
 BY_FREQUENCY = ("activations", "examples")

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from datasets import Dataset
@@ -29,7 +29,7 @@ def check_positions(positions: str) -> None:
         raise ValueError(f"positions={positions!r}: expected one of {', '.join(map(repr, get_args(Positions)))}.")
 
 
-Processor = PreTrainedTokenizerBase | BaseImageProcessor | ProcessorMixin
+Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor | ProcessorMixin
 
 
 class Inputs(ABC):
