@@ -80,6 +80,11 @@ def test_codes_start_from_data_are_counted_found_and_deleted(unlearner, make_mod
     assert codes and not bottlenecks(model)["encoder.block.1"].codebook[list(codes)].any()
 
 
+def test_a_kind_without_a_least_similarity_is_told_so(unlearner):
+    with pytest.raises(ValueError, match="no least similarity to set"):
+        set_min_similarity(unlearner.model, tiny.copying(4), unlearner.processor, progress=False)
+
+
 @pytest.mark.parametrize("compact", [False, True])
 def test_a_bundle_of_it_is_written_read_back_and_described(unlearner, tmp_path, compact):
     unlearner.mask(Selection({SITES[0]: [1, 2], SITES[1]: [0]}), "cat")

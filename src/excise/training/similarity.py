@@ -55,6 +55,10 @@ def set_min_similarity(
         raise ValueError(f"quantile={quantile}: expected a share from 0 to below 1.")
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; measure with the model as it was before.")
+    if without := [
+        site for site, bottleneck in bottlenecks(model).items() if not hasattr(bottleneck, "min_similarity")
+    ]:
+        raise ValueError(f"Bottlenecks at {without} are of a kind that has no least similarity to set.")
     inputs = shuffled_inputs(dataset, processor, text, max_tokens, seed)
     sites = cast(dict[str, CodebookSAE], bottlenecks(model))
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
