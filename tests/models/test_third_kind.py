@@ -8,7 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from excise import CodebookT5ForConditionalGeneration, Record, Selection, Unlearner, check_bundle, initialize_codes
+from excise import (
+    CodebookT5ForConditionalGeneration,
+    Record,
+    Selection,
+    Unlearner,
+    check_bundle,
+    initialize_codes,
+    set_min_similarity,
+)
 from excise.bottlenecks.site import bottlenecks
 from excise.models import CodebookT5Config
 from excise.report import write_report
