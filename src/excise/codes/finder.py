@@ -82,7 +82,8 @@ class CodeFinder:
 
     def preset_top_s(self, preset: str | Search | Sequence[Search] = "default", topic: Topic | None = None) -> int:
         """The largest S' that a search of a preset, which may depend on the topic, asks for in this model."""
-        return max(search.top_s(self.top_s) for search in searches_of(preset_for(topic, preset)))
+        searches = searches_of(preset if topic is None else preset_for(topic, preset))
+        return max(search.top_s(self.top_s) for search in searches)
 
     def pairs(self, dataset: Dataset, *, cache_dir: str | os.PathLike | None = None, progress: bool = True) -> Dataset:
         """The key-value pairs that the examples of a data set select.
@@ -224,7 +225,6 @@ class CodeFinder:
             examples = draw_examples(examples, search.needed_count, search.seed)
         elif len(examples) == 0:
             raise ValueError("The forget set is empty; give at least one example.")
-        # A data set of one's own may have labels that are no classes of the model.
         counted = count_codes(self.model, self.processor, without_labels(examples), positions=positions, **options)
         return TargetCounts(getattr(topic, "name", ""), counted)
 

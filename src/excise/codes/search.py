@@ -144,18 +144,15 @@ def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:
     return searches
 
 
-def preset_for(
-    topic: Topic | None, preset: str | Search | Sequence[Search] = "default"
-) -> str | Search | Sequence[Search]:
+def preset_for(topic: Topic, preset: str | Search | Sequence[Search] = "default") -> str | Search | Sequence[Search]:
     """A preset, with what is the default for a topic in place of `"default"`.
 
     Raises:
         ValueError: if the topic is none; or the preset is to be the default, and the topic is counts or examples alone,
             which have none.
     """
-    if topic is not None:
-        check_topic(topic)
-    if preset != "default" or topic is None:
+    check_topic(topic)
+    if preset != "default":
         return preset
     own = getattr(topic, "preset", None)
     if own is None:
