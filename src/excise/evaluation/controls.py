@@ -10,10 +10,10 @@ from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection, random_like
 from excise.data.forget_sets import ForgetSets
-from excise.report.measures import Condition
+from excise.report.measures import FORGET, RETAIN, Condition
 from excise.report.results import Evaluation
 
-SETS = ("heldout", "heldout_retain")
+SETS = (FORGET, RETAIN)
 CONDITIONS = (Condition.BEFORE, Condition.CUT, Condition.AFTER, Condition.RANDOM, Condition.REFERENCE)
 Outputs = dict[str, list[str]]
 

@@ -126,8 +126,13 @@ class CodebookSAE(Bottleneck):
 
     def select(self, features: Float[Tensor, "*tokens code_dim"]) -> Int64[Tensor, "*tokens top_s"]:
         """The codes that encoded activations are passed on as; -1 where even the best is not similar enough."""
+        return self._passed_on(features)[0]
+
+    def _passed_on(
+        self, features: Float[Tensor, "*tokens code_dim"]
+    ) -> tuple[Int64[Tensor, "*tokens top_s"], Float[Tensor, "*tokens top_s"]]:
         codes, cosines = self.similar_codes(features, self.config.top_s)
-        return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1)
+        return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1), cosines
 
     def rank(
         self, arrived: Float[Tensor, "tokens hidden_size"], top_s: int
@@ -140,8 +145,8 @@ class CodebookSAE(Bottleneck):
         self, arrived: Float[Tensor, "batch seq hidden_size"]
     ) -> tuple[Int64[Tensor, "batch selected"], Float[Tensor, "batch selected"]]:
         """The codes that the tokens of each example are passed on as, and their cosines; -1 for none."""
-        codes, cosines = self.similar_codes(self.encode(arrived), self.config.top_s)
-        return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1).flatten(1), cosines.flatten(1)
+        codes, cosines = self._passed_on(self.encode(arrived))
+        return codes.flatten(1), cosines.flatten(1)
 
     @torch.no_grad()
     def start_from_data(self, activations: Float[Tensor, "tokens hidden_size"], generator: torch.Generator) -> None:
