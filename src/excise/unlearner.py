@@ -9,16 +9,16 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
-from excise.bottlenecks.site import uncompiled
+from excise.bottlenecks.site import bottlenecks, uncompiled
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic, check_topic
 from excise.codes.selection import Selection
 from excise.data.forget_sets import dataset_digest
 from excise.data.inputs import Processor
 from excise.ledger.compaction import compact
-from excise.ledger.ledger import Request, check_masks
-from excise.ledger.masks import enforce
-from excise.ledger.optimizers import check_clearable, clear_optimizer_rows
+from excise.ledger.ledger import Ledger, Request, check_masks
+from excise.ledger.masks import enforce, uphold_masks
+from excise.ledger.optimizers import check_clearable, clear_optimizer_rows, optimizers_of
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
 from excise.report.record import Record
@@ -60,7 +60,7 @@ class Unlearner(CodeFinder):
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
-        check_masks(self.model.config.unlearning, sites)
+        uphold_masks(self.model)
         guard_push(self.whole)
 
     @classmethod
@@ -86,11 +86,12 @@ class Unlearner(CodeFinder):
 
         name = PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path
         base = load_model(name, **kwargs)
+        ledger = Ledger.from_dict(AutoConfig.from_pretrained(folder).unlearning)
+        enforce(base, ledger)
         model = PeftModel.from_pretrained(base, folder)
-        base.config.unlearning = AutoConfig.from_pretrained(folder).unlearning
-        unlearner = cls(model, processor)
-        enforce(unlearner.model, unlearner.ledger)
-        return unlearner
+        check_masks(base.config.unlearning, bottlenecks(base))
+        enforce(base, ledger)
+        return cls(model, processor)
 
     def forget(
         self,
@@ -139,13 +140,13 @@ class Unlearner(CodeFinder):
         Args:
             topic: as in `mask`.
             name: as in `mask`.
-            optimizer: one that goes on training the model. What it remembers of the rows is erased too; it would bring
-                them back at its next step.
+            optimizer: one that will train the model and has not yet made a step in this process. Of the others it is
+                known; what they remember of the rows is erased too.
             preset: as in `choose`.
             **options: as in `choose`.
 
         Raises:
-            ValueError: as `mask`, or if the optimizer is another model's or keeps its memory in a form that cannot be
+            ValueError: as `mask`, or if an optimizer is another model's or keeps its memory in a form that cannot be
                 erased by rows.
         """
         selection, name, data = self._chosen(topic, name, preset, options)
@@ -168,13 +169,17 @@ class Unlearner(CodeFinder):
     def _delete(
         self, selection: Selection, topic: str, data: Mapping[str, str], optimizer: torch.optim.Optimizer | None
     ) -> Request:
-        if optimizer is not None:
-            for bottleneck in self.sites.values():
-                check_clearable(optimizer, bottleneck)
+        optimizers = {
+            site: [*optimizers_of(bottleneck), *([] if optimizer is None else [optimizer])]
+            for site, bottleneck in self.sites.items()
+        }
+        for site, bottleneck in self.sites.items():
+            for of_site in optimizers[site]:
+                check_clearable(of_site, bottleneck)
         request = self._request("delete", selection, topic, data)
-        if optimizer is not None:
-            for site, bottleneck in self.sites.items():
-                clear_optimizer_rows(optimizer, bottleneck, torch.tensor(request.codes.get(site, ())).long())
+        for site, bottleneck in self.sites.items():
+            for of_site in optimizers[site]:
+                clear_optimizer_rows(of_site, bottleneck, torch.tensor(request.codes.get(site, ())).long())
         return request
 
     def undo(self, request: Request | int) -> Request:
@@ -208,7 +213,7 @@ class Unlearner(CodeFinder):
             FileExistsError: if the folder holds something.
             ValueError: if a deleted code is found in what was written, or a mask is not.
         """
-        check_masks(self.model.config.unlearning, self.sites)
+        uphold_masks(self.model)
         with new_folder(folder) as partial:
             self.whole.save_pretrained(os.fspath(partial))
             if self.whole is not self.model:

@@ -6,6 +6,8 @@ from torch import Generator, Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from excise.bottlenecks.guard import Removed, watch
+
 
 @dataclass
 class BottleneckOutput(ModelOutput):
@@ -44,6 +46,7 @@ class Bottleneck(PreTrainedModel):
         citation: BibTeX of its paper; `None` for none.
         code_tensors: names of the parameters and buffers that hold something of each code. Their leading dimensions
             number the codes.
+        removed: what its guard holds, as the model that it sits in has it in its ledger; `None` outside of a model.
     """
 
     base_model_prefix = "bottleneck"
@@ -53,9 +56,15 @@ class Bottleneck(PreTrainedModel):
     limits: str | None = None
     citation: str | None = None
     code_tensors: tuple[str, ...] = ()
+    removed: Removed | None = None
     live: Tensor
     # It has no attention, so the model that holds it may use any kind.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+
+    def post_init(self) -> None:
+        """As in transformers, and sets the guard."""
+        super().post_init()
+        watch(self)
 
     @property
     def num_codes(self) -> int:

@@ -1,12 +1,11 @@
 """Finder of a topic's codes: count, test, select."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, cast
 
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -31,7 +30,7 @@ from excise.data.forget_sets import ForgetSets
 from excise.data.images import without_labels
 from excise.data.inputs import Positions, Processor, image_processor_of, tokenizer_of
 from excise.ledger.ledger import Ledger, check_enough_live
-from excise.ledger.masks import set_masks
+from excise.ledger.masks import masks_for_a_while
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
@@ -267,7 +266,7 @@ class CodeFinder:
     def without_masks(self) -> AbstractContextManager[None]:
         """A context in which the model is as it was before its masks; deleted codes stay deleted."""
         deletions = tuple(request for request in self.ledger.requests if request.kind == "delete")
-        return self._for_a_while(Ledger(deletions).live(self.sites))
+        return masks_for_a_while(self.model, Ledger(deletions).live(self.sites))
 
     def trial(
         self, topic: Topic | Selection, preset: str | Search | Sequence[Search] = "default", **options: Any
@@ -288,13 +287,4 @@ class CodeFinder:
         masks = Ledger().add("mask", "trial", selection.codes).live(self.sites)
         masks = {site: mask & self.sites[site].live.cpu() for site, mask in masks.items()}
         check_enough_live(masks, self.sites)
-        return self._for_a_while(masks)
-
-    @contextmanager
-    def _for_a_while(self, masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
-        before = {site: bottleneck.live.clone() for site, bottleneck in self.sites.items()}
-        set_masks(self.model, masks)
-        try:
-            yield
-        finally:
-            set_masks(self.model, before)
+        return masks_for_a_while(self.model, masks)

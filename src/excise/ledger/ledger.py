@@ -13,16 +13,13 @@ from accelerate.utils import align_module_device
 from torch import Tensor
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.guard import MaskMismatchError
 from excise.ledger.packing import pack, unpack
 from excise.storage.display import HtmlTable, few, pandas_module, shortened
 
 VERSION = 2  # 2: long lists of codes are packed
 # Requests that a printed ledger shows, the last ones.
 PRINTED = 10
-
-
-class MaskMismatchError(ValueError):
-    """A model's masks are not those that its ledger tells of."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -148,7 +145,7 @@ class Ledger(HtmlTable):
             removed, num_codes = np.array(self.removed(site), np.int64), bottleneck.num_codes
             if len(removed) and not 0 <= removed[0] <= removed[-1] < num_codes:
                 raise ValueError(f"{site} has codes 0 to {num_codes - 1}; {removed[0]} to {removed[-1]} are named.")
-            masks[site] = torch.ones(num_codes, dtype=torch.bool)
+            masks[site] = torch.ones(num_codes, dtype=torch.bool, device="cpu")  # wherever a model is made
             masks[site][torch.from_numpy(removed)] = False
         check_enough_live(masks, sites)
         return masks

@@ -1,13 +1,17 @@
 """Masks that a ledger puts in force, erased rows, and the state in the model's config."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.guard import MaskMismatchError, Removed, erase_rows, uphold
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
-from excise.ledger.ledger import Ledger
+from excise.ledger.ledger import Ledger, check_masks
 
 
 def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
@@ -22,20 +26,106 @@ def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
     """
     masks = ledger.live(bottlenecks(model))
     state = ledger.to_dict(masks)
-    set_masks(model, masks)
-    with torch.no_grad():
-        for site, copies in bottleneck_copies(model).items():
-            rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
-            for bottleneck in copies:
-                for tensor in (getattr(bottleneck, name) for name in bottleneck.code_tensors):
-                    bottleneck.by_code(tensor)[rows] = 0
-                    if tensor.grad is not None:
-                        bottleneck.by_code(tensor.grad)[rows] = 0
-    model.config.unlearning = state
-
-
-def set_masks(model: PreTrainedModel, masks: Mapping[str, Tensor]) -> None:
-    """Sets the mask of every copy of each site's bottleneck."""
     for site, copies in bottleneck_copies(model).items():
         for bottleneck in copies:
             bottleneck.live.copy_(masks[site])
+            erase_rows(bottleneck, deleted_codes(ledger, site))
+    model.config.unlearning = state
+    guard(model, ledger, vouched=True)
+    for copies in bottleneck_copies(model).values():
+        for bottleneck in copies:
+            uphold(bottleneck)
+
+
+def guard(model: PreTrainedModel, ledger: Ledger, vouched: bool | None = None) -> None:
+    """Tells the guards of a model's bottlenecks what its ledger has removed.
+
+    Args:
+        model: a model with bottlenecks.
+        ledger: its requests.
+        vouched: whether masks and rows are known to be so; as each guard knows if not given.
+
+    Raises:
+        MaskMismatchError: if the ledger does not fit the model.
+    """
+    try:
+        masks = ledger.live(bottlenecks(model))
+    except ValueError as error:
+        raise MaskMismatchError(f"The ledger does not fit the model: {error}") from error
+    for site, copies in bottleneck_copies(model).items():
+        for bottleneck in copies:
+            was = bottleneck.removed.vouched if vouched is None and bottleneck.removed else bool(vouched)
+            bottleneck.removed = Removed(masks[site], deleted_codes(ledger, site), was)
+
+
+def uphold_masks(model: PreTrainedModel) -> None:
+    """Puts masks and erased rows that something has lifted in force again, with a warning, in all copies.
+
+    Raises:
+        MaskMismatchError: if they are another model's or of another state than the ledger, so that nobody knows what
+            is right, or are those of a trial that has not ended.
+    """
+    copies = [bottleneck for copies in bottleneck_copies(model).values() for bottleneck in copies]
+    if any(bottleneck.removed is not None and bottleneck.removed.for_a_while for bottleneck in copies):
+        raise MaskMismatchError("The masks are those of a trial or lifted for a while. Leave that context first.")
+    guard(model, Ledger.from_dict(model.config.unlearning))
+    for bottleneck in copies:
+        uphold(bottleneck)
+    check_masks(model.config.unlearning, bottlenecks(model))
+
+
+def upheld_state(model: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state that is to be saved in place of a model's own, such as an average, with its masks and erased rows.
+
+    Args:
+        model: its masks are in force, and are checked.
+        state: tensors by the model's names; tensors that are right are not copied.
+
+    Raises:
+        MaskMismatchError: if the state has removed codes that the ledger does not tell of.
+    """
+    upheld = dict(state)
+    for name, bottleneck in model.named_modules():
+        if not isinstance(bottleneck, Bottleneck) or bottleneck.removed is None:
+            continue
+        live, removed = upheld.get(f"{name}.live"), bottleneck.removed
+        if live is not None and not live.is_meta and not torch.equal(live.cpu(), removed.live):
+            if (~live.cpu() & removed.live).any():
+                raise MaskMismatchError(f"The state to save has removed codes at {name} that the ledger does not know.")
+            upheld[f"{name}.live"] = removed.live.to(live.device)
+        for tensor_name in bottleneck.code_tensors:
+            tensor = upheld.get(f"{name}.{tensor_name}")
+            if tensor is not None and not tensor.is_meta and bottleneck.by_code(tensor)[removed.deleted].any():
+                upheld[f"{name}.{tensor_name}"] = tensor.detach().clone()
+                bottleneck.by_code(upheld[f"{name}.{tensor_name}"])[removed.deleted] = 0
+        if any(upheld[key] is not state[key] for key in state if key.startswith(f"{name}.")):
+            warnings.warn(
+                f"The state to save has removed codes at {name}. They are removed in what is saved.", stacklevel=3
+            )
+    return upheld
+
+
+@contextmanager
+def masks_for_a_while(model: PreTrainedModel, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """A context in which other masks are in force; the ledger stays as it is."""
+    before = {
+        bottleneck: (bottleneck.live.clone(), bottleneck.removed)
+        for copies in bottleneck_copies(model).values()
+        for bottleneck in copies
+    }
+    for site, copies in bottleneck_copies(model).items():
+        for bottleneck in copies:
+            bottleneck.live.copy_(masks[site])
+            deleted = bottleneck.removed.deleted if bottleneck.removed else torch.tensor([], dtype=torch.long)
+            bottleneck.removed = Removed(masks[site].cpu(), deleted, vouched=True, for_a_while=True)
+    try:
+        yield
+    finally:
+        for bottleneck, (live, removed) in before.items():
+            bottleneck.live.copy_(live)
+            bottleneck.removed = removed
+
+
+def deleted_codes(ledger: Ledger, site: str) -> Tensor:
+    """The codes of a site that requests have deleted, int64 `(deleted,)`."""
+    return torch.tensor(ledger.removed(site, kinds=("delete",)), dtype=torch.long, device="cpu")

@@ -1,36 +1,108 @@
 """Optimizer state of erased codes, cleared with the rows: it would bring them back at the next step."""
 
+from typing import Any
+from weakref import WeakSet
+
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.guard import WITH_DELETED
+
+# Those that have made a step in this process.
+STEPPED: WeakSet[Optimizer] = WeakSet()
+# Of these, what is remembered of all parameters lies in one row with the first parameter's state.
+FLAT = ("LBFGS",)
 
 
 @torch.no_grad()
-def clear_optimizer_rows(optimizer: torch.optim.Optimizer, bottleneck: Bottleneck, codes: Tensor) -> None:
-    """Sets an optimizer's memory of some codes to zero."""
+def clear_optimizer_rows(optimizer: Optimizer, bottleneck: Bottleneck, codes: Tensor, columns: bool = True) -> None:
+    """Sets an optimizer's memory of some codes to zero.
+
+    Args:
+        optimizer: it is changed in place.
+        bottleneck: whose codes they are.
+        codes: their ids, `(codes,)`.
+        columns: also what Adafactor remembers of columns, over all codes together. It builds up again as from its first
+            step, and its clipping bounds the steps meanwhile.
+    """
     for parameter in code_parameters(bottleneck):
-        for value in optimizer.state.get(parameter, {}).values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                bottleneck.by_code(value)[codes] = 0
+        for name, value in optimizer.state.get(parameter, {}).items():
+            kind = _kind(name, value, parameter)
+            if kind == "rows":
+                value.view(bottleneck.num_codes, -1)[codes] = 0
+            elif kind == "columns" and columns:
+                value.zero_()
 
 
-def check_clearable(optimizer: torch.optim.Optimizer, bottleneck: Bottleneck) -> None:
+def check_clearable(optimizer: Optimizer, bottleneck: Bottleneck) -> None:
     """Makes sure that `clear_optimizer_rows` will do what it says.
 
     Raises:
-        ValueError: if the optimizer does not train the bottleneck's codes, or what it remembers is quantised.
+        ValueError: if the optimizer does not train the bottleneck's codes, or keeps what it remembers in a form in
+            which rows cannot be erased: quantised, projected, or flat.
     """
-    known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    name = _name(optimizer)
     for parameter in code_parameters(bottleneck):
-        if id(parameter) not in known:
+        if id(parameter) not in _parameters(optimizer):
             raise ValueError("The optimizer does not train this model's codes. Give the one that does, or none.")
-        for name, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and not value.is_floating_point():
-                raise ValueError(f"The optimizer keeps {name!r} as {value.dtype}, in which rows cannot be erased.")
+        if name in FLAT:
+            raise ValueError(f"{name} keeps the past steps of all weights in one row, in which codes cannot be erased.")
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if _kind(key, value, parameter) is None:
+                what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
+                raise ValueError(f"{name} keeps {key!r} as {what}, in which the rows of codes cannot be erased.")
+
+
+def optimizers_of(bottleneck: Bottleneck) -> list[Optimizer]:
+    """The optimizers that have made steps in this process and train a bottleneck's codes."""
+    codes = {id(parameter) for parameter in code_parameters(bottleneck)}
+    return [optimizer for optimizer in STEPPED if codes & _parameters(optimizer)]
 
 
 def code_parameters(bottleneck: Bottleneck) -> list[nn.Parameter]:
     """The parameters of a bottleneck that hold something of each code, and that an optimizer trains."""
     tensors = (getattr(bottleneck, name) for name in bottleneck.code_tensors)
     return [tensor for tensor in tensors if isinstance(tensor, nn.Parameter)]
+
+
+@torch.no_grad()
+def _after_step(optimizer: Optimizer, *_: Any) -> None:
+    """Keeps the rows of deleted codes zero, which momentum would move, and what is remembered of them."""
+    STEPPED.add(optimizer)
+    trained = _parameters(optimizer) if WITH_DELETED else set()
+    for bottleneck in list(WITH_DELETED):
+        codes = bottleneck.removed.deleted
+        for parameter in code_parameters(bottleneck):
+            if id(parameter) in trained:
+                bottleneck.by_code(parameter)[codes] = 0
+                clear_optimizer_rows(optimizer, bottleneck, codes, columns=False)
+
+
+register_optimizer_step_post_hook(_after_step)
+
+
+def _kind(name: str, value: Any, parameter: nn.Parameter) -> str | None:
+    """How a part of an optimizer's state belongs to rows: `"rows"`, `"columns"`, `"none"`; `None` where unknown."""
+    if value is None or isinstance(value, int | float | bool | str):
+        return "none"
+    if type(value) not in (Tensor, nn.Parameter):
+        return None
+    if value.numel() == 1:
+        return "none"
+    shape, of_rows = tuple(parameter.shape), tuple(parameter.shape[:-1])
+    if not value.is_floating_point():
+        return None
+    if "col" in name and tuple(value.shape) in ((*shape[:-2], *shape[-1:]), (*shape[:-2], 1, *shape[-1:])):
+        return "columns"
+    return "rows" if tuple(value.shape) in (shape, of_rows, (*of_rows, 1)) else None
+
+
+def _parameters(optimizer: Optimizer) -> set[int]:
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def _name(optimizer: Any) -> str:
+    return type(getattr(optimizer, "optimizer", optimizer)).__name__  # accelerate wraps it

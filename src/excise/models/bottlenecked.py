@@ -12,10 +12,12 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import PushToHubMixin, cached_file
 
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import BottleneckSite, bottlenecks
 from excise.bottlenecks.tracing import checkpoint_contexts
-from excise.ledger.ledger import check_masks
+from excise.ledger.ledger import Ledger, check_masks
+from excise.ledger.masks import guard, upheld_state, uphold_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
+from excise.models.plain import KEY_MAPPING, own_name, read_hidden_names, saved_names
 from excise.models.push_guard import check_push
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
@@ -32,12 +34,49 @@ class Bottlenecked(PreTrainedModel):
         were saved for; a `BaseCheckpointError`, a `ValueError` too, says that it is gone or another.
         """
         base = cls._base_of(*args, **kwargs)
+        kwargs["key_mapping"] = {**KEY_MAPPING, **(kwargs.get("key_mapping") or {})}
         loaded = super().from_pretrained(*args, **kwargs) if base is None else cls._on_base(base, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         check_masks(model.config.unlearning, bottlenecks(model))
+        guard(model, Ledger.from_dict(model.config.unlearning), vouched=True)
         if not cls.is_remote_code():  # it names code in the folder, which saving this model will not write again
             vars(model.config).pop("auto_map", None)
         return loaded
+
+    def post_init(self) -> None:
+        """As in transformers, and tells the bottlenecks' guards what the config's ledger has removed."""
+        super().post_init()
+        if not any(
+            isinstance(module, BottleneckSite) for module in self.modules()
+        ):  # the plain class calls this before they are attached
+            return
+        self.register_load_state_dict_pre_hook(read_hidden_names)
+        self.register_load_state_dict_post_hook(_uphold_loaded)
+        guard(self, Ledger.from_dict(self.config.unlearning), vouched=False)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As in transformers, but that no plain model can be filled from what is saved while requests are in force.
+
+        The names of tensors then begin with `excise.`, but for the bottlenecks' own. `load_state_dict` and
+        `from_pretrained` of excise's models and remote code read both names.
+
+        Raises:
+            MaskMismatchError: if the masks are not those of the ledger. Masks and rows that something has lifted since
+                they were set are put in force again, with a warning.
+        """
+        uphold_masks(self)
+        if kwargs.get("state_dict") is not None:
+            kwargs["state_dict"] = upheld_state(self, kwargs["state_dict"])
+        hidden = any(not request.undone for request in Ledger.from_dict(self.config.unlearning).requests)
+        if hidden:
+            if kwargs.get("distributed_checkpoint"):
+                raise ValueError(
+                    "distributed_checkpoint=True writes tensors by names that a plain model of transformers reads, and "
+                    "requests to forget are in force. Save without it."
+                )
+            kwargs["save_original_format"] = True  # what gives the names
+        with saved_names(self, hidden):
+            super().save_pretrained(save_directory, *args, **kwargs)
 
     @wraps(PushToHubMixin.push_to_hub, assigned=())
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]  # `wraps` keeps the signature
@@ -98,7 +137,7 @@ class Bottlenecked(PreTrainedModel):
         """
         access = {key: kwargs.get(key) for key in ACCESS if key in kwargs}
         rest = {
-            name: tensor
+            own_name(name): tensor
             for name, tensor in cls._base_weights(base, config, **access).items()
             if ".bottleneck." not in f".{name}"
         }
@@ -164,6 +203,13 @@ class Bottlenecked(PreTrainedModel):
                 gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts
             )
         super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, *args, **kwargs)
+
+
+def _uphold_loaded(model: Any, _: Any) -> None:
+    """Hook after `load_state_dict`, as of a resumed training, a best model or an average."""
+    if next(iter(bottlenecks(model).values())).live.is_meta:
+        return
+    uphold_masks(model)
 
 
 def as_model_type(config: PreTrainedConfig, model_type: str) -> dict[str, Any]:

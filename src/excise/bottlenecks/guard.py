@@ -1,0 +1,155 @@
+"""Guard of a bottleneck: codes that were removed stay removed, whatever loads, averages, moves or trains it."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from accelerate.utils import align_module_device
+from torch import Tensor, nn
+
+WHAT_TO_DO = (
+    "The weights are of a state from before a request, or were changed after they were written. Load the whole model "
+    "from one folder by `from_pretrained`."
+)
+# The bottlenecks with deleted codes, whose rows an optimizer must not move.
+WITH_DELETED: WeakSet[nn.Module] = WeakSet()
+
+
+class MaskMismatchError(ValueError):
+    """A model's masks are not those that its ledger tells of."""
+
+
+@dataclass
+class Removed:
+    """What the ledger has removed from a bottleneck, for its guard.
+
+    Args:
+        live: the mask that it must have, bool `(num_codes,)`, on the CPU.
+        deleted: codes whose rows must be zero, int64 `(deleted,)`.
+        vouched: whether mask and rows were ever seen to be so. What differs later is put right; what was never right
+            cannot be, since nobody knows the rest of what should have been loaded.
+        for_a_while: whether the mask is that of a trial, in a context that has not ended.
+        at: the buffer that was seen, and its version, so that nothing is compared while nothing has changed.
+    """
+
+    live: Tensor
+    deleted: Tensor
+    vouched: bool = False
+    for_a_while: bool = False
+    at: tuple[Tensor, int] | None = None
+
+
+def watch(bottleneck: nn.Module) -> None:
+    """Sets a bottleneck's guard: before a forward pass whose mask is another, and before its state is read.
+
+    Nothing is compared in compiled and exported graphs, nor while the mask is the tensor that it was.
+    """
+    bottleneck.register_forward_pre_hook(_before_forward)
+    bottleneck.register_state_dict_pre_hook(_before_state_dict)
+
+
+def uphold(bottleneck: Any) -> None:
+    """Puts a mask or erased rows right that are no longer, with a warning; nothing where all is right.
+
+    Codes that are removed and should not be are left alone: that fails closed.
+
+    Raises:
+        MaskMismatchError: if they were never right, so that nobody knows what else is wrong.
+    """
+    removed: Removed | None = bottleneck.removed
+    if removed is None:
+        return
+    with align_module_device(bottleneck):  # brings back what a device map has put on disk
+        wrong = differences(bottleneck, removed)
+        if wrong and not removed.vouched:
+            raise MaskMismatchError(f"{wrong}. {WHAT_TO_DO}")
+        if wrong:
+            warnings.warn(
+                f"{wrong}: something loaded, averaged or wrote over them. The ledger's state is put in force again.",
+                stacklevel=2,
+            )
+            bottleneck.live.logical_and_(removed.live.to(bottleneck.live.device))
+            erase_rows(bottleneck, removed.deleted)
+    removed.vouched = True
+    removed.at = _now(bottleneck)
+    if len(removed.deleted):
+        WITH_DELETED.add(bottleneck)
+
+
+def differences(bottleneck: Any, removed: Removed) -> str:
+    """What came back of the codes that were removed, in words; empty if nothing did."""
+    if bottleneck.live.shape != removed.live.shape:
+        raise MaskMismatchError(
+            f"The bottleneck has {len(bottleneck.live):,} codes, its ledger tells of {len(removed.live):,}. "
+            f"{WHAT_TO_DO}"
+        )
+    wrong = []
+    if back := int((bottleneck.live.cpu() & ~removed.live).sum()):
+        wrong.append(f"{back:,} of {int((~removed.live).sum()):,} removed codes are live")
+    for name in bottleneck.code_tensors:
+        rows = bottleneck.by_code(getattr(bottleneck, name))[removed.deleted]
+        if torch.count_nonzero(rows):
+            wrong.append(f"rows of deleted codes in {name} are not zero")
+    return " and ".join(wrong)
+
+
+@torch.no_grad()
+def erase_rows(bottleneck: Any, codes: Tensor) -> None:
+    """Sets the rows of codes to zero, and their gradients."""
+    for name in bottleneck.code_tensors:
+        tensor = getattr(bottleneck, name)
+        bottleneck.by_code(tensor)[codes] = 0
+        if tensor.grad is not None:
+            bottleneck.by_code(tensor.grad)[codes] = 0
+
+
+def check_buffers_loaded(bottleneck: nn.Module) -> None:
+    """Refuses a bottleneck whose weights a device map has put on disk without the buffers beside them.
+
+    Raises:
+        MaskMismatchError: if so. Mask, mean and scale then have the values of a new bottleneck.
+    """
+    hook = getattr(bottleneck, "_hf_hook", None)
+    for one in getattr(hook, "hooks", [hook]):
+        weights: Mapping[str, Tensor] | None = getattr(one, "weights_map", None)
+        try:
+            if weights is not None:
+                weights["live"]
+        except KeyError:
+            raise MaskMismatchError(
+                "accelerate has loaded this bottleneck's weights to disk and left out its buffers, so masks are not in "
+                "force. Load it by `from_pretrained(folder, device_map=...)`, or give `load_checkpoint_and_dispatch` "
+                "`offload_buffers=True`."
+            ) from None
+
+
+def _before_forward(bottleneck: Any, _: Any) -> None:
+    if torch.compiler.is_compiling():
+        return
+    removed = bottleneck.removed
+    if removed is None or _same(removed.at, _now(bottleneck)):
+        return
+    if not removed.vouched:
+        check_buffers_loaded(bottleneck)
+    elif bottleneck.live.is_meta:  # it was right, and is on disk since
+        return
+    uphold(bottleneck)
+
+
+def _before_state_dict(bottleneck: Any, *_: Any) -> None:
+    # What was never right is about to be loaded: its state is asked for its names.
+    tensors = [bottleneck.live, *(getattr(bottleneck, name) for name in bottleneck.code_tensors)]
+    if bottleneck.removed is not None and bottleneck.removed.vouched and not any(tensor.is_meta for tensor in tensors):
+        uphold(bottleneck)
+
+
+def _now(bottleneck: Any) -> tuple[Tensor, int]:
+    live = bottleneck.live
+    return live, -1 if live.is_inference() else live._version
+
+
+def _same(before: tuple[Tensor, int] | None, now: tuple[Tensor, int]) -> bool:
+    return before is not None and before[0] is now[0] and before[1] == now[1]
