@@ -51,6 +51,7 @@ def watch(bottleneck: nn.Module) -> None:
     bottleneck.register_state_dict_pre_hook(_before_state_dict)
 
 
+@torch.no_grad()
 def uphold(bottleneck: Any) -> None:
     """Puts a mask or erased rows right that are no longer, with a warning; nothing where all is right.
 
@@ -74,9 +75,22 @@ def uphold(bottleneck: Any) -> None:
             bottleneck.live.logical_and_(removed.live.to(bottleneck.live.device))
             erase_rows(bottleneck, removed.deleted)
     removed.vouched = True
-    removed.at = _now(bottleneck)
+    removed.at = _state_of(bottleneck)
     if len(removed.deleted):
         WITH_DELETED.add(bottleneck)
+
+
+def warn_of_unknown(bottleneck: Any) -> None:
+    """Warns of removed codes that the ledger does not tell of: they stay removed, but the model cannot be saved so."""
+    removed: Removed | None = bottleneck.removed
+    unknown = 0 if removed is None else int((~bottleneck.live.cpu() & removed.live).sum())
+    if unknown and not removed.for_a_while:
+        warnings.warn(
+            f"What was loaded has {unknown:,} removed codes that the ledger in the model's config does not tell of. "
+            "They stay removed. To go on, or to save the model, take the config over too, by `from_pretrained`, or "
+            "`model.config.unlearning = other.config.unlearning`.",
+            stacklevel=2,
+        )
 
 
 def differences(bottleneck: Any, removed: Removed) -> str:
@@ -130,7 +144,7 @@ def _before_forward(bottleneck: Any, _: Any) -> None:
     if torch.compiler.is_compiling():
         return
     removed = bottleneck.removed
-    if removed is None or _same(removed.at, _now(bottleneck)):
+    if removed is None or _same(removed.at, _state_of(bottleneck)):
         return
     if not removed.vouched:
         check_buffers_loaded(bottleneck)
@@ -146,7 +160,7 @@ def _before_state_dict(bottleneck: Any, *_: Any) -> None:
         uphold(bottleneck)
 
 
-def _now(bottleneck: Any) -> tuple[Tensor, int]:
+def _state_of(bottleneck: Any) -> tuple[Tensor, int]:
     live = bottleneck.live
     return live, -1 if live.is_inference() else live._version
 

@@ -31,24 +31,24 @@ def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
             bottleneck.live.copy_(masks[site])
             erase_rows(bottleneck, deleted_codes(ledger, site))
     model.config.unlearning = state
-    guard(model, ledger, vouched=True)
+    guard(model, vouched=True)
     for copies in bottleneck_copies(model).values():
         for bottleneck in copies:
             uphold(bottleneck)
 
 
-def guard(model: PreTrainedModel, ledger: Ledger, vouched: bool | None = None) -> None:
-    """Tells the guards of a model's bottlenecks what its ledger has removed.
+def guard(model: PreTrainedModel, vouched: bool | None = None) -> None:
+    """Tells the guards of a model's bottlenecks what the ledger in its config has removed.
 
     Args:
         model: a model with bottlenecks.
-        ledger: its requests.
         vouched: whether masks and rows are known to be so; as each guard knows if not given.
 
     Raises:
         MaskMismatchError: if the ledger does not fit the model.
     """
     try:
+        ledger = Ledger.from_dict(model.config.unlearning)
         masks = ledger.live(bottlenecks(model))
     except ValueError as error:
         raise MaskMismatchError(f"The ledger does not fit the model: {error}") from error
@@ -68,7 +68,7 @@ def uphold_masks(model: PreTrainedModel) -> None:
     copies = [bottleneck for copies in bottleneck_copies(model).values() for bottleneck in copies]
     if any(bottleneck.removed is not None and bottleneck.removed.for_a_while for bottleneck in copies):
         raise MaskMismatchError("The masks are those of a trial or lifted for a while. Leave that context first.")
-    guard(model, Ledger.from_dict(model.config.unlearning))
+    guard(model)
     for bottleneck in copies:
         uphold(bottleneck)
     check_masks(model.config.unlearning, bottlenecks(model))

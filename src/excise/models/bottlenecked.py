@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import PushToHubMixin, cached_file
 
+from excise.bottlenecks.guard import uphold, warn_of_unknown
 from excise.bottlenecks.site import BottleneckSite, bottlenecks
 from excise.bottlenecks.tracing import checkpoint_contexts
 from excise.ledger.ledger import Ledger, check_masks
@@ -38,7 +39,7 @@ class Bottlenecked(PreTrainedModel):
         loaded = super().from_pretrained(*args, **kwargs) if base is None else cls._on_base(base, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         check_masks(model.config.unlearning, bottlenecks(model))
-        guard(model, Ledger.from_dict(model.config.unlearning), vouched=True)
+        guard(model, vouched=True)
         if not cls.is_remote_code():  # it names code in the folder, which saving this model will not write again
             vars(model.config).pop("auto_map", None)
         return loaded
@@ -52,13 +53,13 @@ class Bottlenecked(PreTrainedModel):
             return
         self.register_load_state_dict_pre_hook(read_hidden_names)
         self.register_load_state_dict_post_hook(_uphold_loaded)
-        guard(self, Ledger.from_dict(self.config.unlearning), vouched=False)
+        guard(self, vouched=False)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in transformers, but that no plain model can be filled from what is saved while requests are in force.
 
-        The names of tensors then begin with `excise.`, but for the bottlenecks' own. `load_state_dict` and
-        `from_pretrained` of excise's models and remote code read both names.
+        The names of tensors then begin with `excise.`. `load_state_dict` and `from_pretrained` of excise's models and
+        of remote code read both names.
 
         Raises:
             MaskMismatchError: if the masks are not those of the ledger. Masks and rows that something has lifted since
@@ -207,9 +208,10 @@ class Bottlenecked(PreTrainedModel):
 
 def _uphold_loaded(model: Any, _: Any) -> None:
     """Hook after `load_state_dict`, as of a resumed training, a best model or an average."""
-    if next(iter(bottlenecks(model).values())).live.is_meta:
-        return
-    uphold_masks(model)
+    for bottleneck in bottlenecks(model).values():
+        if not bottleneck.live.is_meta:
+            uphold(bottleneck)
+            warn_of_unknown(bottleneck)
 
 
 def as_model_type(config: PreTrainedConfig, model_type: str) -> dict[str, Any]:

@@ -31,13 +31,16 @@ def own_name(name: str) -> str:
 
 
 def hidden_name(name: str) -> str:
-    """The name of a tensor in a file that no plain model may be filled from; a bottleneck's tensors keep theirs.
+    """The name of a tensor in a file that no plain model may be filled from.
+
+    The bottlenecks' own are hidden too: who reads the file by names, as accelerate does, then has no masks either, and
+    the guard refuses to go on with a model that is half there.
 
     Example:
-        >>> hidden_name("shared.weight"), hidden_name("encoder.block.0.layer.0.bottleneck.live")
-        ('excise.shared.weight', 'encoder.block.0.layer.0.bottleneck.live')
+        >>> hidden_name("shared.weight"), own_name("excise.shared.weight")
+        ('excise.shared.weight', 'shared.weight')
     """
-    return name if ".bottleneck." in f".{name}" else PREFIX + own_name(name)
+    return PREFIX + own_name(name)
 
 
 class Hidden(WeightRenaming):
