@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger, Request
+from excise.ledger.masks import guard
 
 
 @torch.no_grad()
@@ -51,6 +52,7 @@ def compact(model: PreTrainedModel) -> dict[str, Tensor]:
             _take_rows(bottleneck, kept[site])
     _set_size(model, sites, kept)
     model.config.unlearning = smaller.to_dict(smaller.live(bottlenecks(model)))
+    guard(model, vouched=True)
     return index
 
 

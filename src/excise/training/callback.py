@@ -13,15 +13,14 @@ from torch.utils.hooks import RemovableHandle
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.data.batches import encoder_inputs, real_tokens
-from excise.ledger.ledger import check_masks
 from excise.ledger.optimizers import clear_optimizer_rows
 from excise.models.activations import bottleneck_inputs
-from excise.training.push_guard import PushGuard
+from excise.training.guard import TrainingGuard
 
 PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
 
 
-class BottleneckCallback(PushGuard):
+class BottleneckCallback(TrainingGuard):
     """Logs what the joint loss is made of and how codes are used, and revives codes that nothing selects, if asked to.
 
     Each log gains `task_loss`, `reconstruction_loss` and `l1_loss` (means over steps, like the Trainer's `loss`),
@@ -33,7 +32,8 @@ class BottleneckCallback(PushGuard):
     batch is, with its optimizer state cleared. Masked and deleted codes are left alone. All is counted from the
     model's outputs, once a forward pass, and nothing in `forward` itself.
 
-    A `Trainer` that pushes to the Hub is kept from pushing a model with deletions over older weights (a `ValueError`).
+    Masks and deleted rows are upheld from the beginning to the end (`TrainingGuard`). A `Trainer` that pushes to the
+    Hub is kept from pushing a model with deletions over older weights (a `ValueError`).
 
     Args:
         revive_every: steps between two rounds of revival; `None` for none, as `initialize_codes` leaves few codes dead
@@ -53,18 +53,16 @@ class BottleneckCallback(PushGuard):
         self.seed = seed
         self.hook: RemovableHandle | None = None
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
+    def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
         if args.label_smoothing_factor:
             raise ValueError(
                 f"`label_smoothing_factor` is {args.label_smoothing_factor}: the Trainer then computes the loss "
                 "without the model, and the codebook loss would be lost. Set it to 0."
             )
-        super().on_train_begin(args, state, control, model=model)
+        super().on_train_begin(args, state, control, model=model, optimizer=optimizer)
         if self.hook is not None:  # of a training that was interrupted
             self.hook.remove()
         self.sites = bottlenecks(model)
-        # A resumption has just loaded a checkpoint's masks, which may be older than the ledger in memory.
-        check_masks(model.config.unlearning, self.sites)
         self.shared = args.average_tokens_across_devices
         self._forget_parts()
         self.since_revival = self._no_use()
@@ -72,6 +70,7 @@ class BottleneckCallback(PushGuard):
         self.hook = model.register_forward_hook(self._observe, with_kwargs=True)
 
     def on_train_end(self, args, state, control, **kwargs):
+        super().on_train_end(args, state, control, **kwargs)
         if self.hook is not None:
             self.hook.remove()
 

@@ -12,7 +12,7 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.pair_counts import PairCounts
 from excise.codes.selection import SITE
-from excise.training.push_guard import PushGuard
+from excise.training.guard import TrainingGuard
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +20,15 @@ INSTEAD = "Count after the training: `PairCounts.count(select_pairs(model, encod
 ROUNDING = 1e-6  # of epochs, which are fractions of steps
 
 
-class PairCountCallback(PushGuard):
+class PairCountCallback(TrainingGuard):
     """Keeps what a class will be forgotten by when its images are no longer at hand.
 
     In the last epoch of a `Trainer` that trains a key-value model, on pixels, encodings or pairs, it counts which pairs
     the examples of each class select (Unlearning via Sparse Representations, section 4). It costs no forward pass. Of
     an epoch that was cut off, before or after a resume, only a part was seen: then it warns, and there are no counts.
 
-    A `Trainer` that pushes to the Hub is kept from pushing a model with deletions over older weights (a `ValueError`).
+    Masks and deleted rows are upheld from the beginning to the end (`TrainingGuard`). A `Trainer` that pushes to the
+    Hub is kept from pushing a model with deletions over older weights (a `ValueError`).
 
     Attributes:
         counts: the `PairCounts`, over all processes, once the training has ended; `None` before.
@@ -46,13 +47,13 @@ class PairCountCallback(PushGuard):
         self._so_far: PairCounts | None = None
         self._hook: RemovableHandle | None = None
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
+    def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
         if args.label_smoothing_factor:
             raise ValueError(
                 f"label_smoothing_factor={args.label_smoothing_factor}: the model does not see the labels then, and "
                 f"pairs cannot be counted by class. {INSTEAD}"
             )
-        super().on_train_begin(args, state, control, model=model)
+        super().on_train_begin(args, state, control, model=model, optimizer=optimizer)
         self.counts = self._so_far = None
         self._release()
 
@@ -66,6 +67,7 @@ class PairCountCallback(PushGuard):
             self._hook = model.register_forward_hook(self._count, with_kwargs=True)
 
     def on_train_end(self, args, state, control, **kwargs):
+        super().on_train_end(args, state, control, **kwargs)
         self._release()
         if self._so_far is None or not _is_whole(state.epoch):
             logger.warning(
