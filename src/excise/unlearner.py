@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
-from excise.bottlenecks.site import bottlenecks, uncompiled
+from excise.bottlenecks.site import adapted_codes, bottlenecks, uncompiled
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic, check_topic
 from excise.codes.selection import Selection
@@ -45,7 +45,7 @@ class Unlearner(CodeFinder):
         processor: the model's tokenizer, image processor, or processor of both.
 
     Raises:
-        ValueError: if the model has no bottleneck, or its masks are not those of its ledger.
+        ValueError: if the model has no bottleneck, its masks are not those of its ledger, or an adapter adds to codes.
 
     Example:
         unlearner = Unlearner(model, tokenizer)  # or an image processor
@@ -60,6 +60,11 @@ class Unlearner(CodeFinder):
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
+        if adapted := adapted_codes(base):
+            raise ValueError(
+                f"An adapter adds to {adapted}, codes that would be chosen and deleted without what it adds. Merge it "
+                "first, by `model.merge_and_unload()`."
+            )
         uphold_masks(self.model)
         guard_push(self.whole)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 
 import pytest
 import torch
@@ -16,10 +17,21 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, T5ForConditionalGeneration, TrainerCallback
 
-from excise import BottleneckCallback, CodebookT5ForConditionalGeneration, MaskMismatchError, Unlearner
+from excise import (
+    BottleneckCallback,
+    CodebookCLIPForImageClassification,
+    CodebookCLIPModel,
+    CodebookCLIPVisionModel,
+    CodebookT5ForConditionalGeneration,
+    MaskMismatchError,
+    Unlearner,
+)
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.selection import Selection
-from tests.helpers.tiny import SITE, batch, codebook_t5, delete_codes, mask_codes, tokenizer
+from excise.ledger.masks import guard
+from excise.models import export_plain
+from tests.helpers.tiny import SITE, batch, codebook_clip, codebook_t5, delete_codes, mask_codes, tokenizer
+from tests.helpers.tiny_images import key_value_model
 
 GONE = [1, 2]
 AGAIN = "The ledger's state is put in force again"
@@ -425,6 +437,8 @@ def test_an_optimizer_that_quantises_is_refused_by_name(before):
 def test_a_lora_on_the_codes_merged_and_saved_writes_no_deleted_row(deleted, tmp_path):
     config = LoraConfig(r=2, target_modules=[], target_parameters=["bottleneck.codebook"])
     model = get_peft_model(deleted, config)
+    with pytest.raises(ValueError, match=r"An adapter adds to .*codebook"):
+        Unlearner(model, None)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -433,3 +447,89 @@ def test_a_lora_on_the_codes_merged_and_saved_writes_no_deleted_row(deleted, tmp
     with pytest.warns(UserWarning, match=AGAIN):
         merged.save_pretrained(tmp_path)
     assert file_is_clean(tmp_path)
+
+
+# The other models
+
+
+@pytest.mark.parametrize("make", [key_value_model, codebook_clip, lambda: codebook_clip(CodebookCLIPVisionModel)])
+def test_every_model_upholds_hides_and_reads(make, tmp_path):
+    before = make()
+    model = copy.deepcopy(before)
+    site, bottleneck = next(iter(bottlenecks(model).items()))
+    delete_codes(model, GONE, site)
+    for bring_back in (
+        lambda: model.load_state_dict(before.state_dict()),
+        lambda: [mine.data.copy_(old) for mine, old in zip(model.parameters(), before.parameters(), strict=True)],
+        lambda: [mine.copy_(old) for mine, old in zip(model.buffers(), before.buffers(), strict=True)],
+    ):
+        with pytest.warns(UserWarning, match=AGAIN):
+            assert bring_back() and model.state_dict()
+        assert not bottleneck.live[GONE].any()
+        assert not any(bottleneck.by_code(getattr(bottleneck, name))[GONE].any() for name in bottleneck.code_tensors)
+    model.save_pretrained(tmp_path)
+    assert all_hidden(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    before.load_state_dict(bottlenecks_known(before, model, load_file(tmp_path / "model.safetensors")), strict=False)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(before.state_dict()[name], tensor), name
+
+
+def bottlenecks_known(model, other, weights):
+    """The weights, for a model that takes another's ledger over first."""
+    model.config.unlearning = other.config.unlearning
+    guard(model)
+    return weights
+
+
+def test_a_key_value_model_resumed_from_before_a_mask_stays_masked(tmp_path):
+    model = key_value_model()
+    model.save_pretrained(tmp_path)
+    mask_codes(model, GONE, "bottleneck")
+    with pytest.warns(UserWarning, match="2 of 2 removed codes are live"):
+        model.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)  # as the Trainer resumes
+    assert not model.bottleneck.live[GONE].any()
+
+
+# The plain model, for who asks for it
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_plain_model_is_given_to_who_asks_for_it_by_name(deleted, tied):
+    if not tied:  # as of Flan-T5
+        deleted.lm_head.weight = torch.nn.Parameter(torch.randn_like(deleted.lm_head.weight))
+    with pytest.raises(ValueError, match="whatever was masked or deleted is not forgotten in it"):
+        export_plain(deleted)
+    plain = export_plain(deleted, brings_back_what_was_forgotten=True)
+    assert type(plain) is T5ForConditionalGeneration
+    assert plain.config.model_type == "t5" and not hasattr(plain.config, "unlearning")
+    stock = T5ForConditionalGeneration(plain.config).eval()
+    stock.lm_head.weight = torch.nn.Parameter(stock.lm_head.weight.detach().clone())
+    own = {name: tensor for name, tensor in deleted.state_dict().items() if ".bottleneck." not in name}
+    stock.load_state_dict(own)
+    torch.testing.assert_close(plain(**batch()).logits, stock(**batch()).logits)
+    assert not torch.allclose(plain(**batch()).logits, deleted(**batch()).logits)
+
+
+def test_the_plain_model_is_saved_as_one(deleted, tmp_path):
+    export_plain(deleted, brings_back_what_was_forgotten=True).save_pretrained(tmp_path)
+    _, loading = T5ForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
+    assert not loading["missing_keys"] and not loading["unexpected_keys"]
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["T5ForConditionalGeneration"]
+
+
+@pytest.mark.parametrize(
+    "model_class", [CodebookCLIPModel, CodebookCLIPVisionModel, CodebookCLIPForImageClassification]
+)
+def test_the_plain_model_of_a_clip(model_class):
+    model = codebook_clip(model_class)
+    plain = export_plain(model, brings_back_what_was_forgotten=True)
+    assert type(plain).__module__ == "transformers.models.clip.modeling_clip"
+    assert plain.config.model_type == model.config.model_type.removeprefix("codebook_")
+
+
+def test_a_key_value_model_has_no_plain_one():
+    with pytest.raises(ValueError, match="is read from its bottleneck"):
+        export_plain(key_value_model(), brings_back_what_was_forgotten=True)

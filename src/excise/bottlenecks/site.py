@@ -71,7 +71,18 @@ def _sites(model: nn.Module) -> list[BottleneckSite]:
     return sites
 
 
+def adapted_codes(model: nn.Module) -> dict[str, str]:
+    """By site, the parameter of its bottleneck that an adapter of peft adds to, such as a LoRA on the codebook."""
+    return {layer.site: str(layer.bottleneck.parameter_name) for layer in _sites(model) if _on_a_parameter(layer)}
+
+
+def _on_a_parameter(layer: BottleneckSite) -> bool:
+    return hasattr(layer.bottleneck, "base_layer")
+
+
 def _in_use(bottleneck: nn.Module) -> Bottleneck:
+    while not isinstance(bottleneck, Bottleneck) and hasattr(bottleneck, "base_layer"):
+        bottleneck = bottleneck.base_layer  # what an adapter adds to one of its parameters is not seen here
     if isinstance(bottleneck, Bottleneck):
         return bottleneck
     wrapper: Any = bottleneck  # peft's, of a module to save: the original, and a copy for each adapter

@@ -118,7 +118,8 @@ def export_plain(model: PreTrainedModel, *, brings_back_what_was_forgotten: bool
     own = {name: tensor.clone() for name, tensor in model.state_dict().items() if ".bottleneck." not in f".{name}"}
     config = plain_class.config_class(**_plain_settings(model.config.to_dict()))
     plain: Any = plain_class.from_pretrained(None, config=config, state_dict=own, dtype=model.dtype)
-    plain.generation_config = copy.deepcopy(model.generation_config)
+    if model.can_generate():
+        plain.generation_config = copy.deepcopy(model.generation_config)
     return plain.to(model.device).train(model.training)
 
 
