@@ -18,7 +18,7 @@ from excise.data.inputs import Processor
 from excise.ledger.compaction import compact
 from excise.ledger.ledger import Ledger, Request, check_masks
 from excise.ledger.masks import enforce, uphold_masks
-from excise.ledger.optimizers import check_clearable, clear_optimizer_rows, optimizers_of
+from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
 from excise.report.record import Record
@@ -174,17 +174,9 @@ class Unlearner(CodeFinder):
     def _delete(
         self, selection: Selection, topic: str, data: Mapping[str, str], optimizer: torch.optim.Optimizer | None
     ) -> Request:
-        optimizers = {
-            site: [*optimizers_of(bottleneck), *([] if optimizer is None else [optimizer])]
-            for site, bottleneck in self.sites.items()
-        }
-        for site, bottleneck in self.sites.items():
-            for of_site in optimizers[site]:
-                check_clearable(of_site, bottleneck)
+        optimizers = clearable_optimizers(self.sites, optimizer)
         request = self._request("delete", selection, topic, data)
-        for site, bottleneck in self.sites.items():
-            for of_site in optimizers[site]:
-                clear_optimizer_rows(of_site, bottleneck, torch.tensor(request.codes.get(site, ())).long())
+        clear_optimizers(optimizers, self.sites, request.codes)
         return request
 
     def undo(self, request: Request | int) -> Request:

@@ -6,7 +6,6 @@ With the guard switched off the same machine finds that codes come back, by each
 import copy
 import shutil
 import tempfile
-import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -25,6 +24,8 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.selection import Selection
 from tests.helpers.tiny import batch, codebook_t5
 
+# What is put right is told; tests/training/test_guarding.py asks for the words.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 WAYS = ("load_state_dict", "part", "average", "state to save", "resume", "dispatch", "train", "buffer", "merge")
 WEIGHTS = "model.safetensors"
 SITE = "encoder.block.0"
@@ -179,9 +180,7 @@ class Interleavings(RuleBasedStateMachine):
         """Whether something was done; what is refused leaves the last state that was not."""
         before = copy.deepcopy(self.model)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                action()
+            action()
         except MaskMismatchError:
             self.model = before
             self._new_optimizer()
@@ -220,7 +219,7 @@ def test_without_the_guard_the_machine_finds_every_way_back(name):
             "excise.ledger.masks.check_masks": lambda *_: None,
             "excise.models.bottlenecked.upheld_state": lambda _, state: state,
             "excise.ledger.optimizers.WITH_DELETED": WeakSet(),
-            "excise.unlearner.optimizers_of": lambda _: [],
+            "excise.unlearner.clearable_optimizers": lambda *_: [],
         }.items():
             switched_off.enter_context(patch(target, value))
         with pytest.raises((AssertionError, MaskMismatchError)):

@@ -66,10 +66,11 @@ def uphold(bottleneck: Any) -> None:
     with align_module_device(bottleneck):  # brings back what a device map has put on disk
         wrong = differences(bottleneck, removed)
         if wrong and not removed.vouched:
-            raise MaskMismatchError(f"{wrong}. {WHAT_TO_DO}")
+            raise MaskMismatchError(f"Removed codes are back: {wrong}. {WHAT_TO_DO}")
         if wrong:
             warnings.warn(
-                f"{wrong}: something loaded, averaged or wrote over them. The ledger's state is put in force again.",
+                f"Removed codes were back: {wrong}. Something loaded, averaged or wrote over them. The ledger's state is "
+                "put in force again.",
                 stacklevel=2,
             )
             bottleneck.live.logical_and_(removed.live.to(bottleneck.live.device))

@@ -1,5 +1,6 @@
 """Optimizer state of erased codes, cleared with the rows: it would bring them back at the next step."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -56,10 +57,34 @@ def check_clearable(optimizer: Optimizer, bottleneck: Bottleneck) -> None:
                 raise ValueError(f"{name} keeps {key!r} as {what}, in which the rows of codes cannot be erased.")
 
 
-def optimizers_of(bottleneck: Bottleneck) -> list[Optimizer]:
-    """The optimizers that have made steps in this process and train a bottleneck's codes."""
-    codes = {id(parameter) for parameter in code_parameters(bottleneck)}
-    return [optimizer for optimizer in STEPPED if codes & _parameters(optimizer)]
+def clearable_optimizers(
+    sites: Mapping[str, Bottleneck], optimizer: Optimizer | None = None
+) -> list[tuple[str, Optimizer]]:
+    """The optimizers that train a model's codes, each with a site: those that have made steps in this process.
+
+    Args:
+        sites: the model's bottlenecks.
+        optimizer: one more, which need not have made a step.
+
+    Raises:
+        ValueError: as `check_clearable`.
+    """
+    of_sites = []
+    for site, bottleneck in sites.items():
+        codes = {id(parameter) for parameter in code_parameters(bottleneck)}
+        known = [stepped for stepped in STEPPED if codes & _parameters(stepped)]
+        of_sites += [(site, one) for one in (*known, *([] if optimizer is None else [optimizer]))]
+    for site, one in of_sites:
+        check_clearable(one, sites[site])
+    return of_sites
+
+
+def clear_optimizers(
+    optimizers: Sequence[tuple[str, Optimizer]], sites: Mapping[str, Bottleneck], codes: Mapping[str, Sequence[int]]
+) -> None:
+    """Sets what optimizers remember of codes to zero; the first argument is what `clearable_optimizers` returned."""
+    for site, optimizer in optimizers:
+        clear_optimizer_rows(optimizer, sites[site], torch.tensor(codes.get(site, ())).long())
 
 
 def code_parameters(bottleneck: Bottleneck) -> list[nn.Parameter]:
