@@ -34,7 +34,7 @@ from tests.helpers.tiny import SITE, batch, codebook_clip, codebook_t5, delete_c
 from tests.helpers.tiny_images import key_value_model
 
 GONE = [1, 2]
-AGAIN = "The ledger's state is put in force again"
+AGAIN = "Removed codes were back"
 # Adam with a rate and steps enough to move every row of the codebook that it touches.
 TRAINING = {"optim": "adamw_torch", "max_steps": 3}
 

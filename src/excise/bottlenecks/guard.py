@@ -69,8 +69,8 @@ def uphold(bottleneck: Any) -> None:
             raise MaskMismatchError(f"Removed codes are back: {wrong}. {WHAT_TO_DO}")
         if wrong:
             warnings.warn(
-                f"Removed codes were back: {wrong}. Something loaded, averaged or wrote over them. The ledger's state is "
-                "put in force again.",
+                f"Removed codes were back: {wrong}. Something loaded, averaged or wrote over them. The ledger's state "
+                "is put in force again.",
                 stacklevel=2,
             )
             bottleneck.live.logical_and_(removed.live.to(bottleneck.live.device))
@@ -135,7 +135,7 @@ def check_buffers_loaded(bottleneck: nn.Module) -> None:
                 weights["live"]
         except KeyError:
             raise MaskMismatchError(
-                "accelerate has loaded this bottleneck's weights to disk and left out its buffers, so masks are not in "
+                "This bottleneck's weights were loaded to disk by accelerate, which left out its buffers: masks are not in "
                 "force. Load it by `from_pretrained(folder, device_map=...)`, or give `load_checkpoint_and_dispatch` "
                 "`offload_buffers=True`."
             ) from None
