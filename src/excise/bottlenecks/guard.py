@@ -135,8 +135,8 @@ def check_buffers_loaded(bottleneck: nn.Module) -> None:
                 weights["live"]
         except KeyError:
             raise MaskMismatchError(
-                "This bottleneck's weights were loaded to disk by accelerate, which left out its buffers: masks are not "
-                "in force. Load it by `from_pretrained(folder, device_map=...)`, or give "
+                "This bottleneck's weights were loaded to disk by accelerate, which left out its buffers: no mask is in "
+                "force. Load it by `from_pretrained(folder, device_map=...)`, or give "
                 "`load_checkpoint_and_dispatch` `offload_buffers=True`."
             ) from None
 
