@@ -104,7 +104,7 @@ def test_another_model_a_copy_and_another_thread_keep_their_bottlenecks():
 
 
 def test_a_compiled_model_is_not_run_with_its_bottleneck_all_the_same():
-    # The checks of shapes that the suite adds cannot be compiled, nor, by torch 2.9, what a T5 keeps for its next token.
+    # The checks of shapes that the suite adds cannot be compiled, nor what a T5 keeps for its next token by torch 2.9.
     model, batch = quantised_t5(), tiny.batch() | {"use_cache": False}
     expected, plain = model(**batch).logits, plain_t5(model)(**batch).logits
     graphs = []
