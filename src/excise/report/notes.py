@@ -58,7 +58,7 @@ def _of_texts(evaluation: "Evaluation") -> tuple[list[str], dict[str, str]]:
 
 def notes(evaluation: "Evaluation") -> list[str]:
     """Sentences that belong below an evaluation's table."""
-    sentences = [nothing_to_forget(evaluation), _cost(evaluation), _controls(evaluation)]
+    sentences = [nothing_to_forget(evaluation), _cost(evaluation), firings(evaluation)]
     missing = evaluation.settings.get("not_measured", {})
     sentences += [f"Not measured: {condition}. {reason}" for condition, reason in missing.items()]
     return [sentence for sentence in sentences if sentence]
@@ -68,8 +68,8 @@ def nothing_to_forget(evaluation: "Evaluation") -> str | None:
     """Why there was nothing to forget, as far as can be told; `None` where there was something.
 
     That is where the 95 % interval of topic recall, or of the accuracy on a class, before overlaps one of these: with
-    the word cut out of the sentences, where what is still said is guessed; of guessing as often as there are classes;
-    of none right. So it is too where there are too few examples to tell.
+    the word cut out of the sentences, where what is still said is guessed; of guessing among the classes; of none
+    right. Where so few examples were tried that all of them right would overlap the last two, nothing is said of these.
     """
     name = evaluation.telling(FORGET)
     before = evaluation.score(name or "", FORGET, Condition.BEFORE)
@@ -83,7 +83,9 @@ def nothing_to_forget(evaluation: "Evaluation") -> str | None:
     if total:
         hits = round(total / classes) if classes and evaluation.of_classes else 0
         guessed = f"by guessing among {classes} classes {hits / total:.3f}" if hits else f"with none of {total} right 0"
-        others.append((guessed, *clopper_pearson(hits, total)))
+        least = clopper_pearson(hits, total)
+        if least.high < clopper_pearson(total, total).low:
+            others.append((guessed, *least))
     for other, low, high in others:
         if before.low <= high and low <= before.high:
             return (
@@ -101,12 +103,12 @@ def _cost(evaluation: "Evaluation") -> str | None:
         base, before = (evaluation.score(name, dataset, c).text for c in (Condition.BASE, Condition.BEFORE))
         cost = evaluation.bottleneck_cost(dataset, of=100)
         if not isnan(cost):
-            parts.append(f"{measure(name).label} {where} {before} of the base model's {base} ({0 - cost:+.1f} %)")
-    return f"The bottleneck itself, before anything is forgotten: {'; '.join(parts)}." if parts else None
+            parts.append(f"{measure(name).label} {where} {base} to {before} ({0 - cost:+.1f} %)")
+    return f"The bottleneck itself, from the base model to before: {', '.join(parts)}." if parts else None
 
 
-def _controls(evaluation: "Evaluation") -> str | None:
-    """How often the removed codes fire, and the random ones that are held against them."""
+def firings(evaluation: "Evaluation") -> str | None:
+    """How often the removed codes fire, and the random ones that are held against them; each once an example."""
     controls = evaluation.settings.get("controls")
     if not controls:
         return None
