@@ -21,7 +21,8 @@ def test_evaluate_writes_what_it_shows(evaluate, tmp_path):
     data = evaluate()
     result = Evaluation.load(tmp_path / "out.json")
     assert data["scores"] == json.loads(json.dumps(result.scores))
-    assert set(data["scores"]) == {"before", "after"}  # nothing is removed, so there is no random control
+    # Nothing is removed, so there is no random control.
+    assert set(data["scores"]) == {"before", "after", "bottleneck left out"}
     assert data["words"] == ["professeur"]
     assert data["examples"] == []
 
@@ -31,7 +32,9 @@ def test_codes_of_a_file_are_tried_beside_random_ones(evaluate, excise, saved, t
     excise(*unlearn, "--codes-out", tmp_path / "codes.json")
     data = evaluate("--codes", tmp_path / "codes.json", "--metrics", "meteor")
     assert data["removed"] == 2
-    assert set(data["scores"]) == {"before", "after", "random codes"}
+    drawn = {"random codes", "topic-matched random codes"}
+    assert set(data["scores"]) == {"before", "after", "bottleneck left out", *drawn}
+    assert data["notes"][-1].startswith("Firings in the topic's 12 and 12 other examples: the removed codes ")
     assert "meteor" in data["scores"]["after"]["heldout"]
 
 

@@ -111,7 +111,9 @@ def test_an_evaluation_read_back_is_the_one_saved_and_prints_both_sets(unlearner
     assert Evaluation.load(tmp_path / "evaluation.json") == evaluation
     lines = str(evaluation).splitlines()
     assert "2 codes removed" in lines[0] and "30 held-out images of the class, 90 of others" in lines[0]
-    assert [line.split(" |")[0].strip() for line in lines[2:]] == ["before", "after", "random codes"]
+    conditions = ["before", "after", "bottleneck left out", "random codes", "topic-matched random codes"]
+    assert [line.split(" |")[0].strip() for line in lines[2:7]] == conditions
+    assert lines[7].startswith("Firings in the topic's 60 and 90 other examples: the removed codes ") and len(lines) == 8
     assert "1.000 [" in lines[2]
 
 
@@ -135,7 +137,7 @@ def test_a_reference_model_sets_the_scale(unlearner, sets):
 def test_deleted_codes_have_neither_a_before_nor_a_random_control(unlearner, sets):
     unlearner.delete(unlearner.choose(sets, **QUIET), sets)
     evaluation = evaluate_classes(unlearner, sets, **QUIET)
-    assert list(evaluation.scores) == ["after"]
+    assert list(evaluation.scores) == ["after", "bottleneck left out"]
     assert accuracies(evaluation, "after")[0] < 0.3
 
 

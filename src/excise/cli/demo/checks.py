@@ -103,6 +103,8 @@ def draw(evaluation: Evaluation, path: Path) -> None:
     left.set(title=f"{evaluation.topic!r} in the output", ylabel="topic recall, 95 % interval", ylim=(0, 1))
     right.bar(labels, [scores["bleu"] for scores in retain], **look)
     right.set(title="other sentences", ylabel="BLEU", ylim=(0, None))
+    for axes in (left, right):
+        axes.tick_params("x", labelsize="x-small")
     sizes = {name: len(texts) for name, texts in evaluation.texts.items()}
     figure.suptitle(
         f"{evaluation.removed} codes masked. {sizes['heldout']} held-out sentences with the topic, "
