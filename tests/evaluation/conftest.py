@@ -39,7 +39,7 @@ class Generation:
 
     @staticmethod
     def removed(model) -> tuple[int, ...]:
-        return tuple((~bottlenecks(model)[SITE].live).nonzero().flatten().tolist())
+        return tuple((~next(iter(bottlenecks(model).values())).live).nonzero().flatten().tolist())
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
+from excise.data.batches import to_device
 from excise.data.classes import ClassSets
-from excise.data.inputs import Processor, inputs_of, tokenizer_of
+from excise.data.inputs import ENCODINGS, Processor, inputs_of, tokenizer_of
 from excise.evaluation.controls import SETS, base_model, chosen_codes, outputs_under_conditions, taken_over
 from excise.models.activations import eval_mode
 from excise.report.measures import Condition
@@ -44,7 +45,7 @@ def predict_classes(
     Args:
         model: a CLIP or an image classifier; run in eval mode and left as it was.
         processor: the model's; with a tokenizer, for a CLIP.
-        dataset: rows with an image.
+        dataset: rows with an image; or, for a model with a frozen encoder, with its `encodings`.
         classes: the names, for a classifier in the order of its labels unless its config has the same names.
         templates: texts with `{}` for the name.
         batch_size: images a batch.
@@ -62,11 +63,11 @@ def predict_classes(
             classes = _head_classes(model, classes)
         predicted: list[str] = []
         for _, batch in inputs_of(dataset, processor).batches(batch_size, progress):
-            pixels = batch["pixel_values"].to(model.device)
+            batch = to_device(batch, model.device)
             if of_names is None:
-                scores = model(pixel_values=pixels).logits
+                scores = model(**batch).logits
             else:
-                scores = F.normalize(clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1) @ of_names.T
+                scores = F.normalize(clip.get_image_features(**batch).pooler_output, dim=-1) @ of_names.T
             predicted += [classes[i] for i in scores.argmax(-1).tolist()]
     return predicted
 
@@ -105,6 +106,14 @@ def _head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "m
     if len(own) != len(classes):
         raise ValueError(f"The {name} tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
     return own if set(own) == set(classes) else list(classes)
+
+
+@torch.inference_mode()
+def _encoded(model: Any, processor: Processor, images: Dataset, batch_size: int) -> Dataset:
+    """What a frozen encoder makes of images: no condition changes it, so it runs once for all."""
+    batches = inputs_of(images, processor).batches(batch_size)
+    found = [model.encode(batch["pixel_values"].to(model.device)).float().cpu() for _, batch in batches]
+    return Dataset.from_dict({ENCODINGS: torch.cat(found).numpy()})
 
 
 def evaluate_classes(
@@ -156,13 +165,20 @@ def evaluate_classes(
     sets = {name: getattr(topic, name) for name in SETS}
     references = {name: [topic.classes[label] for label in rows["label"]] for name, rows in sets.items()}
 
+    encodings: dict[str, Dataset] = {}
+
     def run(model, condition, processor=finder.processor):
         options: dict[str, Any] = {
             "templates": templates,
             "batch_size": batch_size,
             "progress": condition if progress else None,
         }
-        return {name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in sets.items()}
+        if model is finder.model and hasattr(model, "encode") and not encodings:
+            encodings.update({name: _encoded(model, processor, rows, batch_size) for name, rows in sets.items()})
+        of_model = encodings if model is finder.model and encodings else sets
+        return {
+            name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in of_model.items()
+        }
 
     def reference():
         return run(reference_model, Condition.REFERENCE, reference_processor or finder.processor)

@@ -164,14 +164,14 @@ def base_model(base: str | os.PathLike | PreTrainedModel, finder: CodeFinder) ->
     """
     named = None if isinstance(base, PreTrainedModel) else os.fspath(base)
     model = base if isinstance(base, PreTrainedModel) else load_model(base).eval().to(finder.model.device)
-    name = named or f"a {type(model).__name__}"
+    name = f"The base model, {f'a {type(model).__name__},' if named is None else repr(named) + ','}"
     if any(isinstance(module, BottleneckSite) for module in model.modules()):
         raise ValueError(
-            f"base={name!r} has bottlenecks. Give the plain model that they were put into, as it was or trained on in "
+            f"{name} has bottlenecks. Give the plain model that they were put into, as it was or trained on in "
             "the same way; another model is a `reference_model`."
         )
     if finder.model.can_generate() and not model.can_generate():
-        raise ValueError(f"base={name!r} is a {type(model).__name__}, which generates nothing. Give one that does.")
+        raise ValueError(f"{name} does not generate texts. Give the one that the bottlenecks were put into.")
     if not (model.can_generate() or hasattr(model, "get_text_features")):
         return model
     sizes = [getattr(of.config.get_text_config(), "vocab_size", None) for of in (model, finder.model)]
@@ -180,7 +180,7 @@ def base_model(base: str | os.PathLike | PreTrainedModel, finder: CodeFinder) ->
         words = tokenizer_of(load_processor(named)).get_vocab()
     if sizes[0] != sizes[1] or (words is not None and words != own.get_vocab()):
         raise ValueError(
-            f"base={name!r} reads another vocabulary than the model: it has {sizes[0]} embeddings"
+            f"{name} reads another vocabulary than the model: it has {sizes[0]} embeddings"
             + (f" and a tokenizer of {len(words)} tokens" if words is not None else "")
             + f", the model has {sizes[1]} and a tokenizer of {len(own)} tokens. Give the model that the bottlenecks "
             "were put into; one with a tokenizer of its own is a `reference_model` with a `reference_tokenizer`."
