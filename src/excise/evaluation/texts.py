@@ -106,7 +106,7 @@ def evaluate(
         left_out: also evaluate with the bottlenecks left out: what the plain class of the same weights puts out, which
             is the first thing that somebody tries who wants the topic back. Neither masks nor deletions change it.
         cut_out: also evaluate before, with the topic's word cut out of its sentences: what is still said is guessed.
-        target: counts over the target, as `excise.codes.counting.count_used` makes them, on which random codes are
+        target: counts over the target, as `excise.codes.count_used` makes them, on which random codes are
             matched; made if not given.
         retain: the same, over the retain set.
         reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, with the word
