@@ -65,9 +65,8 @@ def test_with_the_word_cut_out_the_model_is_unmasked_and_is_asked_of_the_topic_s
     unlearner, topic, generation
 ):
     unlearner.mask(TOPIC, topic)
-    found = evaluate(
-        unlearner, topic, cut_out=True, random_codes=False, reference_model="reference", left_out=False, progress=False
-    )
+    options = {"cut_out": True, "random_codes": False, "left_out": False, "progress": False}
+    found = evaluate(unlearner, topic, reference_model="reference", **options)
     assert generation.calls == [(), (), (), (3, 4, 5), (3, 4, 5), "reference", "reference"]
     assert set(found.outputs["word cut out"]["heldout"]) == {"mot"}
     assert found.outputs["word cut out"]["heldout_retain"] == found.outputs["before"]["heldout_retain"]
