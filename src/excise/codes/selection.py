@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from excise.storage.display import few, shortened
 
-# A random code is drawn among this many unused ones nearest in frequency, unless told otherwise.
+# A random code is drawn among this many unused ones nearest in frequency.
 NEIGHBOURS = 20
 # Of so many codes, peers are drawn all at once: one after the other would take hours.
 MANY = 10_000
