@@ -47,7 +47,7 @@ class BottleneckSite:
 def left_out(model: nn.Module) -> Iterator[None]:
     """A context in which a model computes what the plain class of the same weights does: no bottleneck runs.
 
-    So does whoever opens its files in the plain class. Neither masks nor deletions matter then, as they stand in the
+    So does whoever fills the plain class with its tensors. Neither masks nor deletions matter then, as they stand in the
     bottlenecks. It holds in this thread alone, and compiled models run uncompiled inside.
 
     Args:
