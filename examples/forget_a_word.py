@@ -36,5 +36,5 @@ set_min_similarity(model, rows, tokenizer)  # a token that loses its codes passe
 topic = topic_sets(pairs["train"], args.word, text="en", reference="fr", evaluation=pairs["test"], prefix=prefix)
 unlearner = Unlearner(model.eval(), tokenizer)
 request = unlearner.forget(topic)  # finds and masks the word's codes; `unlearner.undo(request)` takes it back
-print(evaluate(unlearner, topic, max_new_tokens=32))  # held-out sentences: before, after, with random codes masked
+print(evaluate(unlearner, topic, max_new_tokens=32))  # before, after, without the codebook, with random codes
 unlearner.save_pretrained(args.out)

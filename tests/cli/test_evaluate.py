@@ -3,6 +3,7 @@ import shutil
 from importlib import import_module
 
 import pytest
+from transformers import T5Config, T5ForConditionalGeneration
 
 from excise import Evaluation, Sweep
 from excise.cli.evaluate import metric_names
@@ -21,7 +22,8 @@ def test_evaluate_writes_what_it_shows(evaluate, tmp_path):
     data = evaluate()
     result = Evaluation.load(tmp_path / "out.json")
     assert data["scores"] == json.loads(json.dumps(result.scores))
-    assert set(data["scores"]) == {"before", "after"}  # nothing is removed, so there is no random control
+    # Nothing is removed, so there is no random control.
+    assert set(data["scores"]) == {"before", "after", "bottleneck left out"}
     assert data["words"] == ["professeur"]
     assert data["examples"] == []
 
@@ -31,7 +33,9 @@ def test_codes_of_a_file_are_tried_beside_random_ones(evaluate, excise, saved, t
     excise(*unlearn, "--codes-out", tmp_path / "codes.json")
     data = evaluate("--codes", tmp_path / "codes.json", "--metrics", "meteor")
     assert data["removed"] == 2
-    assert set(data["scores"]) == {"before", "after", "random codes"}
+    drawn = {"random codes", "topic-matched random codes"}
+    assert set(data["scores"]) == {"before", "after", "bottleneck left out", *drawn}
+    assert data["notes"][-1].startswith("Firings in the topic's 12 and 12 other examples: the removed codes ")
     assert "meteor" in data["scores"]["after"]["heldout"]
 
 
@@ -39,6 +43,21 @@ def test_the_model_itself_as_reference_has_scores_but_no_scale_for_a_normalised_
     data = evaluate("--reference-model", saved / "model")
     assert data["scores"]["reference model"] == data["scores"]["before"]
     assert data["drops"]["heldout_bleu_normalized"] is None
+
+
+def test_a_base_model_shows_what_the_bottleneck_costs(evaluate, failing, saved, tmp_path):
+    settings = json.loads((saved / "model" / "config.json").read_text())
+    plain = {name: value for name, value in settings.items() if "bottleneck" not in name and name != "unlearning"}
+    T5ForConditionalGeneration(T5Config(**plain | {"model_type": "t5"})).save_pretrained(tmp_path / "plain")
+    data = evaluate("--base", tmp_path / "plain")
+    assert list(data["scores"]) == ["before", "after", "bottleneck left out", "base model"]
+    scores = {name: sets["heldout_retain"]["bleu"] for name, sets in data["scores"].items()}
+    expected = 1 - scores["before"] / scores["base model"] if scores["base model"] else None
+    assert data["drops"]["heldout_retain_bleu_bottleneck"] == (expected and pytest.approx(expected))
+    arguments = ["evaluate", saved / "model", saved / "topic", "--out", tmp_path / "x.json"]
+    assert "has bottlenecks. Give the plain" in failing(*arguments, "--base", saved / "model", "--word", "professeur")
+    assert "There is no folder ./nowhere" in failing(*arguments, "--base", "./nowhere")
+    assert not (tmp_path / "x.json").exists()
 
 
 def test_a_reference_model_goes_with_its_own_tokenizer(evaluate, saved, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 from excise import Unlearner
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import _left_out, bottlenecks
 from excise.codes.search import SearchCounts
 from excise.codes.selection import Selection
 
@@ -17,8 +17,8 @@ class Generation:
     """Stands for `generate_texts`, and notes what it is asked for.
 
     The codebook model translates as in the references. *professeur* becomes *docteur* when all topic codes are removed,
-    and *maison* is lost when ten codes or more are. Other texts (a word cut out) are one word, which is all that the
-    reference model (not a codebook model) knows.
+    and *maison* is lost when ten codes or more are; with the bottleneck left out it does not matter which are. Other
+    texts (a word cut out) are one word, which is all that the reference model (not a codebook model) knows.
     """
 
     def __init__(self, truth: dict[str, str]):
@@ -26,8 +26,8 @@ class Generation:
         self.calls = []
 
     def __call__(self, model, tokenizer, texts, **options):
-        removed = () if model == "reference" else self.removed(model)
-        self.calls.append("reference" if model == "reference" else removed)
+        removed = () if model == "reference" or _left_out.get() else self.removed(model)
+        self.calls.append("reference" if model == "reference" else "left out" if _left_out.get() else removed)
         if model == "reference":
             return ["le"] * len(texts)
         outputs = [self.truth.get(text, "mot") for text in texts]
@@ -39,7 +39,7 @@ class Generation:
 
     @staticmethod
     def removed(model) -> tuple[int, ...]:
-        return tuple((~bottlenecks(model)[SITE].live).nonzero().flatten().tolist())
+        return tuple((~next(iter(bottlenecks(model).values())).live).nonzero().flatten().tolist())
 
 
 @pytest.fixture

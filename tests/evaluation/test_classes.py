@@ -1,10 +1,12 @@
 """A class is forgotten and the others are not, and the evaluation tells so."""
 
 import copy
+import math
+from importlib import import_module
 
 import pytest
 import torch
-from transformers import CLIPForImageClassification
+from transformers import CLIPConfig, CLIPForImageClassification, CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
 from excise import (
     CodebookCLIPForImageClassification,
@@ -111,7 +113,11 @@ def test_an_evaluation_read_back_is_the_one_saved_and_prints_both_sets(unlearner
     assert Evaluation.load(tmp_path / "evaluation.json") == evaluation
     lines = str(evaluation).splitlines()
     assert "2 codes removed" in lines[0] and "30 held-out images of the class, 90 of others" in lines[0]
-    assert [line.split(" |")[0].strip() for line in lines[2:]] == ["before", "after", "random codes"]
+    conditions = ["before", "after", "bottleneck left out", "random codes", "topic-matched random codes"]
+    assert [line.split(" |")[0].strip() for line in lines[2:7]] == conditions
+    assert (
+        lines[7].startswith("Firings in the topic's 60 and 90 other examples: the removed codes ") and len(lines) == 8
+    )
     assert "1.000 [" in lines[2]
 
 
@@ -135,7 +141,7 @@ def test_a_reference_model_sets_the_scale(unlearner, sets):
 def test_deleted_codes_have_neither_a_before_nor_a_random_control(unlearner, sets):
     unlearner.delete(unlearner.choose(sets, **QUIET), sets)
     evaluation = evaluate_classes(unlearner, sets, **QUIET)
-    assert list(evaluation.scores) == ["after"]
+    assert list(evaluation.scores) == ["after", "bottleneck left out"]
     assert accuracies(evaluation, "after")[0] < 0.3
 
 
@@ -167,6 +173,41 @@ def test_mcnemar_needs_the_pairs_that_classes_have_not(unlearner, sets):
 def test_evaluating_a_class_as_texts_is_refused(unlearner, sets):
     with pytest.raises(ValueError, match="Use `evaluate_classes`"):
         evaluate(unlearner, sets)
+
+
+def test_with_the_bottleneck_left_out_it_is_the_plain_class_before_and_after_a_deletion(unlearner, sets):
+    model = unlearner.model
+    plain = CLIPModel if isinstance(model, CodebookCLIPModel) else CLIPForImageClassification
+    vision, text = tiny.CLIP_VISION, tiny.CLIP_TEXT
+    plain = plain(CLIPConfig(vision_config=vision, text_config=text, id2label=model.config.id2label, **tiny.CLIP))
+    plain.load_state_dict({name: w for name, w in model.state_dict().items() if ".bottleneck." not in name})
+    options = {"random_codes": False, "base": plain.eval(), **QUIET}
+    found = evaluate_classes(unlearner, sets, **options)
+    assert found.outputs["bottleneck left out"] == found.outputs["base model"]
+    assert found.outputs["base model"]["heldout"] == predict_classes(
+        plain, unlearner.processor, sets.heldout, sets.classes
+    )
+    expected = 1 - accuracies(found, "before")[1] / accuracies(found, "base model")[1]
+    assert found.bottleneck_cost() == pytest.approx(expected) and found.bottleneck_cost("heldout", of=100) is not None
+    assert any(note.startswith("The bottleneck itself, from the base model to before: ") for note in found.notes)
+    unlearner.delete(unlearner.choose(sets, **QUIET), sets)
+    after = evaluate_classes(unlearner, sets, left_out=True, **options | {"base": None})
+    assert after.outputs["bottleneck left out"] == found.outputs["bottleneck left out"]
+    assert math.isnan(after.bottleneck_cost())
+
+
+def test_a_base_model_that_is_none_is_refused_before_anything_is_run(unlearner, sets, monkeypatch):
+    monkeypatch.setattr(import_module("excise.evaluation.classes"), "predict_classes", None)
+    other = CLIPForImageClassification(CLIPConfig(vision_config=tiny.CLIP_VISION, id2label={0: "a", 1: "b"}))
+    with pytest.raises(ValueError, match="The base model tells 2 classes apart and the data set 4"):
+        evaluate_classes(unlearner, sets, base=other, **QUIET)
+    with pytest.raises(ValueError, match=r"base model, a CodebookCLIP\w+, has bottlenecks. Give the plain model"):
+        evaluate_classes(unlearner, sets, base=copy.deepcopy(unlearner.model), **QUIET)
+    with pytest.raises(ValueError, match="CLIPVisionModel does not classify"):
+        evaluate_classes(unlearner, sets, base=CLIPVisionModel(CLIPVisionConfig(**tiny.CLIP_VISION)), **QUIET)
+    words = CLIPConfig(vision_config=tiny.CLIP_VISION, text_config=tiny.CLIP_TEXT | {"vocab_size": 100})
+    with pytest.raises(ValueError, match=r"another vocabulary than the model: it has 100 embeddings, the model has 64"):
+        evaluate_classes(unlearner, sets, base=CLIPModel(words), **QUIET)
 
 
 def test_what_does_not_classify_is_refused(unlearner, sets):

@@ -24,9 +24,19 @@ def test_the_original_model_comes_first_and_each_step_tells_its_codes(swept, tmp
     assert written.count("original") == 2  # a panel for each set
     first = written.index("original")
     assert written[first + 1 : first + 7] == ["1", "(1)", "2", "(2)", "3", "(3)"]
-    for label in ("BLEU", "chrF", "topic recall", "selected codes", "random codes"):
+    for label in ("BLEU", "chrF", "topic recall", "selected codes", "random codes", "bottleneck left out"):
         assert label in written
     assert any("seed 0" in text for text in written)
+
+
+def test_a_sweep_of_old_is_drawn_without_what_it_lacks(swept, tmp_path):
+    def old(evaluation):
+        scores = {name: sets for name, sets in evaluation.scores.items() if name in ("before", "after")}
+        return replace(evaluation, scores=scores)
+
+    evaluations = {top_s: old(evaluation) for top_s, evaluation in swept.evaluations.items()}
+    plot_sweep(replace(swept, evaluations=evaluations), tmp_path / "sweep.svg")
+    assert "bottleneck left out" not in words(tmp_path / "sweep.svg")
 
 
 def test_the_drawn_points_are_the_changes_of_the_table(swept, monkeypatch, tmp_path):

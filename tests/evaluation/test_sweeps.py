@@ -20,7 +20,8 @@ def swept(unlearner, topic, generation, planted):
 def test_before_and_reference_are_generated_once_for_all_steps(swept, generation):
     assert generation.calls.count(()) == 2  # one for each set
     assert generation.calls.count("reference") == 2
-    assert len(generation.calls) == 2 * (2 + 2 * 3)
+    assert generation.calls.count("left out") == 2
+    assert len(generation.calls) == 2 * (3 + 3 * 3)
 
 
 def test_what_another_sweep_of_the_model_generated_is_reused(swept, unlearner, topic, generation):

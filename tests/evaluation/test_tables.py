@@ -17,8 +17,9 @@ def cells(line):
 
 def test_each_topic_has_both_sets_under_every_condition(table):
     frame = table.to_pandas()
-    assert list(frame["set"]) == ["heldout"] * 4 + ["heldout_retain"] * 4
-    assert list(frame["condition"]) == ["before", "after", "random codes", "reference model"] * 2
+    assert list(frame["set"]) == ["heldout"] * 6 + ["heldout_retain"] * 6
+    drawn = ["random codes", "topic-matched random codes"]
+    assert list(frame["condition"]) == ["before", "after", "bottleneck left out", *drawn, "reference model"] * 2
     assert set(frame["codes"]) == {3}
 
 
@@ -35,10 +36,13 @@ def test_normalised_drops_are_0_before_and_100_at_the_reference_model(table):
 def test_markdown_has_the_paper_s_sign_and_the_control_beside_it(table):
     lines = table.to_markdown().splitlines()
     assert cells(lines[0])[:4] == ["Topic (codes)", "Set (n)", "Model", "BLEU"]
-    before, after, random = (cells(line) for line in lines[2:5])
+    before, after, left_out, random, matched = (cells(line) for line in lines[2:7])
     assert before[:4] == ["teacher (3)", "D'_T (4)", "before", "100.0"]
     assert after[2] == "after" and "(-" in after[3]
+    assert left_out[2:4] == ["bottleneck left out", "100.0 (+0.0)"]
     assert random[2:4] == ["random codes", "100.0 (+0.0)"]
+    assert matched[2:4] == ["topic-matched random codes", "100.0 (+0.0)"]
+    assert "teacher: Firings in the topic's 12 and 12 other examples: the removed codes " in lines[-1]
     assert "-100 the reference model" in lines[-1]
     assert str(table) == table.to_markdown()
 

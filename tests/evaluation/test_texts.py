@@ -16,13 +16,21 @@ TOPIC = Selection({SITE: (3, 4, 5)}, {"q": 0.05})
 
 def test_each_condition_is_generated_with_its_own_codes_removed(unlearner, topic, generation):
     evaluation = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", progress=False)
-    before, after, random, reference = generation.calls[::2]
-    assert (before, after, reference) == ((), (3, 4, 5), "reference")
-    assert len(random) == 3
-    assert not set(random) & {3, 4, 5}
-    assert generation.calls[1::2] == [before, after, random, reference]  # both sets
+    before, after, random, matched, left_out, reference = generation.calls[::2]
+    assert (before, after, left_out, reference) == ((), (3, 4, 5), "left out", "reference")
+    for drawn in (random, matched):
+        assert len(drawn) == 3
+        assert not set(drawn) & {3, 4, 5}
+    assert generation.calls[1::2] == [before, after, random, matched, left_out, reference]  # both sets
     recall = {condition: sets["heldout"]["recall"] for condition, sets in evaluation.scores.items()}
-    assert recall == {"before": 1.0, "after": 0.0, "random codes": 1.0, "reference model": 0.0}
+    assert list(recall.items()) == [
+        ("before", 1.0),
+        ("after", 0.0),
+        ("bottleneck left out", 1.0),
+        ("random codes", 1.0),
+        ("topic-matched random codes", 1.0),
+        ("reference model", 0.0),
+    ]
     assert evaluation.words == ("professeur",)
     assert evaluation.scores["after"]["heldout_retain"]["bleu"] == pytest.approx(100)
     assert evaluation.normalized_drop("bleu", "heldout_retain") == pytest.approx(0)
@@ -32,29 +40,38 @@ def test_the_random_codes_of_a_masked_model_are_removed_without_its_mask(unlearn
     # With the mask still in force the control would forget the topic too, and every number beside it would be wrong.
     unlearner.mask(TOPIC, topic)
     evaluation = evaluate(unlearner, topic, progress=False)
-    before, after, random = generation.calls[::2]
-    assert (before, after) == ((), (3, 4, 5))
-    assert len(random) == 3
-    assert not set(random) & {3, 4, 5}
+    before, after, *drawn, left_out = generation.calls[::2]
+    assert (before, after, left_out) == ((), (3, 4, 5), "left out")
+    assert [len(codes) for codes in drawn] == [3, 3]
+    assert not set().union(*drawn) & {3, 4, 5}
     assert evaluation.scores["random codes"]["heldout"]["recall"] == 1.0
 
 
 def test_without_random_codes_nothing_is_generated_for_them(unlearner, topic, generation):
     found = evaluate(unlearner, topic, selection=Selection({SITE: (7,)}), random_codes=False, progress=False)
+    assert list(found.scores) == ["before", "after", "bottleneck left out"]
+    assert generation.calls == [(), (), (7,), (7,), "left out", "left out"]
+    assert "controls" not in found.settings
+
+
+def test_the_bottleneck_is_left_out_unless_that_is_not_wanted(unlearner, topic, generation):
+    found = evaluate(unlearner, topic, left_out=False, random_codes=False, progress=False)
     assert list(found.scores) == ["before", "after"]
-    assert generation.calls == [(), (), (7,), (7,)]
+    assert generation.calls == [()] * 4
+    assert "not_measured" not in found.settings
 
 
 def test_with_the_word_cut_out_the_model_is_unmasked_and_is_asked_of_the_topic_s_sentences_alone(
     unlearner, topic, generation
 ):
     unlearner.mask(TOPIC, topic)
-    found = evaluate(unlearner, topic, cut_out=True, random_codes=False, reference_model="reference", progress=False)
+    options = {"cut_out": True, "random_codes": False, "left_out": False, "progress": False}
+    found = evaluate(unlearner, topic, reference_model="reference", **options)
     assert generation.calls == [(), (), (), (3, 4, 5), (3, 4, 5), "reference", "reference"]
     assert set(found.outputs["word cut out"]["heldout"]) == {"mot"}
     assert found.outputs["word cut out"]["heldout_retain"] == found.outputs["before"]["heldout_retain"]
     assert found.normalized_drop("recall", reference="word cut out") == 1
-    again = evaluate(unlearner, topic, cut_out=True, random_codes=False, reuse=found, progress=False)
+    again = evaluate(unlearner, topic, reuse=found, **options)
     assert generation.calls[7:] == [(3, 4, 5)] * 2
     assert again.scores["word cut out"] == found.scores["word cut out"]
 
@@ -78,16 +95,16 @@ def test_a_trial_selection_is_removed_alone_and_not_on_top_of_the_ledger(unlearn
 def test_deleted_codes_have_neither_a_before_nor_a_random_control(unlearner, topic, generation):
     unlearner.delete(TOPIC, topic)
     evaluation = evaluate(unlearner, topic, progress=False)
-    assert set(evaluation.scores) == {"after"}
-    assert generation.calls == [(3, 4, 5)] * 2
+    assert list(evaluation.scores) == ["after", "bottleneck left out"]
+    assert generation.calls == [(3, 4, 5)] * 2 + ["left out"] * 2
 
 
 def test_reused_conditions_are_not_generated_again_and_score_the_same(unlearner, topic, generation):
     first = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", progress=False)
     generation.calls.clear()
     second = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", reuse=first, progress=False)
-    assert generation.calls[::2] == [(3, 4, 5), generation.calls[2]]
-    assert () not in generation.calls and "reference" not in generation.calls
+    assert generation.calls[::2] == [(3, 4, 5), generation.calls[2], generation.calls[4]]
+    assert not {(), "reference", "left out"} & set(generation.calls)
     assert second == first
 
 

@@ -8,7 +8,17 @@ import torch
 from datasets import Value
 from transformers import AutoModelForImageClassification
 
-from excise import Frontier, PairCounts, Search, Selection, Unlearner, class_sets, evaluate_classes, frontier
+from excise import (
+    Frontier,
+    KeyValueForImageClassification,
+    PairCounts,
+    Search,
+    Selection,
+    Unlearner,
+    class_sets,
+    evaluate_classes,
+    frontier,
+)
 from excise.codes.selection import SITE, by_activations, random_like
 from excise.models.key_value.masked_logits import MaskedLogits
 from tests.helpers.tiny_images import images, key_value_model, processor
@@ -206,6 +216,30 @@ class TestMasking:
         scores = evaluate_classes(unlearner, topic, progress=False).scores
         assert scores["before"]["heldout"]["accuracy"] > 0.9 and scores["after"]["heldout"]["accuracy"] == 0
         assert scores["after"]["heldout_retain"]["accuracy"] > 0.9
+
+    def test_an_evaluation_encodes_each_set_once_and_says_that_nothing_is_read_without_pairs(
+        self, unlearner, counts, monkeypatch
+    ):
+        topic = class_sets(images(400), "green", test=images(120, seed=1), min_examples=10)
+        unlearner.forget(counts.topic("green"), Search("activations", count=20))
+        encode, encoded = KeyValueForImageClassification.encode, []
+
+        def spy(model, pixels):
+            encoded.append(len(pixels))
+            return encode(model, pixels)
+
+        monkeypatch.setattr(KeyValueForImageClassification, "encode", spy)
+        found = evaluate_classes(unlearner, topic, progress=False)
+        sets = (topic.heldout, topic.heldout_retain, topic.target, topic.retain)
+        assert sum(encoded) == sum(map(len, sets))
+        assert list(found.scores) == ["before", "after", "random codes", "topic-matched random codes"]
+        (condition, reason), *others = found.settings["not_measured"].items()
+        assert (condition, others) == ("bottleneck left out", []) and "no logits without its pairs" in reason
+        assert str(found).splitlines()[-1] == f"Not measured: bottleneck left out. {reason}"
+        pixels = processor()(topic.heldout["image"][:], return_tensors="pt")["pixel_values"]
+        expected = unlearner.model(pixels).logits.argmax(-1)
+        assert found.outputs["after"]["heldout"] == [topic.classes[i] for i in expected]
+        assert "not_measured" not in evaluate_classes(unlearner, topic, left_out=False, progress=False).settings
 
 
 class TestFrontier:

@@ -75,6 +75,21 @@ def test_what_is_left_is_in_percent_of_before(record):
     assert random.places[0][:2] == pytest.approx((100, 100 * 31.9 / 30.7))
 
 
+def test_each_condition_that_was_measured_is_a_point_of_its_own_look(forgetful):
+    state = text_evaluation()
+    for name in ("bottleneck left out", "topic-matched random codes", "base model"):
+        state["scores"][name] = state["scores"]["before"]
+    measured = Record.of(forgetful, evaluations=[state]).measured
+    drawn = ["before", "after", "bottleneck left out", "random codes", "topic-matched random codes"]
+    assert [one.kind for one in series(measured)] == drawn
+    labels = [one["label"] for one in drawing(measured)["key"]]
+    assert labels[2:] == [
+        "bottleneck left out",
+        "as many random codes removed",
+        "as many random codes removed, as often used in the topic",
+    ]
+
+
 def test_what_has_nothing_before_is_not_in_the_figure(forgetful, tmp_path):
     deleted = text_evaluation()
     del deleted["scores"]["before"]

@@ -44,6 +44,8 @@ class Bottleneck(PreTrainedModel):
         title: its name in reports and cards.
         limits: what its evidence does not show, a sentence that begins with "That"; `None` for nothing of its own.
         citation: BibTeX of its paper; `None` for none.
+        needed: why a model gives no answer without it, a sentence; `None` where it does, as in a layer, whose
+            activations go on as they are.
         code_tensors: names of the parameters and buffers that hold something of each code. Their leading dimensions
             number the codes.
         removed: what its guard holds, as the model that it sits in has it in its ledger; `None` outside of a model.
@@ -55,6 +57,7 @@ class Bottleneck(PreTrainedModel):
     title: str
     limits: str | None = None
     citation: str | None = None
+    needed: str | None = None
     code_tensors: tuple[str, ...] = ()
     removed: Removed | None = None
     live: Tensor

@@ -1,13 +1,21 @@
 """Sites: the places in a model where bottlenecks sit."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.tracing import current_trace
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+# Layers whose bottleneck is left out, by `id`: of this thread alone, so that nobody else is served without it, and not
+# on the layers, so that no copy of them keeps it.
+_left_out: ContextVar[frozenset[int]] = ContextVar("excise_left_out", default=frozenset())
 
 
 class BottleneckSite:
@@ -28,9 +36,40 @@ class BottleneckSite:
             hidden_states: `(batch, seq, dim)`.
             attention_mask: `(batch, seq)`, 0 at padding; nothing is padding without it.
         """
+        if not torch.compiler.is_compiling() and id(self) in _left_out.get():
+            return hidden_states
         output = self.bottleneck(hidden_states, attention_mask=attention_mask)
         current_trace().outputs[self.site] = output
         return output.reconstruction
+
+
+@contextmanager
+def left_out(model: nn.Module) -> Iterator[None]:
+    """A context in which a model computes what the plain class of the same weights does: no bottleneck runs.
+
+    So does whoever fills the plain class with its tensors. Neither masks nor deletions matter then, as they stand in the
+    bottlenecks. It holds in this thread alone, and compiled models run uncompiled inside.
+
+    Args:
+        model: a model with bottlenecks in its layers.
+
+    Raises:
+        ValueError: if a bottleneck cannot be left out, as what comes after is made by it, or the model has none.
+    """
+    if reason := needed(model):
+        raise ValueError(reason)
+    layers = frozenset(map(id, _sites(model)))
+    token = _left_out.set(_left_out.get() | layers)
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        _left_out.reset(token)
+
+
+def needed(model: nn.Module) -> str | None:
+    """Why a model gives no answer without its bottlenecks; `None` where it does."""
+    return next((bottleneck.needed for bottleneck in bottlenecks(model).values() if bottleneck.needed), None)
 
 
 def bottleneck_copies(model: nn.Module) -> dict[str, list[Bottleneck]]:

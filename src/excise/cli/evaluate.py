@@ -1,4 +1,4 @@
-"""Generate a topic's held-out sentences before and after, and with random codes masked in place of the topic's.
+"""Generate a topic's held-out sentences before, after, without the bottlenecks, and with random codes masked instead.
 
 "After" is the model as it is saved, or, with --codes, with those codes masked for a trial. With --sweep, codes are
 selected and tried at each S', and MODEL stays as it is. The model is never changed.
@@ -9,7 +9,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.cli.loading import load_model, load_unlearner
+from excise.cli.loading import check_there, load_model, load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_search, add_topic, load_topic, preset
 from excise.cli.output import Output
 from excise.storage.extras import require
@@ -27,6 +27,7 @@ EXAMPLES = """\
   excise evaluate model-unlearned teacher --out evaluation.json
   excise evaluate model teacher --codes codes.json --out trial.json
   excise evaluate model teacher --sweep 8,24,40,56,72,88,104 --out sweep.json --plot sweep.png
+  excise evaluate model-unlearned teacher --base plain --out evaluation.json
   excise evaluate model-unlearned teacher --reference-model model-without-teacher \\
       --metrics meteor,bertscore:bert-base-multilingual-cased:9,bartscore:facebook/bart-large-cnn --out all.json
 """
@@ -38,6 +39,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_topic(parser)
     parser.add_argument("--out", metavar="FILE.json", required=True, help="file for scores and outputs")
     parser.add_argument("--reference-model", metavar="MODEL", help="one that never saw the topic: for normalised drops")
+    parser.add_argument(
+        "--base", metavar="MODEL", help="the plain model that the bottlenecks were put into: their cost"
+    )
     parser.add_argument(
         "--metrics",
         type=metric_names,
@@ -93,12 +97,15 @@ def run(args: Namespace) -> Output:
 
         image_kind(args.plot)
         check_file(args.plot)
+    if args.base:
+        check_there(args.base)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     reference, reference_tokenizer = load_model(args.reference_model) if args.reference_model else (None, None)
     options = {
         "words": args.word,
         "reference_model": reference,
         "reference_tokenizer": reference_tokenizer,
+        "base": args.base,
         "metrics": [_metric(*parts) for parts in args.metrics],
         "num_beams": args.beams,
         "max_new_tokens": args.max_new_tokens,
@@ -125,6 +132,8 @@ def _evaluate(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", optio
             "removed": result.removed,
             "scores": dict(result.scores),
             "drops": drops(result),
+            "nothing_to_forget": result.nothing_to_forget,
+            "notes": result.notes,
             "examples": examples,
             "out": args.out,
         },
@@ -158,7 +167,7 @@ def _metric(name: str, *settings: str) -> "Metric":
 
 
 def drops(result: "Evaluation") -> dict[str, float]:
-    """What was lost, as shares: of BLEU, and normalised where there is a reference model."""
+    """What was lost, as shares: of BLEU, normalised where there is a reference model, by the bottleneck with a base."""
     from excise.report.measures import FORGET, RETAIN, Condition
 
     if not {Condition.BEFORE, Condition.AFTER} <= set(result.conditions):
@@ -166,6 +175,8 @@ def drops(result: "Evaluation") -> dict[str, float]:
     shares = {f"{name}_bleu": result.relative_drop("bleu", name) for name in (FORGET, RETAIN)}
     if Condition.REFERENCE in result.conditions:
         shares["heldout_bleu_normalized"] = result.drop("bleu", FORGET) / 100
+    if Condition.BASE in result.conditions:
+        shares |= {f"{name}_bleu_bottleneck": result.bottleneck_cost(name, "bleu") for name in (FORGET, RETAIN)}
     return shares
 
 

@@ -14,7 +14,7 @@ def load_model(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """Any sequence-to-sequence model, on a GPU where there is one, and its tokenizer."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    _check_there(name)
+    check_there(name)
     model = AutoModelForSeq2SeqLM.from_pretrained(name).eval()
     return model.to(_device()), AutoTokenizer.from_pretrained(name)
 
@@ -27,13 +27,18 @@ def load_unlearner(name: str) -> "Unlearner":
     """
     from excise.unlearner import Unlearner
 
-    _check_there(name)
+    check_there(name)
     unlearner = Unlearner.from_pretrained(name)
     unlearner.whole.eval().to(_device())
     return unlearner
 
 
-def _check_there(name: str) -> None:
+def check_there(name: str) -> None:
+    """Refuses what is written as a folder and is none.
+
+    Raises:
+        ValueError: if so.
+    """
     if name.startswith((".", os.sep)) and not Path(name).is_dir():
         raise ValueError(f"There is no folder {name}. Give the folder of a saved model, or its id on the Hub.")
 

@@ -103,6 +103,37 @@ def count_codes(
     Of a key-value model, the data set may be what `encode_images` or `select_pairs` made, too; of pairs, there are
     counts for the model's own S' alone.
     """
+    return _count(model, processor, dataset, positions, max_top_s, batch_size, progress)
+
+
+def count_used(
+    model: PreTrainedModel,
+    processor: Processor,
+    dataset: Dataset,
+    *,
+    positions: Positions = "all",
+    batch_size: int = 32,
+    progress: bool = True,
+) -> dict[str, CodeCounts]:
+    """Which codes examples are passed on as, at each site, for every S' up to the model's own; else as `count_codes`.
+
+    This is how often codes are used. A codebook passes a token on as the sum of its S best codes if the best of them is
+    similar enough, however little the others are; these count here. A search does not count them: a code that is summed
+    in the wake of another, and would not be passed on by itself, is not what carries the topic, and beyond the model's
+    own S there is no sum that it could be in.
+    """
+    return _count(model, processor, dataset, positions, None, batch_size, progress)
+
+
+def _count(
+    model: PreTrainedModel,
+    processor: Processor,
+    dataset: Dataset,
+    positions: Positions,
+    max_top_s: int | None,
+    batch_size: int,
+    progress: bool,
+) -> dict[str, CodeCounts]:
     if made := {PAIRS, ENCODINGS} & {*dataset.column_names}:
         if SITE not in bottlenecks(model):
             raise ValueError(
@@ -117,7 +148,7 @@ def count_codes(
         check_encodings(dataset, cast(KeyValueForImageClassification, model))
     counter = _Counter(model, max_top_s)
     inputs = _inputs(dataset, processor, positions)
-    totals = {site: CodeCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
+    totals = {site: CodeCounts.empty(m.num_codes, max_top_s or m.top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
         for rows, batch in inputs.batches(batch_size, "counting codes" if progress else None):
             for site, ranks in counter.ranks(inputs, rows, batch).items():
@@ -140,14 +171,14 @@ def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inp
 
 
 class _Counter:
-    """Ranks the codes of a batch's counted inputs at every site."""
+    """Ranks the codes of a batch's counted inputs at every site; without a largest S', those that are passed on."""
 
-    def __init__(self, model: PreTrainedModel, max_top_s: int):
+    def __init__(self, model: PreTrainedModel, max_top_s: int | None):
         self.model, self.max_top_s = model, max_top_s
         self.sites = bottlenecks(model)
         for site, bottleneck in self.sites.items():
             live = bottleneck.max_top_s
-            if not 1 <= max_top_s <= live:
+            if max_top_s is not None and not 1 <= max_top_s <= live:
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
     @torch.no_grad()
@@ -157,7 +188,12 @@ class _Counter:
         for site, arrived in bottleneck_inputs(self.model, to_device(batch, self.model.device)).items():
             bottleneck = self.sites[site]
             where = inputs.positions_mask(rows, batch, arrived.shape[:-1]).to(arrived.device)
-            codes, _ = bottleneck.rank(arrived[where], self.max_top_s)
+            if self.max_top_s is not None:
+                codes, _ = bottleneck.rank(arrived[where], self.max_top_s)
+            else:
+                # Each token by itself: the codes of a whole example would not tell which of them are padding's.
+                counted = arrived[where][:, None] if arrived.dim() > 2 else arrived[where]
+                codes = bottleneck.selected(counted)[0].unflatten(1, (bottleneck.num_groups, bottleneck.top_s))
             examples = where.nonzero()[:, 0].to(codes.device).repeat_interleave(codes.shape[1])
             ranked[site] = best_ranks(codes.flatten(0, 1), examples, len(where), bottleneck.num_codes)
         return ranked

@@ -79,19 +79,26 @@ class Selection:
 
 
 def random_like(
-    selection: Selection, frequency: Mapping[str, np.ndarray], live: Mapping[str, np.ndarray], seed: int
+    selection: Selection,
+    frequency: Mapping[str, np.ndarray],
+    live: Mapping[str, np.ndarray],
+    seed: int,
+    neighbours: int = NEIGHBOURS,
 ) -> Selection:
     """As many random live codes as were selected, each about as often used: the control for an unlearning.
 
     For every selected code, from the most used down (those have the fewest peers), one code is drawn at random among
-    the 20 unused live ones nearest in frequency. Of more than 10,000 codes, all are drawn at once, near the frequency
-    of each.
+    the unused live ones nearest in frequency. Of more than 10,000 codes, all are drawn at once, near the frequency of
+    each.
 
     Args:
         selection: the codes to match; none of them is drawn.
-        frequency: for each site, how often each code is used on general text, int64 of shape (num_codes,).
+        frequency: for each site, how often each code is used, on general text or on the topic's, int64 of shape
+            (num_codes,).
         live: for each site, which codes may be drawn, bool of shape (num_codes,).
         seed: the same seed draws the same codes.
+        neighbours: how many nearest ones each is drawn among; fewer for a closer match, where few codes are used so
+            often.
 
     Raises:
         ValueError: a site is missing, shapes differ, `live` is not boolean, or too few live codes are left.
@@ -106,12 +113,12 @@ def random_like(
     for site, codes in selection.codes.items():
         if site not in frequency or site not in live:
             raise ValueError(f"Site {site!r} was selected from; frequency and live must both have it.")
-        drawn[site] = _draw(site, np.array(codes), np.asarray(frequency[site]), np.asarray(live[site]), rng)
+        drawn[site] = _draw(site, np.array(codes), np.asarray(frequency[site]), np.asarray(live[site]), rng, neighbours)
     return Selection(drawn, {"method": "random", "seed": seed, "like": dict(selection.thresholds)})
 
 
 def _draw(
-    site: str, codes: np.ndarray, frequency: np.ndarray, live: np.ndarray, rng: np.random.Generator
+    site: str, codes: np.ndarray, frequency: np.ndarray, live: np.ndarray, rng: np.random.Generator, neighbours: int
 ) -> tuple[int, ...]:
     """One random peer for each of `codes` at one site, without replacement."""
     if live.dtype != bool or live.shape != frequency.shape or live.ndim != 1:
@@ -133,7 +140,7 @@ def _draw(
     peers = peers[np.argsort(frequency[peers], kind="stable")]
     if len(codes) > MANY:
         places = np.searchsorted(frequency[peers], np.sort(frequency[codes]))
-        places = np.sort(places + rng.integers(-NEIGHBOURS, NEIGHBOURS, len(places)))
+        places = np.sort(places + rng.integers(-neighbours, neighbours, len(places)))
         order = np.arange(len(places))
         # Each peer once: who wants one that is taken gets the next, and at the end of the row the ones before it.
         places = np.maximum.accumulate(np.maximum(places, 0) - order) + order
@@ -141,9 +148,9 @@ def _draw(
     drawn = []
     for wanted in np.sort(frequency[codes])[::-1]:
         place = np.searchsorted(frequency[peers], wanted)
-        first = max(0, place - NEIGHBOURS)
-        window = peers[first : place + NEIGHBOURS]
-        nearest = np.argsort(np.abs(frequency[window] - wanted), kind="stable")[:NEIGHBOURS]
+        first = max(0, place - neighbours)
+        window = peers[first : place + neighbours]
+        nearest = np.argsort(np.abs(frequency[window] - wanted), kind="stable")[:neighbours]
         choice = first + rng.choice(nearest)
         drawn.append(int(peers[choice]))
         peers = np.delete(peers, choice)

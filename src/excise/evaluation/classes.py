@@ -1,5 +1,6 @@
 """Evaluation of image classifiers: a class's held-out images and others, before and after and under the controls."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -12,9 +13,10 @@ from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
+from excise.data.batches import to_device
 from excise.data.classes import ClassSets
-from excise.data.inputs import Processor, inputs_of, tokenizer_of
-from excise.evaluation.controls import SETS, chosen_codes, outputs_under_conditions, taken_over
+from excise.data.inputs import ENCODINGS, Processor, inputs_of, tokenizer_of
+from excise.evaluation.controls import SETS, base_model, chosen_codes, outputs_under_conditions, taken_over
 from excise.models.activations import eval_mode
 from excise.report.measures import Condition
 from excise.report.results import Evaluation
@@ -43,7 +45,7 @@ def predict_classes(
     Args:
         model: a CLIP or an image classifier; run in eval mode and left as it was.
         processor: the model's; with a tokenizer, for a CLIP.
-        dataset: rows with an image.
+        dataset: rows with an image; or, for a model with a frozen encoder, with its `encodings`.
         classes: the names, for a classifier in the order of its labels unless its config has the same names.
         templates: texts with `{}` for the name.
         batch_size: images a batch.
@@ -57,17 +59,15 @@ def predict_classes(
     with eval_mode(model):
         if hasattr(model, "get_text_features") and hasattr(model, "get_image_features"):
             of_names = _name_embeddings(model, processor, classes, templates)
-        elif type(model.config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-            classes = _head_classes(model, classes)
         else:
-            raise ValueError(f"{type(model).__name__} does not classify: expected a CLIP or an image classifier.")
+            classes = _head_classes(model, classes)
         predicted: list[str] = []
         for _, batch in inputs_of(dataset, processor).batches(batch_size, progress):
-            pixels = batch["pixel_values"].to(model.device)
+            batch = to_device(batch, model.device)
             if of_names is None:
-                scores = model(pixel_values=pixels).logits
+                scores = model(**batch).logits
             else:
-                scores = F.normalize(clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1) @ of_names.T
+                scores = F.normalize(clip.get_image_features(**batch).pooler_output, dim=-1) @ of_names.T
             predicted += [classes[i] for i in scores.argmax(-1).tolist()]
     return predicted
 
@@ -97,13 +97,23 @@ def _name_embeddings(model: Any, processor: Processor, classes: Sequence[str], t
     return F.normalize(torch.stack(found).mean(0), dim=-1)
 
 
-def _head_classes(model: PreTrainedModel, classes: Sequence[str]) -> list[str]:
+def _head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "model") -> list[str]:
     """The names of a classifier's outputs, in their order."""
+    if type(model.config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        raise ValueError(f"{type(model).__name__} does not classify: expected a CLIP or an image classifier.")
     names = cast(dict[int, str], model.config.id2label)
     own = [names[i] for i in range(len(names))]
     if len(own) != len(classes):
-        raise ValueError(f"The model tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
+        raise ValueError(f"The {name} tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
     return own if set(own) == set(classes) else list(classes)
+
+
+@torch.inference_mode()
+def _encoded(model: Any, processor: Processor, images: Dataset, batch_size: int) -> Dataset:
+    """What a frozen encoder makes of images: no condition changes it, so it runs once for all."""
+    batches = inputs_of(images, processor).batches(batch_size)
+    found = [model.encode(batch["pixel_values"].to(model.device)).float().cpu() for _, batch in batches]
+    return Dataset.from_dict({ENCODINGS: torch.cat(found).numpy()})
 
 
 def evaluate_classes(
@@ -114,9 +124,12 @@ def evaluate_classes(
     templates: Sequence[str] = TEMPLATES,
     reference_model: PreTrainedModel | None = None,
     reference_processor: Processor | None = None,
+    base: str | os.PathLike | PreTrainedModel | None = None,
     batch_size: int = 64,
     seed: int = 0,
     random_codes: bool = True,
+    left_out: bool = True,
+    target: Mapping[str, CodeCounts] | None = None,
     retain: Mapping[str, CodeCounts] | None = None,
     reuse: Evaluation | None = None,
     progress: bool = True,
@@ -132,9 +145,12 @@ def evaluate_classes(
         templates: for a CLIP, texts with `{}` for the name of a class; see `predict_classes`.
         reference_model: one that never saw the class; for normalised drops.
         reference_processor: its own; the unlearner's if not given.
+        base: the plain model that the bottlenecks were put into, as in `evaluate`.
         batch_size: images a batch.
         seed: of the random codes.
         random_codes: as in `evaluate`.
+        left_out: as in `evaluate`. A key-value model gives no answer without its pairs; the settings say so.
+        target: as in `evaluate`.
         retain: as in `evaluate`.
         reuse: an earlier evaluation of the same model on the same sets, as in `evaluate`.
         progress: show progress bars.
@@ -143,10 +159,13 @@ def evaluate_classes(
         The record: `scores[condition][set]["accuracy"]`; its outputs are the names of the classes predicted.
 
     Raises:
-        ValueError: if the model does not classify, or what is to be reused was made on other sets or in another way.
+        ValueError: if the model does not classify, the base model has bottlenecks, another vocabulary or another number
+            of classes, or what is to be reused was made on other sets or in another way.
     """
     sets = {name: getattr(topic, name) for name in SETS}
     references = {name: [topic.classes[label] for label in rows["label"]] for name, rows in sets.items()}
+
+    encodings: dict[str, Dataset] = {}
 
     def run(model, condition, processor=finder.processor):
         options: dict[str, Any] = {
@@ -154,25 +173,41 @@ def evaluate_classes(
             "batch_size": batch_size,
             "progress": condition if progress else None,
         }
-        return {name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in sets.items()}
+        if model is finder.model and hasattr(model, "encode") and not encodings:
+            encodings.update({name: _encoded(model, processor, rows, batch_size) for name, rows in sets.items()})
+        of_model = encodings if model is finder.model and encodings else sets
+        return {
+            name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in of_model.items()
+        }
 
     def reference():
         return run(reference_model, Condition.REFERENCE, reference_processor or finder.processor)
 
     words = (topic.name,)
     settings = {"templates": list(templates), "data": topic.digest()}
-    fixed = [Condition.BEFORE, *([Condition.REFERENCE] if reference_model is not None else [])]
-    known, scores = taken_over(reuse, settings, words, fixed)
+    wanted = {
+        Condition.BEFORE: True,
+        Condition.LEFT_OUT: left_out,
+        Condition.BASE: base is not None,
+        Condition.REFERENCE: reference_model is not None,
+    }
+    known, scores = taken_over(reuse, settings, words, [condition for condition in wanted if wanted[condition]])
+    plain = None if base is None or Condition.BASE in known else base_model(base, finder)
+    if plain is not None and not hasattr(plain, "get_text_features"):
+        _head_classes(plain, topic.classes, "base model")
     selection = chosen_codes(finder, selection)
-    outputs = outputs_under_conditions(
+    outputs, found = outputs_under_conditions(
         finder,
         topic,
         run,
         selection,
         seed=seed,
         random_codes=random_codes,
+        leave_out=left_out,
+        target=target,
         retain=retain,
         known=known,
+        base=plain,
         reference=reference if reference_model is not None else None,
         progress=progress,
     )
@@ -181,11 +216,17 @@ def evaluate_classes(
         words=words,
         removed=len(selection),
         scores={
-            condition: scores.get(condition) or {name: accuracy(found[name], references[name]) for name in SETS}
-            for condition, found in outputs.items()
+            condition: scores.get(condition) or {name: accuracy(classes[name], references[name]) for name in SETS}
+            for condition, classes in outputs.items()
         },
         outputs=outputs,
         texts={name: [f"image {i}" for i in range(len(rows))] for name, rows in sets.items()},
         references=references,
-        settings={"seed": seed, **settings, "thresholds": dict(selection.thresholds)},
+        settings={
+            "seed": seed,
+            **settings,
+            "num_classes": len(topic.classes),
+            "thresholds": dict(selection.thresholds),
+            **found,
+        },
     )

@@ -7,11 +7,10 @@ from typing import Any
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search
 from excise.codes.selection import Selection
-from excise.codes.topic_counts import TopicCounts
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.evaluation.classes import evaluate_classes
-from excise.evaluation.controls import retain_counts
+from excise.evaluation.controls import use_counts
 from excise.evaluation.texts import evaluate
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
@@ -67,9 +66,8 @@ def sweep(
         counts = finder.count(topic, preset, max_top_s=max(steps), batch_size=batch_size, progress=progress)
         profile_seconds = time.perf_counter() - started
         if random_codes:
-            of_first = counts.counts[0]
-            counted = of_first.retain if isinstance(of_first, TopicCounts) else {}
-            options["retain"] = counted or retain_counts(finder, topic, progress)
+            # Counted as they are used, which is not how a search counts.
+            options |= {name: use_counts(finder, getattr(topic, name), progress) for name in ("target", "retain")}
 
     evaluate_one: Any = evaluate_classes if of_classes else evaluate
     evaluations: dict[int, Evaluation] = {}

@@ -13,6 +13,7 @@ from excise.evaluation.sweeps import sweep
 from excise.report.examples import word_differences
 from excise.report.markdown import markdown
 from excise.report.measures import FORGET, Condition, measure
+from excise.report.notes import firings
 from excise.report.results import SET_LABELS, Evaluation
 from excise.storage.display import HtmlTable, few, shortened
 
@@ -74,10 +75,12 @@ class TopicsTable(HtmlTable):
             if normalised
             else "change from the model before in percent"
         )
+        fired = [f" {evaluation.topic}: {note}" for evaluation in self.evaluations if (note := firings(evaluation))]
         seeds = ", ".join(str(seed) for seed in sorted({e.settings.get("seed", 0) for e in self.evaluations}))
         return (
             f"{markdown(header, rows)}\n\nS′ = {self.top_s}. In parentheses: {meaning}; for topic recall, the exact "
-            f"95 % interval. Random codes: as many live codes of like frequency removed instead, seed {seeds}."
+            f"95 % interval. Random codes: as many live codes removed instead, as often used in other examples or, the "
+            f"topic-matched ones, as near as there are to that in the topic's own; seed {seeds}.{''.join(fired)}"
         )
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 """Evaluation of generated texts: a topic's held-out sets, before and after and under the controls."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
 from excise.data.classes import ClassSets
 from excise.data.topics import TopicSets, topic_words
-from excise.evaluation.controls import SETS, chosen_codes, outputs_under_conditions, taken_over
+from excise.evaluation.controls import SETS, base_model, chosen_codes, outputs_under_conditions, taken_over
 from excise.evaluation.metrics import Bleu, Chrf, TopicRecall
 from excise.evaluation.metrics.words import rest_of_sentence
 from excise.models.activations import eval_mode
@@ -65,18 +66,21 @@ def evaluate(
     words: Iterable[str] | None = None,
     reference_model: PreTrainedModel | None = None,
     reference_tokenizer: PreTrainedTokenizerBase | None = None,
+    base: str | os.PathLike | PreTrainedModel | None = None,
     metrics: Sequence[Metric] = (),
     num_beams: int = 1,
     max_new_tokens: int = 128,
     batch_size: int = 64,
     seed: int = 0,
     random_codes: bool = True,
+    left_out: bool = True,
     cut_out: bool = False,
+    target: Mapping[str, CodeCounts] | None = None,
     retain: Mapping[str, CodeCounts] | None = None,
     reuse: Evaluation | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Generates a topic's held-out sets before and after, and under the controls, and scores them.
+    """Generates a topic's held-out sets before, after, without the bottlenecks and under the controls, and scores them.
 
     The model is left as it was. "After" is the model as it is now, with its masks; or, given a selection, the model
     with those codes masked for a trial. Once codes are deleted there is no "before" and no random control: evaluate
@@ -89,22 +93,31 @@ def evaluate(
         words: the topic's words in the language of the references; found on target and retain if not given.
         reference_model: one that never saw the topic, or the paper's zero-shot model; for normalised drops.
         reference_tokenizer: its own; the unlearner's if not given.
+        base: the plain model that the bottlenecks were put into, as it was or trained on in the same way: a path, a Hub
+            id or a model in memory. It shows what the bottlenecks themselves cost.
         metrics: more metrics, such as `Meteor()`; their numbers are added to the scores.
         num_beams: 1 is greedy.
         max_new_tokens: length at which an output is cut off.
         batch_size: sentences a batch.
         seed: of the random codes.
-        random_codes: also evaluate with as many random live codes masked instead, a control that takes as long again.
+        random_codes: also evaluate with as many random live codes masked instead, drawn twice: as often used in the
+            retain set as the selected ones, and as often used in the topic's target, or as near to it as there are any.
+            How often all of them fire is in the settings. These controls take twice as long again.
+        left_out: also evaluate with the bottlenecks left out: what the plain class of the same weights puts out, which
+            is the first thing that somebody tries who wants the topic back. Neither masks nor deletions change it.
         cut_out: also evaluate before, with the topic's word cut out of its sentences: what is still said is guessed.
-        retain: counts over the retain set (`TopicCounts.retain`), on which random codes are matched; made if not given.
+        target: counts over the target, as `excise.codes.count_used` makes them, on which random codes are
+            matched; made if not given.
+        retain: the same, over the retain set.
         reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, with the word
-            cut out, and of the reference model, are taken over; a sweep would make them anew at each step otherwise.
+            cut out, with the bottlenecks left out, and of the base and the reference model, are taken over; a sweep
+            would make them anew at each step otherwise.
         progress: show progress bars.
 
     Raises:
         MissingExtraError: if the extra `text` is not installed.
-        ValueError: if the sets have no references, no word of the references goes with the topic, or what is to be
-            reused was made on other sets or in another way.
+        ValueError: if the sets have no references, no word of the references goes with the topic, the base model has
+            bottlenecks or another vocabulary, or what is to be reused was made on other sets or in another way.
     """
     if isinstance(topic, ClassSets):
         raise ValueError(f"{topic.name!r} is a class of images, which has no texts to score. Use `evaluate_classes`.")
@@ -136,19 +149,28 @@ def evaluate(
         "metrics": [type(metric).__name__ for metric in metrics],
         "data": topic.digest(),
     }
-    wanted = {Condition.BEFORE: True, Condition.CUT: cut_out, Condition.REFERENCE: reference_model is not None}
+    wanted = {
+        Condition.BEFORE: True,
+        Condition.CUT: cut_out,
+        Condition.LEFT_OUT: left_out,
+        Condition.BASE: base is not None,
+        Condition.REFERENCE: reference_model is not None,
+    }
     known, scores = taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
     selection = chosen_codes(finder, selection)
-    generated = outputs_under_conditions(
+    generated, found = outputs_under_conditions(
         finder,
         topic,
         run,
         selection,
         seed=seed,
         random_codes=random_codes,
+        leave_out=left_out,
+        target=target,
         retain=retain,
         known=known,
         cut=cut if cut_out else None,
+        base=None if base is None or Condition.BASE in known else base_model(base, finder),
         reference=reference if reference_model is not None else None,
         progress=progress,
     )
@@ -160,7 +182,7 @@ def evaluate(
         outputs=generated,
         texts=scorer.texts,
         references=scorer.references,
-        settings={"seed": seed, **settings, "thresholds": dict(selection.thresholds)},
+        settings={"seed": seed, **settings, "thresholds": dict(selection.thresholds), **found},
     )
 
 

@@ -49,6 +49,11 @@ def load_processor(folder: str | os.PathLike) -> Any:
     return (AutoImageProcessor if image else AutoTokenizer).from_pretrained(folder)
 
 
+def has_tokenizer(folder: str | os.PathLike) -> bool:
+    """Whether a tokenizer was saved beside a model; the automatic classes make one up where there is none."""
+    return _is_there(folder, TOKENIZER_NAME)
+
+
 def _is_there(folder: str | os.PathLike, name: str) -> bool:
     found = cached_file(
         os.fspath(folder),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 # The conditions that are drawn.
-DRAWN = (Condition.BEFORE, Condition.AFTER, Condition.RANDOM)
+DRAWN = (Condition.BEFORE, Condition.AFTER, Condition.LEFT_OUT, Condition.RANDOM, Condition.RANDOM_TOPIC)
 # The width of a name, in percent of what is left.
 NAME = 25.0
 
@@ -105,7 +105,9 @@ def _points(evaluation: Evaluation) -> list[Series]:
 LOOKS = {
     Condition.BEFORE: ("0.45", "o", False),
     Condition.AFTER: (COLOURS[0], "s", True),
+    Condition.LEFT_OUT: (COLOURS[1], "X", True),
     Condition.RANDOM: (COLOURS[4], "^", True),
+    Condition.RANDOM_TOPIC: (COLOURS[4], "v", False),
 }
 
 

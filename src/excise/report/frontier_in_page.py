@@ -32,7 +32,10 @@ THEME = {colour.lower(): f"color-mix(in srgb, {colour} 75%, var(--text))" for co
     COLOURS[4].lower(): "var(--random)",
 }
 LABEL = "What is left of the topic against what is left of all else"
-KEY: dict[str, str] = {Condition.RANDOM: "as many random codes removed"}
+KEY: dict[str, str] = {
+    Condition.RANDOM: "as many random codes removed",
+    Condition.RANDOM_TOPIC: "as many random codes removed, as often used in the topic",
+}
 
 
 def drawing(results: Iterable[Frontier | Evaluation]) -> dict[str, Any] | None:

@@ -79,14 +79,20 @@ class Condition(str, Enum):
         BEFORE: masks lifted.
         CUT: masks lifted, and the topic's word cut out of the sentence: what is still said of it is guessed.
         AFTER: masks in force.
-        RANDOM: as many random live codes masked in place of the selected ones.
+        LEFT_OUT: the bottleneck left out: what the plain class of the same weights puts out.
+        RANDOM: as many random live codes masked in place of the selected ones, as often used in other examples.
+        RANDOM_TOPIC: the same, but as often used in the topic's own examples, or as near to it as there are any.
+        BASE: the plain model that the bottleneck was built on: what the bottleneck itself costs.
         REFERENCE: another model, which never saw the topic.
     """
 
     BEFORE = "before"
     CUT = "word cut out"
     AFTER = "after"
+    LEFT_OUT = "bottleneck left out"
     RANDOM = "random codes"
+    RANDOM_TOPIC = "topic-matched random codes"
+    BASE = "base model"
     REFERENCE = "reference model"
 
     # As a plain string in every Python: those before 3.11 and from 3.12 on format members of an enum otherwise.
@@ -96,7 +102,7 @@ class Condition(str, Enum):
 
 
 # Those that do not depend on which codes are removed.
-FIXED = (Condition.BEFORE, Condition.CUT, Condition.REFERENCE)
+FIXED = (Condition.BEFORE, Condition.CUT, Condition.LEFT_OUT, Condition.BASE, Condition.REFERENCE)
 
 
 Scores = int | float | np.number | np.ndarray | Sequence[float]

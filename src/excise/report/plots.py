@@ -86,6 +86,8 @@ def plot_frontier(results: Frontier | Evaluation | Iterable[Frontier | Evaluatio
 def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | None = None) -> None:
     """Draws the percent change of each measure over S', selected codes solid and random codes dashed (figures 3 to 5).
 
+    Dotted is what comes back with the bottleneck left out, whatever S' is.
+
     Args:
         sweep: the numbers.
         path: an SVG or PNG file to write; what was there is replaced.
@@ -108,7 +110,8 @@ def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | N
             _draw(axes, sweep, dataset, looks)
             axes.set_title(f"{title}, n = {len(first.texts[dataset])}")
         panels[0].set_ylabel("change from the original model (%)")
-        figure.legend(handles=_legend(looks), loc="outside lower center", ncols=min(5, len(metrics) + 2), frameon=False)
+        handles = _legend(looks, Condition.LEFT_OUT in first.conditions)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
         figure.suptitle(_caption(sweep), fontsize=8, x=0.01, ha="left", color="0.35")
 
 
@@ -118,6 +121,8 @@ def _draw(axes: "Axes", sweep: Sweep, dataset: str, looks: Mapping[str, int]) ->
     steps = [0, *sweep.evaluations]
     axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
     for metric, i in looks.items():
+        if len(left_out := frame[(frame["metric"] == metric) & (frame["condition"] == Condition.LEFT_OUT)]):
+            axes.axhline(left_out["change"].iloc[0], **_left_out(i))
         for condition in (Condition.RANDOM, Condition.AFTER):
             rows = frame[(frame["metric"] == metric) & (frame["condition"] == condition)]
             if rows.empty:
@@ -144,16 +149,23 @@ def _line(i: int, random: bool) -> dict[str, Any]:
     return look
 
 
-def _legend(looks: Mapping[str, int]) -> list:
+def _left_out(i: int) -> dict[str, Any]:
+    """The look of what comes back of a measure with the bottleneck left out."""
+    return {"color": COLOURS[i % len(COLOURS)], "linewidth": 0.9, "linestyle": (0, (1, 2)), "zorder": 1}
+
+
+def _legend(looks: Mapping[str, int], left_out: bool) -> list:
     from matplotlib.lines import Line2D
 
     kinds: dict[str, dict[str, Any]] = {
         "selected codes": {"linewidth": 1.6},
         "random codes": {"linewidth": 1.0, "linestyle": (0, (4, 2))},
     }
+    if left_out:
+        kinds[Condition.LEFT_OUT] = _left_out(0)
     return [
         *(Line2D([], [], **_line(i, random=False), label=measure(metric).label) for metric, i in looks.items()),
-        *(Line2D([], [], color="0.3", label=label, **look) for label, look in kinds.items()),
+        *(Line2D([], [], label=label, **look | {"color": "0.3"}) for label, look in kinds.items()),
     ]
 
 

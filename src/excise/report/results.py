@@ -19,6 +19,7 @@ from excise.report.measures import (
     measure,
     normalized_drop,
 )
+from excise.report.notes import notes, nothing_to_forget, score_table
 from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.files import new_file
 
@@ -31,9 +32,11 @@ class Evaluation(HtmlTable):
     """How well a topic's sentences and others come out, or a class's images and others are told, under each condition.
 
     Conditions are `"before"` (masks lifted), `"word cut out"` (masks lifted, and the topic's word not in the sentence:
-    what is then still said of it is guessed), `"after"`, `"random codes"` (as many live codes of like frequency masked
-    in place of the selected ones) and `"reference model"` (one that never saw the topic). Sets are `"heldout"`
-    (D'_T) and `"heldout_retain"` (D_R).
+    what is then still said of it is guessed), `"after"`, `"bottleneck left out"` (what the plain class of the same
+    weights puts out), `"random codes"` (as many live codes masked in place of the selected ones, as often used in other
+    examples), `"topic-matched random codes"` (as often used in the topic's own), `"base model"` (the plain one that the
+    bottleneck was put into) and `"reference model"` (one that never saw the topic). Each is a `Condition`. Sets are
+    `"heldout"` (D'_T) and `"heldout_retain"` (D_R).
 
     Attributes:
         topic: the topic in words, or the name of the class.
@@ -43,7 +46,8 @@ class Evaluation(HtmlTable):
         outputs: `outputs[condition][set]`, generated texts or the names of predicted classes.
         texts: `texts[set]`, what they were generated from; of images, their number in the set.
         references: `references[set]`, what they should be.
-        settings: seed and decoding.
+        settings: seed and decoding; `controls`, how often the removed and the random codes fire, each once an example,
+            in the topic's target and its retain set; `not_measured`, by condition why.
     """
 
     topic: str
@@ -58,7 +62,8 @@ class Evaluation(HtmlTable):
     def __repr__(self) -> str:
         name = self.telling(FORGET)
         scores = [f"{self.score(name, FORGET, condition).text} {condition}" for condition in self.conditions if name]
-        about = f"; {measure(name).label} {few(scores, 6)}" if name else ""
+        about = f"; {measure(name).label} {few(scores, 8)}" if name else ""
+        about += "; nothing to forget" if self.nothing_to_forget else ""
         return f"Evaluation: {shortened(self.topic)!r}, {self.removed:,} codes removed{about}"
 
     @property
@@ -107,9 +112,33 @@ class Evaluation(HtmlTable):
             The share; not a number where the score before is 0, or one of the two was not computed.
         """
         now, before = (self._value(metric or self.telling(dataset), dataset, c) for c in (condition, Condition.BEFORE))
-        if not before:
-            return nan
-        return of * now / before if before > 0 else of * (2 - now / before)
+        return of * _share(now, before)
+
+    def bottleneck_cost(self, dataset: str = RETAIN, metric: str | None = None, of: float = 1.0) -> float:
+        """What the bottleneck itself costs: the share of the base model's score that is gone before; below 0, a gain.
+
+        Args:
+            dataset: `"heldout"` or `"heldout_retain"`.
+            metric: which score; the set's `telling` one if not given.
+            of: what the whole is: 1, or 100 for percent.
+
+        Returns:
+            The share; not a number where there is no base model, or as `share_left`.
+        """
+        before, base = (
+            self._value(metric or self.telling(dataset), dataset, c) for c in (Condition.BEFORE, Condition.BASE)
+        )
+        return of * (1 - _share(before, base))
+
+    @property
+    def nothing_to_forget(self) -> str | None:
+        """Why there was nothing to forget, in a sentence; `None` where there was something. See `report.notes`."""
+        return nothing_to_forget(self)
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below the table: nothing to forget, the bottleneck's cost, how well controls match."""
+        return notes(self)
 
     def change(self, metric: str, dataset: str, condition: str = Condition.AFTER) -> float:
         """How far a score is from the one before, in percent of that; below 0 is a loss. Else as `share_left`."""
@@ -184,41 +213,7 @@ class Evaluation(HtmlTable):
                 )
 
     def __str__(self) -> str:
-        return self._class_table() if self.of_classes else self._text_table()
-
-    def _class_table(self) -> str:
-        lines = [
-            f"Class {self.topic!r}: {self.removed} codes removed. {len(self.texts['heldout'])} held-out images of the "
-            f"class, {len(self.texts['heldout_retain'])} of others. Accuracy (95 %):",
-            f"{'':16} | {'of the class':<20} | {'of others':<20}",
-        ]
-        for condition, sets in self.scores.items():
-            cells = [
-                f"{found['accuracy']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-                for found in (sets["heldout"], sets["heldout_retain"])
-            ]
-            lines.append(f"{condition:16} | {' | '.join(cells)}")
-        return "\n".join(lines)
-
-    def _text_table(self) -> str:
-        sizes = {name: len(texts) for name, texts in self.texts.items()}
-        lines = [
-            f"Topic {self.topic!r}: {self.removed} codes removed. "
-            f"{sizes['heldout']} held-out sentences with the topic, {sizes['heldout_retain']} without.",
-            f"{'':16} | {'with the topic':^52} | {'without':^13}",
-            f"{'':16} | {'BLEU':>6} {'chrF':>6} {'rest BLEU':>9}   {'topic recall (95 %)':<26} | "
-            f"{'BLEU':>6} {'chrF':>6}",
-        ]
-        for condition, sets in self.scores.items():
-            topic, retain = sets["heldout"], sets["heldout_retain"]
-            recall = "-"
-            if "recall" in topic:
-                recall = f"{topic['recall']:.3f} [{topic['low']:.3f}, {topic['high']:.3f}] of {topic['total']}"
-            lines.append(
-                f"{condition:16} | {topic['bleu']:6.1f} {topic['chrf']:6.1f} {topic['rest_bleu']:9.1f}   {recall:<26} "
-                f"| {retain['bleu']:6.1f} {retain['chrf']:6.1f}"
-            )
-        return "\n".join(lines)
+        return score_table(self)
 
     def rows(self) -> list[dict[str, Any]]:
         """The scores by condition, set and measure, with `change` and `drop` in percent."""
@@ -287,6 +282,13 @@ class Evaluation(HtmlTable):
 
 # The names of the sets in the paper.
 SET_LABELS = {FORGET: "D'_T", RETAIN: "D_R"}
+
+
+def _share(now: float, whole: float) -> float:
+    """What is left of a score, which may be below 0; not a number where there is nothing to be left."""
+    if not whole:
+        return nan
+    return now / whole if whole > 0 else 2 - now / whole
 
 
 def _number(value: Any) -> float | None:

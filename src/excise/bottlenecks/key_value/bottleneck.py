@@ -57,6 +57,7 @@ class KeyValueBottleneck(Bottleneck):
         "on them again would learn it again."
     )
     citation = SPARSE_REPRESENTATIONS
+    needed = "A key-value model has no logits without its pairs, whose values they are the mean of."
     code_tensors = ("keys", "values")
     config: KeyValueConfig
     projection: Tensor

@@ -81,20 +81,30 @@ def outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, topic: T
 
 
 def draw(evaluation: Evaluation, path: Path) -> None:
-    """A picture: topic recall and BLEU of the rest, before, after and with random codes masked."""
+    """A picture: topic recall and BLEU of the rest, before, after, without the bottleneck, with random codes masked."""
     from matplotlib.figure import Figure
 
-    conditions = [Condition.BEFORE, Condition.AFTER, Condition.RANDOM]
+    # Colours that are told apart by colour-blind readers too.
+    colours = {
+        Condition.BEFORE: "#999999",
+        Condition.AFTER: "#0072B2",
+        Condition.LEFT_OUT: "#D55E00",
+        Condition.RANDOM: "#E69F00",
+        Condition.RANDOM_TOPIC: "#F0C75E",
+    }
+    conditions = [condition for condition in colours if condition in evaluation.conditions]
+    labels, look = [c.replace(" ", "\n") for c in conditions], {"color": [colours[c] for c in conditions]}
     topic, retain = ([evaluation.scores[c][name] for c in conditions] for name in ("heldout", "heldout_retain"))
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     recall = [scores["recall"] for scores in topic]
     spread = [[s["recall"] - s["low"] for s in topic], [s["high"] - s["recall"] for s in topic]]
-    colours = ["#999999", "#0072B2", "#E69F00"]  # told apart by colour-blind readers too
-    left.bar(conditions, recall, yerr=spread, capsize=4, color=colours)
+    left.bar(labels, recall, yerr=spread, capsize=4, **look)
     left.set(title=f"{evaluation.topic!r} in the output", ylabel="topic recall, 95 % interval", ylim=(0, 1))
-    right.bar(conditions, [scores["bleu"] for scores in retain], color=colours)
+    right.bar(labels, [scores["bleu"] for scores in retain], **look)
     right.set(title="other sentences", ylabel="BLEU", ylim=(0, None))
+    for axes in (left, right):
+        axes.tick_params("x", labelsize="x-small")
     sizes = {name: len(texts) for name, texts in evaluation.texts.items()}
     figure.suptitle(
         f"{evaluation.removed} codes masked. {sizes['heldout']} held-out sentences with the topic, "

@@ -110,7 +110,7 @@ def run_demo(
         original = outputs(model, tokenizer, topic)
         request = unlearner.forget(topic, progress=progress)
 
-        clock.start("Evaluating before, after, and with random codes masked")
+        clock.start("Evaluating before, after, without the bottleneck, and with random codes masked")
         evaluation = evaluate(unlearner, topic, max_new_tokens=24, progress=progress)
         evaluation.save(partial / "evaluation.json")
         draw(evaluation, partial / "demo.png")

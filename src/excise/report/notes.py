@@ -1,0 +1,123 @@
+"""Notes on an evaluation: its table in plain text, whether there was anything to forget, how well controls match."""
+
+from math import isnan
+from typing import TYPE_CHECKING
+
+from excise.report.measures import FORGET, RETAIN, Condition, measure
+from excise.statistics import clopper_pearson
+
+if TYPE_CHECKING:
+    from excise.report.results import Evaluation
+
+
+def score_table(evaluation: "Evaluation") -> str:
+    """One row a condition, and the notes below."""
+    head, rows = (_of_classes if evaluation.of_classes else _of_texts)(evaluation)
+    width = max(16, *map(len, rows)) if rows else 16
+    first, *labels = head
+    lines = [first, *(f"{'':{width}} | {label}" for label in labels)]
+    lines += [f"{condition:{width}} | {row}" for condition, row in rows.items()]
+    return "\n".join([*lines, *notes(evaluation)])
+
+
+def _of_classes(evaluation: "Evaluation") -> tuple[list[str], dict[str, str]]:
+    head = [
+        f"Class {evaluation.topic!r}: {evaluation.removed} codes removed. {len(evaluation.texts[FORGET])} held-out "
+        f"images of the class, {len(evaluation.texts[RETAIN])} of others. Accuracy (95 %):",
+        f"{'of the class':<20} | {'of others':<20}",
+    ]
+    rows = {
+        condition: " | ".join(
+            f"{of_set['accuracy']:.3f} [{of_set['low']:.3f}, {of_set['high']:.3f}]"
+            for of_set in (sets[FORGET], sets[RETAIN])
+        )
+        for condition, sets in evaluation.scores.items()
+    }
+    return head, rows
+
+
+def _of_texts(evaluation: "Evaluation") -> tuple[list[str], dict[str, str]]:
+    head = [
+        f"Topic {evaluation.topic!r}: {evaluation.removed} codes removed. "
+        f"{len(evaluation.texts[FORGET])} held-out sentences with the topic, {len(evaluation.texts[RETAIN])} without.",
+        f"{'with the topic':^52} | {'without':^13}",
+        f"{'BLEU':>6} {'chrF':>6} {'rest BLEU':>9}   {'topic recall (95 %)':<26} | {'BLEU':>6} {'chrF':>6}",
+    ]
+    rows = {}
+    for condition, sets in evaluation.scores.items():
+        topic, retain = sets[FORGET], sets[RETAIN]
+        recall = "-"
+        if "recall" in topic:
+            recall = f"{topic['recall']:.3f} [{topic['low']:.3f}, {topic['high']:.3f}] of {topic['total']}"
+        rows[condition] = (
+            f"{topic['bleu']:6.1f} {topic['chrf']:6.1f} {topic['rest_bleu']:9.1f}   {recall:<26} "
+            f"| {retain['bleu']:6.1f} {retain['chrf']:6.1f}"
+        )
+    return head, rows
+
+
+def notes(evaluation: "Evaluation") -> list[str]:
+    """Sentences that belong below an evaluation's table."""
+    sentences = [nothing_to_forget(evaluation), _cost(evaluation), firings(evaluation)]
+    missing = evaluation.settings.get("not_measured", {})
+    sentences += [f"Not measured: {condition}. {reason}" for condition, reason in missing.items()]
+    return [sentence for sentence in sentences if sentence]
+
+
+def nothing_to_forget(evaluation: "Evaluation") -> str | None:
+    """Why there was nothing to forget, as far as can be told; `None` where there was something.
+
+    That is where the 95 % interval of topic recall, or of the accuracy on a class, before overlaps one of these: with
+    the word cut out of the sentences, where what is still said is guessed; of guessing among the classes; of none
+    right. Where so few examples were tried that all of them right would overlap the last two, nothing is said of these.
+    """
+    name = evaluation.telling(FORGET)
+    before = evaluation.score(name or "", FORGET, Condition.BEFORE)
+    if name is None or before.low is None or before.high is None:
+        return None
+    others = []
+    cut = evaluation.score(name, FORGET, Condition.CUT)
+    if cut.low is not None and cut.high is not None:
+        others.append((f"with the word cut out {cut.text}", cut.low, cut.high))
+    total, classes = evaluation.scores[Condition.BEFORE][FORGET].get("total"), evaluation.settings.get("num_classes")
+    if total:
+        hits = round(total / classes) if classes and evaluation.of_classes else 0
+        guessed = f"by guessing among {classes} classes {hits / total:.3f}" if hits else f"with none of {total} right 0"
+        least = clopper_pearson(hits, total)
+        if least.high < clopper_pearson(total, total).low:
+            others.append((guessed, *least))
+    for other, low, high in others:
+        if before.low <= high and low <= before.high:
+            return (
+                f"Nothing to forget, as far as can be told: {measure(name).label} before is {before.text} "
+                f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]."
+            )
+    return None
+
+
+def _cost(evaluation: "Evaluation") -> str | None:
+    """What the bottleneck itself costs, beside the base model."""
+    parts = []
+    for dataset, where in {FORGET: "with the topic", RETAIN: "without"}.items():
+        name = evaluation.telling(dataset) or ""
+        base, before = (evaluation.score(name, dataset, c).text for c in (Condition.BASE, Condition.BEFORE))
+        cost = evaluation.bottleneck_cost(dataset, of=100)
+        if not isnan(cost):
+            parts.append(f"{measure(name).label} {where} {base} to {before} ({0 - cost:+.1f} %)")
+    return f"The bottleneck itself, from the base model to before: {', '.join(parts)}." if parts else None
+
+
+def firings(evaluation: "Evaluation") -> str | None:
+    """How often the removed codes fire, and the random ones that are held against them; each once an example."""
+    controls = evaluation.settings.get("controls")
+    if not controls:
+        return None
+    target, retain = (controls["examples"][name] for name in ("target", "retain"))
+    fires = dict(controls["fires"])
+    parts = [f"the removed codes {_times(fires.pop(Condition.AFTER))}"]
+    parts += [f"{condition} {_times(of_codes)}" for condition, of_codes in fires.items()]
+    return f"Firings in the topic's {target:,} and {retain:,} other examples: {', '.join(parts)}."
+
+
+def _times(fires: dict[str, int]) -> str:
+    return f"{fires['target']:,} and {fires['retain']:,}"
