@@ -15,7 +15,7 @@ WHAT_TO_DO = (
     "from one folder by `from_pretrained`."
 )
 # The bottlenecks with deleted codes, whose rows an optimizer must not move.
-WITH_DELETED: WeakSet[nn.Module] = WeakSet()
+WITH_DELETED: WeakSet[Any] = WeakSet()
 
 
 class MaskMismatchError(ValueError):
@@ -84,8 +84,9 @@ def uphold(bottleneck: Any) -> None:
 def warn_of_unknown(bottleneck: Any) -> None:
     """Warns of removed codes that the ledger does not tell of: they stay removed, but the model cannot be saved so."""
     removed: Removed | None = bottleneck.removed
-    unknown = 0 if removed is None else int((~bottleneck.live.cpu() & removed.live).sum())
-    if unknown and not removed.for_a_while:
+    if removed is None or removed.for_a_while:
+        return
+    if unknown := int((~bottleneck.live.cpu() & removed.live).sum()):
         warnings.warn(
             f"What was loaded has {unknown:,} removed codes that the ledger in the model's config does not tell of. "
             "They stay removed. To go on, or to save the model, take the config over too, by `from_pretrained`, or "
@@ -135,7 +136,7 @@ def check_buffers_loaded(bottleneck: nn.Module) -> None:
                 weights["live"]
         except KeyError:
             raise MaskMismatchError(
-                "This bottleneck's weights were loaded to disk by accelerate, which left out its buffers: no mask is in "
+                "This bottleneck's weights were put on disk by accelerate, which left out its buffers: no mask is in "
                 "force. Load it by `from_pretrained(folder, device_map=...)`, or give "
                 "`load_checkpoint_and_dispatch` `offload_buffers=True`."
             ) from None

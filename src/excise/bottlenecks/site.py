@@ -47,8 +47,8 @@ class BottleneckSite:
 def left_out(model: nn.Module) -> Iterator[None]:
     """A context in which a model computes what the plain class of the same weights does: no bottleneck runs.
 
-    So does whoever fills the plain class with its tensors. Neither masks nor deletions matter then, as they stand in the
-    bottlenecks. It holds in this thread alone, and compiled models run uncompiled inside.
+    So does whoever fills the plain class with its tensors. Neither masks nor deletions matter then, as they stand in
+    the bottlenecks. It holds in this thread alone, and compiled models run uncompiled inside.
 
     Args:
         model: a model with bottlenecks in its layers.
@@ -119,12 +119,12 @@ def _on_a_parameter(layer: BottleneckSite) -> bool:
     return hasattr(layer.bottleneck, "base_layer")
 
 
-def _in_use(bottleneck: nn.Module) -> Bottleneck:
+def _in_use(bottleneck: Any) -> Bottleneck:
     while not isinstance(bottleneck, Bottleneck) and hasattr(bottleneck, "base_layer"):
         bottleneck = bottleneck.base_layer  # what an adapter adds to one of its parameters is not seen here
     if isinstance(bottleneck, Bottleneck):
         return bottleneck
-    wrapper: Any = bottleneck  # peft's, of a module to save: the original, and a copy for each adapter
+    wrapper = bottleneck  # peft's, of a module to save: the original, and a copy for each adapter
     active = [name for name in wrapper.active_adapters if name in wrapper.modules_to_save]
     if wrapper.disable_adapters or not active:
         return wrapper.original_module

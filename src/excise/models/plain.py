@@ -104,7 +104,7 @@ def export_plain(model: PreTrainedModel, *, brings_back_what_was_forgotten: bool
     Raises:
         ValueError: if you do not say so, or the model is read from its bottleneck and has no plain model.
     """
-    plain_class = next((c for c in type(model).__mro__ if c.__module__.startswith("transformers.models.")), None)
+    plain_class: Any = next((c for c in type(model).__mro__ if c.__module__.startswith("transformers.models.")), None)
     if plain_class is None or plain_class.config_class is None:
         raise ValueError(
             f"A {type(model).__name__} is read from its bottleneck: there is no plain model with what is left. Its "

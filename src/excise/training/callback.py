@@ -69,8 +69,8 @@ class BottleneckCallback(TrainingGuard):
         self.window_start = state.global_step
         self.hook = model.register_forward_hook(self._observe, with_kwargs=True)
 
-    def on_train_end(self, args, state, control, **kwargs):
-        super().on_train_end(args, state, control, **kwargs)
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        super().on_train_end(args, state, control, model=model)
         if self.hook is not None:
             self.hook.remove()
 

@@ -66,8 +66,8 @@ class PairCountCallback(TrainingGuard):
             self._release()
             self._hook = model.register_forward_hook(self._count, with_kwargs=True)
 
-    def on_train_end(self, args, state, control, **kwargs):
-        super().on_train_end(args, state, control, **kwargs)
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        super().on_train_end(args, state, control, model=model)
         self._release()
         if self._so_far is None or not _is_whole(state.epoch):
             logger.warning(
