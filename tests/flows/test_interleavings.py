@@ -223,7 +223,7 @@ def test_without_the_guard_the_machine_finds_every_way_back(name):
         for target, value in {
             "excise.bottlenecks.guard.differences": lambda *_: "",
             "excise.ledger.masks.check_masks": lambda *_: None,
-            "excise.models.bottlenecked.upheld_state": lambda _, state: state,
+            "excise.models.bottlenecked.upheld_state": lambda _, state: dict(state),
             "excise.ledger.optimizers.WITH_DELETED": WeakSet(),
             "excise.unlearner.clearable_optimizers": lambda *_: [],
         }.items():
