@@ -15,15 +15,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
-from excise.codes.search import (
-    Counts,
-    Search,
-    SearchCounts,
-    Topic,
-    check_searches,
-    preset_for,
-    searches_of,
-)
+from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
 from excise.codes.selection import SITE, Selection, draw_examples
 from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
@@ -53,7 +45,7 @@ class CodeFinder:
         sites = [f"{site}: {int(m.live.sum()):,} of {m.num_codes:,} codes live" for site, m in self.sites.items()]
         topics = [request.topic for request in self.ledger.requests if not request.undone]
         name = f"{type(self).__name__}: {type(self.model).__name__}"
-        return f"{name}, bottlenecks at {few(sites)}; forgotten: {few(topics) or 'nothing'}"
+        return f"{name}, bottlenecks at {few(sites)}; asked to forget: {few(topics) or 'nothing'}"
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -233,6 +225,7 @@ class CodeFinder:
         preset: str | Search | Sequence[Search] = "default",
         *,
         top_s: int | None = None,
+        tables: bool = False,
         **options: Any,
     ) -> Selection:
         """A topic's codes, by the searches of a preset, each in as many rounds as it asks for.
@@ -243,6 +236,7 @@ class CodeFinder:
                 by `"activations"` and `"examples"` take; or a selection, which is the choice already.
             preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
             top_s: S' of all searches; each one's own multiple of S if not given.
+            tables: keep the tables that codes were chosen from, of each round, for a `Record`.
             **options: the other arguments of `count`.
 
         Raises:
@@ -256,11 +250,12 @@ class CodeFinder:
         rounds = max(search.rounds for search in searches)
         if rounds > 1 and options.get("counts") is not None:
             raise ValueError(f"rounds={rounds}: each counts anew, under a mask of its own. Leave `counts` out.")
-        selection = self.count(topic, preset, max_top_s=top_s, **options).select(top_s)
+        selection = self.count(topic, preset, max_top_s=top_s, **options).select(top_s, tables=tables)
         for done in range(1, rounds):
             more = [search for search in searches if search.rounds > done]
             with self.trial(selection):
-                selection = selection.with_more(self.count(topic, more, max_top_s=top_s, **options).select(top_s))
+                counts = self.count(topic, more, max_top_s=top_s, **options)
+                selection = selection.with_more(counts.select(top_s, tables=tables))
         return selection
 
     def without_masks(self) -> AbstractContextManager[None]:

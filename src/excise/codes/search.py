@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
-from excise.codes.selection import Selection, by_activations, ever_selected
+from excise.codes.selection import Selection, Step, by_activations, ever_selected
 from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
@@ -210,13 +210,14 @@ class SearchCounts:
         preset = f"preset {shortened(self.preset)}" if self.preset else "no preset"
         return f"SearchCounts: {preset} ({searches}); {'; '.join(map(repr, self.counts[:2]))}"
 
-    def select(self, top_s: int | None = None, count: int | None = None) -> Selection:
+    def select(self, top_s: int | None = None, count: int | None = None, tables: bool = False) -> Selection:
         """The codes that any of the searches finds.
 
         Args:
             top_s: S' for all of them; each one's own multiple of S if not given.
             count: at most so many, those of the smallest p in any search, then of the largest ratio; of a search
                 without a test, those selected most often.
+            tables: whether the selection keeps the tables of tests that it was chosen from.
         """
         named = {"preset": self.preset} if self.preset else {}
         hits = [
@@ -225,19 +226,31 @@ class SearchCounts:
         ]
         of_each = [selection.thresholds for selection, *_ in hits]
         thresholds: dict[str, Any] = of_each[0] if len(hits) == 1 else {"searches": of_each}
-        if len(hits) == 1 and count is None:
-            return Selection(hits[0][0].codes, named | thresholds)
         best: dict[tuple[str, int], tuple[float, float]] = {}
-        for selection, table, counts in hits:
-            order = _order(selection, table, counts)
-            for key, value in order.items():
-                best[key] = min(best.get(key, value), value)
-        codes: dict[str, list[int]] = {}
-        for site, code in sorted(best, key=lambda key: (best[key], key))[:count]:
-            codes.setdefault(site, []).append(code)
+        codes: Mapping[str, Sequence[int]] = hits[0][0].codes
+        if len(hits) > 1 or count is not None:
+            for selection, table, counts in hits:
+                order = _order(selection, table, counts)
+                for key, value in order.items():
+                    best[key] = min(best.get(key, value), value)
+            codes = _by_site(sorted(best, key=lambda key: (best[key], key))[:count])
         if count is not None:
             thresholds = thresholds | {"count": count}
-        return Selection(codes, named | thresholds)
+        steps = [
+            Step(
+                1, {site: sorted({*ids} & {*codes.get(site, ())}) for site, ids in one.codes.items()}, one.thresholds, t
+            )
+            for one, t, _ in hits
+            if tables and t is not None
+        ]
+        return Selection(codes, named | thresholds, steps=tuple(steps))
+
+
+def _by_site(keys: Sequence[tuple[str, int]]) -> dict[str, list[int]]:
+    codes: dict[str, list[int]] = {}
+    for site, code in keys:
+        codes.setdefault(site, []).append(code)
+    return codes
 
 
 def _order(

@@ -2,17 +2,37 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
 
+from excise.ledger.packing import pack
 from excise.storage.display import few, shortened
+
+if TYPE_CHECKING:
+    from excise.codes.enrichment import Enrichment
 
 # A random code is drawn among this many unused ones nearest in frequency.
 NEIGHBOURS = 20
 # Of so many codes, peers are drawn all at once: one after the other would take hours.
 MANY = 10_000
+
+
+class Step(NamedTuple):
+    """What one search chose in one round, and the table that it chose from.
+
+    Args:
+        round: of the search, from 1.
+        codes: by site, the ids that it chose.
+        thresholds: what chose them.
+        table: a row a code, as counted in that round.
+    """
+
+    round: int
+    codes: Mapping[str, Sequence[int]]
+    thresholds: Mapping[str, Any]
+    table: "Enrichment"
 
 
 @dataclass(frozen=True)
@@ -21,7 +41,9 @@ class Selection:
 
     Attributes:
         codes: for each site with at least one code, its ids: a tuple in ascending order, whatever was given.
-        thresholds: what chose them (JSON values only): method, top_s, positions, q, effect, count and so on.
+        thresholds: what chose them (JSON values only): method, top_s, positions, q, effect, count and so on; of several
+            rounds, `rounds` has the codes and thresholds of each.
+        steps: of `choose(..., tables=True)`, what each search chose in each round, with its table; in no file.
 
     Example:
         >>> Selection({"encoder.block.2": [7, 3]}, {"q": 0.05}).codes
@@ -30,6 +52,7 @@ class Selection:
 
     codes: Mapping[str, Sequence[int]]
     thresholds: dict[str, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         codes = {site: tuple(sorted(set(map(int, ids)))) for site, ids in self.codes.items()}
@@ -55,11 +78,17 @@ class Selection:
         return f"Selection: {found}; {shortened(thresholds, 800)}" if thresholds else f"Selection: {found}"
 
     def with_more(self, other: "Selection") -> "Selection":
-        """All codes of both; the thresholds are this one's, and the numbers of codes by round are noted."""
+        """All codes of both; the thresholds are this one's, and the codes and thresholds of each round are noted."""
         sites = dict.fromkeys([*self.codes, *other.codes])
         codes = {site: (*self.codes.get(site, ()), *other.codes.get(site, ())) for site in sites}
-        rounds = [*self.thresholds.get("codes_by_round", [len(self)]), len(other)]
-        return Selection(codes, {**self.thresholds, "codes_by_round": rounds})
+        rounds = [*self.thresholds.get("rounds", [self._round()]), other._round()]
+        numbers = [*self.thresholds.get("codes_by_round", [len(self)]), len(other)]
+        steps = (*self.steps, *(step._replace(round=len(rounds)) for step in other.steps))
+        return Selection(codes, {**self.thresholds, "codes_by_round": numbers, "rounds": rounds}, steps=steps)
+
+    def _round(self) -> dict[str, Any]:
+        codes = {site: pack(ids) for site, ids in self.codes.items()}
+        return {"codes": codes, "thresholds": dict(self.thresholds)}
 
     def to_dict(self) -> dict[str, Any]:
         """The selection as JSON values; `from_dict` reads it back."""

@@ -16,7 +16,14 @@ from excise.codes.selection import Selection
 from excise.data.batches import to_device
 from excise.data.classes import ClassSets
 from excise.data.inputs import ENCODINGS, Processor, inputs_of, tokenizer_of
-from excise.evaluation.controls import SETS, base_model, chosen_codes, outputs_under_conditions, taken_over
+from excise.evaluation.controls import (
+    SETS,
+    base_model,
+    chosen_codes,
+    outputs_under_conditions,
+    removed_after,
+    taken_over,
+)
 from excise.models.activations import eval_mode
 from excise.report.measures import Condition
 from excise.report.results import Evaluation
@@ -227,6 +234,7 @@ def evaluate_classes(
             **settings,
             "num_classes": len(topic.classes),
             "thresholds": dict(selection.thresholds),
+            "removed": removed_after(finder, selection),
             **found,
         },
     )

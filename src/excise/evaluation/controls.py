@@ -15,6 +15,7 @@ from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection, random_like
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import tokenizer_of
+from excise.ledger.packing import codes_digest
 from excise.models.loading import has_tokenizer, load_model, load_processor
 from excise.report.measures import FORGET, RETAIN, Condition
 from excise.report.results import Evaluation
@@ -53,6 +54,13 @@ def chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
     if selection is not None:
         return selection
     return Selection({site: finder.ledger.removed(site) for site in finder.sites})
+
+
+def removed_after(finder: CodeFinder, selection: Selection) -> dict[str, Any]:
+    """Which codes are removed "after": the selection's, and those that are deleted; their number and their digest."""
+    deleted = {site: finder.ledger.removed(site, kinds=("delete",)) for site in finder.sites}
+    codes = {site: {*deleted[site], *selection.codes.get(site, ())} for site in finder.sites}
+    return {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
 
 
 def outputs_under_conditions(

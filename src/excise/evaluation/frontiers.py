@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import SITE, Selection
+from excise.ledger.packing import codes_digest
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import LABELS, check_encodings
 from excise.models.key_value.masked_logits import MaskedLogits
@@ -55,10 +56,14 @@ def frontier(
         right = reading.logits().argmax(-1).cpu().numpy() == labels
         return Point(count, removed, float(right[forget].mean()), float(right[~forget].mean()))
 
-    points = [point(0, 0)]
+    def state() -> str:
+        return codes_digest({SITE: (~bottleneck.live).nonzero().flatten().tolist()})
+
+    points, states = [point(0, 0)], [state()]
     for count, selection in tqdm(sorted(selections.items()), desc="frontier", disable=not progress, leave=False):
         with finder.trial(selection):
             points.append(point(count, selection.num_codes))
+            states.append(state())
     last = selections[max(selections)] if selections else Selection({})
     names = cast(dict[int, str], finder.model.config.id2label)
     return Frontier(
@@ -67,4 +72,5 @@ def frontier(
         points=tuple(points),
         examples=(int(forget.sum()), int((~forget).sum())),
         thresholds=last.thresholds,
+        states=tuple(states),
     )

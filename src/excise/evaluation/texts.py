@@ -14,7 +14,14 @@ from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
 from excise.data.classes import ClassSets
 from excise.data.topics import TopicSets, topic_words
-from excise.evaluation.controls import SETS, base_model, chosen_codes, outputs_under_conditions, taken_over
+from excise.evaluation.controls import (
+    SETS,
+    base_model,
+    chosen_codes,
+    outputs_under_conditions,
+    removed_after,
+    taken_over,
+)
 from excise.evaluation.metrics import Bleu, Chrf, TopicRecall
 from excise.evaluation.metrics.words import rest_of_sentence
 from excise.models.activations import eval_mode
@@ -182,7 +189,13 @@ def evaluate(
         outputs=generated,
         texts=scorer.texts,
         references=scorer.references,
-        settings={"seed": seed, **settings, "thresholds": dict(selection.thresholds), **found},
+        settings={
+            "seed": seed,
+            **settings,
+            "thresholds": dict(selection.thresholds),
+            "removed": removed_after(finder, selection),
+            **found,
+        },
     )
 
 

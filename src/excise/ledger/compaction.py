@@ -12,6 +12,7 @@ from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger, Request
 from excise.ledger.masks import guard
+from excise.ledger.packing import pack, unpack
 
 
 @torch.no_grad()
@@ -78,10 +79,16 @@ def _renumbered(codes: tuple[int, ...], index: Tensor) -> tuple[int, ...]:
 
 
 def _taken_out(request: Request, index: Mapping[str, Tensor]) -> dict[str, Any]:
-    """A request's thresholds, with the number of its codes that are no longer there."""
+    """A request's thresholds, with the number of its codes that are no longer there, and its rounds renumbered."""
+    thresholds = dict(request.thresholds)
+    if "rounds" in thresholds:
+        thresholds["rounds"] = [
+            {**one, "codes": {site: pack(_renumbered(unpack(ids), index[site])) for site, ids in one["codes"].items()}}
+            for one in thresholds["rounds"]
+        ]
     gone = sum(int((index[site][torch.tensor(ids).long()] < 0).sum()) for site, ids in request.codes.items())
     gone += request.thresholds.get("taken_out", 0)
-    return dict(request.thresholds) | ({"taken_out": gone} if gone else {})
+    return thresholds | ({"taken_out": gone} if gone else {})
 
 
 def _take_rows(bottleneck: Bottleneck, rows: Tensor) -> None:

@@ -1,8 +1,10 @@
-"""Packing of many numbers in a short string, for ledgers that name hundreds of thousands of pairs in JSON."""
+"""Packing of many numbers in a short string, for ledgers that name hundreds of thousands of pairs; digests of them."""
 
 import base64
+import hashlib
+import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -37,3 +39,18 @@ def unpack(packed: Sequence[int] | str) -> tuple[int, ...]:
     except (ValueError, zlib.error) as error:
         raise ValueError(f"A packed list of codes cannot be read ({error}).") from None
     return tuple(np.flatnonzero(np.unpackbits(bits)).tolist())
+
+
+def codes_digest(codes: Mapping[str, Iterable[int]]) -> str:
+    """SHA-256 of codes by site; sites of which there is none are left out.
+
+    Example:
+        >>> codes_digest({"a": [2, 5], "b": []}) == codes_digest({"a": {5, 2}})
+        True
+    """
+    sha = hashlib.sha256()
+    for site in sorted(codes):
+        numbers = np.unique(np.fromiter(codes[site], np.int64))
+        if len(numbers):
+            sha.update(json.dumps([site, len(numbers)]).encode() + numbers.astype("<i8").tobytes())
+    return sha.hexdigest()

@@ -41,6 +41,7 @@ class Frontier(HtmlTable):
         points: the model as it was, then one for each count, ascending.
         examples: number of test examples of the class, and of all others.
         thresholds: of the last selection.
+        states: of each point, the digest of all codes that are removed at it; empty in frontiers of version 0.1.
     """
 
     topic: str
@@ -48,6 +49,7 @@ class Frontier(HtmlTable):
     points: tuple[Point, ...]
     examples: tuple[int, int]
     thresholds: Mapping[str, Any] = field(default_factory=dict)
+    states: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         first, last = self.points[0], self.points[-1]
@@ -101,7 +103,8 @@ class Frontier(HtmlTable):
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
-        return asdict(self)
+        state = asdict(self)
+        return state if self.states else {key: value for key, value in state.items() if key != "states"}
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
@@ -112,7 +115,8 @@ class Frontier(HtmlTable):
     def from_dict(cls, state: Mapping[str, Any]) -> "Frontier":
         """What `to_dict` gave, or what a record holds."""
         points = tuple(Point(*point) for point in state["points"])
-        return cls(**{**state, "points": points, "examples": tuple(state["examples"])})
+        changes = {"points": points, "examples": tuple(state["examples"]), "states": tuple(state.get("states", ()))}
+        return cls(**{**state, **changes})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Frontier":

@@ -2,9 +2,8 @@
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -16,12 +15,22 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.enrichment import Enrichment
+from excise.codes.selection import Selection
 from excise.ledger.ledger import Ledger, check_masks
-from excise.ledger.packing import pack
 from excise.report.frontier import Frontier
 from excise.report.not_shown import not_shown, standing
 from excise.report.results import Evaluation
-from excise.report.sections import codes_section, inner_model, model_section, requests_section
+from excise.report.sections import (
+    codes_section,
+    described,
+    inner_model,
+    model_section,
+    requests_section,
+    same_request,
+    tables_of,
+)
+from excise.report.sweep import Sweep
+from excise.report.verdict import Verdict, grouped, verdicts
 from excise.storage.display import few, shortened
 from excise.storage.extras import require
 from excise.storage.files import new_folder
@@ -44,11 +53,11 @@ class Record:
     enrichments: Mapping[str, Enrichment]
 
     def __repr__(self) -> str:
-        topics = list(dict.fromkeys(request["topic"] for request in self.state["requests"] if not request["undone"]))
         parts = ("requests", "evaluations", "frontiers", "enrichments", "codes")
         sizes = ", ".join(f"{part} {len(self.state[part]):,}" for part in parts)
         model, mode = shortened(self.state["model"]["class"]), self.state["mode"]
-        return f"Record: {model} ({mode}), forgotten: {few(topics) or 'nothing'}; {sizes}"
+        said = [f"{one.label}: {shortened(', '.join(topics))}" for one, topics in grouped(self.verdicts)]
+        return f"Record: {model} ({mode}), {few(said) or 'nothing is forgotten'}; {sizes}"
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -65,15 +74,20 @@ class Record:
         """All that tells what is left and what is kept: frontiers and evaluations."""
         return (*self.frontiers, *self.evaluations)
 
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What was measured of each topic that is in force: whether it is forgotten, by a rule fixed beforehand."""
+        return verdicts(self.state, self.evaluations, self.frontiers)
+
     @classmethod
     def of(
         cls,
         model: PreTrainedModel,
         *,
         mode: str = "mask",
-        evaluations: Iterable[Evaluation | Mapping[str, Any]] = (),
+        evaluations: Iterable[Evaluation | Sweep | Mapping[str, Any]] = (),
         frontiers: Iterable[Frontier | Mapping[str, Any]] = (),
-        enrichments: Mapping[str, Enrichment] | Iterable[tuple[str, Enrichment]] = (),
+        enrichments: Mapping[str, Enrichment | Selection] | Iterable[tuple[str, Enrichment | Selection]] = (),
         tokens: Mapping[tuple[str, int], Mapping[str, int]] | None = None,
         thumbnails: Mapping[tuple[str, int], PIL.Image.Image | Sequence[PIL.Image.Image]] | None = None,
         data: Mapping[str, Any] | None = None,
@@ -85,9 +99,11 @@ class Record:
         Args:
             model: the model that forgot, or a `PeftModel` around it; its ledger is part of the record.
             mode: `"mask"` or `"delete"`: whether what was forgotten can be brought back from what is shared.
-            evaluations: of `evaluate` or `evaluate_classes`, or what their `to_dict` gave.
+            evaluations: of `evaluate` or `evaluate_classes`, or what their `to_dict` gave; and sweeps, whose steps are
+                evaluations.
             frontiers: of `frontier`, or what their `to_dict` gave.
-            enrichments: by topic, the table that its codes were chosen from.
+            enrichments: by topic, the table that its codes were chosen from; of several rounds or searches, what
+                `choose(..., tables=True)` gave, which has the table of each.
             tokens: by site and code, how often each token selects it: see `excise.token_meanings`.
             thumbnails: by site and code, an image that selects it, or several: see `excise.image_meanings`.
             data: what it was trained and tested on: `name`, `split`, `language`, `license` and so on; `notes` are
@@ -102,39 +118,46 @@ class Record:
         """
         require("report", purpose="A Record")
         model = inner_model(model)
-        pairs = list(enrichments.items() if isinstance(enrichments, Mapping) else enrichments)
-        tables = dict(zip(_file_names([topic for topic, _ in pairs]), (table for _, table in pairs), strict=True))
+        tables = tables_of(enrichments.items() if isinstance(enrichments, Mapping) else enrichments)
         sites = bottlenecks(model)  # raises where there are none
         check_masks(model.config.unlearning, sites)
         ledger = Ledger.from_dict(model.config.unlearning)
         state = {
-            "evaluations": [_as_dict(evaluation) for evaluation in evaluations],
+            "evaluations": [_as_dict(one) for given in evaluations for one in _steps(given)],
             "frontiers": [_as_dict(frontier) for frontier in frontiers],
-            "enrichments": [
-                _described(topic, file, table, ledger)
-                for (topic, _), (file, table) in zip(pairs, tables.items(), strict=True)
-            ],
+            "enrichments": [described(entry, ledger) for entry in tables],
             "codes": codes_section(tokens, thumbnails),
             "data": dict(data or {}),
             "settings": dict(settings or {}),
         }
         state = _whole(model, mode, base_model, state, [])
         check_state(state)
-        return cls(state, tables)
+        return cls(state, {entry.file: entry.table for entry in tables})
 
-    def for_model(self, model: PreTrainedModel, *, mode: str, checks: Sequence[Mapping[str, Any]] = ()) -> "Record":
+    def for_model(
+        self,
+        model: PreTrainedModel,
+        *,
+        mode: str,
+        checks: Sequence[Mapping[str, Any]] = (),
+        removed: Mapping[str, Any] | None = None,
+    ) -> "Record":
         """The same evidence for a model that is about to be written, which may be another than the one measured.
 
         Args:
             model: what is written; model and ledger of the record become its own.
             mode: `"mask"` or `"delete"`.
             checks: what was made sure of: `name`, `passed` and `detail` of each.
+            removed: of a model that deleted codes were taken out of, the codes that were removed before.
 
         Raises:
             ValueError: as `of`.
         """
-        base_model = self.state["model"]["base_model"]
-        state = _whole(inner_model(model), mode, base_model, self.state, [dict(check) for check in checks])
+        base_model, requests = self.state["model"]["base_model"], requests_section(inner_model(model))
+        if removed is None and all(map(same_request, requests, self.state["requests"])):
+            removed = self.state["model"].get("removed")
+        checks = [dict(check) for check in checks]
+        state = _whole(inner_model(model), mode, base_model, self.state, checks, removed)
         # Codes are as they were when they were checked, and there may be tens of thousands: seconds.
         check_state(state | {"codes": []})
         return Record(state, self.enrichments)
@@ -183,12 +206,18 @@ class Record:
 
 
 def _whole(
-    model: PreTrainedModel, mode: str, base_model: Mapping[str, Any] | None, state: Mapping[str, Any], checks: list
+    model: PreTrainedModel,
+    mode: str,
+    base_model: Mapping[str, Any] | None,
+    state: Mapping[str, Any],
+    checks: list,
+    removed: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A state with everything in it that depends on a model, in the order in which it is written."""
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}: expected 'mask' (reversible) or 'delete'.")
     about, requests = model_section(model, base_model), requests_section(model)
+    about |= {"removed": dict(removed)} if removed else {}
     conditions = [set(evaluation.get("scores", ())) for evaluation in state["evaluations"]]
     return strict(
         {
@@ -205,41 +234,18 @@ def _whole(
     )
 
 
+def _steps(evidence: Evaluation | Sweep | Mapping[str, Any]) -> Iterable[Evaluation | Mapping[str, Any]]:
+    """The evaluations of a sweep, without their answers; another evaluation as it is."""
+    if not isinstance(evidence, Sweep):
+        return [evidence]
+    return [
+        replace(step, outputs={}, references={}, settings={**step.settings, "top_s": top_s})
+        for top_s, step in evidence.evaluations.items()
+    ]
+
+
 def _as_dict(evidence: Evaluation | Frontier | Mapping[str, Any]) -> Mapping[str, Any]:
     return evidence if isinstance(evidence, Mapping) else evidence.to_dict()
-
-
-def _file_names(topics: Sequence[str]) -> list[str]:
-    """A file name for each topic: of its letters and digits, and a number where two would be the same."""
-    names: list[str] = []
-    for topic in topics:
-        stem = name = "enrichment-" + (re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-")[:40] or "topic")
-        for number in range(2, len(topics) + 2):
-            if f"{name}.parquet" not in names:
-                break
-            name = f"{stem}-{number}"
-        names.append(f"{name}.parquet")
-    return names
-
-
-def _described(topic: str, file: str, table: Enrichment, ledger: Ledger) -> dict[str, Any]:
-    """What the record says of a table; which of its codes were removed, too, as a model's codes may be renumbered."""
-    removed: dict[str, set[int]] = {}
-    for request in ledger.requests:
-        if request.topic == topic and not request.undone:
-            for site, codes in request.codes.items():
-                removed.setdefault(site, set()).update(codes)
-    return {
-        "topic": topic,
-        "file": file,
-        "method": table.method,
-        "top_s": table.top_s,
-        "positions": table.positions,
-        "num_target": table.num_target,
-        "num_control": table.num_control,
-        "rows": len(table),
-        "selected": {site: pack(sorted(codes)) for site, codes in removed.items()},
-    }
 
 
 NAME = "excise-report"

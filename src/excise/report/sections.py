@@ -1,9 +1,10 @@
-"""Sections of a record that are read off the model: its bottlenecks and its ledger."""
+"""Sections of a record: the model with its bottlenecks and its ledger, tables of codes, what codes stand for."""
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import PIL.Image
 from torch import nn
@@ -11,8 +12,10 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks, uncompiled
+from excise.codes.enrichment import Enrichment
+from excise.codes.selection import Selection, Step
 from excise.ledger.ledger import Ledger
-from excise.ledger.packing import pack
+from excise.ledger.packing import codes_digest, pack, unpack
 
 # The pipelines on the Hub that models belong in, by the end of the name of their class.
 TASKS = {
@@ -50,7 +53,15 @@ def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) 
         "dtype": str(model.dtype).removeprefix("torch."),
         "base_model": None if base_model is None else dict(base_model),
         "sites": sites_section(model),
+        "removed": removed_section(model),
     }
+
+
+def removed_section(model: PreTrainedModel) -> dict[str, Any]:
+    """How many codes requests in force have removed, and the digest of these: what evaluations are held against."""
+    ledger = Ledger.from_dict(model.config.unlearning)
+    codes = {site: ledger.removed(site) for site in bottlenecks(model)}
+    return {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
 
 
 def sites_section(model: PreTrainedModel) -> list[dict[str, Any]]:
@@ -80,6 +91,106 @@ def requests_section(model: PreTrainedModel) -> list[dict[str, Any]]:
         }
         for request in Ledger.from_dict(model.config.unlearning).requests
     ]
+
+
+def same_request(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two entries of ledgers are one request, and remove the same codes; a mask may have become a deletion."""
+    return all(one[name] == other[name] for name in ("id", "topic", "codes", "created", "undone"))
+
+
+class Table(NamedTuple):
+    """A table of a record, and what was chosen from it.
+
+    Args:
+        topic: whose codes.
+        file: its name beside the record.
+        table: a row a code.
+        step: what one search chose from it in one round; `None` where only the ledger tells.
+    """
+
+    topic: str
+    file: str
+    table: Enrichment
+    step: Step | None
+
+
+def tables_of(enrichments: Iterable[tuple[str, Enrichment | Selection]]) -> list[Table]:
+    """The tables of topics, in order, and a file name for each.
+
+    Raises:
+        ValueError: if a selection has no tables.
+    """
+    entries: list[tuple[str, Enrichment, Step | None]] = []
+    for topic, given in enrichments:
+        if not isinstance(given, Selection):
+            entries.append((topic, given, None))
+            continue
+        if not given.steps:
+            raise ValueError(
+                f"The selection of {topic!r} has no tables: it was read from a file, or its search tests nothing. Give "
+                "one that `choose(..., tables=True)` has made, or the table of `enrich`."
+            )
+        entries += [(topic, step.table, step) for step in given.steps]
+    names = file_names([topic for topic, *_ in entries])
+    return [Table(topic, name, *rest) for name, (topic, *rest) in zip(names, entries, strict=True)]
+
+
+def file_names(topics: Sequence[str]) -> list[str]:
+    """A file name for each topic: of its letters and digits, and a number where two would be the same."""
+    names: list[str] = []
+    for topic in topics:
+        stem = name = "enrichment-" + (re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-")[:40] or "topic")
+        for number in range(2, len(topics) + 2):
+            if f"{name}.parquet" not in names:
+                break
+            name = f"{stem}-{number}"
+        names.append(f"{name}.parquet")
+    return names
+
+
+def described(entry: Table, ledger: Ledger) -> dict[str, Any]:
+    """What the record says of a table; which of its codes were removed, too, as a model's codes may be renumbered.
+
+    Where codes were chosen in several rounds, those that this table chose stand apart from the others.
+    """
+    table, step = entry.table, entry.step
+    removed: dict[str, set[int]] = {}
+    later: dict[str, set[int]] = {}
+    rounds = 1
+    for request in ledger.requests:
+        if request.topic == entry.topic and not request.undone:
+            _add(removed, request.codes)
+            of_request = request.thresholds.get("rounds", ())
+            rounds = max(rounds, len(of_request))
+            for one in of_request[1:]:
+                _add(later, {site: unpack(codes) for site, codes in one["codes"].items()})
+    chosen = {site: set(codes) for site, codes in step.codes.items()} if step else {}
+    selected = {
+        site: codes & chosen.get(site, set()) if step else codes - later.get(site, set())
+        for site, codes in removed.items()
+    }
+    about = {
+        "topic": entry.topic,
+        "file": entry.file,
+        "method": table.method,
+        "top_s": table.top_s,
+        "positions": table.positions,
+        "num_target": table.num_target,
+        "num_control": table.num_control,
+        "rows": len(table),
+        "selected": {site: pack(sorted(codes)) for site, codes in selected.items()},
+    }
+    if step:
+        about["thresholds"] = dict(step.thresholds)
+    elsewhere = {site: pack(sorted(codes - selected[site])) for site, codes in removed.items()}
+    if rounds > 1 or any(elsewhere.values()):
+        about |= {"round": step.round if step else 1, "rounds": rounds, "elsewhere": elsewhere}
+    return about
+
+
+def _add(codes: dict[str, set[int]], more: Mapping[str, Iterable[int]]) -> None:
+    for site, ids in more.items():
+        codes.setdefault(site, set()).update(ids)
 
 
 def _site(site: str, bottleneck: Bottleneck, ledger: Ledger) -> dict[str, Any]:

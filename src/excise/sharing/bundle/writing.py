@@ -17,8 +17,9 @@ from excise.models.remote_code import write_remote_code
 from excise.report.card import model_card
 from excise.report.page import write_report
 from excise.report.record import Record
+from excise.report.sections import removed_section
 from excise.sharing.bundle.bottlenecks_alone import pinned_base, save_bottlenecks
-from excise.sharing.bundle.checks import COMPACTION, check_arguments, check_erased, check_record, checks_passed
+from excise.sharing.bundle.checks import COMPACTION, check_arguments, check_erased, check_record, checks_held
 from excise.sharing.bundle.copies import differences, model_to_write
 from excise.sharing.bundle.manifest import LEDGER, write_manifest
 from excise.sharing.erasure import ErasedRows
@@ -81,6 +82,7 @@ def write_bundle(
     kinds = ("mask", "delete") if mode == "delete" else ("delete",)
     erased = ErasedRows.of(model, kinds=kinds)
     shared = model_to_write(model, mode)
+    removed = removed_section(shared)  # as measured: in the numbers of before
     index = compaction.compact(shared) if compact else None
     if compact:
         erased = erased | ErasedRows.of(shared, kinds=("delete",))
@@ -109,7 +111,8 @@ def write_bundle(
         check_erased(partial, erased)
         _check_reload(partial, shared)
         first = {path.relative_to(partial) for path in partial.rglob("*")}
-        record = record.for_model(shared, mode=mode, checks=checks_passed(erased, shared, index, pinned))
+        checks = checks_held(erased, shared, index, pinned, sum(path.is_file() for path in partial.rglob("*")))
+        record = record.for_model(shared, mode=mode, checks=checks, removed=removed if compact else None)
         write_report(record, partial / REPORT)
         model_card(record, bottleneck_only=pinned is not None, remote_code=remote_code).save(partial / CARD)
         write_manifest(partial, mode, masks, None if pinned is None else pinned.to_dict())

@@ -1,0 +1,302 @@
+"""Verdict on what was asked to be forgotten: by a rule fixed beforehand, from what was measured and nothing else.
+
+The rule stands in docs/method/verdicts.md, the same for texts and images.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from math import isfinite
+from typing import Any, NamedTuple
+
+from excise.ledger.packing import codes_digest, unpack
+from excise.report.frontier import Frontier, Point
+from excise.report.markdown import counted
+from excise.report.measures import FORGET, Condition, measure
+from excise.report.results import Evaluation
+from excise.statistics import clopper_pearson
+
+# Of what can be lost, the score before less the floor: what must be lost to be forgotten; what the upper end of the
+# interval after may leave at most; and what must be there again without the bottleneck to be said to come back.
+LOST, LEFT, BACK = 0.9, 0.25, 0.25
+# The scores that have an interval.
+JUDGED = ("accuracy", "recall")
+MOST_TOPICS = 8  # that a title names
+
+
+class Outcome(str, Enum):
+    """What was measured of a request; its value is what pages, cards and scripts say."""
+
+    NOT_FORGOTTEN = "not forgotten"
+    OTHER_STATE = "not measured in this state"
+    NOT_MEASURED = "not measured"
+    TOO_FEW = "too few examples to tell"
+    NOTHING = "nothing to forget"
+    PARTLY = "partly forgotten"
+    FORGOTTEN = "forgotten"
+
+
+# In a title: what is least known to be forgotten comes first. Of several measurements: the least favourable that tells.
+ORDER = list(Outcome)
+SEVERITY = [Outcome.NOT_FORGOTTEN, Outcome.NOTHING, Outcome.PARTLY, Outcome.FORGOTTEN, Outcome.TOO_FEW]
+SEVERITY += [Outcome.OTHER_STATE, Outcome.NOT_MEASURED]
+
+
+class Share(NamedTuple):
+    """A share of examples.
+
+    Args:
+        value: the share.
+        low: lower bound of its 95 % interval.
+        high: the upper bound.
+        total: number of examples, or `None` if that is not known.
+    """
+
+    value: float
+    low: float
+    high: float
+    total: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    @classmethod
+    def of(cls, hits: int, total: int) -> "Share":
+        """The share of `hits` in `total`, with its exact interval (Clopper-Pearson)."""
+        return cls(hits / total, *clopper_pearson(hits, total), total)
+
+
+def judged(before: Share | None, after: Share | None, floor: Share | None = None) -> Outcome:
+    """The rule: what a score before and one after say of forgetting.
+
+    Args:
+        before: topic recall, or accuracy on the class, with the masks lifted; `None` if there is none with an interval.
+        after: the same with the codes removed.
+        floor: the same with the word cut out of the sentences, what nothing that is forgotten can go below; 0 if not
+            given.
+
+    Example:
+        >>> print(judged(Share.of(95, 100), Share.of(95, 100)).value)
+        not forgotten
+        >>> print(judged(Share.of(95, 100), Share.of(2, 100)).value)
+        forgotten
+    """
+    if before is None or after is None:
+        return Outcome.NOT_MEASURED
+    if before.value == 0:
+        return Outcome.NOTHING
+    if after.total and clopper_pearson(0, after.total).high >= before.low:
+        return Outcome.TOO_FEW  # none at all after would have said no more
+    lowest = floor.value if floor else 0.0
+    if lowest >= before.low:
+        return Outcome.NOTHING
+    if after.high >= before.low:
+        return Outcome.NOT_FORGOTTEN
+    whole = before.value - lowest
+    enough = before.value - after.value >= LOST * whole and after.high - lowest <= LEFT * whole
+    return Outcome.FORGOTTEN if enough else Outcome.PARTLY
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured of a topic in the state that is in force.
+
+    Attributes:
+        topic: what was asked to be forgotten.
+        outcome: what the rule says.
+        comes_back: whether it is there again without the bottleneck; `None` where that was not measured.
+        score: what was measured: `"recall"`, `"accuracy"`, or `None` for nothing.
+        shares: the score under each condition that counts.
+        reason: why there is no outcome, or "".
+    """
+
+    topic: str
+    outcome: Outcome
+    comes_back: bool | None = None
+    score: str | None = None
+    shares: Mapping[str, Share] | None = None
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """The outcome in words, and whether it comes back."""
+        return self.outcome.value + (", and comes back without the bottleneck" if self.comes_back else "")
+
+    @property
+    def sentence(self) -> str:
+        """The numbers behind the outcome; of what was not measured, why."""
+        if self.score is None or self.shares is None:
+            return self.reason
+        shares = self.shares
+        parts = [f"{measure(self.score).label} {shares[Condition.BEFORE]} before, {shares[Condition.AFTER]} after"]
+        parts += [
+            f"{shares[condition].value:.3f} with the {condition}"
+            for condition in (Condition.CUT, Condition.LEFT_OUT)
+            if condition in shares
+        ]
+        if total := shares[Condition.AFTER].total:
+            parts.append(f"of {counted(total, 'example')}")
+        return "; ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Topic, outcome, whether it comes back, and the numbers, as JSON values."""
+        return {
+            "topic": self.topic,
+            "outcome": self.outcome.value,
+            "comes_back": self.comes_back,
+            "score": self.score,
+            "shares": {str(condition): share._asdict() for condition, share in (self.shares or {}).items()},
+        }
+
+
+class InForce:
+    """The state that a record is of: the codes that are removed in it, by which requests.
+
+    Args:
+        state: of a record.
+    """
+
+    def __init__(self, state: Mapping[str, Any]):
+        self.requests = [request for request in state["requests"] if not request["undone"]]
+        codes: dict[str, set[int]] = {}
+        for request in self.requests:
+            for site, ids in request["codes"].items():
+                codes.setdefault(site, set()).update(unpack(ids))
+        # A model that deleted codes were taken out of does not know these any more; its record does.
+        removed = state["model"].get("removed") or {}
+        taken_out = sum(request["thresholds"].get("taken_out", 0) for request in self.requests)
+        self.number = removed.get("codes", sum(map(len, codes.values())) + taken_out)
+        self.digest = removed.get("digest", codes_digest(codes))
+
+    @property
+    def topics(self) -> list[str]:
+        """What was asked to be forgotten, and was not undone."""
+        return list(dict.fromkeys(request["topic"] for request in self.requests))
+
+    def is_about(self, evaluation: Evaluation, topic: str) -> bool:
+        """Whether an evaluation is of a topic: by its name, or by the sets that the codes were chosen on."""
+        data = [request["data"] for request in self.requests if request["topic"] == topic]
+        return evaluation.topic == topic or (bool(made := evaluation.settings.get("data")) and made in data)
+
+    def is_of(self, evaluation: Evaluation) -> bool:
+        """Whether just these codes were removed after; of evaluations of old, which do not tell, whether as many."""
+        made = evaluation.settings.get("removed")
+        if isinstance(made, Mapping) and "digest" in made:
+            return bool(self.requests) and made["digest"] == self.digest
+        return bool(self.requests) and evaluation.removed == self.number
+
+    def point(self, frontier: Frontier) -> Point | None:
+        """The point of a frontier at which just these codes were removed; `None` if there is none, or nothing before.
+
+        Frontiers of old do not tell which: there, the request alone in force, if it asked for just that.
+        """
+        if frontier.states:
+            first, *states = frontier.states
+            reached = [p for p, digest in zip(frontier.points[1:], states, strict=False) if digest == self.digest]
+            return reached[-1] if reached and first != self.digest else None
+        deleted = {request["thresholds"].get("deletes_request") for request in self.requests}
+        asked = [request for request in self.requests if request["id"] not in deleted]
+        if len(asked) != 1 or asked[0]["topic"] != frontier.topic:
+            return None
+        thresholds = asked[0]["thresholds"]
+        if thresholds.get("method") != frontier.method:
+            return None
+        return next((point for point in frontier.points[1:] if point.count == thresholds.get("count")), None)
+
+
+def verdicts(
+    state: Mapping[str, Any], evaluations: Iterable[Evaluation] = (), frontiers: Iterable[Frontier] = ()
+) -> tuple[Verdict, ...]:
+    """A verdict on each topic that is in force: of several measurements, the least favourable.
+
+    Args:
+        state: of a record.
+        evaluations: its evaluations, the steps of sweeps among them.
+        frontiers: its frontiers.
+    """
+    now, evaluations, frontiers = InForce(state), list(evaluations), list(frontiers)
+    return tuple(_verdict(topic, now, evaluations, frontiers) for topic in now.topics)
+
+
+def _verdict(topic: str, now: InForce, evaluations: Sequence[Evaluation], frontiers: Sequence[Frontier]) -> Verdict:
+    about = [evaluation for evaluation in evaluations if now.is_about(evaluation, topic)]
+    lines = [frontier for frontier in frontiers if frontier.topic == topic]
+    made = [_of_evaluation(topic, evaluation) for evaluation in about if now.is_of(evaluation)]
+    made += [_of_point(topic, line, point) for line in lines if (point := now.point(line))]
+    if made:
+        return min(made, key=lambda one: (SEVERITY.index(one.outcome), not one.comes_back, one.comes_back is None))
+    if not about and not lines:
+        return Verdict(topic, Outcome.NOT_MEASURED, reason="no evaluation, sweep or frontier of it is in the record")
+    reason = f"what was measured was another state than that of the {counted(now.number, 'code')} now removed"
+    return Verdict(topic, Outcome.OTHER_STATE, reason=reason)
+
+
+def _of_evaluation(topic: str, evaluation: Evaluation) -> Verdict:
+    for score in JUDGED:
+        shares = {c: share for c in evaluation.conditions if (share := _share(evaluation, score, c))}
+        if Condition.BEFORE in shares and Condition.AFTER in shares:
+            return _of_shares(topic, score, shares)
+    if Condition.BEFORE not in evaluation.conditions:
+        return Verdict(topic, Outcome.NOT_MEASURED, reason="there is no model before to set it against")
+    reason = "neither topic recall nor accuracy was measured with an interval before and after"
+    return Verdict(topic, Outcome.NOT_MEASURED, reason=reason)
+
+
+def _of_point(topic: str, frontier: Frontier, point: Point) -> Verdict:
+    total = frontier.examples[0]
+    if not total:
+        return Verdict(topic, Outcome.NOT_MEASURED, reason="the frontier has no example of the class")
+    values = {Condition.BEFORE: frontier.points[0].forget, Condition.AFTER: point.forget}
+    shares = {condition: Share.of(round(value * total), total) for condition, value in values.items()}
+    return _of_shares(topic, "accuracy", shares)
+
+
+def _of_shares(topic: str, score: str, shares: Mapping[str, Share]) -> Verdict:
+    before, after, floor = shares[Condition.BEFORE], shares[Condition.AFTER], shares.get(Condition.CUT)
+    outcome, back = judged(before, after, floor), None
+    if (left_out := shares.get(Condition.LEFT_OUT)) and outcome in (Outcome.PARTLY, Outcome.FORGOTTEN):
+        whole = before.value - (floor.value if floor else 0.0)
+        back = left_out.value - after.value >= BACK * whole
+    return Verdict(topic, outcome, back, score, shares)
+
+
+def _share(evaluation: Evaluation, score: str, condition: str) -> Share | None:
+    """A score with its interval; from its counts, if it has no bounds; `None` where there is no number of these."""
+    scores = evaluation.scores.get(condition, {}).get(FORGET, {})
+    value, low, high = evaluation.score(score, FORGET, condition)[:3]
+    hits, total = scores.get("hits"), scores.get("total")
+    known = isinstance(total, int) and total > 0
+    if value is None or not isfinite(value):
+        return None
+    if low is not None and high is not None:
+        return Share(value, low, high, total if known else None)
+    return Share.of(hits, total) if known and isinstance(hits, int) and 0 <= hits <= total else None
+
+
+def grouped(made: Iterable[Verdict]) -> list[tuple[Verdict, list[str]]]:
+    """Topics by what is said of them, in the order of a title: a verdict of each group, and its topics."""
+    groups: dict[str, tuple[Verdict, list[str]]] = {}
+    for one in sorted(made, key=lambda one: (ORDER.index(one.outcome), not one.comes_back)):
+        groups.setdefault(one.label, (one, []))[1].append(one.topic)
+    return list(groups.values())
+
+
+def headline(made: Iterable[Verdict], shown: Callable[[str], str] = str) -> str:
+    """What a title says of all topics, what is least known to be forgotten first.
+
+    Args:
+        made: a verdict on each topic.
+        shown: how a topic is written.
+
+    Example:
+        >>> headline([Verdict("a", Outcome.FORGOTTEN), Verdict("b", Outcome.NOT_MEASURED)])
+        'Forgetting not measured: b. Forgotten: a'
+    """
+    groups = grouped(made)
+    many = sum(len(topics) for _, topics in groups) > MOST_TOPICS
+    said = []
+    for one, topics in groups:
+        start = "forgetting " if one.outcome in (Outcome.NOT_MEASURED, Outcome.OTHER_STATE) else ""
+        label = (start + one.label).capitalize()
+        said.append(f"{label}: {f'{len(topics)} topics' if many else ', '.join(map(shown, topics))}")
+    return ". ".join(said)
