@@ -172,8 +172,8 @@ def test_a_repr_says_what_a_person_wants_to_know():
     assert lines[0] == "Ledger: 1 of 2 requests in force"
     assert "'red'" in lines[1] and lines[1].endswith("in force") and lines[2].endswith("undone 2026-02-01")
     assert repr(evaluation("teacher")).endswith("topic recall 0.700 before, 0.100 after, 0.700 random codes")
-    assert repr(forgetful("x", 1)).endswith(f"bottlenecks at {SITE}: 39 of 40 codes live; forgotten: 0 x")
-    assert "forgotten: 0 x, 1 x; requests 2, evaluations 2, frontiers 0, enrichments 2" in repr(record("x"))
+    assert repr(forgetful("x", 1)).endswith(f"bottlenecks at {SITE}: 39 of 40 codes live; asked to forget: 0 x")
+    assert "not measured: 0 x, 1 x; requests 2, evaluations 2, frontiers 0, enrichments 2" in repr(record("x"))
     assert repr(frontier("red")).endswith("accuracy 0.900 to 0.225 on the class, 0.800 to 0.800 on others")
 
 

@@ -46,9 +46,9 @@ def test_it_opens_without_a_complaint_and_asks_for_nothing_else(tab, opened):
     assert tab.complaints() == []
     assert tab.requests() == [opened.resolve().as_uri()]
     text = tab.run("document.body.innerText")
-    for words in ("Forgotten: teacher", "Masked: reversible", "Not shown", "The ledger"):
+    for words in ("Partly forgotten: teacher", "Masked: reversible", "Not shown", "The ledger"):
         assert words in text
-    assert tab.run("document.title") == "Forgotten: teacher"
+    assert tab.run("document.title") == "Partly forgotten: teacher"
 
 
 def test_a_complaint_and_a_request_of_a_page_would_be_noticed(tab, tmp_path):
@@ -247,7 +247,7 @@ def test_texts_of_a_record_are_never_run(tab, forgetful, tmp_path):
     )
     tab.open(written(record, tmp_path))
     assert bad in tab.run("document.getElementById('panel').innerText")
-    assert tab.run("document.title") == "Forgotten: teacher"
+    assert tab.run("document.title") == "Forgetting not measured: teacher"
     assert tab.complaints() == [] and len(tab.requests()) == 1
 
 

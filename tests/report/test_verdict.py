@@ -168,7 +168,9 @@ def test_of_several_measurements_the_least_favourable_counts():
 )
 def test_what_comes_back_without_the_bottleneck_is_said(after, left_out, back):
     assert BACK == 0.25
-    (verdict,) = Record.of(masked("teacher").model, evaluations=[scored(95, after, bottleneck_left_out=left_out)]).verdicts
+    (verdict,) = Record.of(
+        masked("teacher").model, evaluations=[scored(95, after, bottleneck_left_out=left_out)]
+    ).verdicts
     assert verdict.comes_back is back
     assert verdict.label.endswith(", and comes back without the bottleneck") == bool(back)
     assert (f"{(left_out or 0) / 100:.3f} with the bottleneck left out" in verdict.sentence) == (left_out is not None)
@@ -311,8 +313,12 @@ BUNDLES = {
 def test_records_of_version_0_1_have_verdicts(root):
     fixtures = root / "tests" / "fixtures" / "version_0_1"
     folders = [fixtures / "record", *(bundle / "report" for bundle in sorted((fixtures / "bundles").iterdir()))]
-    folders += [root / "model_cards" / name / "report" for name in ("cifar10-clip-codebook", "cifar10-resnet50-key-value")]
-    labels = {folder.relative_to(root).as_posix(): [v.label for v in Record.load(folder).verdicts] for folder in folders}
+    folders += [
+        root / "model_cards" / name / "report" for name in ("cifar10-clip-codebook", "cifar10-resnet50-key-value")
+    ]
+    labels = {
+        folder.relative_to(root).as_posix(): [v.label for v in Record.load(folder).verdicts] for folder in folders
+    }
     assert labels["model_cards/cifar10-clip-codebook/report"] == ["forgotten"]
     assert labels["model_cards/cifar10-resnet50-key-value/report"] == ["forgotten"]
     assert labels["tests/fixtures/version_0_1/record"] == ["forgotten"]

@@ -29,6 +29,7 @@ def run(args: Namespace) -> Output:
     """Runs the verb."""
     from excise.report.page import PAGE, write_report
     from excise.report.record import FILE, Record
+    from excise.report.verdict import headline
 
     require("report", purpose="excise report")
     check_free(args.out)
@@ -38,15 +39,17 @@ def run(args: Namespace) -> Output:
     record = Record.load(folder)
     write_report(record, args.out)
     state = record.state
-    topics = list(dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"]))
+    made = record.verdicts
     failed = [check["name"] for check in state["checks"] if not check["passed"]]
     sections = {key: len(state[key]) for key in ("requests", "evaluations", "frontiers", "enrichments", "codes")}
     files = sorted(path.name for path in Path(args.out).iterdir())
     text = (
-        f"Forgotten ({state['mode']}): {', '.join(topics) or 'nothing'}. "
+        "\n".join([f"{headline([one])}: {one.sentence}." for one in made] or ["Nothing is forgotten."])
+        + f"\nMode: {state['mode']}; "
         + ", ".join(f"{count} {name}" for name, count in sections.items())
         + (f"\nFailed checks: {', '.join(failed)}" if failed else "")
         + f"\nOpen {Path(args.out) / PAGE}"
     )
-    data = {"mode": state["mode"], "topics": topics, "failed": failed, "files": files, "out": args.out}
+    data = {"mode": state["mode"], "topics": record.in_force.topics, "failed": failed, "files": files, "out": args.out}
+    data["verdicts"] = [one.to_dict() for one in made]
     return Output(text, data | sections)

@@ -26,7 +26,7 @@ def code_data(record: Record) -> dict[str, Any]:
     drawn: set[tuple[str, int]] = set()
     for entry in record.state["enrichments"]:
         table = record.enrichments[entry["file"]]
-        points = volcano(table, entry["selected"], most_drawn(record))
+        points = volcano(table, entry["selected"], most_drawn(record), entry.get("elsewhere"))
         plots.append(_plot(entry, table, points, sites))
         drawn.update(zip(table.site[points.rows].tolist(), table.code[points.rows].tolist(), strict=True))
     removed = removed_codes(record.state)
@@ -50,7 +50,7 @@ def removed_codes(state: Mapping[str, Any]) -> set[tuple[str, int]]:
     return {
         (site, code)
         for entry in state["enrichments"]
-        for site, codes in entry["selected"].items()
+        for site, codes in (*entry["selected"].items(), *entry.get("elsewhere", {}).items())
         for code in unpack(codes)
     }
 
@@ -83,6 +83,8 @@ def _plot(entry: Mapping[str, Any], table: Enrichment, points: Volcano, sites: d
         "control": table.control_count[rows],
         "selected": points.selected.astype(np.int64),
     }
+    if points.elsewhere.any():
+        columns["elsewhere"] = points.elsewhere.astype(np.int64)
     if table.retain_frequency is not None:
         columns["retain"] = table.retain_frequency[rows]
     about = {key: entry[key] for key in ("topic", "method", "num_target", "num_control")}

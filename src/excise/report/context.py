@@ -1,28 +1,35 @@
 """Context of the page's template: a record as a reader wants it, in words and in order."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
 import numpy as np
 
 from excise.codes.enrichment import Enrichment
+from excise.ledger.packing import unpack
 from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_in_page import drawing
 from excise.report.measures import FORGET, RETAIN, Condition, measure
-from excise.report.not_shown import standing
+from excise.report.not_shown import needed, standing
 from excise.report.record import Record
 from excise.report.results import Evaluation
+from excise.report.sweep import sweep_rows, sweep_steps
+from excise.report.verdict import MOST_TOPICS, InForce, Verdict, grouped, headline
 from excise.report.volcano import volcano
 
 # In the order in which they are shown, and what they are called.
 CONDITIONS: dict[str, str] = {
     Condition.BEFORE: "Before",
     Condition.AFTER: "After",
+    Condition.LEFT_OUT: "Bottleneck left out",
     Condition.RANDOM: "As many random codes",
+    Condition.RANDOM_TOPIC: "As many, as frequent with the topic",
     Condition.CUT: "Word cut out of the text",
+    Condition.BASE: "The plain base model",
     Condition.REFERENCE: "A model that never saw it",
 }
 # Shares are drawn on the whole of 0 to 1; other scores beside the best of them.
@@ -43,31 +50,46 @@ PHRASES = {
 
 def context(record: Record) -> dict[str, Any]:
     """Everything that the page's template names."""
-    state = record.state
-    in_force = [request for request in state["requests"] if not request["undone"]]
-    topics = list(dict.fromkeys(request["topic"] for request in in_force))
+    state, now, made = record.state, record.in_force, record.verdicts
+    shown = [e for e in record.evaluations if "top_s" not in e.settings or now.is_of(e)]
     return {
         "state": state,
+        "headline": headline(made),
+        "claims": _claims(made),
+        "needed": needed(state["model"]["sites"]),
         "stands": standing(state["mode"], state["model"]["sites"], state["requests"]),
-        "topics": topics,
         "removed": sum(site["masked"] + site["deleted"] for site in state["model"]["sites"]),
-        "when": max((request["created"] for request in in_force), default=""),
-        "evaluations": list(map(_evaluation, record.evaluations)),
-        "drawing": drawing(record.measured),
+        "when": max((request["created"] for request in now.requests), default=""),
+        "evaluations": [_evaluation(evaluation, now) for evaluation in shown],
+        "sweeps": [sweep_rows(steps, now) for steps in sweep_steps(record.evaluations).values()],
+        "drawing": drawing(record.measured, now),
         "codes": _codes(record),
         "requests": [request | {"how": _how(request["thresholds"])} for request in state["requests"]],
         "data": _lines(state["data"]),
         "settings": _lines(state["settings"]),
-        "failed": sum(not check["passed"] for check in state["checks"]),
+        "failed": [check["name"] for check in state["checks"] if not check["passed"]],
     }
 
 
-def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+def _claims(made: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """What was measured of each topic; of many, of those together of which the same is said."""
+    if len(made) <= MOST_TOPICS:
+        groups = [(one, [one.topic]) for one, topics in grouped(made) for one in made if one.topic in topics]
+    else:
+        groups = [(replace(one, score=None, reason=""), topics) for one, topics in grouped(made)]
+    return [
+        {"label": _capital(one.label), "look": one.look, "topics": ", ".join(topics), "sentence": one.sentence}
+        for one, topics in groups
+    ]
+
+
+def _evaluation(evaluation: Evaluation, now: InForce) -> dict[str, Any]:
     sets = (FORGET, RETAIN)
     names = {dataset: evaluation.telling(dataset) for dataset in sets}
     return {
         "topic": evaluation.topic,
         "of_classes": evaluation.of_classes,
+        "in_force": now.is_of(evaluation),
         "removed": evaluation.removed,
         "sizes": {dataset: len(evaluation.texts[dataset]) for dataset in sets},
         "labels": {dataset: _capital(measure(name).label) if name else "" for dataset, name in names.items()},
@@ -147,6 +169,8 @@ def _headline(evaluation: Evaluation, names: Mapping[str, str | None]) -> str:
     parts = [f"{_capital(label)} went from {text(Condition.BEFORE, FORGET)} to {text(Condition.AFTER, FORGET)}"]
     if Condition.RANDOM in there:
         parts[0] += f"; as many random codes left it at {text(Condition.RANDOM, FORGET)}"
+    if Condition.LEFT_OUT in there:
+        parts[0] += f"; with the bottleneck left out it is {text(Condition.LEFT_OUT, FORGET)}"
     kept = _kept(evaluation)
     if kept is not None:
         others = "Other images" if evaluation.of_classes else "Other sentences"
@@ -171,8 +195,9 @@ def _all(evaluation: Evaluation, dataset: str) -> dict[str, Any]:
 
 
 def _codes(record: Record) -> list[dict[str, Any]]:
-    """Of each table, its surest removed codes, with what they stand for; then removed codes known from nothing else."""
+    """Of each table, the surest of the codes that were chosen from it, with what they stand for."""
     known = {(entry["site"], entry["code"]): entry for entry in record.state["codes"]}
+    by_round = {r["topic"]: r["thresholds"].get("codes_by_round", [0]) for r in record.in_force.requests}
     groups = []
     for entry in record.state["enrichments"]:
         table = record.enrichments[entry["file"]]
@@ -184,6 +209,12 @@ def _codes(record: Record) -> list[dict[str, Any]]:
             "drawn": min(len(table), most_drawn(record)),
             "value": points.value,
             "codes": listed,
+            "round": entry.get("round", 1),
+            "rounds": entry.get("rounds", 1),
+            "how": _how(entry.get("thresholds", {})),
+            "elsewhere": sum(len(unpack(codes)) for codes in entry.get("elsewhere", {}).values()),
+            # Records of version 0.1 do not tell in which round a code was chosen.
+            "mixed": len(by_round.get(entry["topic"], [0])) > 1 and "round" not in entry,
         }
         groups.append(dict(entry) | about)
     return groups
@@ -210,7 +241,9 @@ def _how(thresholds: Mapping[str, Any]) -> str:
     plain = {k: v for k, v in thresholds.items() if v not in (None, 0, "") and not isinstance(v, list | dict)}
     first = [PHRASES[key].format(plain.pop(key)) for key in PHRASES if key in plain]
     parts = first + [f"{key.replace('_', ' ')} {value}" for key, value in plain.items()]
-    searches = thresholds.get("searches")
+    searches, rounds = thresholds.get("searches"), thresholds.get("codes_by_round")
+    if isinstance(rounds, list):
+        parts.append(f"in rounds: {', '.join(map(str, rounds))} codes")
     if isinstance(searches, list):
         parts += [_how(search) for search in searches if isinstance(search, Mapping)]
     return ", ".join(parts)

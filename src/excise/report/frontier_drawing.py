@@ -8,6 +8,8 @@ from excise.report.frontier import Frontier
 from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.plotting import COLOURS, MARKERS, literal
 from excise.report.results import Evaluation
+from excise.report.sweep import sweep_steps
+from excise.report.verdict import InForce
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 # The conditions that are drawn.
 DRAWN = (Condition.BEFORE, Condition.AFTER, Condition.LEFT_OUT, Condition.RANDOM, Condition.RANDOM_TOPIC)
+# The kind of a point of a line where the model is.
+IN_FORCE = "in force"
 # The width of a name, in percent of what is left.
 NAME = 25.0
 
@@ -38,7 +42,8 @@ class Series(NamedTuple):
 
     Args:
         topic: what was forgotten; of a frontier, by which way too, as there may be several.
-        kind: `"frontier"`, a line through points of more and more codes, or the name of a condition.
+        kind: `"frontier"`, a line through points of more and more codes; `"in force"`, the point of one where the model
+            is; or the name of a condition.
         places: the points.
         measured: what was measured, in words.
     """
@@ -49,13 +54,21 @@ class Series(NamedTuple):
     measured: str
 
 
-def series(results: Iterable[Frontier | Evaluation]) -> list[Series]:
-    """All that results have for the figure: lines first. What has nothing before to be set against is left out."""
+def series(results: Iterable[Frontier | Evaluation], now: InForce | None = None) -> list[Series]:
+    """All that results have for the figure: lines first. What has nothing before to be set against is left out.
+
+    Args:
+        results: frontiers, and evaluations, of which the steps of sweeps are lines too.
+        now: the state that is in force, to mark where lines are in it.
+    """
     results = list(results)
-    found = [line for frontier in results if isinstance(frontier, Frontier) and (line := _line(frontier))]
-    for evaluation in results:
-        if isinstance(evaluation, Evaluation):
-            found += _points(evaluation)
+    evaluations = [result for result in results if isinstance(result, Evaluation)]
+    lines = [_line(frontier, now) for frontier in results if isinstance(frontier, Frontier)]
+    lines += [_sweep(steps, now) for steps in sweep_steps(evaluations).values()]
+    found = [one for line in lines for one in line]
+    for evaluation in evaluations:
+        if "top_s" not in evaluation.settings:
+            found += _points(evaluation, now)
     return found
 
 
@@ -77,27 +90,51 @@ def named(found: Sequence[Series]) -> list[Series]:
     return [one for one in after if len(after) > 1 and not any(near(one, two) for two in after if two is not one)]
 
 
-def _line(frontier: Frontier) -> Series | None:
+def _line(frontier: Frontier, now: InForce | None) -> list[Series]:
     shares = [frontier.share_left(point, of=100) for point in frontier.points]
     if any(map(isnan, shares[0])):
-        return None
+        return []
     name = frontier.topic + (f" by {frontier.method}" if frontier.method else "")
     places = tuple(
         Place(left, kept, f"{name}, {point.removed:,} codes removed")
         for point, (left, kept) in zip(frontier.points, shares, strict=True)
     )
-    return Series(name, "frontier", places, "accuracy on the class; accuracy on others")
+    reached = now.point(frontier) if now else None
+    there = [frontier.points.index(reached)] if reached else []
+    return _with_marks(name, places, there, "accuracy on the class; accuracy on others")
 
 
-def _points(evaluation: Evaluation) -> list[Series]:
+def _sweep(steps: Sequence[Evaluation], now: InForce | None) -> list[Series]:
+    topic, measured = steps[0].topic, _measured(steps[0])
+    places, there = [Place(100.0, 100.0, f"{topic} over S′, before")], []
+    for step in steps:
+        left, kept = (step.share_left(dataset, of=100) for dataset in (FORGET, RETAIN))
+        if not isnan(left + kept):
+            there += [len(places)] if now and now.is_of(step) else []
+            label = f"{topic}, S′ = {step.settings['top_s']}, {step.removed:,} codes removed"
+            places.append(Place(left, kept, label))
+    return _with_marks(f"{topic} over S′", tuple(places), there, measured) if len(places) > 1 else []
+
+
+def _with_marks(name: str, places: Sequence[Place], there: Sequence[int], measured: str) -> list[Series]:
+    """A line, and its points where the model is."""
+    marks = tuple(places[i]._replace(label=f"{places[i].label}: {IN_FORCE}") for i in there)
+    line = Series(name, "frontier", tuple(places), measured)
+    return [line, Series(name, IN_FORCE, marks, measured)] if marks else [line]
+
+
+def _measured(evaluation: Evaluation) -> str:
     names = [measure(evaluation.telling(dataset) or "").label for dataset in (FORGET, RETAIN)]
-    measured = f"{names[0]} with the topic; {names[1]} without"
-    points = []
+    return f"{names[0]} with the topic; {names[1]} without"
+
+
+def _points(evaluation: Evaluation, now: InForce | None) -> list[Series]:
+    points, other = [], ", of other codes than those in force" if now and not now.is_of(evaluation) else ""
     for condition in DRAWN:
         left, kept = (evaluation.share_left(dataset, condition, of=100) for dataset in (FORGET, RETAIN))
         if not isnan(left + kept):
-            place = Place(left, kept, f"{evaluation.topic}, {condition}")
-            points.append(Series(evaluation.topic, condition, (place,), measured))
+            place = Place(left, kept, f"{evaluation.topic}, {condition}{other if condition == Condition.AFTER else ''}")
+            points.append(Series(evaluation.topic, condition, (place,), _measured(evaluation)))
     return points
 
 
@@ -109,6 +146,7 @@ LOOKS = {
     Condition.RANDOM: (COLOURS[4], "^", True),
     Condition.RANDOM_TOPIC: (COLOURS[4], "v", False),
 }
+RING = {"color": "0.3", "marker": "o", "markerfacecolor": "none", "markersize": 12, "linestyle": ""}
 
 
 class Drawn(NamedTuple):
@@ -144,6 +182,9 @@ def draw_series(axes: "Axes", found: Sequence[Series]) -> list[Drawn]:
         if places:
             look = {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
             plot(places, kind, linestyle="", **look)
+    rings = [place for one in found if one.kind == IN_FORCE for place in one.places]
+    if rings:
+        plot(rings, IN_FORCE, **RING)
     for one in named(found):
         (place,) = one.places
         name = axes.annotate(literal(one.topic), (place.left, place.kept), xytext=(6, -3), textcoords="offset points")

@@ -14,6 +14,7 @@ from excise.report.markdown import plain
 from excise.report.measures import Condition
 from excise.report.plotting import COLOURS, NO_METADATA, styled_figure
 from excise.report.results import Evaluation
+from excise.report.verdict import InForce
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +39,9 @@ KEY: dict[str, str] = {
 }
 
 
-def drawing(results: Iterable[Frontier | Evaluation]) -> dict[str, Any] | None:
-    """The figure of results, its points and its key; `None` where there is nothing to draw."""
-    found = series(results)
+def drawing(results: Iterable[Frontier | Evaluation], now: InForce | None = None) -> dict[str, Any] | None:
+    """The figure of results, its points and its key; `None` if there is nothing to draw. Arguments as in `series`."""
+    found = series(results, now)
     if not found:
         return None
     with styled_figure((5, 3.7), font_size=11) as figure, warnings.catch_warnings():

@@ -38,6 +38,7 @@ DELETE = (
 )
 NO_EVALUATION = "How well the topic is forgotten and what that costs: no evaluation is part of this record."
 NO_CONTROL = "That these codes were the ones that mattered: as many random codes were not tried beside them."
+NO_LEFT_OUT = "What comes back where the bottleneck is left out: that was not measured."
 NO_REFERENCE = "How a model that never saw the topic would do: there is none to hold the outputs against."
 ONE_DRAW = "How much the control varies: the random codes are one draw."
 
@@ -56,8 +57,17 @@ def not_shown(stands: str, sites: Sequence[Mapping[str, Any]], conditions: Seque
     sentences += [sentence for sentence in limits if sentence]
     if not conditions:
         return [*sentences, NO_EVALUATION]
+    if needed(sites) is None and any(Condition.LEFT_OUT not in made for made in conditions):
+        sentences.append(NO_LEFT_OUT)
     without = any(Condition.RANDOM not in made for made in conditions)
     sentences.append(NO_CONTROL if without else ONE_DRAW)
     if any(Condition.REFERENCE not in made for made in conditions):
         sentences.append(NO_REFERENCE)
     return sentences
+
+
+def needed(sites: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why a model gives no answer without its bottlenecks, in a sentence; `None` where it does."""
+    kinds = sorted({site["kind"] for site in sites})
+    reasons = (getattr(kind_named(kind), "needed", None) for kind in kinds)
+    return next((reason for reason in reasons if reason), None)

@@ -87,7 +87,7 @@ def write_report(record: Record, folder: str | os.PathLike) -> None:
         for name, entry in figures(record).items():
             for path in (partial / f"{name}.{suffix}" for suffix in SUFFIXES):
                 if entry is None:
-                    plot_frontier(record.measured, path)
+                    plot_frontier(record.measured, path, record.in_force)
                 else:
                     plot_volcano(entry, record.enrichments[entry["file"]], path)
         (partial / PAGE).write_text(page(record), encoding="utf-8")

@@ -11,6 +11,7 @@ from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.plotting import COLOURS, MARKERS, image_kind, literal, new_figure
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
+from excise.report.verdict import InForce
 from excise.report.volcano import volcano
 
 if TYPE_CHECKING:
@@ -28,14 +29,17 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
     Raises:
         ValueError: if the suffix is another.
     """
-    points = volcano(table, entry["selected"])
+    points = volcano(table, entry["selected"], elsewhere=entry.get("elsewhere", {}))
     heights = points.heights
     with new_figure(path, figsize=(6.4, 4.2)) as figure:
         axes = figure.subplots()
         axes.axvline(0, color="0.85", linewidth=0.8, zorder=0)
+        others = ~points.selected & ~points.elsewhere
+        chosen = "codes removed, chosen here" if points.elsewhere.any() else "codes removed"
         looks = [
-            (~points.selected, "0.6", "o", 9, f"{(~points.selected).sum():,} other codes"),
-            (points.selected, COLOURS[1], "D", 16, f"{points.selected.sum():,} codes removed"),
+            (others, "0.6", "o", 9, f"{others.sum():,} other codes"),
+            (points.elsewhere, COLOURS[4], "s", 12, f"{points.elsewhere.sum():,} removed, chosen in another table"),
+            (points.selected, COLOURS[1], "D", 16, f"{points.selected.sum():,} {chosen}"),
         ]
         for rows, colour, marker, size, label in looks:
             # As an image also in an SVG, where so many points would be megabytes.
@@ -48,18 +52,25 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
         axes.set_xlabel("log2 of the frequency with the topic over that without")
         axes.set_ylabel(f"-log10 of the {points.value}-value ({entry['method']})")
         topic = literal(repr(entry["topic"]))
-        axes.set_title(f"Codes of {topic}: {entry['num_target']:,} examples with it, {entry['num_control']:,} without")
+        of_round = f", round {entry['round']} of {entry['rounds']}" if entry.get("rounds", 1) > 1 else ""
+        sizes = f"{entry['num_target']:,} examples with it, {entry['num_control']:,} without"
+        axes.set_title(f"Codes of {topic}{of_round}: {sizes}")
         if len(heights):
-            figure.legend(loc="outside lower center", ncols=2, frameon=False)
+            figure.legend(loc="outside lower center", ncols=3, frameon=False)
 
 
-def plot_frontier(results: Frontier | Evaluation | Iterable[Frontier | Evaluation], path: str | os.PathLike) -> None:
+def plot_frontier(
+    results: Frontier | Evaluation | Iterable[Frontier | Evaluation],
+    path: str | os.PathLike,
+    in_force: InForce | None = None,
+) -> None:
     """Draws what is left of each topic against what is left of all else, both in percent of what there was before.
 
     Args:
         results: a frontier is a line, an evaluation a point for each condition; one of them or several, such as
             `Record.measured`.
         path: an SVG or PNG file to write; what was there is replaced.
+        in_force: `Record.in_force`, to mark the point of each line where the model is.
 
     Raises:
         ValueError: if the suffix is another, or there is nothing to draw.
@@ -72,18 +83,20 @@ def plot_frontier(results: Frontier | Evaluation | Iterable[Frontier | Evaluatio
             f"`plot_frontier` draws frontiers and evaluations, and was given: {', '.join(sorted(other))}. Of a record, "
             "give `record.measured`."
         )
-    found = series(results)
+    found = series(results, in_force)
     if not found:
         raise ValueError("There is no frontier to draw: no evaluation or frontier was given that has a model before.")
     with new_figure(path, figsize=(6.4, 4.2)) as figure:
         axes = figure.subplots()
         drawn = draw_series(axes, found)
-        axes.set_title("Forgotten is left, kept is up")
+        axes.set_title("Less of the topic is left, more of all else is up")
         handles, labels = [one.line for one in drawn], [literal(one.label) for one in drawn]
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
-def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | None = None) -> None:
+def plot_sweep(
+    sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | None = None, in_force: InForce | None = None
+) -> None:
     """Draws the percent change of each measure over S', selected codes solid and random codes dashed (figures 3 to 5).
 
     Dotted is what comes back with the bottleneck left out, whatever S' is.
@@ -92,6 +105,7 @@ def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | N
         sweep: the numbers.
         path: an SVG or PNG file to write; what was there is replaced.
         metrics: measures to draw, such as `"bleu"`; all if not given.
+        in_force: `Record.in_force`, to mark the step whose codes are removed in the model.
 
     Raises:
         ValueError: if the suffix is another, or a measure was not computed.
@@ -108,6 +122,10 @@ def plot_sweep(sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | N
         titles = {FORGET: f"With {literal(sweep.tested)}: $D'_T$", RETAIN: "Without: $D_R$"}
         for axes, (dataset, title) in zip(panels, titles.items(), strict=True):
             _draw(axes, sweep, dataset, looks)
+            for place, step in enumerate(sweep.evaluations.values(), start=1):
+                if in_force and in_force.is_of(step):
+                    axes.axvline(place, color="0.3", linewidth=1, linestyle=":", zorder=0)
+                    axes.annotate("in force", (place, 1), xycoords=("data", "axes fraction"), fontsize=7, va="top")
             axes.set_title(f"{title}, n = {len(first.texts[dataset])}")
         panels[0].set_ylabel("change from the original model (%)")
         handles = _legend(looks, Condition.LEFT_OUT in first.conditions)

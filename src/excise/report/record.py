@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -23,6 +23,7 @@ from excise.report.results import Evaluation
 from excise.report.sections import (
     codes_section,
     described,
+    evidence_section,
     inner_model,
     model_section,
     requests_section,
@@ -30,7 +31,7 @@ from excise.report.sections import (
     tables_of,
 )
 from excise.report.sweep import Sweep
-from excise.report.verdict import Verdict, grouped, verdicts
+from excise.report.verdict import InForce, Verdict, grouped, verdicts
 from excise.storage.display import few, shortened
 from excise.storage.extras import require
 from excise.storage.files import new_folder
@@ -73,6 +74,11 @@ class Record:
     def measured(self) -> tuple[Frontier | Evaluation, ...]:
         """All that tells what is left and what is kept: frontiers and evaluations."""
         return (*self.frontiers, *self.evaluations)
+
+    @property
+    def in_force(self) -> InForce:
+        """The codes that are removed in the model that the record is of, and by which requests."""
+        return InForce(self.state)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -123,8 +129,8 @@ class Record:
         check_masks(model.config.unlearning, sites)
         ledger = Ledger.from_dict(model.config.unlearning)
         state = {
-            "evaluations": [_as_dict(one) for given in evaluations for one in _steps(given)],
-            "frontiers": [_as_dict(frontier) for frontier in frontiers],
+            "evaluations": evidence_section(evaluations),
+            "frontiers": evidence_section(frontiers),
             "enrichments": [described(entry, ledger) for entry in tables],
             "codes": codes_section(tokens, thumbnails),
             "data": dict(data or {}),
@@ -147,7 +153,7 @@ class Record:
         Args:
             model: what is written; model and ledger of the record become its own.
             mode: `"mask"` or `"delete"`.
-            checks: what was made sure of: `name`, `passed` and `detail` of each.
+            checks: what was made sure of: `name`, `passed` and `detail` of each, and perhaps what was `found`.
             removed: of a model that deleted codes were taken out of, the codes that were removed before.
 
         Raises:
@@ -232,20 +238,6 @@ def _whole(
             "not_shown": not_shown(standing(mode, about["sites"], requests), about["sites"], conditions),
         }
     )
-
-
-def _steps(evidence: Evaluation | Sweep | Mapping[str, Any]) -> Iterable[Evaluation | Mapping[str, Any]]:
-    """The evaluations of a sweep, without their answers; another evaluation as it is."""
-    if not isinstance(evidence, Sweep):
-        return [evidence]
-    return [
-        replace(step, outputs={}, references={}, settings={**step.settings, "top_s": top_s})
-        for top_s, step in evidence.evaluations.items()
-    ]
-
-
-def _as_dict(evidence: Evaluation | Frontier | Mapping[str, Any]) -> Mapping[str, Any]:
-    return evidence if isinstance(evidence, Mapping) else evidence.to_dict()
 
 
 NAME = "excise-report"

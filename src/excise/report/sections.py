@@ -16,6 +16,9 @@ from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection, Step
 from excise.ledger.ledger import Ledger
 from excise.ledger.packing import codes_digest, pack, unpack
+from excise.report.frontier import Frontier
+from excise.report.results import Evaluation
+from excise.report.sweep import Sweep
 
 # The pipelines on the Hub that models belong in, by the end of the name of their class.
 TASKS = {
@@ -96,6 +99,19 @@ def requests_section(model: PreTrainedModel) -> list[dict[str, Any]]:
 def same_request(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two entries of ledgers are one request, and remove the same codes; a mask may have become a deletion."""
     return all(one[name] == other[name] for name in ("id", "topic", "codes", "created", "undone"))
+
+
+def evidence_section(evidence: Iterable[Evaluation | Sweep | Frontier | Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Evaluations and frontiers as JSON values. A sweep is its steps: evaluations with an S', without the answers."""
+    section: list[Mapping[str, Any]] = []
+    for one in evidence:
+        if isinstance(one, Sweep):
+            for top_s, step in one.evaluations.items():
+                settings = {**step.settings, "top_s": top_s}
+                section.append(step.to_dict() | {"outputs": {}, "references": {}, "settings": settings})
+        else:
+            section.append(one if isinstance(one, Mapping) else one.to_dict())
+    return section
 
 
 class Table(NamedTuple):

@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from excise.codes.selection import Selection
 from excise.report.measures import FIXED, FORGET, RETAIN, Condition, measure
@@ -15,6 +15,8 @@ from excise.storage.files import new_file
 
 if TYPE_CHECKING:
     import pandas
+
+    from excise.report.verdict import InForce
 
 # What is printed of a sweep: sets and measures.
 TEXT_COLUMNS = ((FORGET, "recall"), (FORGET, "bleu"), (RETAIN, "bleu"))
@@ -124,6 +126,33 @@ class Sweep(HtmlTable):
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{os.fspath(path)!r} is no sweep that `Sweep.save` wrote: {error!r}.") from error
+
+
+def sweep_steps(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
+    """The evaluations of a record that are steps of sweeps, by topic, ascending: those that have an S'."""
+    steps: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        if "top_s" in evaluation.settings:
+            steps.setdefault(evaluation.topic, []).append(evaluation)
+    return {topic: sorted(of_topic, key=lambda step: step.settings["top_s"]) for topic, of_topic in steps.items()}
+
+
+def sweep_rows(steps: Sequence[Evaluation], now: "InForce") -> dict[str, Any]:
+    """A table of the steps of a sweep: `topic`, `labels` of the scores, and `rows`.
+
+    Each row has `top_s` (`"before"` for the model before), `codes`, `cells`, in which random codes stand in
+    parentheses, and `in_force`, whether just these codes are removed in the model.
+    """
+    names = [(dataset, name) for dataset in (FORGET, RETAIN) if (name := steps[0].telling(dataset))]
+    places = {FORGET: "with the topic", RETAIN: "all else"}
+    first = [_with_control(steps[0], Condition.BEFORE, *name) for name in names]
+    rows: list[dict[str, Any]] = [{"top_s": "before", "codes": 0, "cells": first, "in_force": False}]
+    for step in steps:
+        cells = [_with_control(step, Condition.AFTER, *name) for name in names]
+        about = {"top_s": step.settings["top_s"], "codes": step.removed, "in_force": now.is_of(step)}
+        rows.append(about | {"cells": cells})
+    labels = [f"{measure(name).label}, {places[dataset]}" for dataset, name in names]
+    return {"topic": steps[0].topic, "labels": labels, "rows": rows}
 
 
 def _line(top_s: int | str, codes: int | str, cells: Iterable[str], seconds: str) -> str:

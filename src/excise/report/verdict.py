@@ -76,10 +76,8 @@ def judged(before: Share | None, after: Share | None, floor: Share | None = None
             given.
 
     Example:
-        >>> print(judged(Share.of(95, 100), Share.of(95, 100)).value)
-        not forgotten
-        >>> print(judged(Share.of(95, 100), Share.of(2, 100)).value)
-        forgotten
+        >>> [judged(Share.of(95, 100), Share.of(hits, 100)).value for hits in (95, 48, 2)]
+        ['not forgotten', 'partly forgotten', 'forgotten']
     """
     if before is None or after is None:
         return Outcome.NOT_MEASURED
@@ -123,17 +121,21 @@ class Verdict:
         return self.outcome.value + (", and comes back without the bottleneck" if self.comes_back else "")
 
     @property
+    def look(self) -> str:
+        """How a page shows it: `"good"`, `"bad"`, `"unknown"`, or `"middling"`."""
+        if self.outcome in (Outcome.NOT_MEASURED, Outcome.OTHER_STATE, Outcome.TOO_FEW):
+            return "unknown"
+        looks = {Outcome.FORGOTTEN: "good", Outcome.NOT_FORGOTTEN: "bad"}
+        return "middling" if self.comes_back else looks.get(self.outcome, "middling")
+
+    @property
     def sentence(self) -> str:
         """The numbers behind the outcome; of what was not measured, why."""
-        if self.score is None or self.shares is None:
+        if self.score is None or (shares := self.shares) is None:
             return self.reason
-        shares = self.shares
         parts = [f"{measure(self.score).label} {shares[Condition.BEFORE]} before, {shares[Condition.AFTER]} after"]
-        parts += [
-            f"{shares[condition].value:.3f} with the {condition}"
-            for condition in (Condition.CUT, Condition.LEFT_OUT)
-            if condition in shares
-        ]
+        more = [condition for condition in (Condition.CUT, Condition.LEFT_OUT) if condition in shares]
+        parts += [f"{shares[condition].value:.3f} with the {condition}" for condition in more]
         if total := shares[Condition.AFTER].total:
             parts.append(f"of {counted(total, 'example')}")
         return "; ".join(parts)
@@ -170,7 +172,7 @@ class InForce:
 
     @property
     def topics(self) -> list[str]:
-        """What was asked to be forgotten, and was not undone."""
+        """What was asked to be forgotten, and not undone."""
         return list(dict.fromkeys(request["topic"] for request in self.requests))
 
     def is_about(self, evaluation: Evaluation, topic: str) -> bool:
@@ -207,13 +209,7 @@ class InForce:
 def verdicts(
     state: Mapping[str, Any], evaluations: Iterable[Evaluation] = (), frontiers: Iterable[Frontier] = ()
 ) -> tuple[Verdict, ...]:
-    """A verdict on each topic that is in force: of several measurements, the least favourable.
-
-    Args:
-        state: of a record.
-        evaluations: its evaluations, the steps of sweeps among them.
-        frontiers: its frontiers.
-    """
+    """A verdict on each topic in force, of a record's state and evidence: of several measurements, the worst."""
     now, evaluations, frontiers = InForce(state), list(evaluations), list(frontiers)
     return tuple(_verdict(topic, now, evaluations, frontiers) for topic in now.topics)
 
@@ -243,12 +239,10 @@ def _of_evaluation(topic: str, evaluation: Evaluation) -> Verdict:
 
 
 def _of_point(topic: str, frontier: Frontier, point: Point) -> Verdict:
-    total = frontier.examples[0]
-    if not total:
+    if not (total := frontier.examples[0]):
         return Verdict(topic, Outcome.NOT_MEASURED, reason="the frontier has no example of the class")
-    values = {Condition.BEFORE: frontier.points[0].forget, Condition.AFTER: point.forget}
-    shares = {condition: Share.of(round(value * total), total) for condition, value in values.items()}
-    return _of_shares(topic, "accuracy", shares)
+    before, after = (Share.of(round(one.forget * total), total) for one in (frontier.points[0], point))
+    return _of_shares(topic, "accuracy", {Condition.BEFORE: before, Condition.AFTER: after})
 
 
 def _of_shares(topic: str, score: str, shares: Mapping[str, Share]) -> Verdict:

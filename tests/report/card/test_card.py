@@ -21,7 +21,7 @@ from excise.report import Record, write_report
 from excise.report.card import model_card
 from excise.report.card.metadata import license_fields
 from excise.report.card.requests import how_found
-from excise.report.markdown import code, escaped, listed, plain
+from excise.report.markdown import code, escaped, plain
 from tests.helpers import tiny, tiny_images
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
 
@@ -175,12 +175,12 @@ def test_the_model_index_has_the_numbers_after_forgetting():
     assert name == "model"
     numbers = {(result.dataset_config, result.metric_name): result.metric_value for result in results}
     assert numbers == {
-        ("teacher, heldout", "BLEU after forgetting"): 14.9,
-        ("teacher, heldout", "chrF after forgetting"): 34.9,
-        ("teacher, heldout", "rest BLEU after forgetting"): 14.9,
-        ("teacher, heldout", "topic recall after forgetting"): 0.1,
-        ("teacher, heldout_retain", "BLEU after forgetting"): 30.1,
-        ("teacher, heldout_retain", "chrF after forgetting"): 50.1,
+        ("teacher, heldout", "BLEU with the codes removed"): 14.9,
+        ("teacher, heldout", "chrF with the codes removed"): 34.9,
+        ("teacher, heldout", "rest BLEU with the codes removed"): 14.9,
+        ("teacher, heldout", "topic recall with the codes removed"): 0.1,
+        ("teacher, heldout_retain", "BLEU with the codes removed"): 30.1,
+        ("teacher, heldout_retain", "chrF with the codes removed"): 50.1,
     }
     assert {result.dataset_split for result in results} == {"test"}
 
@@ -207,7 +207,7 @@ def test_a_score_that_is_no_number_is_not_in_the_index_and_a_dash_in_the_table()
     evaluation["scores"]["after"]["heldout"] |= {"bleu": float("nan"), "recall": float("nan")}
     card = model_card(record(evaluations=[evaluation]))
     names = [result.metric_name for result in card.data.eval_results if result.dataset_config == "teacher, heldout"]
-    assert names == ["chrF after forgetting", "rest BLEU after forgetting"]
+    assert names == ["chrF with the codes removed", "rest BLEU with the codes removed"]
     after = next(row for table in tables(card.text) for row in table if row[0] == "after")
     assert after[1] == after[4] == "–"
     assert "nan" not in card.content
@@ -228,7 +228,8 @@ def test_a_frontier_tells_nothing_of_a_model_that_is_not_on_it(count):
 
 
 def test_an_evaluation_goes_before_a_frontier():
-    card = model_card(classes(evaluations=[class_evaluation()], frontiers=[class_frontier()]))
+    evaluation = class_evaluation() | {"removed": 200}
+    card = model_card(classes(evaluations=[evaluation], frontiers=[class_frontier()]))
     assert {r.dataset_config: r.metric_value for r in card.data.eval_results}["red, heldout"] == 0.0
 
 
@@ -344,7 +345,7 @@ def test_an_undone_request_is_told_and_not_offered_to_undo():
     _, requests, *_ = tables(card.text)
     assert requests[1][-1].startswith("undone 20") and requests[2][-1] == "masked"
     assert "unlearner.undo(2)" in card.text and "unlearner.undo(1)" not in card.text
-    assert "# CodebookT5ForConditionalGeneration: water forgotten" in card.text
+    assert "# CodebookT5ForConditionalGeneration (forgetting not measured: water)\n" in card.text
 
 
 def test_a_mask_that_was_deleted_later_is_told_and_not_offered_to_undo():
@@ -395,9 +396,11 @@ def test_a_title_names_a_few_topics_and_counts_many():
     unlearner = Unlearner(model, None)
     for number in range(8):
         text = model_card(Record.of(model)).text
-        assert f"# CodebookT5ForConditionalGeneration: {listed(TOPICS[: number + 1])} forgotten" in text
+        topics = ", ".join(TOPICS[: number + 1])
+        assert f"# CodebookT5ForConditionalGeneration (forgetting not measured: {topics})\n" in text
         unlearner.mask(Selection({SITE: [number + 10]}), TOPICS[number + 1])
-    assert "# CodebookT5ForConditionalGeneration: 9 topics forgotten" in model_card(Record.of(model)).text
+    title = "# CodebookT5ForConditionalGeneration (forgetting not measured: 9 topics)\n"
+    assert title in model_card(Record.of(model)).text
 
 
 def test_data_and_settings_are_told_as_far_as_they_are_words_and_numbers():

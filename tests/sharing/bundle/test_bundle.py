@@ -58,7 +58,7 @@ def test_a_bundle_has_all_that_is_shared(case, tmp_path):
     saved = Record.load(tmp_path / "out" / "report")
     assert saved.state == record.state and record.state["mode"] == "delete"
     assert [(check["name"], check["passed"]) for check in record.state["checks"]] == [
-        ("deleted rows", True),
+        ("bytes", True),
         ("reload", True),
     ]
     rows = len(MASKED) * len(case.unlearner.sites[case.site].code_tensors)

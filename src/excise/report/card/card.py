@@ -1,6 +1,6 @@
 """Model card of a record, and of nothing else: the same record gives the same card."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -10,21 +10,28 @@ from excise.bottlenecks.registry import kind_named, kind_title
 from excise.report.card.how_to_load import going_on, loading
 from excise.report.card.metadata import metadata
 from excise.report.card.requests import request_row
-from excise.report.card.scores import about_evaluation, evaluation_table, frontier_table, has_intervals
-from excise.report.markdown import code, counted, escaped, listed, plain, table
+from excise.report.card.scores import (
+    about_evaluation,
+    evaluation_table,
+    frontier_table,
+    has_intervals,
+    sweep_table,
+)
+from excise.report.markdown import code, counted, escaped, plain, table
 from excise.report.measures import Condition
-from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, standing
+from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, needed, standing
 from excise.report.page import figures
 from excise.report.record import Record
+from excise.report.sweep import sweep_rows, sweep_steps
+from excise.report.verdict import MOST_TOPICS, Verdict, grouped, headline
 from excise.storage.extras import require
 
 REVERSIBLE = (
-    "**This is reversible, and for private use only: what was forgotten is masked, and still in the weights. "
-    "Share a deletion instead.**"
+    "**This is reversible, and for private use only: the codes are masked, and still in the weights. Share a deletion "
+    "instead.**"
 )
 ERASED = (
-    "**What was forgotten is deleted: the rows of its codes are erased, and that cannot be undone. What this does not "
-    "show stands below.**"
+    "**The codes are deleted: their rows are erased, and that cannot be undone. What this does not show stands below.**"
 )
 FIRST_LINES = {
     MASKED: REVERSIBLE,
@@ -32,8 +39,8 @@ FIRST_LINES = {
     UNDONE: "**Nothing is forgotten: all that was asked for was undone.**",
     NOTHING: "**Nothing was forgotten yet.**",
 }
-MOST_TOPICS = 8  # that a title names
 MOST_PLOTS = 5  # all are in the report
+OTHER_STATE = "Measured with **other codes removed** than those that are removed now."
 
 
 def model_card(
@@ -52,8 +59,9 @@ def model_card(
         ValueError: if the base model of a bottleneck that is shared alone is not known.
     """
     require("report", purpose="model_card")
-    state = record.state
+    state, now, made = record.state, record.in_force, record.verdicts
     model = state["model"]
+    alone = [e for e in record.evaluations if "top_s" not in e.settings or now.is_of(e)]
     if bottleneck_only and not (model["base_model"] and model["base_model"]["revision"]):
         raise ValueError(
             "A bottleneck that is shared alone needs its base model on the card: give the record a base_model with "
@@ -64,15 +72,24 @@ def model_card(
         return ModelCard.from_template(
             metadata(record, name, bottleneck_only),
             template_path=str(template),
-            first_line=_first_line(state),
-            title=_title(state, load_with and name),
+            first_line=" ".join([*_claims(made), _first_line(state)]),
+            title=_title(state, load_with and name, made),
             about=_about(model),
             sites=_sites(model),
             requests=_requests(state),
             tables=_tables(state),
             evaluations=[
-                {"topic": escaped(e.topic), "about": about_evaluation(e), "table": evaluation_table(e)}
-                for e in record.evaluations
+                {
+                    "topic": escaped(e.topic),
+                    "about": about_evaluation(e) + ("" if now.is_of(e) else f" {OTHER_STATE}"),
+                    "table": evaluation_table(e),
+                }
+                for e in alone
+            ],
+            needed=needed(model["sites"]),
+            sweeps=[
+                {"topic": escaped(rows["topic"]), "table": sweep_table(rows)}
+                for rows in (sweep_rows(steps, now) for steps in sweep_steps(record.evaluations).values())
             ],
             intervals=bool(record.frontiers) or any(map(has_intervals, record.evaluations)),
             measured_masked=_measured_masked(record),
@@ -80,7 +97,7 @@ def model_card(
                 {
                     "topic": escaped(f.topic),
                     "way": f", by {escaped(f.method)}" if f.method else "",
-                    "table": frontier_table(f),
+                    "table": frontier_table(f, now.point(f)),
                 }
                 for f in record.frontiers
             ],
@@ -95,13 +112,17 @@ def model_card(
         )
 
 
-def _title(state: Mapping[str, Any], name: str | None) -> str:
-    topics = list(dict.fromkeys(request["topic"] for request in state["requests"] if not request["undone"]))
-    said = escaped(name or state["model"]["class"])
-    if not topics:
-        return said
-    told = listed([escaped(topic) for topic in topics]) if len(topics) <= MOST_TOPICS else f"{len(topics)} topics"
-    return f"{said}: {told} forgotten"
+def _title(state: Mapping[str, Any], name: str | None, made: Sequence[Verdict]) -> str:
+    said, told = escaped(name or state["model"]["class"]), headline(made, escaped)
+    return f"{said} ({told[:1].lower()}{told[1:]})" if told else said
+
+
+def _claims(made: Sequence[Verdict]) -> list[str]:
+    """What was measured of each topic, and what of it was; of many, only that."""
+    if len(made) > MOST_TOPICS:
+        return [f"**{headline(made, escaped)}.**"]
+    groups = [one for alike, topics in grouped(made) for one in made if one.topic in topics]
+    return [f"**{headline([one], escaped)}** ({escaped(one.sentence)})." for one in groups]
 
 
 def _about(model: Mapping[str, Any]) -> str:
@@ -138,16 +159,21 @@ def _requests(state: Mapping[str, Any]) -> str:
 
 def _tables(state: Mapping[str, Any]) -> str:
     return _bullets(
-        f"{escaped(entry['topic'])}: [{escaped(entry['file'])}](report/{entry['file']}), "
+        f"{escaped(entry['topic'])}{_of_round(entry)}: [{escaped(entry['file'])}](report/{entry['file']}), "
         f"{counted(entry['rows'], 'code')} seen in {counted(entry['num_target'], 'target')} and "
         f"{counted(entry['num_control'], 'control')}"
         for entry in state["enrichments"]
     )
 
 
+def _of_round(entry: Mapping[str, Any]) -> str:
+    return f", round {entry['round']} of {entry['rounds']}" if entry.get("rounds", 1) > 1 else ""
+
+
 def _checks(state: Mapping[str, Any]) -> str:
     return _bullets(
         f"{'passed' if check['passed'] else '**failed**'}: {escaped(check['name'])}"
+        + (f": {escaped(check['found'])}" if check.get("found") else "")
         + (f" ({escaped(check['detail'])})" if check["detail"] else "")
         for check in state["checks"]
     )
@@ -163,7 +189,7 @@ def _plots(record: Record) -> list[dict[str, str]]:
     return [
         {
             "file": f"report/{name}.png",
-            "alt": "What is left of what was forgotten, and of all else"
+            "alt": "What is left of what was to be forgotten, and of all else"
             if entry is None
             else f"How much more often each code is used with {escaped(entry['topic'])}, and how sure that is",
         }

@@ -1,18 +1,18 @@
 """Metadata of a model card: what the Hub files a model under, and its scores as a model index."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from excise.report.frontier import Frontier, Point
 from excise.report.markdown import plain
 from excise.report.measures import FORGET, RETAIN, Condition, is_measure, measure
 from excise.report.record import Record
 from excise.report.results import Evaluation
+from excise.report.verdict import grouped
 
 KNOWN = frozenset(
     """
@@ -68,6 +68,7 @@ def metadata(record: Record, name: str, bottleneck_only: bool) -> ModelCardData:
     base = (model["base_model"] or {}).get("id")
     base = base if base and _is_repo(base) else None  # a folder is of no use to others
     results = list(eval_results(record))
+    said = sorted({one.outcome.value.replace(" ", "-") for one, _ in grouped(record.verdicts)})
     return ModelCardData(
         library_name="transformers",
         **license_fields(data.get("license")),
@@ -77,7 +78,7 @@ def metadata(record: Record, name: str, bottleneck_only: bool) -> ModelCardData:
         pipeline_tag=task(state),
         datasets=_datasets(data) or None,
         metrics=sorted({result.metric_type for result in results} & set(METRICS.values())) or None,
-        tags=["excise", "machine-unlearning", *kinds, f"unlearning-{state['mode']}"],
+        tags=["excise", "machine-unlearning", *kinds, f"unlearning-{state['mode']}", *said],
         model_name=name if results else None,
         eval_results=results or None,
     )
@@ -95,11 +96,13 @@ def labels_of_sets(evaluation: Evaluation) -> dict[str, str]:
 
 
 def eval_results(record: Record) -> Iterator[EvalResult]:
-    """The scores of the model that is shared: after forgetting, on each set. A score that is no number is left out.
+    """The scores of the model that is shared, with just the codes removed that are removed in it, on each set.
 
-    A class that there is no evaluation of has its accuracies from its frontier, at what the ledger has removed.
+    A score that is no number is left out. A class that there is no evaluation of has its accuracies from its frontier,
+    at what the ledger has removed.
     """
-    state, evaluations = record.state, record.evaluations
+    state, now = record.state, record.in_force
+    evaluations = [evaluation for evaluation in record.evaluations if now.is_of(evaluation)]
     for evaluation in evaluations:
         for name, label in labels_of_sets(evaluation).items():
             for metric, value in evaluation.scores.get(Condition.AFTER, {}).get(name, {}).items():
@@ -107,18 +110,10 @@ def eval_results(record: Record) -> Iterator[EvalResult]:
                     yield _result(state, evaluation.topic, name, label, metric, value)
     evaluated = {evaluation.topic for evaluation in evaluations}
     for frontier in record.frontiers:
-        point = None if frontier.topic in evaluated else _reached(frontier, state["requests"])
+        point = None if frontier.topic in evaluated else now.point(frontier)
         if point is not None:
             for (name, label), value in zip(CLASS_SETS.items(), (point.forget, point.retain), strict=True):
                 yield _result(state, frontier.topic, name, label, "accuracy", value)
-
-
-def _reached(frontier: Frontier, requests: Sequence[Mapping[str, Any]]) -> Point | None:
-    """The point of a frontier where the model is, if its class was asked for once and as the frontier was made."""
-    asked = [request["thresholds"] for request in requests if request["topic"] == frontier.topic]
-    if len(asked) != 1 or asked[0].get("method") != frontier.method:
-        return None
-    return next((point for point in frontier.points if point.count == asked[0].get("count")), None)
 
 
 def _result(state: Mapping[str, Any], topic: str, name: str, label: str, metric: str, value: float) -> EvalResult:
@@ -130,7 +125,7 @@ def _result(state: Mapping[str, Any], topic: str, name: str, label: str, metric:
         dataset_config=f"{plain(topic)}, {name}",  # what has one type, configuration and split becomes one entry
         dataset_split=plain(data["split"]) if data.get("split") else None,
         metric_type=(METRICS | OWN_METRICS).get(metric, metric),
-        metric_name=f"{measure(metric).label} after forgetting",
+        metric_name=f"{measure(metric).label} with the codes removed",
         metric_value=float(f"{value:.6g}"),
     )
 

@@ -19,7 +19,7 @@ POSITIONS = {
 # Told by other words.
 TOLD = {"method", "q", "effect", "count", "max_retain_ratio", "top_s", "positions", "num_target", "num_control"}
 TOLD |= {"preset", "searches", "seed", "deletes_request", "taken_out", "max_loss_rise", "loss_rise"}
-TOLD |= {"codes_by_round"}
+TOLD |= {"codes_by_round", "rounds"}
 
 
 def request_row(request: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
@@ -50,6 +50,8 @@ def how_found(thresholds: Mapping[str, Any]) -> str:
     if by_round := thresholds.get("codes_by_round"):
         numbers = listed([f"{number:,}" for number in by_round])
         parts.append(f"searched again under the mask of what was found: {numbers} codes")
+        said = [how_found(one["thresholds"] | {"preset": None}) for one in thresholds.get("rounds", ())]
+        parts += [f"round {i}: {one}" for i, one in enumerate(said, 1) if one != said[0]]
     if "max_loss_rise" in thresholds:
         parts.append(f"as many as raise the loss on retained examples by at most {thresholds['max_loss_rise']:.3g}")
     if "loss_rise" in thresholds:

@@ -1,6 +1,7 @@
 """Tables of scores in a card: the model before and after, and the controls beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from excise.report.card.metadata import labels_of_sets
 from excise.report.frontier import Frontier, Point
@@ -13,7 +14,10 @@ CONDITIONS: dict[str, str] = {
     Condition.BEFORE: "before",
     Condition.CUT: "before, the word cut out of the sentence",
     Condition.AFTER: "**after**",
+    Condition.LEFT_OUT: "the bottleneck left out",
     Condition.RANDOM: "control: as many random codes removed",
+    Condition.RANDOM_TOPIC: "control: as many random codes, as frequent with the topic",
+    Condition.BASE: "the plain base model",
     Condition.REFERENCE: "reference: a model that never saw it",
 }
 # Rows of a frontier that a card shows.
@@ -56,15 +60,34 @@ def has_intervals(evaluation: Evaluation) -> bool:
     return any("low" in scores for sets in evaluation.scores.values() for scores in sets.values())
 
 
-def frontier_table(frontier: Frontier) -> str:
-    """Accuracies by the number of removed pairs: the model as it was, and as more and more is removed."""
+def sweep_table(rows: Mapping[str, Any]) -> str:
+    """Scores at each S', of `sweep_rows`; the step that is in force is marked."""
+    header = ["S'", "codes", *map(escaped, rows["labels"])]
+    steps = [f"**{row['top_s']}** (in force)" if row["in_force"] else str(row["top_s"]) for row in rows["rows"]]
+    return table(
+        header, [[step, f"{row['codes']:,}", *row["cells"]] for step, row in zip(steps, rows["rows"], strict=True)]
+    )
+
+
+def frontier_table(frontier: Frontier, reached: Point | None = None) -> str:
+    """Accuracies by the number of removed pairs: the model as it was, and as more and more is removed.
+
+    Args:
+        frontier: the numbers.
+        reached: the point that is in force, which is marked.
+    """
     points: Sequence[Point] = frontier.points
     if len(points) > MOST_POINTS:
         steps = (len(points) - 1) / (MOST_POINTS - 1)
-        points = [points[round(i * steps)] for i in range(MOST_POINTS)]
+        few = [points[round(i * steps)] for i in range(MOST_POINTS)]
+        points = [point for point in points if point in few or point == reached]
     rows = [
-        [f"{count:,}", f"{removed:,}", *map(_percent, accuracies, frontier.examples)]
-        for count, removed, *accuracies in points
+        [
+            f"**{point.count:,}** (in force)" if point == reached else f"{point.count:,}",
+            f"{point.removed:,}",
+            *map(_percent, (point.forget, point.retain), frontier.examples),
+        ]
+        for point in points
     ]
     of_class, of_others = (f"{number:,}" for number in frontier.examples)
     chosen = {"activations": "pairs asked for (N_a)", "examples": "examples (N_e)"}.get(frontier.method, "count")

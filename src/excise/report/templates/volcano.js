@@ -13,7 +13,7 @@
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     return new kinds[type](bytes.buffer);
   };
-  const columns = ["site", "code", "ratio", "surety", "target", "control", "selected", "retain"];
+  const columns = ["site", "code", "ratio", "surety", "target", "control", "selected", "elsewhere", "retain"];
   for (const one of data.plots) for (const name of columns) if (one[name]) one[name] = unpack(one[name]);
   const tokens = data.tokens, meaning = new Map();
   for (const name of ["site", "code", "start", "token", "count"]) tokens[name] = unpack(tokens[name]);
@@ -159,7 +159,7 @@
       return;
     }
     const i = current, found = tokensOf(i), most = Math.max(1, ...found.map(([, count]) => count));
-    const title = element("h3", "Code " + shown.code[i] + (shown.selected[i] ? ": removed" : ""), panel);
+    const title = element("h3", "Code " + shown.code[i] + (shown.selected[i] ? ": removed" : shown.elsewhere && shown.elsewhere[i] ? ": removed, chosen from another table" : ""), panel);
     if (data.sites.length > 1) element("small", " at " + data.sites[shown.site[i]], title);
     const picture = data.thumbnails[key(i)];
     if (picture) {

@@ -27,7 +27,7 @@ def checks_held(
     base: BaseCheckpoint | None,
     files: int,
 ) -> list[dict[str, Any]]:
-    """The checks of a bundle, each named by what it looked at and found; none is about forgetting.
+    """The checks of a bundle, with what they looked at and what they found; none is about forgetting.
 
     Args:
         erased: what was looked for.
@@ -36,35 +36,49 @@ def checks_held(
         base: what the model is loaded on, if only its bottlenecks were written.
         files: number of files that were read back.
     """
-    details = {}
+    checks = []
+
+    def held(name: str, found: str, detail: str) -> None:
+        checks.append({"name": name, "passed": True, "found": found, "detail": detail})
+
     ledger, tensors = Ledger.from_dict(shared.config.unlearning), len(shared.state_dict())
     after = "Report and card were read back once they were written; had anything been found, nothing would be there."
     if any(request.kind == "delete" for request in ledger.requests) and len(erased):
-        details[f"bytes: no deleted row found in {files} files"] = (
+        held(
+            "bytes",
+            f"no deleted row found in {files} files",
             f"Every file was read back, and none holds any of the {len(erased)} rows that were erased in the "
-            "writing, in fp64, fp32, bf16 or fp16, nor a tensor with anything in the place of a deleted code. " + after
+            "writing, in fp64, fp32, bf16 or fp16, nor a tensor with anything in the place of a deleted code. " + after,
         )
     elif any(request.kind == "delete" for request in ledger.requests):
-        details[f"bytes: nothing in the place of a deleted code in {files} files"] = (
+        held(
+            "bytes",
+            f"nothing in the place of a deleted code in {files} files",
             "Every file was read back: all rows in the place of a deleted code are zero. What they held was "
-            "gone already before the writing, so its bytes are not known and were not looked for. " + after
+            "gone already before the writing, so its bytes are not known and were not looked for. " + after,
         )
-    details[f"reload: {tensors} tensors and the masks come back the same"] = (
+    held(
+        "reload",
+        f"{tensors} tensors and the masks come back the same",
         f"Loaded again, the model is the same bit for bit in all {tensors} tensors, and its masks are those of its "
-        "ledger."
+        "ledger.",
     )
     if index is not None:
         gone = sum(int((numbers < 0).sum()) for numbers in index.values())
-        details[f"compaction: {gone} deleted codes taken out"] = (
+        held(
+            "compaction",
+            f"{gone} deleted codes taken out",
             f"{gone} deleted codes were taken out and the others numbered anew: {COMPACTION} has, by site, the new "
-            "number of each old code, -1 for those that are gone."
+            "number of each old code, -1 for those that are gone.",
         )
     if base is not None:
-        details["base: all other weights are those of the base model"] = (
+        held(
+            "base",
+            "all other weights are the base model's",
             f"All weights but the bottlenecks' are those of {base}, bit for bit; the digest of its files of weights is "
-            f"{base.digest}."
+            f"{base.digest}.",
         )
-    return [{"name": name, "passed": True, "detail": detail} for name, detail in details.items()]
+    return checks
 
 
 def check_arguments(model: PreTrainedModel, processor: Processor, mode: str) -> None:
