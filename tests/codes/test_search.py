@@ -8,6 +8,7 @@ import pytest
 from excise import Selection, Unlearner, class_sets
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.search import PRESETS, Search
+from excise.ledger.packing import unpack
 from tests.helpers import tiny
 
 SITE = "encoder.block.1"
@@ -130,3 +131,33 @@ def test_counts_made_before_are_refused_where_a_search_needs_others(unlearner, t
 def test_a_search_without_a_test_refuses_thresholds_of_one(method, wrong):
     with pytest.raises(ValueError, match="tests nothing: leave out"):
         Search(method, count=1, **wrong)
+
+
+def test_each_round_keeps_its_table_and_what_it_chose_from_it(unlearner, topic):
+    two = Search(q=1.0, multiple=1, rounds=2)
+    chosen = unlearner.choose(topic, two, tables=True, progress=False)
+    assert chosen == unlearner.choose(topic, two, progress=False)
+    first, second = chosen.steps
+    assert (first.round, second.round) == (1, 2)
+    with unlearner.trial(Selection(first.codes)):
+        again = unlearner.enrich(topic, top_s=2, progress=False)
+    assert second.table.to_pandas().equals(again.to_pandas())
+    for step, noted in zip(chosen.steps, chosen.thresholds["rounds"], strict=True):
+        assert Selection(step.codes).codes == {site: unpack(codes) for site, codes in noted["codes"].items()}
+        assert step.thresholds == noted["thresholds"]
+        for site, codes in step.codes.items():
+            rows = step.table.to_pandas().query("site == @site and code in @codes")
+            assert len(rows) == len(codes) and (rows.log2_ratio > 0).all()
+    assert not unlearner.choose(topic, two, progress=False).steps
+    assert Selection.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
+
+
+def test_of_several_searches_each_keeps_its_table_and_of_those_without_a_test_none(unlearner, topic):
+    searches = (
+        Search(q=1.0, count=3),
+        Search("fisher", positions="all", q=1.0, count=2),
+        Search("activations", count=4),
+    )
+    steps = unlearner.choose(topic, searches, tables=True, progress=False).steps
+    assert [(step.round, step.table.method) for step in steps] == [(1, "mcnemar"), (1, "fisher")]
+    assert [sum(map(len, step.codes.values())) for step in steps] == [3, 2]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from excise.codes.enrichment import CountTable, enrich_counts
-from excise.codes.selection import Selection
+from excise.codes.selection import Selection, Step
 from excise.unlearner import Unlearner
 
 SITE = "encoder.block.1"
@@ -83,3 +83,16 @@ def forgetful_model(make_model, tokenizer):
     model = make_model()
     Unlearner(model, tokenizer).mask(Selection({SITE: [3, 7]}, {"q": 0.05, "method": "mcnemar"}), "teacher")
     return model
+
+
+def selection_in_rounds() -> Selection:
+    """Codes of a topic that were chosen in two rounds, 3 and 7 in the first and 11 in the second, with their tables."""
+    one, other = (
+        Selection(
+            {SITE: codes},
+            thresholds := {"method": "mcnemar", "q": q},
+            steps=(Step(1, {SITE: codes}, thresholds, enrichment_of(own=codes)),),
+        )
+        for codes, q in (((3, 7), 0.05), ((11,), 0.01))
+    )
+    return one.with_more(other)

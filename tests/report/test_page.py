@@ -11,7 +11,14 @@ from excise.report import Record, write_report
 from excise.report.code_data import packed
 from excise.report.page import embedded, page
 from excise.unlearner import Unlearner
-from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
+from tests.helpers.evidence import (
+    SITE,
+    class_evaluation,
+    class_frontier,
+    enrichment_of,
+    selection_in_rounds,
+    text_evaluation,
+)
 
 HOSTILE = """</script><script>alert("x")</script><img src=x onerror='alert(1)'>&amp; "quotes" 'single'"""
 
@@ -257,3 +264,87 @@ def test_without_references_outputs_are_shown_all_the_same(forgetful):
     html = page(record)
     assert "Le <del>professeur</del> voit une maison." in html
     assert "1 of 2 held-out sentences with the topic come out otherwise" in Text(html).words
+
+
+def test_each_code_is_shown_with_the_round_the_table_and_the_thresholds_that_chose_it(make_model, tokenizer):
+    model = make_model()
+    Unlearner(model, tokenizer).mask(selection_in_rounds(), "teacher")
+    found = Text(page(Record.of(model, enrichments={"teacher": selection_in_rounds()})))
+    first, second = found.data["plots"]
+    for plot, codes, others in ((first, [3, 7], [11]), (second, [11], [3, 7])):
+        by_code = dict(zip(numbers(plot["code"]), range(32), strict=True))
+        for column, marked in (("selected", codes), ("elsewhere", others)):
+            assert sorted(code for code, i in by_code.items() if numbers(plot[column])[i]) == marked
+        # No removed code stands where it was not found.
+        assert all(
+            numbers(plot["ratio"])[by_code[code]] > 0 and numbers(plot["surety"])[by_code[code]] > 2 for code in codes
+        )
+    one, other = (found.words.index(f"The removed codes of teacher, round {i} of 2") for i in (1, 2))
+    assert "Chosen by: mcnemar, q ≤ 0.05" in found.words[one:other]
+    assert "Chosen by: mcnemar, q ≤ 0.01" in found.words[other:]
+    assert (
+        "1 more codes of this topic were chosen from another table, as those of another round" in found.words[one:other]
+    )
+    assert "mcnemar, q ≤ 0.05, in rounds: 2, 1 codes" in found.words
+
+
+def test_a_record_of_old_that_does_not_tell_the_round_of_a_code_says_so(root):
+    record = Record.load(root / "model_cards" / "cifar10-clip-codebook" / "report")
+    state = json.loads(json.dumps(record.state))
+    for entry in state["enrichments"]:
+        entry.pop("round", None)
+    assert (
+        "chosen in several rounds, and this record does not tell in which"
+        in Text(page(Record(state, record.enrichments))).words
+    )
+
+
+def test_checks_are_named_by_what_they_found_and_say_nothing_of_forgetting(forgetful):
+    checks = [
+        {"name": "bytes", "passed": True, "found": "no deleted row found in 9 files", "detail": "Every file was read."},
+        {"name": "reload", "passed": True, "detail": ""},
+    ]
+    words = Text(page(Record.of(forgetful).for_model(forgetful, mode="mask", checks=checks))).words
+    assert "Checks of the files bytes: no deleted row found in 9 files reload" in words
+    assert "all 2 passed" not in words and "say nothing of what the model still knows" in words
+    assert "Forgetting not measured: teacher" in words
+
+
+def test_the_bottleneck_left_out_and_the_base_model_are_in_the_tables(forgetful):
+    evaluation = text_evaluation()
+    scores = evaluation["scores"]
+    scores |= {
+        "bottleneck left out": scores["before"],
+        "base model": scores["before"],
+        "topic-matched random codes": scores["before"],
+    }
+    words = Text(page(Record.of(forgetful, evaluations=[evaluation]))).words
+    assert "Partly forgotten, and comes back without the bottleneck: teacher" in words
+    assert "with the bottleneck left out it is 0.700" in words
+    for label in (
+        "Bottleneck left out 0.700",
+        "The plain base model 0.700",
+        "As many, as frequent with the topic 0.700",
+    ):
+        assert label in words
+    assert "Bottleneck left out" not in Text(page(Record.of(forgetful, evaluations=[text_evaluation()]))).words
+
+
+def test_a_key_value_model_says_why_there_is_no_bottleneck_to_leave_out():
+    from tests.helpers import tiny_images
+
+    model = tiny_images.key_value_model()
+    Unlearner(model, None).mask(Selection({"bottleneck": [3, 7]}), "red")
+    record = Record.of(model, evaluations=[class_evaluation()])
+    assert (
+        "The bottleneck was not left out: A key-value model has no logits without its pairs" in Text(page(record)).words
+    )
+    assert not any("bottleneck is left out" in sentence for sentence in record.state["not_shown"])
+
+
+def test_what_was_measured_of_another_state_is_marked(forgetful):
+    other = text_evaluation() | {"removed": 5}
+    words = Text(page(Record.of(forgetful, evaluations=[other]))).words
+    assert "Forgetting not measured in this state: teacher" in words
+    assert "This was measured with other codes removed than those that are removed now." in words
+    assert "teacher, after, of other codes than those in force" in words

@@ -8,7 +8,7 @@ from excise.ledger.packing import unpack
 from excise.report import Record
 from excise.report.record import check_state, schema_text
 from excise.unlearner import Unlearner
-from tests.helpers.evidence import SITE, class_evaluation, enrichment_of, text_evaluation
+from tests.helpers.evidence import SITE, class_evaluation, enrichment_of, selection_in_rounds, text_evaluation
 
 
 def changed(folder, **changes) -> None:
@@ -206,3 +206,53 @@ def test_a_model_without_a_bottleneck_is_refused():
     model = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0))
     with pytest.raises(ValueError, match="has no bottleneck"):
         Record.of(model)
+
+
+@pytest.fixture
+def in_rounds(make_model, tokenizer):
+    """A tiny T5 that forgot *teacher* in two rounds."""
+    unlearner = Unlearner(make_model(), tokenizer)
+    unlearner.mask(selection_in_rounds(), "teacher")
+    return unlearner
+
+
+def test_each_round_has_its_table_its_codes_and_its_thresholds(in_rounds, tmp_path):
+    record = Record.of(in_rounds.model, enrichments={"teacher": selection_in_rounds()})
+    first, second = record.state["enrichments"]
+    assert [first["file"], second["file"]] == ["enrichment-teacher.parquet", "enrichment-teacher-2.parquet"]
+    assert [(entry["round"], entry["rounds"]) for entry in (first, second)] == [(1, 2), (2, 2)]
+    assert (first["selected"], first["elsewhere"]) == ({SITE: [3, 7]}, {SITE: [11]})
+    assert (second["selected"], second["elsewhere"]) == ({SITE: [11]}, {SITE: [3, 7]})
+    assert (first["thresholds"]["q"], second["thresholds"]["q"]) == (0.05, 0.01)
+    record.save(tmp_path / "record")
+    again = Record.load(tmp_path / "record")
+    for entry in (first, second):
+        table = again.enrichments[entry["file"]].to_pandas()
+        chosen = table[table.code.isin(entry["selected"][SITE])]
+        assert (chosen.qvalue < entry["thresholds"]["q"]).all() and (chosen.log2_ratio > 0).all()
+        assert len(chosen) == len(entry["selected"][SITE])
+
+
+def test_of_the_first_rounds_table_alone_the_later_codes_are_no_part(in_rounds):
+    (entry,) = Record.of(in_rounds.model, enrichments={"teacher": enrichment_of()}).state["enrichments"]
+    assert (entry["selected"], entry["elsewhere"]) == ({SITE: [3, 7]}, {SITE: [11]})
+    assert (entry["round"], entry["rounds"]) == (1, 2) and "thresholds" not in entry
+
+
+def test_what_was_undone_was_chosen_from_no_table(in_rounds):
+    in_rounds.undo(1)
+    entries = Record.of(in_rounds.model, enrichments={"teacher": selection_in_rounds()}).state["enrichments"]
+    assert all(entry["selected"] == {} and entry.get("elsewhere", {}) == {} for entry in entries)
+
+
+def test_a_selection_without_its_tables_is_no_evidence(in_rounds):
+    for selection in (Selection({SITE: [3]}), Selection.from_dict(selection_in_rounds().to_dict())):
+        with pytest.raises(ValueError, match=r"selection of 'teacher' has no tables: .*choose\(\.\.\., tables=True\)"):
+            Record.of(in_rounds.model, enrichments={"teacher": selection})
+
+
+def test_rounds_are_numbered_anew_when_codes_are_taken_out(in_rounds):
+    in_rounds.delete(Selection({SITE: [0, 1, 7]}), "water")
+    index = in_rounds.compact()[SITE]
+    rounds = [one["codes"][SITE] for one in in_rounds.ledger.requests[0].thresholds["rounds"]]
+    assert rounds == [[int(index[3])], [int(index[11])]]

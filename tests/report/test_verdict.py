@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from excise.codes.selection import Selection
 from excise.ledger.packing import codes_digest
 from excise.report import Evaluation, Frontier, Record, Sweep
-from excise.report.verdict import BACK, LEFT, LOST, Outcome, Share, headline, judged, verdicts
+from excise.report.verdict import BACK, LEFT, LOST, RULE, Outcome, Share, headline, judged, verdicts
 from excise.statistics import clopper_pearson
 from excise.unlearner import Unlearner
 from tests.helpers import tiny
@@ -53,6 +53,16 @@ TABLE = [
 @pytest.mark.parametrize(("before", "after", "floor", "said"), TABLE)
 def test_the_rule(before, after, floor, said):
     assert judged(Share.of(*before), Share.of(*after), floor and Share.of(*floor)).value == said
+
+
+def test_the_rule_is_said_as_it_is():
+    assert (LOST, LEFT, BACK) == (0.9, 0.25, 0.25)
+    for part in (
+        "at least 90 % of what could be lost is lost",
+        "leaves at most 25 %",
+        "at least 25 % of what could be",
+    ):
+        assert part in RULE
 
 
 def test_without_an_interval_nothing_is_said():
@@ -337,7 +347,7 @@ def test_a_verdict_is_json_for_scripts():
 def test_a_title_counts_many_topics():
     topics = [f"topic {i}" for i in range(9)]
     record = Record.of(masked(*topics).model, evaluations=[scored(95, 1, removed=18, topic="topic 0")])
-    assert headline(record.verdicts) == "Forgetting not measured: 8 topics. Forgotten: 1 topics"
+    assert headline(record.verdicts) == "Forgetting not measured: 8 topics. Forgotten: 1 topic"
 
 
 def test_a_measured_frontier_knows_the_codes_of_each_of_its_points():

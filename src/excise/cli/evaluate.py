@@ -143,11 +143,12 @@ def _evaluate(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", optio
 def _sweep(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", options: dict[str, Any]) -> Output:
     from excise.evaluation.sweeps import sweep
     from excise.report.plots import plot_sweep
+    from excise.report.record import Record
 
     result = sweep(unlearner, topic, top_s=args.sweep, preset=preset(args), **options)
     result.save(args.out)
     if args.plot:
-        plot_sweep(result, args.plot)
+        plot_sweep(result, args.plot, in_force=Record.of(unlearner.model).in_force)
     steps = {
         top_s: {"removed": step.removed, "scores": dict(step.scores), "drops": drops(step)}
         for top_s, step in result.evaluations.items()

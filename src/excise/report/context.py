@@ -18,7 +18,7 @@ from excise.report.not_shown import needed, standing
 from excise.report.record import Record
 from excise.report.results import Evaluation
 from excise.report.sweep import sweep_rows, sweep_steps
-from excise.report.verdict import MOST_TOPICS, InForce, Verdict, grouped, headline
+from excise.report.verdict import MOST_TOPICS, RULE, InForce, Verdict, grouped, headline
 from excise.report.volcano import volcano
 
 # In the order in which they are shown, and what they are called.
@@ -56,7 +56,9 @@ def context(record: Record) -> dict[str, Any]:
         "state": state,
         "headline": headline(made),
         "claims": _claims(made),
+        "rule": RULE,
         "needed": needed(state["model"]["sites"]),
+        "erased": sum(site["deleted"] for site in state["model"]["sites"]),
         "stands": standing(state["mode"], state["model"]["sites"], state["requests"]),
         "removed": sum(site["masked"] + site["deleted"] for site in state["model"]["sites"]),
         "when": max((request["created"] for request in now.requests), default=""),

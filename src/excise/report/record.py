@@ -18,6 +18,7 @@ from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection
 from excise.ledger.ledger import Ledger, check_masks
 from excise.report.frontier import Frontier
+from excise.report.measures import Condition
 from excise.report.not_shown import not_shown, standing
 from excise.report.results import Evaluation
 from excise.report.sections import (
@@ -225,6 +226,7 @@ def _whole(
     about, requests = model_section(model, base_model), requests_section(model)
     about |= {"removed": dict(removed)} if removed else {}
     conditions = [set(evaluation.get("scores", ())) for evaluation in state["evaluations"]]
+    conditions += [{Condition.BEFORE, Condition.AFTER} for _ in state["frontiers"] if not conditions]
     return strict(
         {
             "schema": NAME,

@@ -19,6 +19,11 @@ from excise.statistics import clopper_pearson
 # Of what can be lost, the score before less the floor: what must be lost to be forgotten; what the upper end of the
 # interval after may leave at most; and what must be there again without the bottleneck to be said to come back.
 LOST, LEFT, BACK = 0.9, 0.25, 0.25
+RULE = (
+    "Forgotten: at least 90 % of what could be lost is lost, and the 95 % interval leaves at most 25 %. Not forgotten: "
+    "the intervals before and after overlap. Partly: what is between. Comes back: without the bottleneck at least 25 % "
+    "of what could be lost is there again."
+)
 # The scores that have an interval.
 JUDGED = ("accuracy", "recall")
 MOST_TOPICS = 8  # that a title names
@@ -47,8 +52,7 @@ class Share(NamedTuple):
 
     Args:
         value: the share.
-        low: lower bound of its 95 % interval.
-        high: the upper bound.
+        low: lower bound of its 95 % interval; `high` is the upper one.
         total: number of examples, or `None` if that is not known.
     """
 
@@ -152,11 +156,7 @@ class Verdict:
 
 
 class InForce:
-    """The state that a record is of: the codes that are removed in it, by which requests.
-
-    Args:
-        state: of a record.
-    """
+    """The codes that are removed in the model of a record's state, and the requests that removed them."""
 
     def __init__(self, state: Mapping[str, Any]):
         self.requests = [request for request in state["requests"] if not request["undone"]]
@@ -292,5 +292,5 @@ def headline(made: Iterable[Verdict], shown: Callable[[str], str] = str) -> str:
     for one, topics in groups:
         start = "forgetting " if one.outcome in (Outcome.NOT_MEASURED, Outcome.OTHER_STATE) else ""
         label = (start + one.label).capitalize()
-        said.append(f"{label}: {f'{len(topics)} topics' if many else ', '.join(map(shown, topics))}")
+        said.append(f"{label}: {counted(len(topics), 'topic') if many else ', '.join(map(shown, topics))}")
     return ". ".join(said)

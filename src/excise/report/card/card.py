@@ -23,7 +23,7 @@ from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, needed, st
 from excise.report.page import figures
 from excise.report.record import Record
 from excise.report.sweep import sweep_rows, sweep_steps
-from excise.report.verdict import MOST_TOPICS, Verdict, grouped, headline
+from excise.report.verdict import MOST_TOPICS, RULE, Verdict, grouped, headline
 from excise.storage.extras import require
 
 REVERSIBLE = (
@@ -87,6 +87,7 @@ def model_card(
                 for e in alone
             ],
             needed=needed(model["sites"]),
+            rule=RULE if made else "",
             sweeps=[
                 {"topic": escaped(rows["topic"]), "table": sweep_table(rows)}
                 for rows in (sweep_rows(steps, now) for steps in sweep_steps(record.evaluations).values())

@@ -68,7 +68,7 @@ def metadata(record: Record, name: str, bottleneck_only: bool) -> ModelCardData:
     base = (model["base_model"] or {}).get("id")
     base = base if base and _is_repo(base) else None  # a folder is of no use to others
     results = list(eval_results(record))
-    said = sorted({one.outcome.value.replace(" ", "-") for one, _ in grouped(record.verdicts)})
+    said = [f"unlearning-{one.label.replace(',', '').replace(' ', '-')}" for one, _ in grouped(record.verdicts)]
     return ModelCardData(
         library_name="transformers",
         **license_fields(data.get("license")),
