@@ -145,19 +145,16 @@ def test_each_round_keeps_its_table_and_what_it_chose_from_it(unlearner, topic):
     for step, noted in zip(chosen.steps, chosen.thresholds["rounds"], strict=True):
         assert Selection(step.codes).codes == {site: unpack(codes) for site, codes in noted["codes"].items()}
         assert step.thresholds == noted["thresholds"]
-        for site, codes in step.codes.items():
-            rows = step.table.to_pandas().query("site == @site and code in @codes")
-            assert len(rows) == len(codes) and (rows.log2_ratio > 0).all()
+        frame = step.table.to_pandas()
+        rows = frame[(frame.site == SITE) & frame.code.isin(step.codes[SITE])]
+        assert len(rows) == len(step.codes[SITE]) and (rows.log2_ratio > 0).all()
     assert not unlearner.choose(topic, two, progress=False).steps
     assert Selection.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
 
 
 def test_of_several_searches_each_keeps_its_table_and_of_those_without_a_test_none(unlearner, topic):
-    searches = (
-        Search(q=1.0, count=3),
-        Search("fisher", positions="all", q=1.0, count=2),
-        Search("activations", count=4),
-    )
+    one, other = Search(q=1.0, count=3), Search("fisher", positions="all", q=1.0, count=2)
+    searches = one, other, Search("activations", count=4)
     steps = unlearner.choose(topic, searches, tables=True, progress=False).steps
     assert [(step.round, step.table.method) for step in steps] == [(1, "mcnemar"), (1, "fisher")]
     assert [sum(map(len, step.codes.values())) for step in steps] == [3, 2]

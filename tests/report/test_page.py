@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from excise.codes.selection import Selection
-from excise.ledger.packing import pack
-from excise.report import Record, write_report
+from excise.ledger.packing import codes_digest, pack
+from excise.report import Evaluation, Record, Sweep, write_report
 from excise.report.code_data import packed
 from excise.report.page import embedded, page
 from excise.unlearner import Unlearner
+from tests.helpers import tiny_images
 from tests.helpers.evidence import (
     SITE,
     class_evaluation,
@@ -275,28 +276,24 @@ def test_each_code_is_shown_with_the_round_the_table_and_the_thresholds_that_cho
         by_code = dict(zip(numbers(plot["code"]), range(32), strict=True))
         for column, marked in (("selected", codes), ("elsewhere", others)):
             assert sorted(code for code, i in by_code.items() if numbers(plot[column])[i]) == marked
-        # No removed code stands where it was not found.
-        assert all(
-            numbers(plot["ratio"])[by_code[code]] > 0 and numbers(plot["surety"])[by_code[code]] > 2 for code in codes
-        )
+        for code in codes:  # none stands where it was not found
+            assert numbers(plot["ratio"])[by_code[code]] > 0 and numbers(plot["surety"])[by_code[code]] > 2
     one, other = (found.words.index(f"The removed codes of teacher, round {i} of 2") for i in (1, 2))
     assert "Chosen by: mcnemar, q ≤ 0.05" in found.words[one:other]
     assert "Chosen by: mcnemar, q ≤ 0.01" in found.words[other:]
-    assert (
-        "1 more codes of this topic were chosen from another table, as those of another round" in found.words[one:other]
-    )
+    assert "Chosen from another table, of another round: 1 of its codes." in found.words[one:other]
     assert "mcnemar, q ≤ 0.05, in rounds: 2, 1 codes" in found.words
 
 
 def test_a_record_of_old_that_does_not_tell_the_round_of_a_code_says_so(root):
+    words = Text(page(Record.load(root / "tests" / "fixtures" / "version_0_1" / "record"))).words
+    assert "does not tell in which" not in words
     record = Record.load(root / "model_cards" / "cifar10-clip-codebook" / "report")
     state = json.loads(json.dumps(record.state))
     for entry in state["enrichments"]:
         entry.pop("round", None)
-    assert (
-        "chosen in several rounds, and this record does not tell in which"
-        in Text(page(Record(state, record.enrichments))).words
-    )
+    words = Text(page(Record(state, record.enrichments))).words
+    assert "chosen in several rounds, and this record does not tell in which" in words
 
 
 def test_checks_are_named_by_what_they_found_and_say_nothing_of_forgetting(forgetful):
@@ -313,32 +310,21 @@ def test_checks_are_named_by_what_they_found_and_say_nothing_of_forgetting(forge
 def test_the_bottleneck_left_out_and_the_base_model_are_in_the_tables(forgetful):
     evaluation = text_evaluation()
     scores = evaluation["scores"]
-    scores |= {
-        "bottleneck left out": scores["before"],
-        "base model": scores["before"],
-        "topic-matched random codes": scores["before"],
-    }
+    scores |= dict.fromkeys(("bottleneck left out", "base model", "topic-matched random codes"), scores["before"])
     words = Text(page(Record.of(forgetful, evaluations=[evaluation]))).words
     assert "Partly forgotten, and comes back without the bottleneck: teacher" in words
     assert "with the bottleneck left out it is 0.700" in words
-    for label in (
-        "Bottleneck left out 0.700",
-        "The plain base model 0.700",
-        "As many, as frequent with the topic 0.700",
-    ):
-        assert label in words
+    for label in ("Bottleneck left out", "The plain base model", "As many, as frequent with the topic"):
+        assert f"{label} 0.700" in words
     assert "Bottleneck left out" not in Text(page(Record.of(forgetful, evaluations=[text_evaluation()]))).words
 
 
 def test_a_key_value_model_says_why_there_is_no_bottleneck_to_leave_out():
-    from tests.helpers import tiny_images
-
     model = tiny_images.key_value_model()
     Unlearner(model, None).mask(Selection({"bottleneck": [3, 7]}), "red")
     record = Record.of(model, evaluations=[class_evaluation()])
-    assert (
-        "The bottleneck was not left out: A key-value model has no logits without its pairs" in Text(page(record)).words
-    )
+    reason = "The bottleneck was not left out: A key-value model has no logits without its pairs"
+    assert reason in Text(page(record)).words
     assert not any("bottleneck is left out" in sentence for sentence in record.state["not_shown"])
 
 
@@ -348,3 +334,27 @@ def test_what_was_measured_of_another_state_is_marked(forgetful):
     assert "Forgetting not measured in this state: teacher" in words
     assert "This was measured with other codes removed than those that are removed now." in words
     assert "teacher, after, of other codes than those in force" in words
+
+
+def test_a_sweep_is_a_table_and_a_line_on_which_what_is_in_force_is_marked(forgetful):
+    steps = {}
+    for top_s, removed in ((8, 1), (24, 2), (40, 3)):
+        steps[top_s] = Evaluation.from_dict(text_evaluation() | {"removed": removed})
+    sweep = Sweep("teacher", "teacher", steps, {}, dict.fromkeys(steps, 0.1), 1.0)
+    html = page(Record.of(forgetful, evaluations=[sweep]))
+    found = Text(html)
+    assert "Partly forgotten: teacher" in found.words and "teacher at each S′" in found.words
+    assert "24 2 0.100 (0.700) 30.1 (31.9) in force 40 3" in found.words
+    assert found.words.count("in force") == 4  # the table, the figure, its key, and its points as numbers
+    assert "teacher over S′, S′ = 24, 2 codes removed: in force" in html
+
+
+def test_the_point_of_a_frontier_that_is_in_force_is_marked(forgetful):
+    states = [codes_digest({SITE: codes}) for codes in ([], [3], [3, 7], [3, 7, 9])]
+    record = Record.of(forgetful, frontiers=[class_frontier("teacher") | {"states": states}])
+    found = Text(page(record))
+    assert "Partly forgotten: teacher" in found.words
+    assert "what was measured is the frontier below" in found.words
+    assert "teacher by activations, 170 codes removed: in force 11.1" in found.words
+    assert not any("no evaluation is part" in sentence for sentence in record.state["not_shown"])
+    assert "in force" not in Text(page(Record.of(forgetful, frontiers=[class_frontier()]))).words

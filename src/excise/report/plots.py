@@ -35,10 +35,10 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
         axes = figure.subplots()
         axes.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         others = ~points.selected & ~points.elsewhere
-        chosen = "codes removed, chosen here" if points.elsewhere.any() else "codes removed"
+        chosen = "removed, chosen here" if points.elsewhere.any() else "codes removed"
         looks = [
             (others, "0.6", "o", 9, f"{others.sum():,} other codes"),
-            (points.elsewhere, COLOURS[4], "s", 12, f"{points.elsewhere.sum():,} removed, chosen in another table"),
+            (points.elsewhere, COLOURS[4], "s", 12, f"{points.elsewhere.sum():,} removed, chosen from another table"),
             (points.selected, COLOURS[1], "D", 16, f"{points.selected.sum():,} {chosen}"),
         ]
         for rows, colour, marker, size, label in looks:
@@ -56,7 +56,7 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
         sizes = f"{entry['num_target']:,} examples with it, {entry['num_control']:,} without"
         axes.set_title(f"Codes of {topic}{of_round}: {sizes}")
         if len(heights):
-            figure.legend(loc="outside lower center", ncols=3, frameon=False)
+            figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
 
 def plot_frontier(
