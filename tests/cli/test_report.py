@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from excise.cli import main
 from excise.report import Record, write_report
 from tests.helpers.evidence import enrichment_of, forgetful_model, text_evaluation
 
@@ -16,6 +17,8 @@ def test_report_makes_the_page_of_a_saved_record(excise, forgetful, tmp_path):
     record.save(tmp_path / "record")
     data = excise("report", tmp_path / "record", "--out", tmp_path / "report")
     assert (data["mode"], data["topics"], data["evaluations"], data["failed"]) == ("mask", ["teacher"], 1, [])
+    (verdict,) = data["verdicts"]
+    assert (verdict["topic"], verdict["outcome"], verdict["comes_back"]) == ("teacher", "partly forgotten", None)
     write_report(record, tmp_path / "expected")
     assert data["files"] == sorted(path.name for path in (tmp_path / "expected").iterdir())
     for name in data["files"]:
@@ -28,6 +31,19 @@ def test_report_finds_the_record_of_a_saved_model_and_tells_of_failed_checks(exc
     data = excise("report", tmp_path / "bundle", "--out", tmp_path / "report")
     assert data["failed"] == ["rows"]
     assert (tmp_path / "report" / "index.html").is_file()
+
+
+def test_report_says_of_each_topic_what_was_measured(capsys, forgetful, tmp_path):
+    lines = {}
+    for name, evaluations in {"measured": [text_evaluation()], "not": []}.items():
+        Record.of(forgetful, evaluations=evaluations).save(tmp_path / name)
+        assert main(["report", str(tmp_path / name), "--out", str(tmp_path / f"{name}-report")]) == 0
+        lines[name] = capsys.readouterr().out.splitlines()[0]
+    assert lines == {
+        "measured": "Partly forgotten: teacher (topic recall 0.700 (0.600 to 0.800) before, 0.100 (0.000 to 0.200) "
+        "after; of 40 examples).",
+        "not": "Forgetting not measured: teacher (no evaluation, sweep or frontier of it is in the record).",
+    }
 
 
 def test_what_is_no_record_or_a_newer_one_is_refused_and_writes_nothing(failing, forgetful, tmp_path):

@@ -9,6 +9,8 @@ from excise.codes.selection import Selection
 from excise.evaluation import evaluate, generate_texts, sweep
 from excise.evaluation.metrics import Meteor
 from excise.ledger.ledger import check_masks
+from excise.ledger.packing import codes_digest
+from excise.report import Record
 
 SITE = "encoder.block.1"
 TOPIC = Selection({SITE: (3, 4, 5)}, {"q": 0.05})
@@ -90,6 +92,19 @@ def test_a_trial_selection_is_removed_alone_and_not_on_top_of_the_ledger(unlearn
     unlearner.mask(TOPIC, topic)
     evaluate(unlearner, topic, selection=Selection({SITE: (7, 8)}), progress=False)
     assert generation.calls[2] == (7, 8)
+
+
+def test_an_evaluation_says_which_codes_were_removed_those_that_are_deleted_too(unlearner, topic, generation):
+    made = evaluate(unlearner, topic, selection=TOPIC, progress=False)
+    assert made.settings["removed"] == {"codes": 3, "digest": codes_digest(TOPIC.codes)}
+    unlearner.mask(TOPIC, topic)
+    assert evaluate(unlearner, topic, progress=False).settings["removed"] == made.settings["removed"]
+    assert Record.of(unlearner.model, evaluations=[made]).in_force.is_of(made)
+    unlearner.delete(Selection({SITE: (5, 9)}), "another")
+    after = evaluate(unlearner, topic, selection=TOPIC, progress=False)
+    assert after.settings["removed"] == {"codes": 4, "digest": codes_digest({SITE: (3, 4, 5, 9)})}
+    record = Record.of(unlearner.model, evaluations=[made, after])
+    assert [record.in_force.is_of(one) for one in record.evaluations] == [False, True]
 
 
 def test_deleted_codes_have_neither_a_before_nor_a_random_control(unlearner, topic, generation):

@@ -12,6 +12,7 @@ from excise import (
     Frontier,
     KeyValueForImageClassification,
     PairCounts,
+    Record,
     Search,
     Selection,
     Unlearner,
@@ -253,6 +254,20 @@ class TestFrontier:
                 assert point[2:] == pytest.approx(accuracies(unlearner.model, encodings))
         assert made.examples == (30, 90) and made.topic == "green" and made.method == "activations"
         assert made.points[0].forget > made.points[-1].forget
+
+    def test_the_point_that_is_in_force_is_what_the_record_goes_by(self, unlearner, counts, encodings):
+        searches = {n: Search("activations", count=n) for n in (9, 400)}
+        selections = {n: unlearner.choose(counts.topic("green"), search) for n, search in searches.items()}
+        made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
+        for count, label in ((9, "not forgotten"), (400, "forgotten")):
+            request = unlearner.mask(selections[count], counts.topic("green"))
+            record = Record.of(unlearner.model, frontiers=[made])
+            assert record.in_force.point(made).count == count
+            assert [(one.topic, one.label) for one in record.verdicts] == [("green", label)]
+            unlearner.undo(request)
+        unlearner.mask(Selection({SITE: [0]}), "another")
+        record = Record.of(unlearner.model, frontiers=[made])
+        assert record.in_force.point(made) is None
 
     def test_partial_unlearning_takes_the_point_nearest_to_a_reference(self, unlearner, counts, encodings):
         selections = {n: by_activations({SITE: counts.of_class(GREEN)}, n) for n in range(20, 300, 20)}

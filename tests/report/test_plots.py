@@ -5,13 +5,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from excise.report import Record, plot_frontier
+from excise.codes.selection import Selection
+from excise.report import Evaluation, Record, Sweep, plot_frontier, plot_sweep
 from excise.report.frontier_drawing import series
 from excise.report.frontier_in_page import drawing
 from excise.report.plots import plot_volcano
 from excise.report.plotting import COLOURS
 from excise.report.volcano import volcano
-from tests.helpers.evidence import SITE, class_frontier, enrichment_of, text_evaluation
+from excise.unlearner import Unlearner
+from tests.helpers.evidence import SITE, class_frontier, enrichment_of, selection_in_rounds, text_evaluation
 
 
 def words(path):
@@ -226,3 +228,24 @@ def test_other_kinds_of_picture_are_refused(record, entry, tmp_path):
         with pytest.raises(ValueError, match=r"\.svg or \.png"):
             draw(tmp_path / "figure.gif")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_step_of_a_sweep_that_is_in_force_is_marked(forgetful, tmp_path):
+    steps = {s: Evaluation.from_dict(text_evaluation() | {"removed": n}) for s, n in ((8, 1), (24, 2))}
+    chosen = Selection({SITE: [3]}, {"method": "mcnemar", "positions": "topic", "q": 0.05})
+    made = Sweep("teacher", "teacher", steps, dict.fromkeys(steps, chosen), dict.fromkeys(steps, 0.1), 1.0)
+    plot_sweep(made, tmp_path / "marked.svg", in_force=Record.of(forgetful).in_force)
+    plot_sweep(made, tmp_path / "plain.svg")
+    assert words(tmp_path / "marked.svg").count("in force") == 2  # in both panels
+    assert "in force" not in words(tmp_path / "plain.svg")
+
+
+def test_codes_of_another_round_are_drawn_apart(make_model, tokenizer, tmp_path):
+    model = make_model()
+    Unlearner(model, tokenizer).mask(selection_in_rounds(), "teacher")
+    record = Record.of(model, enrichments={"teacher": selection_in_rounds()})
+    for number, entry in enumerate(record.state["enrichments"], 1):
+        plot_volcano(entry, record.enrichments[entry["file"]], tmp_path / "volcano.svg")
+        said = words(tmp_path / "volcano.svg")
+        assert f"Codes of 'teacher', round {number} of 2: 40 examples with it, 40 without" in said
+        assert f"{3 - number} removed, chosen here" in said and f"{number} removed, chosen from another table" in said

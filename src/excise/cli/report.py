@@ -44,7 +44,7 @@ def run(args: Namespace) -> Output:
     sections = {key: len(state[key]) for key in ("requests", "evaluations", "frontiers", "enrichments", "codes")}
     files = sorted(path.name for path in Path(args.out).iterdir())
     text = (
-        "\n".join([f"{headline([one])}: {one.sentence}." for one in made] or ["Nothing is forgotten."])
+        "\n".join([f"{headline([one])} ({one.sentence})." for one in made] or ["Nothing is forgotten."])
         + f"\nMode: {state['mode']}; "
         + ", ".join(f"{count} {name}" for name, count in sections.items())
         + (f"\nFailed checks: {', '.join(failed)}" if failed else "")
