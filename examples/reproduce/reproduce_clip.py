@@ -105,14 +105,13 @@ def share(args, train, test, notes):
     """Writes the model without one class, with its evidence."""
     unlearner, name = Unlearner.from_pretrained(args.model), args.forget_class
     topic = sets_of(args, train, test, name)
-    top_s = args.multiple * unlearner.top_s
-    enrichment = unlearner.enrich(topic, top_s=top_s, method="fisher", positions=args.positions, progress=False)
-    shown = enrichment.select(q=args.q, count=SHOWN)
-    unlearner.forget(topic, search_of(args), progress=False)
+    chosen = unlearner.choose(topic, search_of(args), tables=True, progress=False)  # of each round
+    shown = chosen.steps[0].table.select(q=args.q, count=SHOWN)
+    unlearner.mask(chosen, topic)
     record = Record.of(
         unlearner.model,
         evaluations=[Evaluation.load(args.out / f"{name}.json")],
-        enrichments={name: enrichment},
+        enrichments={name: chosen},
         thumbnails=image_meanings(unlearner, test, shown.codes, progress=False),
         data={"datasets": [args.dataset_name], "split": args.test_split, "notes": "##" + notes},
         settings={
