@@ -36,13 +36,16 @@ TABLE = [
     ((1, 1), (1, 1), None, "too few examples to tell"),
     ((5, 5), (0, 5), None, "too few examples to tell"),
     ((6, 6), (0, 6), None, "partly forgotten"),
-    ((3, 37), (0, 37), None, "too few examples to tell"),
-    ((3, 37), (3, 37), None, "too few examples to tell"),
+    ((3, 37), (0, 37), None, "nothing to forget"),  # not told from none
+    ((3, 37), (3, 37), None, "nothing to forget"),
+    ((7, 37), (0, 37), None, "nothing to forget"),
+    ((9, 37), (0, 37), None, "partly forgotten"),
     ((0, 37), (0, 37), None, "nothing to forget"),
     ((0, 37), (9, 37), None, "nothing to forget"),
-    ((0, 1), (0, 1), None, "nothing to forget"),
+    ((0, 1), (0, 1), None, "too few examples to tell"),
     ((60, 100), (20, 100), (55, 100), "nothing to forget"),  # guessed nearly as often without the word
-    ((60, 100), (20, 100), (70, 100), "nothing to forget"),
+    ((60, 100), (20, 100), (45, 100), "nothing to forget"),  # the intervals overlap
+    ((60, 100), (20, 100), (95, 100), "nothing to forget"),
     ((36, 40), (13, 40), (12, 40), "partly forgotten"),  # 96 % of what can be lost, but 33 % could be left
     ((900, 1000), (330, 1000), (300, 1000), "forgotten"),
     ((900, 1000), (370, 1000), (300, 1000), "partly forgotten"),  # 88 %
@@ -53,6 +56,13 @@ TABLE = [
 @pytest.mark.parametrize(("before", "after", "floor", "said"), TABLE)
 def test_the_rule(before, after, floor, said):
     assert judged(Share.of(*before), Share.of(*after), floor and Share.of(*floor)).value == said
+
+
+def test_a_class_that_is_told_by_chance_alone_cannot_be_forgotten():
+    before, after = Share.of(120, 1000), Share.of(0, 1000)
+    assert judged(before, after, guessed=0.1) == Outcome.NOTHING
+    assert judged(before, after) == Outcome.FORGOTTEN
+    assert judged(Share.of(900, 1000), Share.of(100, 1000), guessed=0.1) == Outcome.PARTLY  # chance is no floor
 
 
 def test_the_rule_is_said_as_it_is():

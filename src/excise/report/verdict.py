@@ -70,7 +70,7 @@ class Share(NamedTuple):
         return cls(hits / total, *clopper_pearson(hits, total), total)
 
 
-def judged(before: Share | None, after: Share | None, floor: Share | None = None) -> Outcome:
+def judged(before: Share | None, after: Share | None, floor: Share | None = None, guessed: float = 0.0) -> Outcome:
     """The rule: what a score before and one after say of forgetting.
 
     Args:
@@ -78,6 +78,7 @@ def judged(before: Share | None, after: Share | None, floor: Share | None = None
         after: the same with the codes removed.
         floor: the same with the word cut out of the sentences, what nothing that is forgotten can go below; 0 if not
             given.
+        guessed: the score of guessing among the classes: a class that is no better told before cannot be forgotten.
 
     Example:
         >>> [judged(Share.of(95, 100), Share.of(hits, 100)).value for hits in (95, 48, 2)]
@@ -85,13 +86,14 @@ def judged(before: Share | None, after: Share | None, floor: Share | None = None
     """
     if before is None or after is None:
         return Outcome.NOT_MEASURED
-    if before.value == 0:
+    total, least = before.total, [floor] if floor else []
+    if total:
+        if clopper_pearson(0, total).high >= clopper_pearson(total, total).low:
+            return Outcome.TOO_FEW  # all of them right before, and none after, would say nothing
+        least.append(Share.of(round(guessed * total), total))
+    if before.value == 0 or any(before.low <= one.high for one in least):
         return Outcome.NOTHING
-    if after.total and clopper_pearson(0, after.total).high >= before.low:
-        return Outcome.TOO_FEW  # none at all after would have said no more
     lowest = floor.value if floor else 0.0
-    if lowest >= before.low:
-        return Outcome.NOTHING
     if after.high >= before.low:
         return Outcome.NOT_FORGOTTEN
     whole = before.value - lowest
@@ -231,7 +233,8 @@ def _of_evaluation(topic: str, evaluation: Evaluation) -> Verdict:
     for score in JUDGED:
         shares = {c: share for c in evaluation.conditions if (share := _share(evaluation, score, c))}
         if Condition.BEFORE in shares and Condition.AFTER in shares:
-            return _of_shares(topic, score, shares)
+            classes = evaluation.settings.get("num_classes") if score == "accuracy" else None
+            return _of_shares(topic, score, shares, 1 / classes if classes else 0.0)
     if Condition.BEFORE not in evaluation.conditions:
         return Verdict(topic, Outcome.NOT_MEASURED, reason="there is no model before to set it against")
     reason = "neither topic recall nor accuracy was measured with an interval before and after"
@@ -245,9 +248,9 @@ def _of_point(topic: str, frontier: Frontier, point: Point) -> Verdict:
     return _of_shares(topic, "accuracy", {Condition.BEFORE: before, Condition.AFTER: after})
 
 
-def _of_shares(topic: str, score: str, shares: Mapping[str, Share]) -> Verdict:
+def _of_shares(topic: str, score: str, shares: Mapping[str, Share], guessed: float = 0.0) -> Verdict:
     before, after, floor = shares[Condition.BEFORE], shares[Condition.AFTER], shares.get(Condition.CUT)
-    outcome, back = judged(before, after, floor), None
+    outcome, back = judged(before, after, floor, guessed), None
     if (left_out := shares.get(Condition.LEFT_OUT)) and outcome in (Outcome.PARTLY, Outcome.FORGOTTEN):
         whole = before.value - (floor.value if floor else 0.0)
         back = left_out.value - after.value >= BACK * whole
