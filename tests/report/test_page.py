@@ -346,7 +346,7 @@ def test_a_sweep_is_a_table_and_a_line_on_which_what_is_in_force_is_marked(forge
     assert "Partly forgotten: teacher" in found.words and "teacher at each S′" in found.words
     assert "24 2 0.100 (0.700) 30.1 (31.9) in force 40 3" in found.words
     assert found.words.count("in force") == 4  # the table, the figure, its key, and its points as numbers
-    assert "teacher over S′, S′ = 24, 2 codes removed: in force" in html
+    assert "teacher, S′ = 24, 2 codes removed: in force" in html
 
 
 def test_the_point_of_a_frontier_that_is_in_force_is_marked(forgetful):
