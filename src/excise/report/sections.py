@@ -148,7 +148,7 @@ def tables_of(enrichments: Iterable[tuple[str, Enrichment | Selection]]) -> list
             )
         entries += [(topic, step.table, step) for step in given.steps]
     names = file_names([topic for topic, *_ in entries])
-    return [Table(topic, name, *rest) for name, (topic, *rest) in zip(names, entries, strict=True)]
+    return [Table(topic, name, table, step) for name, (topic, table, step) in zip(names, entries, strict=True)]
 
 
 def file_names(topics: Sequence[str]) -> list[str]:

@@ -262,12 +262,12 @@ def _share(evaluation: Evaluation, score: str, condition: str) -> Share | None:
     scores = evaluation.scores.get(condition, {}).get(FORGET, {})
     value, low, high = evaluation.score(score, FORGET, condition)[:3]
     hits, total = scores.get("hits"), scores.get("total")
-    known = isinstance(total, int) and total > 0
+    total = total if isinstance(total, int) and total > 0 else None
     if value is None or not isfinite(value):
         return None
     if low is not None and high is not None:
-        return Share(value, low, high, total if known else None)
-    return Share.of(hits, total) if known and isinstance(hits, int) and 0 <= hits <= total else None
+        return Share(value, low, high, total)
+    return Share.of(hits, total) if total and isinstance(hits, int) and 0 <= hits <= total else None
 
 
 def grouped(made: Iterable[Verdict]) -> list[tuple[Verdict, list[str]]]:
