@@ -196,6 +196,17 @@ def test_what_comes_back_without_the_bottleneck_is_said(after, left_out, back):
     assert (f"{(left_out or 0) / 100:.3f} with the bottleneck left out" in verdict.sentence) == (left_out is not None)
 
 
+@pytest.mark.parametrize("total", [5, 6, 40, 400])
+def test_a_verdict_and_an_evaluation_agree_on_whether_there_was_anything_to_forget(total):
+    model = masked("teacher").model
+    for hits in sorted({0, 1, 3, total // 10, total // 2, total}):
+        for cut in (None, 0, hits // 2, hits):
+            state = scored(hits, 0, total=total, word_cut_out=cut)
+            (verdict,) = Record.of(model, evaluations=[state]).verdicts
+            told = Evaluation.from_dict(state).nothing_to_forget
+            assert (verdict.outcome is Outcome.NOTHING) == bool(told) or verdict.outcome is Outcome.TOO_FEW
+
+
 def without(state, *names):
     for sets in state["scores"].values():
         for name in names:

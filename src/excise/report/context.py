@@ -96,6 +96,7 @@ def _evaluation(evaluation: Evaluation, now: InForce) -> dict[str, Any]:
         "sizes": {dataset: len(evaluation.texts[dataset]) for dataset in sets},
         "labels": {dataset: _capital(measure(name).label) if name else "" for dataset, name in names.items()},
         "headline": _headline(evaluation, names),
+        "notes": evaluation.notes,
         "rows": [
             {"label": CONDITIONS.get(c, c), "kind": c.replace(" ", "-")}
             | {dataset: _bar(evaluation, c, dataset, names[dataset]) for dataset in sets}

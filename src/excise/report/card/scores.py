@@ -52,7 +52,7 @@ def about_evaluation(evaluation: Evaluation) -> str:
         *([counted(settings["num_beams"], "beam")] if "num_beams" in settings else []),
         *([f"seed {settings['seed']}"] if "seed" in settings else []),
     ]
-    return escaped("; ".join(told)) + "."
+    return " ".join([escaped("; ".join(told)) + ".", *map(escaped, evaluation.notes)])
 
 
 def has_intervals(evaluation: Evaluation) -> bool:
