@@ -102,7 +102,7 @@ class Condition(str, Enum):
 
 
 # Those that do not depend on which codes are removed.
-FIXED = (Condition.BEFORE, Condition.CUT, Condition.REFERENCE)
+FIXED = (Condition.BEFORE, Condition.CUT, Condition.LEFT_OUT, Condition.BASE, Condition.REFERENCE)
 
 
 Scores = int | float | np.number | np.ndarray | Sequence[float]
