@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 from transformers.utils.output_capturing import CompileableContextVar
 
 from excise.bottlenecks.base import BottleneckOutput
@@ -67,3 +70,20 @@ def checkpoint_contexts() -> tuple[nullcontext, _RerunTrace]:
     Without it the two runs would not be the same computation.
     """
     return nullcontext(), _RerunTrace(current_trace().attention_mask)
+
+
+class Checkpointed(PreTrainedModel):
+    """Mixed into a model that holds bottlenecks: with activation checkpointing its gradients are what they are without."""
+
+    def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, *args, **kwargs):
+        # Every way to switch checkpointing on, old or new, ends here.
+        if enable:
+            if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
+                raise ValueError(
+                    "use_reentrant=True loses the gradient of the bottlenecks' losses. "
+                    "Pass {'use_reentrant': False} as the keyword arguments of checkpointing, or nothing."
+                )
+            gradient_checkpointing_func = partial(
+                gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts
+            )
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, *args, **kwargs)

@@ -22,12 +22,19 @@ MODELS = {
     "codebook_t5": (
         "excise.models.codebook_t5",
         "CodebookT5Config",
-        {"MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING": "CodebookT5ForConditionalGeneration"},
+        {
+            "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING": "CodebookT5ForConditionalGeneration",
+            "MODEL_FOR_PRETRAINING_MAPPING": "CodebookT5ForConditionalGeneration",
+            "MODEL_MAPPING": "CodebookT5ForConditionalGeneration",  # a T5 without its head there is none
+        },
     ),
     "key_value_vision": (
         "excise.models.key_value",
         "KeyValueVisionConfig",
-        {"MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING": "KeyValueForImageClassification"},
+        {
+            "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING": "KeyValueForImageClassification",
+            "MODEL_MAPPING": "KeyValueForImageClassification",  # what an image is without its values would pass the mask by
+        },
     ),
     "codebook_clip": (
         CLIP,

@@ -3,18 +3,17 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, cast
 
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.guard import uphold, warn_of_unknown
 from excise.bottlenecks.site import BottleneckSite, bottlenecks
-from excise.bottlenecks.tracing import checkpoint_contexts
+from excise.bottlenecks.tracing import Checkpointed
 from excise.ledger.ledger import Ledger, check_masks
 from excise.ledger.masks import guard, upheld_state, uphold_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
@@ -24,7 +23,7 @@ from excise.models.push_guard import check_push
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 
 
-class Bottlenecked(PreTrainedModel):
+class Bottlenecked(Checkpointed):
     """Mixed into a model of transformers, before it. Its config's `unlearning` is the ledger."""
 
     @classmethod
@@ -191,19 +190,6 @@ class Bottlenecked(PreTrainedModel):
         if lost:
             raise ValueError(f"{base} lacks weights of a {kind}: {sorted(lost)[:5]} ({len(lost)} in all).")
         return model
-
-    def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, *args, **kwargs):
-        # Every way to switch checkpointing on, old or new, ends here.
-        if enable:
-            if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
-                raise ValueError(
-                    "use_reentrant=True loses the gradient of the bottlenecks' losses. "
-                    "Pass {'use_reentrant': False} as the keyword arguments of checkpointing, or nothing."
-                )
-            gradient_checkpointing_func = partial(
-                gradient_checkpointing_func, use_reentrant=False, context_fn=checkpoint_contexts
-            )
-        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, *args, **kwargs)
 
 
 def _uphold_loaded(model: Any, _: Any) -> None:

@@ -6,9 +6,19 @@ from functools import reduce
 from operator import add
 from typing import cast
 
+import torch
 from torch import Tensor
+from transformers.utils import ModelOutput
 
 from excise.bottlenecks.tracing import Trace
+
+
+@dataclass(init=False, repr=False, eq=False)
+class SiteCodes(ModelOutput):
+    """Codes by site: a dict that transformers, accelerate and torch take apart and put together as they do an output.
+
+    `codes["encoder.block.2"]` and `codes.items()` work as in any dict.
+    """
 
 
 @dataclass
@@ -21,45 +31,45 @@ class CodebookFields:
         reconstruction_loss (`torch.FloatTensor` of shape `()`, with a loss): Unexplained variance (or the raw squared
             error), summed over sites.
         l1_loss (`torch.FloatTensor` of shape `()`, with a loss): L1 norm of the selected codes, not yet weighted.
-        codes (`dict[str, torch.LongTensor]`): Codes by site, `(batch, seq, top_s)`, -1 at padding.
+        codes (`SiteCodes`): Codes by site, a dict of `torch.LongTensor` of shape `(batch, seq, top_s)`, -1 at padding.
     """
 
     loss: Tensor | None = None
     task_loss: Tensor | None = None
     reconstruction_loss: Tensor | None = None
     l1_loss: Tensor | None = None
-    codes: dict[str, Tensor] | None = None
+    codes: SiteCodes | None = None
 
 
-def codes_by_site(traced: Trace) -> dict[str, Tensor] | None:
+def codes_by_site(traced: Trace) -> SiteCodes | None:
     """The codes that a trace holds; `None` where no bottleneck ran."""
-    return {site: cast(Tensor, output.codes) for site, output in traced.outputs.items()} or None
+    return SiteCodes({site: output.codes for site, output in traced.outputs.items()}) if traced.outputs else None
 
 
-def add_losses(
-    output: CodebookFields,
+def joint_loss(
+    loss: Tensor,
     traced: Trace,
     penalty: Callable[[Tensor, Tensor], Tensor],
     items: Tensor,
     whole: Tensor | int | None = None,
-) -> None:
-    """Sets the joint loss (eq. 8) and its parts.
+) -> dict[str, Tensor]:
+    """The joint loss (eq. 8) and its parts, by the names of their fields.
 
     Every example's codebook loss (a mean over its tokens) weighs as much as its items do in the task loss. So the joint
     loss of a batch is one weighted mean, and the parts of a batch add up to it exactly.
 
     Args:
-        output: its `loss` is the task's, a mean over the items.
+        loss: the task's, a mean over the items.
         traced: what the bottlenecks put out.
         penalty: the codebook loss (eq. 7) of the reconstruction loss and the L1 norm.
         items: what the task loss is a mean over, counted by example: labels, `(batch,)`.
         whole: items in the whole batch when this is a part of it.
     """
-    whole = items.sum() if whole is None else whole
-    task_loss = cast(Tensor, output.loss) * (items.sum() / whole)
-    output.task_loss = output.loss = task_loss
+    count = items.sum()
+    whole = count if whole is None else whole
+    task_loss = torch.where(count > 0, loss, 0) * (count / whole)  # a mean over nothing is no number
     if not traced.outputs:
-        return
+        return {"loss": task_loss, "task_loss": task_loss}
     weights = (items / whole).to(task_loss.device)
 
     def mean(per_token: Tensor) -> Tensor:
@@ -68,6 +78,11 @@ def add_losses(
         return (per_token.sum(-1) / tokens).to(weights.device) @ weights.to(per_token.dtype)
 
     sites = traced.outputs.values()
-    output.reconstruction_loss = reduce(add, (mean(cast(Tensor, site.reconstruction_error)) for site in sites))
-    output.l1_loss = reduce(add, (mean(cast(Tensor, site.l1)) for site in sites))
-    output.loss = task_loss + penalty(output.reconstruction_loss, output.l1_loss)
+    reconstruction_loss = reduce(add, (mean(cast(Tensor, site.reconstruction_error)) for site in sites))
+    l1_loss = reduce(add, (mean(cast(Tensor, site.l1)) for site in sites))
+    return {
+        "loss": task_loss + penalty(reconstruction_loss, l1_loss),
+        "task_loss": task_loss,
+        "reconstruction_loss": reconstruction_loss,
+        "l1_loss": l1_loss,
+    }

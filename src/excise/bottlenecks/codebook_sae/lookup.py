@@ -4,9 +4,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from transformers.utils.generic import maybe_autocast
 
 # Similarities held at once: 8M in fp32 is 32 MiB, whatever the batch and the number of codes.
 MAX_SIMILARITIES = 2**23
+# Codes of a part where the look-up is compiled or exported.
+PART = 4096
 
 
 @torch.no_grad()
@@ -20,14 +23,15 @@ def top_codes(
     """The `top_s` live codes most similar to each query, best first, and their cosines (eqs. 1 and 2).
 
     Similarities are computed in fp32 whatever the inputs' dtype (bf16 changes up to 2 % of the selections) and in
-    chunks of queries, so that no more than `max_similarities` of them exist at a time.
+    chunks of queries, so that no more than `max_similarities` of them exist at a time. Compiled or exported, it goes
+    through parts of the codebook instead: their number does not depend on the batch, whose size may then be any.
 
     Args:
         queries: activations to look up.
         codebook: one code vector a row.
         top_s: how many codes to select; at most the number of live codes.
         live: False for codes that are masked or deleted. Those have similarity -inf, zeroed rows included.
-        max_similarities: bound on the similarities held at once.
+        max_similarities: bound on the similarities held at once, where it is not compiled.
 
     Example:
         >>> codebook = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -35,7 +39,7 @@ def top_codes(
         >>> codes.tolist(), similarities.tolist()
         ([[1, 0]], [[0.800000011920929, 0.6000000238418579]])
     """
-    with torch.autocast(queries.device.type, enabled=False):
+    with maybe_autocast(queries.device.type, enabled=False):
         codebook = codebook.float()
         # The query's own norm does not change the order. A live code of norm zero has similarity 0, as has every code
         # with a query of norm zero.
@@ -43,6 +47,8 @@ def top_codes(
         weight = torch.linalg.vector_norm(codebook, dim=1).clamp_min(tiny).reciprocal()
         # Adding -inf takes a tenth of the time of masked_fill_.
         removed = torch.zeros_like(weight).masked_fill_(~live, float("-inf"))
+        if torch.compiler.is_compiling():
+            return _top_of_parts(queries.float(), codebook, weight, removed, top_s)
         rows = max(1, max_similarities // len(codebook))
         # One matrix for all chunks: a new one would be made while the last one is still there.
         similarities = codebook.new_empty((min(rows, len(queries)), len(codebook)))
@@ -54,6 +60,26 @@ def top_codes(
             codes.append(best.indices)
             cosines.append(best.values / torch.linalg.vector_norm(chunk, dim=1, keepdim=True).clamp_min(tiny))
     return torch.cat(codes), torch.cat(cosines)
+
+
+def _top_of_parts(
+    queries: Float[Tensor, "tokens dim"],
+    codebook: Float[Tensor, "num_codes dim"],
+    weight: Float[Tensor, "num_codes"],
+    removed: Float[Tensor, "num_codes"],
+    top_s: int,
+) -> tuple[Int64[Tensor, "tokens top_s"], Float[Tensor, "tokens top_s"]]:
+    """`top_codes`, the best of each part and then the best of these, for batches of any size in one graph."""
+    values, indices = [], []
+    for start in range(0, len(codebook), PART):
+        part = slice(start, start + PART)
+        similarities = queries @ codebook[part].T * weight[part] + removed[part]
+        best = similarities.topk(min(top_s, similarities.shape[1]), dim=1)
+        values.append(best.values)
+        indices.append(best.indices + start)
+    best = torch.cat(values, dim=1).topk(top_s, dim=1)
+    norms = torch.linalg.vector_norm(queries, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return torch.cat(indices, dim=1).gather(1, best.indices), best.values / norms
 
 
 def sum_of_codes(

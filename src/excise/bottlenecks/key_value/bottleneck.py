@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import maybe_autocast
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.key_value.configuration import KeyValueConfig
@@ -126,7 +127,7 @@ class KeyValueBottleneck(Bottleneck):
 
     def heads(self, encodings: Float[Tensor, "batch hidden_size"]) -> Float[Tensor, "batch num_codebooks key_dim"]:
         """What the keys of each codebook are compared with, in fp32."""
-        with torch.autocast(encodings.device.type, enabled=False):
+        with maybe_autocast(encodings.device.type, enabled=False):
             heads = encodings.float()
             if self.config.projection == "random":
                 heads = heads @ self.projection.float()

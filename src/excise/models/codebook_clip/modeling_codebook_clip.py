@@ -15,22 +15,37 @@ from transformers import (
     PreTrainedConfig,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import PrefixChange
+from transformers.core_model_loading import PrefixChange, WeightRenaming
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer, CLIPOutput
 from transformers.utils import can_return_tuple
 
 from excise.bottlenecks.registry import make_bottleneck
 from excise.bottlenecks.site import BottleneckSite
-from excise.bottlenecks.tracing import trace
+from excise.bottlenecks.tracing import Checkpointed, trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
-from excise.models.outputs import CodebookFields, add_losses, codes_by_site
+from excise.models.outputs import CodebookFields, SiteCodes, codes_by_site, joint_loss
 from excise.models.settings import sub_config
 
-# As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none.
+
+class PrefixLeftOut(PrefixChange):
+    """A prefix that is left out in loading, and not put back in saving."""
+
+    def reverse_transform(self) -> WeightRenaming:
+        """Nothing is renamed."""
+        return WeightRenaming("^$", "")
+
+
+# As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none. There are
+# whole CLIPs whose towers' weights have it twice.
 register_checkpoint_conversion_mapping(
-    "CodebookCLIPVisionModel", [PrefixChange(prefix_to_remove="vision_model")], overwrite=True
+    "CodebookCLIPVisionModel",
+    [PrefixChange(prefix_to_remove="vision_model"), PrefixLeftOut(prefix_to_remove="vision_model")],
+    overwrite=True,
+)
+register_checkpoint_conversion_mapping(
+    "CodebookCLIPVisionTower", [PrefixLeftOut(prefix_to_remove="vision_model")], overwrite=True
 )
 
 
@@ -49,10 +64,11 @@ class CodebookCLIPVisionOutput(BaseModelOutputWithPooling):
     """A vision tower's output.
 
     Args:
-        codes (`dict[str, torch.LongTensor]`): Codes by site, `(batch, positions, top_s)`, the class token's first.
+        codes (`SiteCodes`): Codes by site, a dict of `torch.LongTensor` of shape `(batch, positions, top_s)`, the class
+            token's first.
     """
 
-    codes: dict[str, Tensor] | None = None
+    codes: SiteCodes | None = None
 
 
 class CodebookCLIPEncoderLayer(BottleneckSite, CLIPEncoderLayer):
@@ -65,7 +81,7 @@ class CodebookCLIPEncoderLayer(BottleneckSite, CLIPEncoderLayer):
         return hidden_states + self.mlp(self.layer_norm2(hidden_states))
 
 
-class CodebookCLIPVisionTower(CLIPVisionModel):
+class CodebookCLIPVisionTower(Checkpointed, CLIPVisionModel):
     """The part that the models below share. What its bottlenecks put out goes to the open trace."""
 
     config_class = CodebookCLIPVisionConfig
@@ -77,7 +93,17 @@ class CodebookCLIPVisionTower(CLIPVisionModel):
             layer = CodebookCLIPEncoderLayer(config)
             layer.attach(f"encoder.layers.{i}", make_bottleneck(sub_config(config.bottleneck)))
             self.encoder.layers[i] = layer
+        if self.encoder.gradient_checkpointing:  # the config asked for it, and the plain layers had it
+            self._set_gradient_checkpointing()
         self.post_init()
+
+    @classmethod
+    def in_place_of(cls, plain: CLIPVisionModel, config: CodebookCLIPVisionConfig) -> "CodebookCLIPVisionTower":
+        """A new tower, with activation checkpointing if the plain one has it."""
+        tower = cls._from_config(config)
+        if plain.encoder.gradient_checkpointing:
+            tower._set_gradient_checkpointing()
+        return tower
 
 
 class CodebookCLIPVisionModel(Bottlenecked, CodebookCLIPVisionTower):
@@ -124,7 +150,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
 
     def __init__(self, config: CodebookCLIPConfig):
         super().__init__(config)
-        self.vision_model = CodebookCLIPVisionTower._from_config(config.vision_config)
+        self.vision_model = CodebookCLIPVisionTower.in_place_of(self.vision_model, config.vision_config)
         self.post_init()
 
     @classmethod
@@ -182,11 +208,11 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
                 return_dict=True,
                 **kwargs,
             )
-        output = CodebookCLIPOutput(**plain, codes=codes_by_site(traced))
-        if output.loss is not None:
-            pairs = torch.ones(len(plain.image_embeds), dtype=torch.long, device=output.loss.device)
-            add_losses(output, traced, self.config.bottleneck.penalty, pairs)
-        return output
+        losses = {}
+        if plain.loss is not None:
+            pairs = plain.image_embeds.new_ones(plain.image_embeds.shape[0], dtype=torch.long)
+            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, pairs)
+        return CodebookCLIPOutput(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
 class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassification):
@@ -199,7 +225,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
 
     def __init__(self, config: CodebookCLIPConfig):
         super().__init__(config)
-        self.vision_model = CodebookCLIPVisionTower._from_config(config.vision_config)
+        self.vision_model = CodebookCLIPVisionTower.in_place_of(self.vision_model, config.vision_config)
         self.post_init()
 
     @classmethod
@@ -249,11 +275,11 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
         """
         with trace() as traced:
             plain = super().forward(pixel_values, labels, return_dict=True, **kwargs)
-        output = CodebookImageClassifierOutput(**plain, codes=codes_by_site(traced))
+        losses = {}
         if labels is not None:
-            items = (labels != -100).reshape(len(labels), -1).sum(-1)
-            add_losses(output, traced, self.config.bottleneck.penalty, items, num_items_in_batch)
-        return output
+            items = (labels != -100).reshape(labels.shape[0], -1).sum(-1)
+            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, num_items_in_batch)
+        return CodebookImageClassifierOutput(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
 def _with_bottlenecks(vision: CLIPVisionConfig, bottleneck: PreTrainedConfig | None, layers: Sequence[int]) -> dict:

@@ -15,7 +15,7 @@ from excise.bottlenecks.site import BottleneckSite
 from excise.bottlenecks.tracing import current_trace, trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_t5.configuration_codebook_t5 import CodebookT5Config
-from excise.models.outputs import CodebookFields, add_losses, codes_by_site
+from excise.models.outputs import CodebookFields, codes_by_site, joint_loss
 from excise.models.settings import sub_config
 
 
@@ -127,12 +127,11 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
                 return_dict=True,
                 **kwargs,
             )
-        output = CodebookSeq2SeqLMOutput(**plain)
-        output.codes = codes_by_site(traced)
+        losses = {}
         if labels is not None:
             items = (labels != -100).sum(-1)
-            add_losses(output, traced, self.config.bottleneck.penalty, items, num_items_in_batch)
-        return output
+            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, num_items_in_batch)
+        return CodebookSeq2SeqLMOutput(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
 __all__ = ["CodebookSeq2SeqLMOutput", "CodebookT5ForConditionalGeneration"]

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import can_return_tuple
@@ -19,14 +18,19 @@ from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
 from excise.models.settings import sub_config
 
+# Fields that the encoder's output may have.
+STATES = ("hidden_states", "attentions")
+
 
 @dataclass
 class KeyValueClassifierOutput(ImageClassifierOutput):
     """An image classifier's output, and the pairs that it was read from.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`, with `labels`): Cross-entropy.
+        loss (`torch.FloatTensor` of shape `()`, with `labels`): Cross-entropy, or the loss of another `problem_type`.
         logits (`torch.FloatTensor` of shape `(batch, num_labels)`): Mean of the selected values.
+        hidden_states (`tuple[torch.FloatTensor]`, with `output_hidden_states` and pixels): The encoder's.
+        attentions (`tuple[torch.FloatTensor]`, with `output_attentions` and pixels): The encoder's.
         pairs (`torch.LongTensor` of shape `(batch, num_codebooks * top_k)`): Selected pairs.
     """
 
@@ -44,12 +48,16 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
     config_class = KeyValueVisionConfig
     bottleneck: KeyValueBottleneck
     main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    # Losses are divided by `num_items_in_batch`, so that accumulated steps equal the large batch.
+    accepts_loss_kwargs = True
     site = "bottleneck"
     supports_gradient_checkpointing = True  # and nothing to do for it: a frozen encoder keeps nothing
-    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
     def __init__(self, config: KeyValueVisionConfig):
         super().__init__(config)
+        self.num_labels = config.num_labels
         encoder = sub_config(config.encoder)
         self.encoder = AutoModel.from_config(encoder, **_pooling_layer(encoder, config.pooling))
         self.encoder.requires_grad_(False)
@@ -137,15 +145,30 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         self.encoder.eval()
         return self
 
-    @torch.no_grad()
-    def encode(self, pixel_values: Tensor) -> Tensor:
+    def get_input_embeddings(self) -> nn.Module:
+        """The encoder's."""
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Sets the encoder's."""
+        self.encoder.set_input_embeddings(value)
+
+    def encode(self, pixel_values: Tensor, **kwargs: Any) -> Tensor:
         """The encodings of images, `(batch, hidden_size)`, in eval mode whatever mode the encoder was put in.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`.
+            **kwargs: passed on to the encoder.
 
         Raises:
             ValueError: if the encoder has no pooled output, or no tokens to pool.
         """
+        return pooled(self._encoder_output(pixel_values, **kwargs), self.config.pooling)
+
+    @torch.no_grad()
+    def _encoder_output(self, pixel_values: Tensor, **kwargs: Any) -> Any:
         self.encoder.eval()
-        return pooled(self.encoder(pixel_values=pixel_values.to(self.encoder.dtype)), self.config.pooling)
+        return self.encoder(pixel_values=pixel_values.to(self.encoder.dtype), return_dict=True, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -154,23 +177,30 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         labels: Tensor | None = None,
         encodings: Tensor | None = None,
         pairs: Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+        **kwargs: Any,
     ) -> KeyValueClassifierOutput:
         """Classifies images.
 
         Args:
             pixel_values: `(batch, channels, height, width)`.
-            labels: `(batch,)`, class indices.
+            labels: `(batch,)`, class indices, -100 for none; of another shape or kind for other `problem_type`s.
             encodings: what the encoder makes of the images, `(batch, hidden_size)`, in the place of pixels.
             pairs: what encodings select, `(batch, num_codebooks * top_k)`, in the place of both.
+            num_items_in_batch: number of labels in the whole batch when this is a part of it (the Trainer passes it).
+            **kwargs: passed on to the encoder where it runs: `output_hidden_states`, `interpolate_pos_encoding`, ...
 
         Raises:
             ValueError: if not exactly one of pixels, encodings and pairs is given, or pairs were removed.
         """
         if sum(given is not None for given in (pixel_values, encodings, pairs)) != 1:
             raise ValueError("Give exactly one of `pixel_values`, `encodings` and `pairs`.")
+        encoded: Any = None
         if pairs is None:
             if pixel_values is not None:
-                encodings = self.encode(pixel_values)
+                asked = {f"output_{what}": True for what in STATES if getattr(self.config, f"output_{what}", False)}
+                encoded = self._encoder_output(pixel_values, **asked | kwargs)
+                encodings = pooled(encoded, self.config.pooling)
             output = self.bottleneck(encodings)
             logits, pairs = output.values, output.pairs
         else:
@@ -178,8 +208,14 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
             if not self.bottleneck.live[pairs].all():
                 raise ValueError("`pairs` has pairs that were removed since it was made. Select pairs again.")
             logits = self.bottleneck.read(pairs)
-        loss = None if labels is None else F.cross_entropy(logits.float(), labels)
-        return KeyValueClassifierOutput(loss=loss, logits=logits, pairs=pairs)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels, logits.float(), self.config)
+            if num_items_in_batch is not None:
+                count = (labels != -100).sum()
+                loss = torch.where(count > 0, loss, 0) * (count / num_items_in_batch)  # a mean over nothing is NaN
+        states = {what: getattr(encoded, what, None) for what in STATES}
+        return KeyValueClassifierOutput(loss=loss, logits=logits, pairs=pairs, **states)
 
 
 def pooled(output: Any, pooling: str) -> Tensor:
