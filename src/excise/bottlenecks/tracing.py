@@ -73,7 +73,7 @@ def checkpoint_contexts() -> tuple[nullcontext, _RerunTrace]:
 
 
 class Checkpointed(PreTrainedModel):
-    """Mixed into a model that holds bottlenecks: with activation checkpointing its gradients are what they are without."""
+    """Mixed into a model that holds bottlenecks: activation checkpointing leaves its gradients as they are."""
 
     def _set_gradient_checkpointing(self, enable=True, gradient_checkpointing_func=checkpoint, *args, **kwargs):
         # Every way to switch checkpointing on, old or new, ends here.

@@ -33,7 +33,7 @@ MODELS = {
         "KeyValueVisionConfig",
         {
             "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING": "KeyValueForImageClassification",
-            "MODEL_MAPPING": "KeyValueForImageClassification",  # what an image is without its values would pass the mask by
+            "MODEL_MAPPING": "KeyValueForImageClassification",  # an encoding alone has passed no mask
         },
     ),
     "codebook_clip": (

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.guard import uphold, warn_of_unknown

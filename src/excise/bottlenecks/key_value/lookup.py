@@ -82,7 +82,9 @@ def _nearest_of_parts(
 ) -> Nearest:
     """`nearest_keys`, some codebooks at a time, for batches of any size in one graph."""
     found, distances = [], []
-    for part in zip(*(x.split(max(1, PART // keys.shape[1])) for x in (heads.transpose(0, 1), keys, offsets)), strict=True):
+    for part in zip(
+        *(x.split(max(1, PART // keys.shape[1])) for x in (heads.transpose(0, 1), keys, offsets)), strict=True
+    ):
         to_keys = torch.baddbmm(part[2][:, None], part[0], part[1].transpose(1, 2), alpha=-2)
         found.append(_smallest(to_keys, top_k))
         distances.append(to_keys.gather(-1, found[-1]))
