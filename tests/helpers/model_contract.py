@@ -26,16 +26,6 @@ from tests.helpers.tiny import delete_codes, mask_codes
 
 # transformers 5.23 calls activation checkpointing what was gradient checkpointing before.
 CHECKPOINTING = "activation" if hasattr(PreTrainedModel, "activation_checkpointing_enable") else "gradient"
-COMPILE = """
-import {imports}, torch
-from transformers import {auto}
-batch, expected = torch.load("{folder}/expected.pt")
-model = torch.compile({auto}.from_pretrained("{folder}"), backend="eager", fullgraph=True)
-for _ in range(2):
-    output = model(**batch)
-    for name, value in expected.items():
-        torch.testing.assert_close(output[name], value)
-"""
 
 
 def enable_checkpointing(model, options=None) -> None:
@@ -66,6 +56,13 @@ def first_rows(batch: dict, count: int) -> dict:
     return {key: value[:count] if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
 
 
+def smaller(batch: dict) -> dict:
+    """A row less, and a token less where there are tokens."""
+    rows = first_rows(batch, 2)
+    tokens = {key: value[:, :-1].contiguous() for key, value in rows.items() if getattr(value, "ndim", 0) == 2}
+    return rows | tokens
+
+
 class ModelContract:
     """The tests of any model with bottlenecks. A subclass gives the first four, and the rest where it differs."""
 
@@ -87,6 +84,7 @@ class ModelContract:
     imports = "excise"  # what must be imported where the model is loaded
     result = "logits"  # the field of the output that the model is there for
     attentions: tuple[str, ...] = ("eager", "sdpa")  # kinds of attention that there are
+    exported = True  # whether it is exported in the suite; one of each kind of look-up is
     unused: tuple[str, ...] = ()  # parts of the names of weights that no loss depends on
 
     def codes(self, output) -> dict[str, torch.Tensor]:
@@ -283,17 +281,21 @@ class ModelContract:
             else:
                 assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
-    def test_a_compiled_model_gives_the_same_result_and_loss_without_a_break(self, model, tmp_path):
-        # In a process of its own, because the checks of shapes that the suite adds cannot be compiled.
+    def test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(self, model, tmp_path):
         model.save_pretrained(tmp_path)
-        output = model(**self.batch())
-        expected = {name: output[name] for name in (self.result, "loss") if output.get(name) is not None}
         # What a T5 keeps for its next token is made of a copy of its config, which torch 2.9 cannot compile; 2.13 can.
         cached = torch.__version__ >= TorchVersion("2.13") or not model.config.is_encoder_decoder
-        batch = self.batch() | ({} if cached else {"use_cache": False})
-        torch.save((batch, expected), tmp_path / "expected.pt")
-        code = COMPILE.format(imports=self.imports, auto=self.auto_class.__name__, folder=str(tmp_path))
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
+        whole = self.batch() | ({} if cached else {"use_cache": False})
+        cases = []
+        for batch in (whole, smaller(whole)):
+            output = model(**batch)
+            names = (self.result, "loss")
+            cases.append((batch, {name: output[name] for name in names if output.get(name) is not None}))
+        torch.save(cases, tmp_path / "cases.pt")
+        command = [sys.executable, "-m", "tests.helpers.compiled", self.imports, self.auto_class.__name__]
+        result = subprocess.run(
+            [*command, str(tmp_path), str(self.exported)], capture_output=True, text=True, timeout=280
+        )
         assert result.returncode == 0, result.stderr[-3000:]
 
     def test_no_module_keeps_a_graph_after_a_forward_pass(self, model):

@@ -36,6 +36,7 @@ class KeyValueContract(ModelContract):
     auto_class = AutoModelForImageClassification
     encoder: str
     unused = ("encoder.",)
+    exported = False
 
     def make(self, **settings):
         return key_value_model(self.encoder, **settings)
@@ -60,6 +61,7 @@ class TestOnResNet(KeyValueContract):
 
 class TestOnViT(KeyValueContract):
     encoder = "vit"
+    exported = True
 
 
 class TestOnCLIP(KeyValueContract):
