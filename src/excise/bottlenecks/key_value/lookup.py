@@ -105,5 +105,6 @@ def _smallest(distances: Float[Tensor, "*batch num_pairs"], top_k: int) -> Int64
         return distances.argmin(-1, keepdim=True)
     blocks = distances.unflatten(-1, (-1, BLOCK))
     block = blocks.amin(-1).argmin(-1, keepdim=True)
-    place = blocks.take_along_dim(block[..., None], -2).squeeze(-2).argmin(-1, keepdim=True)
+    nearest = blocks.gather(-2, block[..., None].expand(*block.shape, BLOCK))
+    place = nearest.squeeze(-2).argmin(-1, keepdim=True)
     return block * BLOCK + place
