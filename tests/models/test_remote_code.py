@@ -278,6 +278,8 @@ def test_only_the_map_of_classes_is_new_in_the_config(tmp_path):
     assert after == before | {
         "auto_map": {
             "AutoConfig": "modeling_excise.CodebookT5Config",
+            "AutoModel": "modeling_excise.CodebookT5ForConditionalGeneration",
+            "AutoModelForPreTraining": "modeling_excise.CodebookT5ForConditionalGeneration",
             "AutoModelForSeq2SeqLM": "modeling_excise.CodebookT5ForConditionalGeneration",
         }
     }

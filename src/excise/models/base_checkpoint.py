@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedConfig
+from transformers.core_model_loading import PrefixChange, WeightRenaming
 from transformers.utils import (
     CONFIG_NAME,
     SAFE_WEIGHTS_INDEX_NAME,
@@ -118,6 +119,14 @@ class BaseCheckpoint:
 
     def __str__(self) -> str:
         return f"{self.id} at {self.revision or 'the state of that time'}"
+
+
+class PrefixLeftOut(PrefixChange):
+    """A prefix of a base's names of weights that is left out in loading, and not put back in saving."""
+
+    def reverse_transform(self) -> WeightRenaming:
+        """Nothing is renamed."""
+        return WeightRenaming("^$", "")
 
 
 def _weight_files(base: str, revision: str | None, access: dict[str, Any]) -> list[Path]:

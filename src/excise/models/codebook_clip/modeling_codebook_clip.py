@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedConfig,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import PrefixChange, WeightRenaming
+from transformers.core_model_loading import PrefixChange
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer, CLIPOutput
 from transformers.utils import can_return_tuple
@@ -23,19 +23,11 @@ from transformers.utils import can_return_tuple
 from excise.bottlenecks.registry import make_bottleneck
 from excise.bottlenecks.site import BottleneckSite
 from excise.bottlenecks.tracing import Checkpointed, trace
+from excise.models.base_checkpoint import PrefixLeftOut
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
 from excise.models.outputs import CodebookFields, SiteCodes, codes_by_site, joint_loss
 from excise.models.settings import sub_config
-
-
-class PrefixLeftOut(PrefixChange):
-    """A prefix that is left out in loading, and not put back in saving."""
-
-    def reverse_transform(self) -> WeightRenaming:
-        """Nothing is renamed."""
-        return WeightRenaming("^$", "")
-
 
 # As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none. There are
 # whole CLIPs whose towers' weights have it twice.
@@ -150,7 +142,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
 
     def __init__(self, config: CodebookCLIPConfig):
         super().__init__(config)
-        self.vision_model = CodebookCLIPVisionTower.in_place_of(self.vision_model, config.vision_config)
+        self.vision_model = CodebookCLIPVisionTower.in_place_of(self.vision_model, sub_config(config.vision_config))
         self.post_init()
 
     @classmethod
@@ -225,7 +217,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
 
     def __init__(self, config: CodebookCLIPConfig):
         super().__init__(config)
-        self.vision_model = CodebookCLIPVisionTower.in_place_of(self.vision_model, config.vision_config)
+        self.vision_model = CodebookCLIPVisionTower.in_place_of(self.vision_model, sub_config(config.vision_config))
         self.post_init()
 
     @classmethod

@@ -48,7 +48,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
     config_class = KeyValueVisionConfig
     bottleneck: KeyValueBottleneck
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = "image"
     # Losses are divided by `num_items_in_batch`, so that accumulated steps equal the large batch.
     accepts_loss_kwargs = True
     site = "bottleneck"
