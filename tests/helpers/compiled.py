@@ -18,12 +18,13 @@ def main(imports: str, auto: str, folder: str, exported: bool) -> None:
     """Makes sure that one graph gives the results that the model gave.
 
     Args:
-        imports: module that makes the model known.
+        imports: modules that make the model known, with commas between them.
         auto: name of the class that loads it.
         folder: where it was saved, and `cases.pt`, batches with the fields of their outputs.
         exported: whether to export it, too.
     """
-    import_module(imports)
+    for module in imports.split(", "):
+        import_module(module)
     model = getattr(transformers, auto).from_pretrained(folder)
     cases = torch.load(f"{folder}/cases.pt")
     batch, _ = cases[0]

@@ -54,6 +54,7 @@ class TestCodebookCLIP(CLIPParts, CodebookContract):
     model_class = CodebookCLIPModel
     auto_class = AutoModelForZeroShotImageClassification
     result = "logits_per_image"
+    exported = False
 
     def batch(self):
         return tiny.pairs()
@@ -75,6 +76,7 @@ class TestCodebookCLIPVision(CLIPParts, ModelContract):
     model_class = CodebookCLIPVisionModel
     auto_class = AutoModel
     result = "pooler_output"
+    exported = False
 
     def batch(self):
         return {"pixel_values": tiny.pixels()}

@@ -39,6 +39,7 @@ class TestVectorQuantizerInT5(CodebookContract):
     model_class = CodebookT5ForConditionalGeneration
     auto_class = AutoModelForSeq2SeqLM
     imports = "excise, tests.helpers.vector_quantizer"
+    exported = False
 
     def make(self, **settings):
         return quantised_t5(**settings)
