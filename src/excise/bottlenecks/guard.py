@@ -150,8 +150,8 @@ def _before_forward(bottleneck: Any, _: Any) -> None:
         return
     if not removed.vouched:
         check_buffers_loaded(bottleneck)
-    elif bottleneck.live.is_meta:  # it was right, and is on disk since
-        return
+    if bottleneck.live.is_meta and (removed.vouched or not hasattr(bottleneck, "_hf_hook")):
+        return  # it was right and is on disk since; or there is no data, and nothing is computed but shapes
     uphold(bottleneck)
 
 
