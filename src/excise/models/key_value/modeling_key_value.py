@@ -199,8 +199,12 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         if pairs is None:
             if pixel_values is not None:
                 asked = {f"output_{what}": True for what in STATES if getattr(self.config, f"output_{what}", False)}
-                encoded = self._encoder_output(pixel_values, **asked | kwargs)
-                encodings = pooled(encoded, self.config.pooling)
+                kwargs = asked | kwargs
+                if any(kwargs.get(f"output_{what}") for what in STATES):
+                    encoded = self._encoder_output(pixel_values, **kwargs)
+                    encodings = pooled(encoded, self.config.pooling)
+                else:
+                    encodings = self.encode(pixel_values, **kwargs)
             output = self.bottleneck(encodings)
             logits, pairs = output.values, output.pairs
         else:
