@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from excise.bottlenecks.codebook_sae import lookup
 from excise.bottlenecks.codebook_sae.lookup import MAX_SIMILARITIES, sum_of_codes, top_codes
 
 ALL = torch.ones(50, dtype=torch.bool)
@@ -36,6 +37,18 @@ def test_chunks_of_any_size_give_the_same_codes(limit):
     queries, codebook = torch.randn(23, 6), torch.randn(50, 6)
     codes, cosines = top_codes(queries, codebook, 4, ALL, max_similarities=10**9)
     found = top_codes(queries, codebook, 4, ALL, max_similarities=limit)
+    assert torch.equal(found[0], codes)
+    torch.testing.assert_close(found[1], cosines)
+
+
+@pytest.mark.parametrize("part", [1, 3, 7, 50, 4096])
+def test_parts_of_the_codebook_give_the_same_codes_where_it_is_compiled(part, monkeypatch):
+    queries, codebook, live = torch.randn(23, 6), torch.randn(50, 6), torch.arange(50) % 3 != 0
+    live[:21] = False  # whole parts without a live code
+    codes, cosines = top_codes(queries, codebook, 4, live)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(lookup, "PART", part)
+    found = top_codes(queries, codebook, 4, live)
     assert torch.equal(found[0], codes)
     torch.testing.assert_close(found[1], cosines)
 

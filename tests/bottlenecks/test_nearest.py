@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from excise.bottlenecks.key_value import lookup
 from excise.bottlenecks.key_value.lookup import nearest_keys
 
 
@@ -25,6 +26,18 @@ def test_the_keys_found_are_those_of_an_exhaustive_search(batch, codebooks, pair
     expected = exact.topk(top_k, largest=False)
     assert torch.equal(found.keys, expected.indices)
     torch.testing.assert_close(found.distances, expected.values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("pairs", "top_k"), [(64, 1), (100, 1), (64, 5)])
+@pytest.mark.parametrize("part", [1, 150, 2**16])
+def test_codebooks_at_once_give_the_same_keys_where_it_is_compiled(pairs, top_k, part, monkeypatch):
+    heads, keys, live = random_case(9, 5, pairs, 4)
+    expected = nearest_keys(heads, keys, top_k, live)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(lookup, "PART", part)
+    found = nearest_keys(heads, keys, top_k, live)
+    assert torch.equal(found.keys, expected.keys)
+    torch.testing.assert_close(found.distances, expected.distances)
 
 
 def test_a_removed_key_is_never_found_even_when_it_is_all_zero_and_the_head_is_too():
