@@ -179,6 +179,9 @@ class Interleavings(RuleBasedStateMachine):
         outputs = []
         if self.refusable(lambda: outputs.append(self.model.eval()(**batch()))):
             assert not self.gone() & set(outputs[0].codes[SITE].unique().tolist())
+            state = self.model.state_dict()  # what whoever writes it reads
+            codebook = next(tensor for name, tensor in state.items() if name.endswith("bottleneck.codebook"))
+            assert not codebook[sorted(self.gone("delete"))].any()
 
     def refusable(self, action) -> bool:
         """Whether something was done; what is refused leaves the last state that was not."""
