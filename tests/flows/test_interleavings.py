@@ -236,4 +236,4 @@ def test_without_the_guard_the_machine_finds_every_way_back(name):
         }.items():
             switched_off.enter_context(patch(target, value))
         with pytest.raises((AssertionError, MaskMismatchError)):
-            play(type("OneWay", (Interleavings,), {"ways": (name,)}), 150, 10, [Phase.generate])
+            play(type("OneWay", (Interleavings,), {"ways": (name,)}), 600, 10, [Phase.generate])
