@@ -14,6 +14,7 @@ from torch import Tensor
 
 from excise.codes.count_table import CountTable
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 # The key of the numbers in a saved file; its name is of version 0.1.
 METADATA = "excise.usage"
@@ -106,6 +107,7 @@ class CodeCounts:
             )
         return CodeCounts(self.examples + other.examples, self.num_examples + other.num_examples)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         _save(path, vars(self))
@@ -196,6 +198,7 @@ class PairedCounts:
             num_retain=retain.num_examples if retain else None,
         )
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         parts: dict[str, Tensor | int] = {} if self.both is None else {"both": self.both}

@@ -14,6 +14,7 @@ from excise.data.inputs import Positions, check_positions
 from excise.statistics import EnrichmentTest, benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
 from excise.storage.display import MOST_ROWS, HtmlTable, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
     import pandas
@@ -97,6 +98,7 @@ class Enrichment(HtmlTable):
     def _notebook_rows(self) -> "pandas.DataFrame":
         return self._surest(MOST_ROWS)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Write the rows as Parquet, with method and settings in its metadata; nothing is left half-written."""
         import pyarrow

@@ -23,6 +23,7 @@ from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.pairs import PAIRS, check_pairs
 from excise.storage.display import shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -169,6 +170,7 @@ class PairCounts:
         order = left[np.argsort(index[left])]
         return replace(self, table=self.table[:, order].tocsr(), keys=bottleneck.keys_id)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         table = self.table.tocsr()

@@ -14,6 +14,7 @@ from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
 from excise.storage.display import few, shortened
 from excise.storage.files import new_folder
+from excise.storage.processes import by_main_process
 
 # Its name is of version 0.1.
 COUNTS = "profile.json"
@@ -83,6 +84,7 @@ class TopicCounts:
         if found := [reason for reason, holds in wrong.items() if holds]:
             raise ValueError(f"These counts are {'; '.join(found)}. Count anew, as with `Unlearner.count_topic`.")
 
+    @by_main_process("folder")
     def save(self, folder: str | os.PathLike) -> None:
         """Writes the counts of each site and what they are of into a new or empty folder.
 

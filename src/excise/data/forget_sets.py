@@ -12,6 +12,7 @@ from datasets import Dataset, Image, load_from_disk
 from excise.data.images import encoded_images
 from excise.data.inputs import Positions
 from excise.storage.files import new_folder
+from excise.storage.processes import by_main_process
 
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")
 RECORD = "topic.json"
@@ -67,6 +68,7 @@ class ForgetSets(ABC):
         """The sha256 of each set's rows, in order, so that a report can say what it was made on."""
         return {name: dataset_digest(getattr(self, name)) for name in SET_NAMES}
 
+    @by_main_process("folder")
     def save(self, folder: str | Path) -> Path:
         """Write the sets into a new or empty folder, which is there whole or not at all.
 

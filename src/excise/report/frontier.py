@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from excise.storage.display import HtmlTable, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
     import pandas
@@ -106,6 +107,7 @@ class Frontier(HtmlTable):
         state = asdict(self)
         return state if self.states else {key: value for key, value in state.items() if key != "states"}
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
         with new_file(path) as partial:

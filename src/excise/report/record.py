@@ -36,6 +36,7 @@ from excise.report.verdict import InForce, Verdict, grouped, verdicts
 from excise.storage.display import few, shortened
 from excise.storage.extras import require
 from excise.storage.files import new_folder
+from excise.storage.processes import by_main_process
 from excise.storage.strict_json import read, strict, written
 
 FILE = "report.json"
@@ -169,6 +170,7 @@ class Record:
         check_state(state | {"codes": []})
         return Record(state, self.enrichments)
 
+    @by_main_process("folder")
     def save(self, folder: str | os.PathLike) -> None:
         """Writes `report.json`, its schema and the tables into a new or empty folder.
 

@@ -22,6 +22,7 @@ from excise.report.measures import (
 from excise.report.notes import notes, nothing_to_forget, score_table
 from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
     import pandas
@@ -257,6 +258,7 @@ class Evaluation(HtmlTable):
         """Everything as JSON values."""
         return asdict(self)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
         with new_file(path) as partial:

@@ -12,6 +12,7 @@ from excise.report.measures import FIXED, FORGET, RETAIN, Condition, measure
 from excise.report.results import Evaluation
 from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
     import pandas
@@ -87,6 +88,7 @@ class Sweep(HtmlTable):
             lines.append(_line(top_s or "original", evaluation.removed if top_s else 0, cells, seconds))
         return "\n".join(lines)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
         state = {

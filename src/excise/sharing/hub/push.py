@@ -16,6 +16,7 @@ from excise.sharing.hub.destination import BundleContents, Destination
 from excise.sharing.hub.purge import check_other_branches, clean_audit, purge
 from excise.storage.extras import require
 from excise.storage.hub_repository import ATTRIBUTES, HubRepository, LocalFile, local_files
+from excise.storage.processes import by_main_process
 
 
 @dataclass
@@ -25,6 +26,7 @@ class PushInfo(CommitInfo):
     audit: Audit | None = None
 
 
+@by_main_process("repo_id")
 def push_bundle(
     folder: str | os.PathLike,
     repo_id: str,
