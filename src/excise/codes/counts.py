@@ -107,7 +107,6 @@ class CodeCounts:
             )
         return CodeCounts(self.examples + other.examples, self.num_examples + other.num_examples)
 
-    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         _save(path, vars(self))
@@ -198,7 +197,6 @@ class PairedCounts:
             num_retain=retain.num_examples if retain else None,
         )
 
-    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         parts: dict[str, Tensor | int] = {} if self.both is None else {"both": self.both}
@@ -220,6 +218,7 @@ class PairedCounts:
         return cls(target, control, parts.get("both"))
 
 
+@by_main_process("path")
 def _save(path: str | os.PathLike, parts: Mapping[str, Tensor | int]) -> None:
     """Tensors as they are, numbers in the metadata."""
     tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}

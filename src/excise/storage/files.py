@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from excise.storage.processes import is_main_process
@@ -140,7 +140,7 @@ def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
 def new_file(path: str | os.PathLike) -> Iterator[Path]:
     """A path to write to, which replaces `path` only when the context ends without an error.
 
-    It is in a hidden folder that is this user's alone. A link at `path` is replaced, and what it leads to is left alone.
+    It is in a hidden folder that is this user's alone. A link at `path` is replaced; what it leads to is left alone.
 
     Raises:
         RuntimeError: if this is another process than the main one of a run.

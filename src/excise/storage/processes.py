@@ -162,6 +162,6 @@ def _outcome(run: Run, key: str, what: str) -> Any:
 
 def _still_waiting(run: Run, what: str, waited: float) -> str:
     return (
-        f"Process {run.rank} of {run.size} has waited {waited:.0f} s for the main process to begin {what}. Only the main "
-        "process writes: all must ask for the same, of the same name, or the main one alone."
+        f"Process {run.rank} of {run.size} has waited {waited:.0f} s for the main process to begin {what}. Only that "
+        "one writes: all must ask for the same, of the same name, or the main one alone."
     )

@@ -56,7 +56,7 @@ def write_checkpoint(
         processor: its processor.
     """
     with new_folder(folder) as partial:
-        unwrapped(whole).save_pretrained(os.fspath(partial))
+        whole.save_pretrained(os.fspath(partial))
         if whole is not model:
             model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
         processor.save_pretrained(partial)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -24,6 +24,10 @@ class PushInfo(CommitInfo):
     """The commit that holds what was pushed, and, where the history was purged, what the audit looked at."""
 
     audit: Audit | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the one of a `CommitInfo` leaves the audit out
+        about = self.commit_url, self.commit_message, self.commit_description, self.oid, self._endpoint, self.pr_url
+        return type(self), (*about, self.audit)
 
 
 @by_main_process("repo_id")
