@@ -4,36 +4,37 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, NoReturn, Union, get_args, get_origin
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from excise.storage.display import printable, shortened
+from excise.storage.display import few, printable, shortened
 
 # Levels of lists and objects within each other that are read; what excise writes has a tenth of them.
 DEPTH = 100
 NUMBERS: dict[Any, Any] = {int: Integral, float: Real, None: NoneType}
 
 
-def strict(value: Any) -> Any:
+def json_values(value: Any) -> Any:
     """A value as JSON values: NaN and infinity are null, which JSON has no numbers for; tuples are lists.
 
     Raises:
         ValueError: if it holds something that JSON cannot say, such as a tensor, or half of a surrogate pair.
 
     Example:
-        >>> strict({"loss": float("nan"), "codes": (1, 2)})
+        >>> json_values({"loss": float("nan"), "codes": (1, 2)})
         {'loss': None, 'codes': [1, 2]}
     """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
-        return {strict(str(key)): strict(item) for key, item in value.items()}
+        return {json_values(str(key)): json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
+        return [json_values(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
@@ -124,6 +125,23 @@ def checked(value: Any, kind: Any, where: str) -> Any:
         return value
     name = kind if inner else getattr(kind, "__name__", kind)
     raise ValueError(f"{where} is of the wrong type: expected {name}, got a {type(value).__name__}.")
+
+
+def checked_fields(state: Any, kind: type) -> dict[str, Any]:
+    """A value of JSON, after making sure that it has the fields of a dataclass, each of its kind.
+
+    Raises:
+        ValueError: if it lacks one that has no default, has another, or one of another kind.
+    """
+    checked(state, dict, "it")
+    hints, known = get_type_hints(kind), {field.name: field for field in fields(kind)}
+    needed = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
+    for what, names in (("lacks", needed - state.keys()), ("has", state.keys() - known.keys())):
+        if names:
+            raise ValueError(f"it {what} {printable(few(sorted(names)))}, unlike a {kind.__name__}.")
+    for name, value in state.items():
+        checked(value, hints[name], name)
+    return state
 
 
 def _is_of(value: Any, kind: Any) -> bool:
