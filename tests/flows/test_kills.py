@@ -72,6 +72,7 @@ def test_wherever_a_save_is_killed_the_bundle_is_whole_or_not_there(short):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_same_at_many_points(long, name):
     assert_whole(long[name], LONG)

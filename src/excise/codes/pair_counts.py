@@ -198,7 +198,7 @@ class PairCounts:
                 about = checked(parsed(about, os.fspath(path)), dict, "excise.pair_counts")
                 parts = {name: file.get_tensor(name) for name in ("data", "indices", "indptr", "examples")}
         except SafetensorError as error:
-            raise ValueError(f"{where} {printable(str(error))}") from error
+            raise ValueError(f"{os.fspath(path)!r} holds no counts of pairs: {printable(str(error))}.") from error
         for key, kind in KINDS.items():
             checked(about.get(key), kind, key)
         table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(about["shape"]))

@@ -199,7 +199,7 @@ def _requests(rows: Any) -> tuple[Request, ...]:
         codes = {site: unpack(ids) for site, ids in codes.items()}
         total += sum(map(len, codes.values()))
         if total > MOST_CODES:
-            raise ValueError(f"its requests name more than {MOST_CODES:,} codes.")
+            raise ValueError(f"Its requests name more than {MOST_CODES:,} codes.")
         requests.append(Request(**checked_fields({**row, "codes": {}}, Request) | {"codes": codes}))
     return tuple(requests)
 

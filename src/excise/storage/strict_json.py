@@ -138,7 +138,7 @@ def checked_fields(state: Any, kind: type) -> dict[str, Any]:
     needed = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
     for what, names in (("lacks", needed - state.keys()), ("has", state.keys() - known.keys())):
         if names:
-            raise ValueError(f"it {what} {printable(few(sorted(names)))}, unlike a {kind.__name__}.")
+            raise ValueError(f"It {what} {printable(few(sorted(names)))}, unlike a {kind.__name__}.")
     for name, value in state.items():
         checked(value, hints[name], name)
     return state
