@@ -62,6 +62,7 @@ def kill(writer: Writer, folder: Path, kills: int, seed: int, ways: list[str]) -
         prepare(writer, path)
         if old:
             ended(partial(writer.write, path, 0))
+        old = old or writer.beside is not None
         at = {"call": rng.randrange(calls), "byte": rng.randrange(largest), "time": rng.uniform(0, seconds)}[way]
         status = ended(partial(writer.write, path, 1), way, at)
         rows.append({"path": str(path), "killed": status < 0, "status": status, "old": old, "way": way, "at": at})
