@@ -12,6 +12,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Quoted in the middle of another error's sentence.
 FRAGMENTS = {
     "it holds {name}, which JSON has no number for",
+    "it holds a number that is too large",
     "a torch file from before version 1.6 with more than weights in it, which is not read. Save it again with "
     "torch.save, or remove it",
 }

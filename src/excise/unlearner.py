@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
-from excise.bottlenecks.site import adapted_codes, bottlenecks, uncompiled
+from excise.bottlenecks.site import adapted_codes, bottlenecks, unwrapped
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic, check_topic
 from excise.codes.selection import Selection
@@ -22,12 +22,9 @@ from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
 from excise.report.record import Record
-from excise.sharing.bundle import check_bundle, write_bundle
-from excise.sharing.bundle.checks import check_written
+from excise.sharing.bundle import check_bundle, write_bundle, write_checkpoint
 from excise.sharing.bundle.manifest import MANIFEST
-from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub import PushInfo, download, publish
-from excise.storage.files import new_folder
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -54,7 +51,7 @@ class Unlearner(CodeFinder):
     """
 
     def __init__(self, model: "PreTrainedModel | PeftModel", processor: Processor):
-        self.whole = whole = uncompiled(model)
+        self.whole = whole = unwrapped(model)
         base: Any = getattr(whole, "get_base_model", lambda: whole)()
         super().__init__(base, processor)
         sites = self.sites  # raises where there are none
@@ -204,19 +201,15 @@ class Unlearner(CodeFinder):
         """Saves model and processor into a new or empty folder, and reads back that deleted rows are erased.
 
         An older save in the same folder could keep what was deleted, so there must be none. The folder appears only
-        when all is written and checked.
+        when all is written and checked. Of several processes the main one writes, and the others wait.
 
         Raises:
             FileExistsError: if the folder holds something.
-            ValueError: if a deleted code is found in what was written, or a mask is not.
+            ValueError: if a deleted code is found in what was written, or a mask or a weight is not.
         """
+        unwrapped(self.whole)  # refuses what was spread over processes since
         uphold_masks(self.model)
-        with new_folder(folder) as partial:
-            self.whole.save_pretrained(os.fspath(partial))
-            if self.whole is not self.model:
-                self.model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
-            self.processor.save_pretrained(partial)
-            check_written(partial, ErasedRows.of(self.model, kinds=("delete",)), self.ledger, self.sites)
+        write_checkpoint(folder, self.whole, self.model, self.processor)
 
     def save_bundle(self, folder: str | os.PathLike, record: Record | None = None, **options: Any) -> Record:
         """Writes what is shared of the model, with its card and report, and reads back that nothing deleted is in it.

@@ -214,7 +214,7 @@ def test_an_interrupted_run_leaves_nothing_and_says_so(failing, saved, forgot, t
         "undo": ["undo", forgot, "--request", 1],
     }[verb]
     # In the middle of the writing: part of the folder is there already.
-    last = "excise.codes.counts.CodeCounts.save" if verb == "count" else "excise.unlearner.check_written"
+    last = "excise.codes.counts.CodeCounts.save" if verb == "count" else "excise.sharing.bundle.writing.check_written"
     monkeypatch.setattr(last, interrupt)
     assert failing(*arguments, "--out", tmp_path / "deep" / "out", status=130) == "excise: interrupted"
     assert list(tmp_path.rglob("*out*")) == []

@@ -1,5 +1,9 @@
+import errno
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +93,144 @@ with new_folder({str(out)!r}) as partial:
             assert set(tmp_path.iterdir()) == {alive, partial, *others}
         process.kill()
     assert set(tmp_path.iterdir()) == {alive, out, *others}
+
+
+def test_of_many_that_fill_one_folder_at_once_one_is_kept_whole_and_all_others_are_told(tmp_path):
+    fill = f"""
+import sys
+from excise.storage.files import new_folder
+try:
+    with new_folder({str(tmp_path / "out")!r}) as partial:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for name in ("a", "b"):
+            (partial / name).write_text(sys.argv[1])
+except FileExistsError as error:
+    sys.exit(7 if "is not an empty folder" in str(error) else 1)
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", fill, str(i)], stdin=-1, stdout=-1, text=True) for i in range(4)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert sorted(process.wait() for process in processes) == [0, 7, 7, 7]
+    assert len({(tmp_path / "out" / name).read_text() for name in ("a", "b")}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    for process in processes:
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_a_folder_that_another_takes_meanwhile_is_not_mixed(tmp_path):
+    out = tmp_path / "out"
+    for take in (out.mkdir, lambda: out.write_text("other")):
+        with pytest.raises(FileExistsError, match="not an empty folder"), new_folder(out) as partial:
+            (partial / "mine").write_text("mine")
+            take()
+            if out.is_dir():
+                (out / "other").write_text("other")
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        assert out.is_file() or [path.name for path in out.iterdir()] == ["other"]
+        shutil.rmtree(out) if out.is_dir() else out.unlink()
+
+
+def test_no_file_is_written_through_a_link_and_its_permissions_are_as_ever(tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "out.json"
+    victim.write_text("mine")
+    (tmp_path / ".out.json.partial.json").symlink_to(victim)  # the temporary name of earlier versions
+    path.symlink_to(victim)
+    mask = os.umask(0o027)
+    try:
+        with new_file(path) as partial:
+            (hidden,) = tmp_path.glob(".out.json-*")
+            assert hidden == partial.parent and hidden.stat().st_mode & 0o777 == 0o700
+            partial.write_text("new")
+        with new_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(mask)
+    assert victim.read_text() == "mine" and path.read_text() == "new"
+    assert not path.is_symlink() and path.stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")  # a link to nothing is replaced too
+    with new_file(path) as partial:
+        partial.write_text("new")
+    assert not path.is_symlink() and not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_is_not_made_through_a_link_to_what_is_not_there(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for name in ("link", "circle"):
+        with pytest.raises(FileExistsError, match="is a link to what is not there"), new_folder(tmp_path / name):
+            pytest.fail("the context was entered")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "link"]
+
+
+def test_what_a_killed_process_has_begun_of_a_file_is_removed_by_the_next(tmp_path):
+    path = tmp_path / ("long name" * 27)
+    begin = f"""
+import os, signal
+from excise.storage.files import new_file
+with new_file({str(path)!r}) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", begin], check=False, capture_output=True)
+    assert [other.name[:5] for other in tmp_path.iterdir()] == [".long"]
+    with new_file(path) as partial:
+        partial.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "whole"
+
+
+def test_a_hidden_folder_that_is_cleaned_up_as_it_is_made_is_made_again(tmp_path, monkeypatch):
+    mkdir, made = Path.mkdir, []
+
+    def removed_at_once(self, *args, **kwargs):
+        mkdir(self, *args, **kwargs)
+        if self.name.startswith("."):
+            made.append(self)
+            if len(made) == 1:
+                self.rmdir()  # as another process does that takes it for one of a process that was killed
+
+    monkeypatch.setattr(Path, "mkdir", removed_at_once)
+    with new_file(tmp_path / "a") as partial:
+        partial.write_text("x")
+    assert len(made) == 2 and (tmp_path / "a").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.safetensors", "a.parquet", "a.svg", "a.png"])
+def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, name):
+    resource = pytest.importorskip("resource")
+    import signal
+
+    import numpy as np
+    import pyarrow.parquet
+    from matplotlib.figure import Figure
+    from safetensors.numpy import save_file
+
+    figure, table = Figure(), pyarrow.table({"a": np.random.default_rng(0).random(9_000)})
+    figure.subplots().plot(np.random.default_rng(0).random(9_000))
+    write = {
+        ".json": lambda path: path.write_text("x" * 9_000),
+        ".safetensors": lambda path: save_file({"a": np.zeros(9_000)}, path),
+        ".parquet": lambda path: pyarrow.parquet.write_table(table, path),
+    }.get(Path(name).suffix, figure.savefig)
+    (tmp_path / name).write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+        with (
+            pytest.raises(Exception, match=rf"(?i)too large|os error {errno.EFBIG}"),
+            new_file(tmp_path / name) as partial,
+        ):
+            write(partial)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == [tmp_path / name] and (tmp_path / name).read_text() == "old"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.tracing import current_trace
@@ -95,9 +96,27 @@ def bottlenecks(model: nn.Module) -> dict[str, Bottleneck]:
     return {layer.site: _in_use(layer.bottleneck) for layer in _sites(model)}
 
 
-def uncompiled(model: AnyModule) -> AnyModule:
-    """The model that `torch.compile` made another of, whose weights have other names; any other model as it is."""
-    return getattr(model, "_orig_mod", model)
+def unwrapped(model: AnyModule) -> AnyModule:
+    """The model that `torch.compile`, `DistributedDataParallel` or `DataParallel` wrapped; any other as it is.
+
+    Raises:
+        ValueError: if its weights are spread over processes, as by FSDP, tensor parallelism or DeepSpeed's ZeRO-3.
+    """
+    while True:
+        inner = getattr(model, "_orig_mod", model)
+        if isinstance(inner, DataParallel | DistributedDataParallel):
+            inner = inner.module
+        if inner is model:
+            break
+        model = inner
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()) or any(
+        hasattr(weight, "full_tensor") or hasattr(weight, "ds_id") for weight in model.parameters()
+    ):
+        raise ValueError(
+            "The model's weights are spread over several processes, none of which has all of a row. Save it whole, as "
+            "by `trainer.save_model` or `accelerator.get_state_dict`, and load that."
+        )
+    return model
 
 
 def _sites(model: nn.Module) -> list[BottleneckSite]:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from excise.cli.output import hide_library_bars
 from excise.storage.extras import MissingExtraError
+from excise.storage.processes import is_main_process
 
 VERBS = ("topic", "train", "count", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
 
@@ -49,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.quiet:
                 hide_library_bars()
             report = args.run(args)
-        print(json.dumps(report.json_data(), indent=2, ensure_ascii=False) if args.json else report.text, flush=True)
+        if is_main_process():
+            shown = json.dumps(report.json_data(), indent=2, ensure_ascii=False) if args.json else report.text
+            print(shown, flush=True)
     except SystemExit as stop:  # argparse, after --help or wrong usage
         return int(stop.code or 0)
     except KeyboardInterrupt:

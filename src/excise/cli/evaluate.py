@@ -4,9 +4,7 @@
 selected and tried at each S', and MODEL stays as it is. The model is never changed.
 """
 
-import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import check_there, load_model, load_unlearner
@@ -14,6 +12,7 @@ from excise.cli.options import add_batch_size, add_model, add_search, add_topic,
 from excise.cli.output import Output
 from excise.storage.extras import require
 from excise.storage.files import check_file
+from excise.storage.strict_json import read
 
 if TYPE_CHECKING:
     from evaluate import Metric
@@ -120,7 +119,7 @@ def _evaluate(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", optio
     from excise.codes.selection import Selection
     from excise.evaluation.texts import evaluate
 
-    selection = Selection.from_dict(json.loads(Path(args.codes).read_text(encoding="utf-8"))) if args.codes else None
+    selection = Selection.from_dict(read(args.codes)) if args.codes else None
     result = evaluate(unlearner, topic, selection=selection, **options)
     result.save(args.out)
     examples = changed(result, args.examples)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_batch_size, add_model, add_out_folder, add_search, load_topic, preset
 from excise.cli.output import Output
-from excise.storage.files import check_file, check_free
+from excise.storage.files import check_file, check_free, new_file
+from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
+    from excise.codes.selection import Selection
     from excise.ledger.ledger import Request
 
 
@@ -47,7 +49,6 @@ def forget(args: Namespace, kind: str) -> Output:
     """
     from excise.codes.budget import select_within_budget
     from excise.codes.topic_counts import TopicCounts
-    from excise.storage.files import new_file
 
     if args.max_loss_rise is not None and args.count is not None:
         args.parser.error("--max-loss-rise decides how many codes: leave out --count")
@@ -75,13 +76,18 @@ def forget(args: Namespace, kind: str) -> Output:
     unlearner.save_pretrained(args.out)
     seconds["save"] = time.perf_counter() - start
     if args.codes_out:
-        with new_file(args.codes_out) as partial:
-            partial.write_text(json.dumps(selection.to_dict(), indent=2) + "\n", encoding="utf-8")
+        _save(selection, args.codes_out)
     took = ", ".join(f"{step} {value:.2f} s" for step, value in seconds.items())
     return Output(
         f"{selection!r}\n{request_line(request)}\nTook: {took}\nSaved to {args.out}",
         {"request": request_data(request), "seconds": seconds, "out": args.out, "codes_out": args.codes_out},
     )
+
+
+@by_main_process("path")
+def _save(selection: "Selection", path: str) -> None:
+    with new_file(path) as partial:
+        partial.write_text(json.dumps(selection.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def request_line(request: "Request") -> str:

@@ -17,7 +17,8 @@ from excise.cli.loading import load_unlearner
 from excise.cli.options import add_model
 from excise.cli.output import Output
 from excise.data.reading import DEMO, load_rows
-from excise.storage.files import check_file
+from excise.storage.files import check_file, new_file
+from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
     from excise.unlearner import Unlearner
@@ -109,7 +110,6 @@ def _inspect_texts(args: Namespace, unlearner: "Unlearner", site: str, code: int
 def _inspect_images(args: Namespace, unlearner: "Unlearner", site: str, code: int) -> Output:
     from excise.codes.meanings import code_images
     from excise.data.images import rgb_images
-    from excise.storage.files import new_file
 
     rows = load_rows(args.dataset, args.config, args.split)
     rows = rows.select(range(min(len(rows), args.max_rows)))
@@ -121,11 +121,16 @@ def _inspect_images(args: Namespace, unlearner: "Unlearner", site: str, code: in
     if args.out_image and found["hits"]:
         images = rgb_images(rows, [hit["row"] for hit in found["hits"]], args.image)
         captions = [f"{hit['row']} {hit['label'] or ''}".rstrip() for hit in found["hits"]]
-        with new_file(args.out_image) as partial:
-            contact_sheet(images, captions).save(partial, "PNG")
+        _save(contact_sheet(images, captions), args.out_image)
         lines.append(f"Images drawn into {args.out_image}")
     out = args.out_image if found["hits"] else None
     return Output("\n".join(lines), {"site": site, "code": code} | found | {"out_image": out})
+
+
+@by_main_process("path")
+def _save(sheet: PIL.Image.Image, path: str) -> None:
+    with new_file(path) as partial:
+        sheet.save(partial, "PNG")
 
 
 COLUMNS, SIDE, CAPTION, GAP = 5, 128, 16, 8

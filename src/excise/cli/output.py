@@ -20,9 +20,9 @@ class Output:
 
     def json_data(self) -> dict[str, Any]:
         """The data as strict JSON knows it: NaN and infinity are null."""
-        from excise.storage.strict_json import strict
+        from excise.storage.strict_json import json_values
 
-        return strict(self.data | {"problems": list(self.problems)})
+        return json_values(self.data | {"problems": list(self.problems)})
 
 
 def hide_library_bars() -> None:

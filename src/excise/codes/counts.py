@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int64
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from excise.codes.count_table import CountTable
+from excise.storage.display import printable
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, parsed
 
 # The key of the numbers in a saved file; its name is of version 0.1.
 METADATA = "excise.usage"
@@ -117,7 +120,7 @@ class CodeCounts:
         Raises:
             ValueError: if the file is of another kind.
         """
-        parts = _load(path, ("examples",))
+        parts = _load(path, ("examples", "num_examples"))
         return cls(parts["examples"], parts["num_examples"])
 
     @property
@@ -210,13 +213,15 @@ class PairedCounts:
         Raises:
             ValueError: if the file is of another kind.
         """
-        parts = _load(path, ("target.examples", "control.examples"))
+        names = ("target.examples", "control.examples", "target.num_examples", "control.num_examples")
+        parts = _load(path, names)
         target, control = (
             CodeCounts(parts[f"{name}.examples"], parts[f"{name}.num_examples"]) for name in ("target", "control")
         )
         return cls(target, control, parts.get("both"))
 
 
+@by_main_process("path")
 def _save(path: str | os.PathLike, parts: Mapping[str, Tensor | int]) -> None:
     """Tensors as they are, numbers in the metadata."""
     tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
@@ -226,9 +231,15 @@ def _save(path: str | os.PathLike, parts: Mapping[str, Tensor | int]) -> None:
 
 
 def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Any]:
-    with safe_open(path, "pt") as file:
-        parts = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-        parts |= json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    try:
+        with safe_open(path, "pt") as file:
+            parts: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+            numbers = parsed((file.metadata() or {}).get(METADATA, "{}"), os.fspath(path))
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)!r} holds no counts: {printable(str(error))}.") from error
+    if any(tensor.dtype != torch.int64 or tensor.dim() != 2 for tensor in parts.values()):
+        raise ValueError(f"{os.fspath(path)!r} holds no counts: its tensors are no tables of int64.")
+    parts |= checked(numbers, dict[str, int], METADATA)
     missing = [key for key in needed if key not in parts]
     if missing:
         raise ValueError(f"{os.fspath(path)!r} holds no counts of this kind: {missing} are missing.")

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from excise.codes.count_table import CountTable
 from excise.codes.selection import Selection, random_like
 from excise.data.inputs import Positions, check_positions
 from excise.statistics import EnrichmentTest, benjamini_hochberg, chi_squared, fisher, log2_ratio, mcnemar
-from excise.storage.display import MOST_ROWS, HtmlTable, shortened
+from excise.storage.display import MOST_ROWS, HtmlTable, few, printable, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, parsed
 
 if TYPE_CHECKING:
     import pandas
@@ -97,6 +99,7 @@ class Enrichment(HtmlTable):
     def _notebook_rows(self) -> "pandas.DataFrame":
         return self._surest(MOST_ROWS)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Write the rows as Parquet, with method and settings in its metadata; nothing is left half-written."""
         import pyarrow
@@ -121,8 +124,16 @@ class Enrichment(HtmlTable):
             raise ValueError(
                 f"{os.fspath(path)!r} is not an enrichment table: expected one that Enrichment.save wrote."
             )
+        about = checked(parsed(settings, os.fspath(path)), dict, "its settings")
+        hints = get_type_hints(cls)
+        others = {name for name in (*table.column_names, *about) if name not in hints}
+        needed = {name for name in hints if name != "retain_frequency"}
+        if lost := (needed - set(table.column_names) - about.keys()) | others:
+            raise ValueError(f"{os.fspath(path)!r} is no table of enrichment: {printable(few(sorted(lost)))} is amiss.")
+        for name in about:
+            checked(about[name], str if name in ("method", "positions") else int, name)
         columns = {name: table[name].to_numpy() for name in table.column_names}
-        return cls(**columns | {"site": columns["site"].astype(np.str_)}, **json.loads(settings))
+        return cls(**columns | {"site": columns["site"].astype(np.str_)}, **about)
 
     def select(
         self,

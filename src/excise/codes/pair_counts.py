@@ -10,7 +10,7 @@ from typing import ClassVar, SupportsIndex
 
 import numpy as np
 from datasets import Dataset
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
@@ -21,8 +21,12 @@ from excise.codes.selection import SITE
 from excise.data.images import check_labels
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.pairs import PAIRS, check_pairs
-from excise.storage.display import shortened
+from excise.storage.display import printable, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, parsed
+
+KINDS = {"shape": tuple[int, int], "keys": str, "top_k": int, "classes": list[str] | None}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -169,6 +173,7 @@ class PairCounts:
         order = left[np.argsort(index[left])]
         return replace(self, table=self.table[:, order].tocsr(), keys=bottleneck.keys_id)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         table = self.table.tocsr()
@@ -184,13 +189,23 @@ class PairCounts:
         Raises:
             ValueError: if the file is of another kind.
         """
-        with safe_open(path, "np") as file:
-            about = (file.metadata() or {}).get("excise.pair_counts")
-            if about is None:
-                raise ValueError(f"{os.fspath(path)!r} holds no counts of pairs: expected what PairCounts.save wrote.")
-            about = json.loads(about)
-            parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-        table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=about["shape"])
+        where = f"{os.fspath(path)!r} holds no counts of pairs: expected what PairCounts.save wrote."
+        try:
+            with safe_open(path, "np") as file:
+                about = (file.metadata() or {}).get("excise.pair_counts")
+                if about is None:
+                    raise ValueError(where)
+                about = checked(parsed(about, os.fspath(path)), dict, "excise.pair_counts")
+                parts = {name: file.get_tensor(name) for name in ("data", "indices", "indptr", "examples")}
+        except SafetensorError as error:
+            raise ValueError(f"{os.fspath(path)!r} holds no counts of pairs: {printable(str(error))}.") from error
+        for key, kind in KINDS.items():
+            checked(about.get(key), kind, key)
+        table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(about["shape"]))
+        table.check_format()  # indices beyond the table would be read from other memory
+        whole_numbers = table.dtype.kind == parts["examples"].dtype.kind == "i"
+        if parts["examples"].shape != table.shape[:1] or not whole_numbers:
+            raise ValueError(where)
         classes = about.get("classes")
         names = None if classes is None else tuple(classes)
         return cls(table, parts["examples"], about["keys"], about["top_k"], names)

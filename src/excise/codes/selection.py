@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from excise.ledger.packing import pack
 from excise.storage.display import few, shortened
+from excise.storage.strict_json import checked
 
 if TYPE_CHECKING:
     from excise.codes.enrichment import Enrichment
@@ -101,9 +102,11 @@ class Selection:
         Raises:
             ValueError: `codes` or `thresholds` is missing.
         """
-        missing = {"codes", "thresholds"} - set(data)
+        missing = {"codes", "thresholds"} - set(checked(data, dict, "A saved selection"))
         if missing:
             raise ValueError(f"A saved selection has codes and thresholds; this one lacks {sorted(missing)}.")
+        checked(data["codes"], dict[str, list[int]], "codes")
+        checked(data["thresholds"], dict, "thresholds")
         return cls(data["codes"], dict(data["thresholds"]))
 
 

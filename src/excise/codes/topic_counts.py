@@ -12,11 +12,14 @@ from excise.codes.counts import CodeCounts, PairedCounts
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
-from excise.storage.display import few, shortened
+from excise.storage.display import few, printable, shortened
 from excise.storage.files import new_folder
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, read
 
 # Its name is of version 0.1.
 COUNTS = "profile.json"
+KINDS = {"topic": str, "sites": list[str], "positions": str, "data": dict[str, str]}
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,6 +86,7 @@ class TopicCounts:
         if found := [reason for reason, holds in wrong.items() if holds]:
             raise ValueError(f"These counts are {'; '.join(found)}. Count anew, as with `Unlearner.count_topic`.")
 
+    @by_main_process("folder")
     def save(self, folder: str | os.PathLike) -> None:
         """Writes the counts of each site and what they are of into a new or empty folder.
 
@@ -110,7 +114,12 @@ class TopicCounts:
             raise ValueError(
                 f"{folder} holds no counts of a topic ({COUNTS} is missing). Make some with `TopicCounts.save`."
             )
-        about = json.loads((folder / COUNTS).read_text())
+        about = checked(read(folder / COUNTS), dict, COUNTS)
+        for key, kind in KINDS.items():
+            checked(about.get(key), kind, f"{key} in {COUNTS}")
+        if others := about.keys() - KINDS.keys():
+            unknown = printable(few(sorted(others)))
+            raise ValueError(f"{folder} holds counts with {unknown}, which this excise does not know. Update it.")
         sites = list(enumerate(about.pop("sites")))
         return cls(
             pairs={site: PairedCounts.load(folder / f"pairs-{i}.safetensors") for i, site in sites},

@@ -11,7 +11,10 @@ from datasets import Dataset, Image, load_from_disk
 
 from excise.data.images import encoded_images
 from excise.data.inputs import Positions
+from excise.storage.display import printable, shortened
 from excise.storage.files import new_folder
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, read
 
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")
 RECORD = "topic.json"
@@ -67,6 +70,7 @@ class ForgetSets(ABC):
         """The sha256 of each set's rows, in order, so that a report can say what it was made on."""
         return {name: dataset_digest(getattr(self, name)) for name in SET_NAMES}
 
+    @by_main_process("folder")
     def save(self, folder: str | Path) -> Path:
         """Write the sets into a new or empty folder, which is there whole or not at all.
 
@@ -91,14 +95,23 @@ class ForgetSets(ABC):
         folder = Path(folder)
         if not (folder / RECORD).is_file():
             raise ValueError(f"No topic sets in {folder}: {RECORD} is missing; save some there first.")
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if record["version"] != FORMAT_VERSION:
-            raise ValueError(f"{folder} has format {record['version']}; this excise reads {FORMAT_VERSION}.")
+        record = checked(read(folder / RECORD), dict[str, Any], RECORD)
+        digests = checked(record.get("sha256"), dict[str, str], f"sha256 in {RECORD}")
+        if record.get("version") != FORMAT_VERSION:
+            raise ValueError(
+                f"{folder} has format {shortened(repr(record.get('version')))}; this excise reads {FORMAT_VERSION}."
+            )
         kind = record.get("kind", "words")  # the only one that there was before records told
         if kind != cls.kind:
-            raise ValueError(f"{folder} holds sets of {kind}, which {cls.__name__} does not load.")
-        sets = cls._from_record(record, {name: load_from_disk(str(folder / name)) for name in SET_NAMES})
-        changed = [name for name, digest in sets.digest().items() if digest != record["sha256"][name]]
+            raise ValueError(
+                f"{folder} holds sets of {printable(shortened(kind))}, which {cls.__name__} does not load."
+            )
+        rows = {name: load_from_disk(str(folder / name)) for name in SET_NAMES}
+        try:
+            sets = cls._from_record(record, rows)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / RECORD} is not what `save` writes: {shortened(repr(error))}.") from error
+        changed = [name for name, digest in sets.digest().items() if digest != digests.get(name)]
         if changed:
             raise ValueError(f"{', '.join(changed)} in {folder} changed since it was saved; make the topic sets again.")
         return sets

@@ -16,8 +16,11 @@ from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import MaskMismatchError
 from excise.ledger.packing import pack, unpack
 from excise.storage.display import HtmlTable, few, pandas_module, shortened
+from excise.storage.strict_json import checked, checked_fields
 
 VERSION = 2  # 2: long lists of codes are packed
+# Codes that all requests of a ledger may name; it is read whole.
+MOST_CODES = 1 << 24
 # Requests that a printed ledger shows, the last ones.
 PRINTED = 10
 
@@ -136,10 +139,8 @@ class Ledger(HtmlTable):
                 it selects for an input.
         """
         named = {site for request in self.requests for site in request.codes}
-        if named - sites.keys():
-            raise ValueError(
-                f"The model has bottlenecks at {sorted(sites)}, but codes of {sorted(named - sites.keys())} are named."
-            )
+        if others := [shortened(site) for site in sorted(named - sites.keys())[:5]]:
+            raise ValueError(f"The model has bottlenecks at {sorted(sites)}, but codes of {others} are named.")
         masks = {}
         for site, bottleneck in sites.items():
             removed, num_codes = np.array(self.removed(site), np.int64), bottleneck.num_codes
@@ -178,16 +179,29 @@ class Ledger(HtmlTable):
         if state is None:
             return cls()
         try:
-            if state.get("version", 0) > VERSION:
-                raise ValueError(f"The ledger has version {state['version']}; this excise reads {VERSION}. Update it.")
-            return cls(
-                tuple(
-                    Request(**r | {"codes": {site: unpack(ids) for site, ids in r["codes"].items()}})
-                    for r in state["requests"]
-                )
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"The model's config holds no readable ledger under `unlearning`: {error!r}.") from error
+            version = checked(checked(state, dict, "it").get("version", 0), int, "version")
+            if version <= VERSION:
+                return cls(_requests(state.get("requests")))
+        except ValueError as error:
+            raise ValueError(f"The model's config holds no readable ledger under `unlearning`: {error}") from error
+        raise ValueError(f"The ledger has version {shortened(version)}; this excise reads {VERSION}. Update it.")
+
+
+def _requests(rows: Any) -> tuple[Request, ...]:
+    """Requests of JSON.
+
+    Raises:
+        ValueError: if they are none, or name more codes than fit in memory.
+    """
+    requests, total = [], 0
+    for row in checked(rows, list[dict], "requests"):
+        codes = checked(row.get("codes"), dict[str, list | str], "codes")
+        codes = {site: unpack(ids) for site, ids in codes.items()}
+        total += sum(map(len, codes.values()))
+        if total > MOST_CODES:
+            raise ValueError(f"Its requests name more than {MOST_CODES:,} codes.")
+        requests.append(Request(**checked_fields({**row, "codes": {}}, Request) | {"codes": codes}))
+    return tuple(requests)
 
 
 def check_enough_live(masks: Mapping[str, Tensor], sites: Mapping[str, Bottleneck]) -> None:

@@ -10,6 +10,10 @@ import numpy as np
 
 # From here on a list of numbers is packed; a shorter one stays readable.
 LEAST = 1_000
+# Numbers from here on are not packed: a string of a few letters could stand for more than fits in memory.
+MOST = 1 << 23
+# No code has this number, which a tensor of numbers can still hold.
+LIMIT = 1 << 62
 
 
 def pack(numbers: Sequence[int]) -> list[int] | str:
@@ -19,7 +23,7 @@ def pack(numbers: Sequence[int]) -> list[int] | str:
         >>> pack([2, 5]), unpack(pack(range(5_000))) == tuple(range(5_000))
         ([2, 5], True)
     """
-    if len(numbers) < LEAST:
+    if len(numbers) < LEAST or numbers[-1] >= MOST:
         return list(numbers)
     bitmap = np.zeros(numbers[-1] + 1, bool)
     bitmap[np.array(numbers)] = True
@@ -33,11 +37,16 @@ def unpack(packed: Sequence[int] | str) -> tuple[int, ...]:
         ValueError: if the string is none that `pack` makes.
     """
     if not isinstance(packed, str):
+        if not all(type(number) is int and number < LIMIT for number in packed):
+            raise ValueError("A list of codes holds something else than numbers of codes.")
         return tuple(packed)
     try:
-        bits = np.frombuffer(zlib.decompress(base64.b64decode(packed, validate=True)), np.uint8)
+        unpacking = zlib.decompressobj()
+        bits = np.frombuffer(unpacking.decompress(base64.b64decode(packed, validate=True), MOST // 8), np.uint8)
     except (ValueError, zlib.error) as error:
         raise ValueError(f"A packed list of codes cannot be read ({error}).") from None
+    if unpacking.unconsumed_tail or not unpacking.eof:
+        raise ValueError(f"A packed list of codes cannot be read (it is cut short, or names codes from {MOST:,} on).")
     return tuple(np.flatnonzero(np.unpackbits(bits)).tolist())
 
 

@@ -1,7 +1,6 @@
 """Base checkpoints of bottlenecks that were saved without the rest of their model."""
 
 import hashlib
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from transformers.utils import (
 from transformers.utils.hub import extract_commit_hash
 
 from excise.storage.digests import sha256_of
+from excise.storage.strict_json import checked, checked_fields, parsed
 
 # Of another name than a model's weights, so that nothing that does not know of the base loads them as if whole.
 BOTTLENECK_WEIGHTS = "bottlenecks.safetensors"
@@ -79,10 +79,11 @@ class BaseCheckpoint:
         if state is None:
             return None
         try:
+            checked_fields(state, cls)
             return cls(**state)
-        except TypeError:
+        except ValueError as error:
             raise BaseCheckpointError(
-                f"`base_checkpoint` in the config is {state!r}: no id, revision and digest."
+                f"`base_checkpoint` in the config is no id, revision and digest: {error}"
             ) from None
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,7 +137,8 @@ def _weight_files(base: str, revision: str | None, access: dict[str, Any]) -> li
             continue
         if not name.endswith(".json"):
             return [Path(file)]
-        shards = json.loads(Path(file).read_text(encoding="utf-8"))["weight_map"].values()
+        index = checked(parsed(Path(file).read_bytes(), name), dict[str, Any], name)
+        shards = checked(index.get("weight_map"), dict[str, str], f"weight_map in {name}").values()
         return [Path(cast(str, _file(base, revision, shard, access, needed=True))) for shard in sorted(set(shards))]
     at = f" at revision {revision}" if revision else ""
     raise BaseCheckpointError(

@@ -19,6 +19,7 @@ from excise.ledger.masks import guard, upheld_state, uphold_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.plain import KEY_MAPPING, own_name, read_hidden_names, saved_names
 from excise.models.push_guard import check_push
+from excise.storage.processes import by_main_process
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 
@@ -78,6 +79,7 @@ class Bottlenecked(Checkpointed):
         with saved_names(self, hidden):
             super().save_pretrained(save_directory, *args, **kwargs)
 
+    @by_main_process("repo_id")
     @wraps(PushToHubMixin.push_to_hub, assigned=())
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]  # `wraps` keeps the signature
         """As in transformers, but that a model with deletions is not pushed to where weights have been before.

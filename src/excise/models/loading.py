@@ -25,7 +25,11 @@ TOKENIZER_NAME = "tokenizer_config.json"
 def load_model(folder: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
     """The model in a folder or on the Hub, of the class that its config names; arguments as in `from_pretrained`."""
     hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
-    return model_class(AutoConfig.from_pretrained(folder, **hub)).from_pretrained(folder, **kwargs)
+    try:
+        config = AutoConfig.from_pretrained(folder, **hub)
+    except RecursionError:
+        raise ValueError(f"The config in {os.fspath(folder)!r} is nested too deeply to be one.") from None
+    return model_class(config).from_pretrained(folder, **kwargs)
 
 
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | type[AutoModel]:

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from excise.ledger.ledger import Ledger
 from excise.storage.hub_repository import check_no_older_weights, local_files
+from excise.storage.processes import by_main_process
 
 
 def deletions(model: PreTrainedModel) -> list[int]:
@@ -52,6 +53,7 @@ def guard_push(model: nn.Module) -> None:
         model.push_to_hub = MethodType(_checked_push, model)  # type: ignore[assignment]  # of this one alone
 
 
+@by_main_process("repo_id")
 def _checked_push(self: Any, repo_id: str, **kwargs: Any) -> Any:
     check_push(self, repo_id, **kwargs)
     return type(self).push_to_hub(self, repo_id, **kwargs)

@@ -15,6 +15,7 @@ from excise.bottlenecks.registry import kind_class
 from excise.models.auto import MODELS
 from excise.models.single_file import SingleFile, single_file
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 CODE_NAME = "modeling_excise.py"
 REQUIREMENTS_NAME = "requirements.txt"
@@ -35,6 +36,7 @@ for requirement in {requirements}:
 '''
 
 
+@by_main_process("folder")
 def write_remote_code(model: PreTrainedModel | PreTrainedConfig, folder: str | os.PathLike) -> list[Path]:
     """Adds to a saved model what it needs to load with `trust_remote_code=True` where excise is not installed.
 

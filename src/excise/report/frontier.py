@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from excise.storage.display import HtmlTable, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, checked_fields, read
 
 if TYPE_CHECKING:
     import pandas
@@ -106,6 +107,7 @@ class Frontier(HtmlTable):
         state = asdict(self)
         return state if self.states else {key: value for key, value in state.items() if key != "states"}
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
         with new_file(path) as partial:
@@ -114,9 +116,11 @@ class Frontier(HtmlTable):
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "Frontier":
         """What `to_dict` gave, or what a record holds."""
-        points = tuple(Point(*point) for point in state["points"])
-        changes = {"points": points, "examples": tuple(state["examples"]), "states": tuple(state.get("states", ()))}
-        return cls(**{**state, **changes})
+        points = checked(checked(state, dict, "it").get("points"), list[Sequence[Any]], "points")
+        points = [Point(*checked(point, tuple[int, int, float, float], "points")) for point in points]
+        state = checked_fields({**state, "points": points}, cls)
+        changes = {"points": tuple(points), "examples": tuple(state["examples"])}
+        return cls(**{**state, **changes, "states": tuple(state.get("states", ()))})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Frontier":
@@ -126,6 +130,6 @@ class Frontier(HtmlTable):
             ValueError: if the file is of another kind.
         """
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is no saved frontier: {error!r}.") from error
+            return cls.from_dict(read(path))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} is no saved frontier: {error}") from error

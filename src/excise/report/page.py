@@ -18,6 +18,7 @@ from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
 from excise.storage.extras import require
 from excise.storage.files import new_folder
+from excise.storage.processes import by_main_process
 
 # In JSON inside a script element, whatever a text holds must not end the element or begin another.
 UNSAFE = str.maketrans({letter: f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"})
@@ -72,6 +73,7 @@ FRONTIER = "frontier"
 SUFFIXES = ("svg", "png")
 
 
+@by_main_process("folder")
 def write_report(record: Record, folder: str | os.PathLike) -> None:
     """Writes a record, figures of it as SVG and PNG, and a page to read, into a new or empty folder.
 

@@ -13,11 +13,13 @@ from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
 from excise.report.verdict import InForce
 from excise.report.volcano import volcano
+from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@by_main_process("path")
 def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.PathLike) -> None:
     """Draws how much more often each code fires with the topic (log2) against how sure that is (-log10 of p or q).
 
@@ -59,6 +61,7 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
 
+@by_main_process("path")
 def plot_frontier(
     results: Frontier | Evaluation | Iterable[Frontier | Evaluation],
     path: str | os.PathLike,
@@ -94,6 +97,7 @@ def plot_frontier(
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
+@by_main_process("path")
 def plot_sweep(
     sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | None = None, in_force: InForce | None = None
 ) -> None:

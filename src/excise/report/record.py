@@ -33,10 +33,11 @@ from excise.report.sections import (
 )
 from excise.report.sweep import Sweep
 from excise.report.verdict import InForce, Verdict, grouped, verdicts
-from excise.storage.display import few, shortened
+from excise.storage.display import few, printable, shortened
 from excise.storage.extras import require
 from excise.storage.files import new_folder
-from excise.storage.strict_json import read, strict, written
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import json_values, read, written
 
 FILE = "report.json"
 MODES = ("mask", "delete")
@@ -169,6 +170,7 @@ class Record:
         check_state(state | {"codes": []})
         return Record(state, self.enrichments)
 
+    @by_main_process("folder")
     def save(self, folder: str | os.PathLike) -> None:
         """Writes `report.json`, its schema and the tables into a new or empty folder.
 
@@ -202,7 +204,7 @@ class Record:
                 tables[entry["file"]] = Enrichment.load(file)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 message = f"The record names the table {os.fspath(file)!r}, which cannot be read: {error}"
-                raise ValueError(message) from error
+                raise ValueError(printable(message)) from error
         named, found = (
             [(e["file"], e["rows"]) for e in state["enrichments"]],
             [(f, len(t)) for f, t in tables.items()],
@@ -227,7 +229,7 @@ def _whole(
     about |= {"removed": dict(removed)} if removed else {}
     conditions = [set(evaluation.get("scores", ())) for evaluation in state["evaluations"]]
     conditions += [{Condition.BEFORE, Condition.AFTER} for _ in state["frontiers"] if not conditions]
-    return strict(
+    return json_values(
         {
             "schema": NAME,
             "version": VERSION,
@@ -269,10 +271,10 @@ def check_state(state: Any) -> None:
         raise ValueError(f"This is no record of an unlearning: its `schema` is not {NAME!r}.")
     version = state.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise ValueError(f"The record has version {version}; this excise reads {VERSION}. Update excise.")
+        raise ValueError(f"The record has version {shortened(version)}; this excise reads {VERSION}. Update excise.")
     from jsonschema.exceptions import best_match
 
     error = best_match(_validator().iter_errors(state))
     if error is not None:
-        message = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
-        raise ValueError(f"The record is not as its schema ({SCHEMA_FILE}) says: at {error.json_path}: {message}.")
+        where, message = (printable(shortened(text, 200)) for text in (error.json_path, error.message))
+        raise ValueError(f"The record is not as its schema ({SCHEMA_FILE}) says: at {where}: {message}.")

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite, nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.report.measures import (
@@ -22,6 +21,8 @@ from excise.report.measures import (
 from excise.report.notes import notes, nothing_to_forget, score_table
 from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked_fields, read
 
 if TYPE_CHECKING:
     import pandas
@@ -257,6 +258,7 @@ class Evaluation(HtmlTable):
         """Everything as JSON values."""
         return asdict(self)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
         with new_file(path) as partial:
@@ -265,7 +267,7 @@ class Evaluation(HtmlTable):
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "Evaluation":
         """What `to_dict` gave, or what a record holds."""
-        return cls(**{**state, "words": tuple(state["words"])})
+        return cls(**{**checked_fields(state, cls), "words": tuple(state["words"])})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Evaluation":
@@ -275,9 +277,9 @@ class Evaluation(HtmlTable):
             ValueError: if the file is of another kind.
         """
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is no saved evaluation: {error!r}.") from error
+            return cls.from_dict(read(path))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} is no saved evaluation: {error}") from error
 
 
 # The names of the sets in the paper.

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.site import bottlenecks, uncompiled
+from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection, Step
 from excise.ledger.ledger import Ledger
@@ -31,7 +31,7 @@ TASKS = {
 
 def inner_model(model: nn.Module) -> PreTrainedModel:
     """The model itself, of one that may be wrapped by peft or compiled."""
-    whole: Any = uncompiled(model)
+    whole: Any = unwrapped(model)
     return whole.get_base_model() if hasattr(whole, "get_base_model") else whole
 
 

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.codes.selection import Selection
@@ -12,12 +11,15 @@ from excise.report.measures import FIXED, FORGET, RETAIN, Condition, measure
 from excise.report.results import Evaluation
 from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, read
 
 if TYPE_CHECKING:
     import pandas
 
     from excise.report.verdict import InForce
 
+KINDS = {"topic": str, "tested": str, "steps": list[dict], "profile_seconds": float}
 # What is printed of a sweep: sets and measures.
 TEXT_COLUMNS = ((FORGET, "recall"), (FORGET, "bleu"), (RETAIN, "bleu"))
 CLASS_COLUMNS = ((FORGET, "accuracy"), (RETAIN, "accuracy"))
@@ -87,6 +89,7 @@ class Sweep(HtmlTable):
             lines.append(_line(top_s or "original", evaluation.removed if top_s else 0, cells, seconds))
         return "\n".join(lines)
 
+    @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to a JSON file."""
         state = {
@@ -114,18 +117,20 @@ class Sweep(HtmlTable):
             ValueError: if the file is of another kind.
         """
         try:
-            state = json.loads(Path(path).read_text(encoding="utf-8"))
-            steps = {step["top_s"]: step for step in state["steps"]}
+            state = read(path)
+            for key, kind in KINDS.items():
+                checked(checked(state, dict, "it").get(key), kind, key)
+            steps = {checked(step.get("top_s"), int, "top_s"): step for step in state["steps"]}
             return cls(
                 topic=state["topic"],
                 tested=state["tested"],
-                evaluations={top_s: Evaluation.from_dict(step["evaluation"]) for top_s, step in steps.items()},
-                selections={top_s: Selection.from_dict(step["selection"]) for top_s, step in steps.items()},
-                seconds={top_s: step["seconds"] for top_s, step in steps.items()},
+                evaluations={top_s: Evaluation.from_dict(step.get("evaluation")) for top_s, step in steps.items()},
+                selections={top_s: Selection.from_dict(step.get("selection")) for top_s, step in steps.items()},
+                seconds={top_s: checked(step.get("seconds"), float, "seconds") for top_s, step in steps.items()},
                 profile_seconds=state["profile_seconds"],
             )
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is no sweep that `Sweep.save` wrote: {error!r}.") from error
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} is no sweep that `Sweep.save` wrote: {error}") from error
 
 
 def sweep_steps(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:

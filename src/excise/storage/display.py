@@ -46,6 +46,16 @@ def shortened(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def printable(text: str) -> str:
+    r"""A text of which nothing acts on a terminal: control characters, direction marks and the like are spelled out.
+
+    Example:
+        >>> print(printable("a\x1b[2Jb"))
+        a\x1b[2Jb
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def few(items: Sequence[object], most: int = 4) -> str:
     """The first items in a line, each shortened, and how many more there are.
 

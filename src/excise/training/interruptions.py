@@ -1,5 +1,6 @@
 """Interrupted trainings: the last whole checkpoint to go on from, and saving that Ctrl-C does not cut off."""
 
+import json
 import os
 import signal
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 
 
 def last_whole_checkpoint(folder: str | os.PathLike | None) -> str | None:
-    """The last checkpoint of a training whose writing was not cut off: what the `Trainer` writes last is there.
+    """The last checkpoint of a training whose writing was not cut off: what the `Trainer` writes last is there, whole.
 
     Args:
         folder: the `output_dir` of the training.
@@ -19,9 +20,17 @@ def last_whole_checkpoint(folder: str | os.PathLike | None) -> str | None:
     """
     checkpoints = Path(folder).glob("checkpoint-*/trainer_state.json") if folder else []
     numbers = {path.parent: path.parent.name.partition("-")[2] for path in checkpoints}
-    whole = {path: int(number) for path, number in numbers.items() if number.isdecimal()}
-    last = max(whole, key=whole.__getitem__, default=None)
-    return None if last is None else os.fspath(last)
+    found = {path: int(number) for path, number in numbers.items() if number.isdecimal()}
+    last_first = sorted(found, key=found.__getitem__, reverse=True)
+    return next((os.fspath(path) for path in last_first if _is_json(path / "trainer_state.json")), None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # empty, or cut off
+        return False
+    return True
 
 
 @contextmanager

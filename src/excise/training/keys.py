@@ -21,6 +21,7 @@ from excise.models.key_value.encodings import ENCODINGS, check_encodings
 from excise.models.key_value.shards import description
 from excise.storage.digests import digest
 from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
 
 
 @dataclass
@@ -134,7 +135,7 @@ def initialize_keys(
             batch = heads(rows)
             total += _step(state, batch, decay, min_use, generator)
         error = _over_processes(total)
-        _save(checkpoint, run, epoch + 1, error, state, processes)
+        _save(checkpoint, run, epoch + 1, error, state)
     bottleneck.keys.copy_(_gathered(state.keys))
     if components is not None:
         bottleneck.projection.copy_(trial.projection)
@@ -176,16 +177,17 @@ def _gathered(part: Tensor) -> Tensor:
     return torch.cat([other.to(part.device) for other in gather_object([part.cpu()])])
 
 
-def _save(
-    path: str | os.PathLike | None, run: str, done: int, error: float, state: _State, processes: PartialState
-) -> None:
+def _save(path: str | os.PathLike | None, run: str, done: int, error: float, state: _State) -> None:
     if path is None:
         return
     tensors = {"keys": _gathered(state.keys).cpu(), "counts": _gathered(state.counts).cpu()}
-    if processes.is_main_process:
-        with new_file(path) as partial:
-            save_file(tensors, partial, {"excise.keys": run, "epochs": str(done), "error": str(error)})
-    processes.wait_for_everyone()
+    _write(path, tensors, {"excise.keys": run, "epochs": str(done), "error": str(error)})
+
+
+@by_main_process("path")
+def _write(path: str | os.PathLike, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
+    with new_file(path) as partial:
+        save_file(tensors, partial, about)
 
 
 def _load(

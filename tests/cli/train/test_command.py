@@ -72,6 +72,9 @@ def test_a_training_goes_on_from_its_last_whole_checkpoint(excise, arguments, pl
 
 
 def test_there_is_no_checkpoint_where_there_is_no_folder(tmp_path):
+    (tmp_path / "cut" / "checkpoint-9").mkdir(parents=True)
+    (tmp_path / "cut" / "checkpoint-9" / "trainer_state.json").write_text('{"global_step": 9, "log_h')
+    assert last_whole_checkpoint(tmp_path / "cut") is None
     assert last_whole_checkpoint(tmp_path / "none") is None
     assert last_whole_checkpoint(None) is None
 

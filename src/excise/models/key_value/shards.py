@@ -105,5 +105,5 @@ def description(dataset: Dataset) -> dict[str, Any]:
     """What `described` has noted; empty for a data set of other origin."""
     try:
         return json.loads(dataset.info.description)["excise"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}

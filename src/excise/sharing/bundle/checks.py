@@ -1,8 +1,10 @@
 """Checks of a bundle, as its record names them. A bundle in which one of these did not hold is not there."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -16,6 +18,9 @@ from excise.ledger.ledger import Ledger, check_masks
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.report.record import Record
 from excise.sharing.erasure import ErasedRows
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 COMPACTION = "compaction.safetensors"
 
@@ -157,6 +162,56 @@ def check_written(folder: Path, erased: ErasedRows, ledger: Ledger, sites: Mappi
             f"The masks of {sorted(unmasked)} would not be saved. A LoRA adapter saves the bottleneck only with "
             '`LoraConfig(..., modules_to_save=["bottleneck"])`; or merge the adapter first.'
         )
+
+
+def check_weights(folder: Path, model: "PreTrainedModel | PeftModel") -> None:
+    """Makes sure that every weight of a model is in what was written of it, by whatever name.
+
+    Args:
+        folder: of the checkpoint, whole or of adapters.
+        model: what was written; of a `PeftModel`, its adapters are looked for.
+
+    Raises:
+        ValueError: if one is in no file, as where another process was to write it.
+    """
+    needed = _by_shape(model)
+    found: Counter[tuple[int, ...]] = Counter()
+    for file in folder.rglob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            found.update(tuple(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
+    lost = [name for shape, names in needed.items() for name in sorted(names)[found[shape] :]]
+    numbers = sum(len(names) * prod(shape) for shape, names in needed.items())
+    # As many numbers in other shapes are what transformers makes of weights that it fuses in memory.
+    if lost and numbers != sum(count * prod(shape) for shape, count in found.items()):
+        raise ValueError(
+            f"{len(lost)} of {sum(map(len, needed.values()))} weights, such as {lost[0]}, are in no file of what was "
+            "written, so nothing is kept of it."
+        )
+
+
+def _by_shape(model: "PreTrainedModel | PeftModel") -> dict[tuple[int, ...], list[str]]:
+    """The names of the weights that a model is saved with, by shape; of several for one tensor, the first."""
+    if hasattr(model, "get_base_model"):
+        from peft import get_peft_model_state_dict
+
+        states = [get_peft_model_state_dict(model, adapter_name=name) for name in model.peft_config]
+    elif getattr(model, "_hf_peft_config_loaded", False):
+        states = [model.get_adapter_state_dict()]
+    else:
+        states = [model.state_dict(keep_vars=True)]
+    left_out = getattr(model, "_keys_to_ignore_on_save", None) or ()
+    seen, names = set(), defaultdict[tuple[int, ...], list[str]](list)
+    for state in states:
+        for name, tensor in state.items():
+            place = (
+                (tensor.data_ptr(), tensor.shape, tensor.stride())
+                if tensor.numel() and not tensor.is_meta
+                else id(tensor)
+            )
+            if name not in left_out and place not in seen:
+                seen.add(place)
+                names[tuple(tensor.shape)].append(name)
+    return names
 
 
 def check_erased(folder: Path, erased: ErasedRows, without: Collection[Path] = ()) -> None:

@@ -1,18 +1,20 @@
 """Manifest of a bundle: its files to the byte, so that a change is noticed."""
 
-import json
 import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from excise.models.base_checkpoint import BaseCheckpoint
 from excise.storage.digests import sha256_of
+from excise.storage.display import printable, shortened
 from excise.storage.hub_repository import own_files
-from excise.storage.strict_json import read, written
+from excise.storage.strict_json import checked, read, written
 
 MANIFEST = "bundle.json"
 LEDGER = "ledger.json"
 NAME, VERSION = "excise-bundle", 1
+KINDS = {"mode": str, "masks": str, "base_checkpoint": dict[str, Any] | None, "files": dict[str, str]}
 
 
 def write_manifest(folder: Path, mode: str, masks: str, base: dict[str, Any] | None) -> None:
@@ -48,20 +50,29 @@ def check_bundle(folder: str | os.PathLike) -> dict[str, Any]:
             f"{os.fspath(folder)!r} is no bundle: it has no {MANIFEST}. `Unlearner.save_bundle` writes one."
         )
     state = read(path)
-    if not isinstance(state, dict) or state.get("schema") != NAME or not isinstance(state.get("version"), int):
+    if not isinstance(state, dict) or state.get("schema") != NAME or type(state.get("version")) is not int:
         raise ValueError(f"{os.fspath(path)!r} is no manifest of a bundle.")
     if state["version"] > VERSION:
-        raise ValueError(f"The bundle has version {state['version']}; this excise reads {VERSION}. Update it.")
-    there, listed = _digests(Path(folder)), state.get("files") or {}
+        newer = shortened(state["version"])
+        raise ValueError(f"The bundle has version {newer}; this excise reads {VERSION}. Update it.")
+    if lost := sorted(KINDS.keys() - state.keys()):
+        raise ValueError(f"{os.fspath(path)!r} is no manifest of a bundle: it lacks {lost}.")
+    for key, kind in KINDS.items():
+        checked(state[key], kind, f"{key} in {MANIFEST}")
+    if state["base_checkpoint"] is not None:
+        BaseCheckpoint.of(state)
+    there, listed = _digests(Path(folder)), state["files"]
     for name in sorted(there.keys() | listed.keys()):
         if there.get(name) != listed.get(name):
             what = "is missing" if name not in there else "is not part of it" if name not in listed else "was changed"
             raise ValueError(
-                f"The bundle in {os.fspath(folder)!r} is not as it was written: {name} {what}. "
+                f"The bundle in {os.fspath(folder)!r} is not as it was written: {printable(name)} {what}. "
                 "Get an unchanged copy, or write it again with `Unlearner.save_bundle`."
             )
-    ledger = json.loads(Path(folder, LEDGER).read_text(encoding="utf-8"))
-    if state.get("masks") != ledger["masks"] or state.get("mode") != ledger["mode"]:
+    if LEDGER not in listed:
+        raise ValueError(f"The bundle in {os.fspath(folder)!r} has no {LEDGER}, which every bundle has.")
+    ledger = checked(read(Path(folder, LEDGER)), dict[str, Any], LEDGER)
+    if state["masks"] != ledger.get("masks") or state["mode"] != ledger.get("mode"):
         raise ValueError(f"{MANIFEST} was changed: its mode or the digest of its masks is not that of {LEDGER}.")
     return state
 

@@ -1,17 +1,17 @@
-"""Writing of a bundle."""
+"""Writing of a bundle, and of a checkpoint to go on with."""
 
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from excise.bottlenecks.site import bottlenecks, uncompiled
+from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Processor
 from excise.ledger import compaction
-from excise.ledger.ledger import mask_digest
+from excise.ledger.ledger import Ledger, mask_digest
 from excise.models.loading import load_model
 from excise.models.remote_code import write_remote_code
 from excise.report.card import model_card
@@ -19,18 +19,53 @@ from excise.report.page import write_report
 from excise.report.record import Record
 from excise.report.sections import removed_section
 from excise.sharing.bundle.bottlenecks_alone import pinned_base, save_bottlenecks
-from excise.sharing.bundle.checks import COMPACTION, check_arguments, check_erased, check_record, checks_held
+from excise.sharing.bundle.checks import (
+    COMPACTION,
+    check_arguments,
+    check_erased,
+    check_record,
+    check_weights,
+    check_written,
+    checks_held,
+)
 from excise.sharing.bundle.copies import differences, model_to_write
 from excise.sharing.bundle.manifest import LEDGER, write_manifest
 from excise.sharing.erasure import ErasedRows
 from excise.storage.extras import require
 from excise.storage.files import check_free, new_folder
+from excise.storage.processes import by_main_process
 from excise.storage.strict_json import written
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 REPORT = "report"
 CARD = "README.md"
 
 
+@by_main_process("folder")
+def write_checkpoint(
+    folder: str | os.PathLike, whole: "PreTrainedModel | PeftModel", model: PreTrainedModel, processor: Processor
+) -> None:
+    """Writes a model as it is into a new or empty folder; errors as `Unlearner.save_pretrained`.
+
+    Args:
+        folder: where there is nothing, or an empty folder.
+        whole: the model, or the `PeftModel` around it, of which the adapters are written.
+        model: a model with bottlenecks.
+        processor: its processor.
+    """
+    with new_folder(folder) as partial:
+        whole.save_pretrained(os.fspath(partial))
+        if whole is not model:
+            model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
+        processor.save_pretrained(partial)
+        ledger = Ledger.from_dict(model.config.unlearning)
+        check_written(partial, ErasedRows.of(model, kinds=("delete",)), ledger, bottlenecks(model))
+        check_weights(partial, whole)
+
+
+@by_main_process("folder")
 def write_bundle(
     folder: str | os.PathLike,
     model: PreTrainedModel,
@@ -75,7 +110,7 @@ def write_bundle(
     """
     require("report", purpose="A bundle, which has a report and a card,")
     check_free(folder)
-    model = uncompiled(model)
+    model = unwrapped(model)
     check_arguments(model, processor, mode)
     record = Record.of(model, mode=mode) if record is None else record
     check_record(record, model)

@@ -17,9 +17,11 @@ from excise.sharing.hub.account import NotPushedError, client
 from excise.sharing.hub.destination import BundleContents, Destination, check_not_in
 from excise.sharing.hub.push import PushInfo, push_bundle
 from excise.storage.extras import require
+from excise.storage.processes import by_main_process
 from excise.storage.strict_json import read
 
 
+@by_main_process("repo_id")
 def publish(
     model: PreTrainedModel,
     processor: Processor,

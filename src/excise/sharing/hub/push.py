@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -16,6 +16,7 @@ from excise.sharing.hub.destination import BundleContents, Destination
 from excise.sharing.hub.purge import check_other_branches, clean_audit, purge
 from excise.storage.extras import require
 from excise.storage.hub_repository import ATTRIBUTES, HubRepository, LocalFile, local_files
+from excise.storage.processes import by_main_process
 
 
 @dataclass
@@ -24,7 +25,12 @@ class PushInfo(CommitInfo):
 
     audit: Audit | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:  # the one of a `CommitInfo` leaves the audit out
+        about = self.commit_url, self.commit_message, self.commit_description, self.oid, self._endpoint, self.pr_url
+        return type(self), (*about, self.audit)
 
+
+@by_main_process("repo_id")
 def push_bundle(
     folder: str | os.PathLike,
     repo_id: str,
