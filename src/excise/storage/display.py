@@ -55,3 +55,14 @@ def few(items: Sequence[object], most: int = 4) -> str:
     """
     text = ", ".join(shortened(item, 40) for item in items[:most])
     return text if len(items) <= most else f"{text} and {len(items) - most:,} more"
+
+
+def printable(text: str, most: int = 500) -> str:
+    r"""Text from a stranger as one line that a terminal only shows: what it does not show is written as Python does.
+
+    Example:
+        >>> printable("a\x1b[2Jb\nc")
+        'a\\x1b[2Jb\\nc'
+    """
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
