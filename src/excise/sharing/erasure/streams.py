@@ -23,7 +23,7 @@ from excise.sharing.erasure.unpacking import (
 
 NESTED = 3  # archives in archives in archives
 # Bytes that may be unpacked of any file, or of each of its bytes; what a stream counts for at least.
-ALWAYS, RATIO, LEAST = 1 << 29, 32, 1 << 16
+ALWAYS, RATIO, LEAST = 1 << 28, 32, 1 << 16
 HOLE = 1 << 16  # bytes of a hole in a file that are read as zeros; the rest of it is passed over
 IN_MEMORY = 1 << 23
 # How a file begins that is called so.
@@ -167,7 +167,7 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
         if start.startswith(beginning):
             note(name, f"it is a {kind}, which is not read. Unpack it, and look through what it holds")
     if start.startswith(COLUMNS[:2]) or (start.startswith(COLUMNS[2]) and name.endswith(".arrow")):
-        with decoded_columns(file, 8 + size / 1e7, lambda why: note(name, why)) as columns:
+        with decoded_columns(file, 8 + size // 10_000_000, lambda why: note(name, why)) as columns:
             yield Stream(f"{name}!columns", cast(IO[bytes], _Counted(columns, allowance)), allowance)
     stored: list[tuple[str, int]] = []
     packed = None
@@ -196,8 +196,8 @@ def _unpacked(
     with SpooledTemporaryFile(IN_MEMORY) as spool:
         content, too_much = cast(BinaryIO, spool), None
         try:
-            allowance.spend(LEAST)
             why = unpacked(file, packed, content, allowance.spend)
+            allowance.spend(LEAST if spool.tell() else 0)
         except TooMuchError as error:
             why, too_much = "", error
         size = spool.tell()

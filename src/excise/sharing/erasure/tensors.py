@@ -17,8 +17,9 @@ from torch import Tensor
 from excise.sharing.erasure.pickles import MOST_LETTERS, Pickle, TooLongError, counts
 from excise.sharing.erasure.streams import Note, Stream
 
-HEADER = 1 << 24  # bytes of the longest header of a safetensors file that is read; it has about 100 for a tensor
+HEADER = 1 << 23  # bytes of the longest header of a safetensors file that is read; it has about 100 for a tensor
 PICKLE = 1 << 26  # bytes of the longest pickle that is read
+LEAST = 1 << 13  # bytes that a tensor counts for at least
 SPARSE = 16  # times the bytes of a tensor that may be read for it, where it is spread
 ARRAY = b"\x93NUMPY"
 # What a torch file from before version 1.6 starts with: the pickle of torch's magic number.
@@ -101,7 +102,7 @@ class _Reader:
         if strides:
             reach = 1 + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
         size = dtype.itemsize * reach
-        self.allowance.spend(size)
+        self.allowance.spend(max(size, LEAST))
         data = self.bytes(at, size)
         if len(data) < size:
             self.note("it ends in the middle of a tensor")
@@ -204,8 +205,10 @@ def _old_torch(reader: _Reader) -> Iterator[tuple[str, Tensor]]:
         return
     keys, at, records = Pickle.read(stream).content, stream.tell(), {}
     for key in keys:
-        records[key] = at + 8
-        at += 8 + pickle.storages[key].dtype.itemsize * int.from_bytes(reader.bytes(at, 8), "little")
+        records[key], count = at + 8, int.from_bytes(reader.bytes(at, 8), "little")
+        if count != pickle.storages[key].count:
+            reader.note(f"its storage {key!r} is not as long as it should be")
+        at += 8 + pickle.storages[key].dtype.itemsize * pickle.storages[key].count
     yield from _pickled(reader, pickle, records)
 
 

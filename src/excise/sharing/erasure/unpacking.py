@@ -1,7 +1,7 @@
 """Unpacking of gzip, bzip2, xz, zip, Parquet and Arrow files, broken ones too.
 
-Where packed streams begin is told by their first bytes. An archive's own list of its members is not asked: it may be
-cut off, or point anywhere. Columns are decoded in a process of its own, which runs this file.
+Packed streams are found by their first bytes, not in an archive's own list, which may be cut off or point anywhere.
+Columns are decoded in a process of its own, which runs this file.
 """
 
 import bz2
@@ -185,12 +185,12 @@ def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Callable[[int
     """
     assert packed.decoder is not None
     decoder, at, checksum, packed.end = packed.decoder(), packed.start, 0, packed.start
-    written = 0
+    written, last_read = 0, at
     try:
         while not decoder.eof and written != packed.most:
             data = b""
             if decoder.needs_input:
-                data = _read(file, at, STEP)
+                data, last_read = _read(file, at, STEP), at
                 if not data:
                     return "it is cut short"
                 at += len(data)
@@ -203,7 +203,7 @@ def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Callable[[int
         if isinstance(error, OSError) and error.errno is not None:  # of the file or the disk
             raise
         if packed.certain or written >= STEP:
-            _last_bytes(file, packed, out, written)
+            _last_bytes(file, packed, out, last_read, written)
         return f"it is broken ({error})"
     packed.end = at - len(decoder.unused_data)
     after = _read(file, packed.end, 16)
@@ -211,43 +211,45 @@ def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Callable[[int
     return "" if packed.is_sound(checksum, after) else "its checksum is another: some of it is not what it was"
 
 
-def _last_bytes(file: BinaryIO, packed: Packed, out: BinaryIO, written: int) -> None:
-    """Unpacks a broken stream once more, and what comes after the bytes that were written byte by byte.
+def _last_bytes(file: BinaryIO, packed: Packed, out: BinaryIO, last_read: int, written: int) -> None:
+    """Unpacks a broken stream once more, and from where its last bytes were read on byte by byte.
 
-    A step that fails gives nothing of what it has unpacked.
+    A decoder that fails gives nothing of what it has unpacked in that step.
     """
     assert packed.decoder is not None
-    decoder, at, replayed = packed.decoder(), packed.start, 0
-    while replayed < written:
-        data = _read(file, at, STEP) if decoder.needs_input else b""
-        at += len(data)
-        replayed += len(decoder.decompress(data, STEP))
-    try:
-        for _ in range(BLOCK):
-            data = _read(file, at, 1) if decoder.needs_input else b""
+    decoder, at, again = packed.decoder(), packed.start, 0
+    with suppress(*BROKEN):
+        while at < last_read or not decoder.needs_input:
+            data = _read(file, at, STEP) if decoder.needs_input else b""
             at += len(data)
-            out.write(decoder.decompress(data, 1))
-    except BROKEN:
-        return
+            again += len(decoder.decompress(data, STEP))
+        while not decoder.needs_input or (data := _read(file, at, 1)):
+            data = data if decoder.needs_input else b""
+            at += len(data)
+            piece = decoder.decompress(data, max(1, min(STEP, written - again)))
+            out.write(piece if again >= written else b"")
+            again += len(piece)
 
 
 @contextmanager
-def decoded_columns(file: BinaryIO, seconds: float, note: Callable[[str], None]) -> Iterator[IO[bytes]]:
+def decoded_columns(file: BinaryIO, seconds: int, note: Callable[[str], None]) -> Iterator[IO[bytes]]:
     """What the columns of a Parquet or Arrow file hold, one after another, decoded in a process of its own.
 
     Args:
         file: with a handle of the system.
-        seconds: after which the process is ended.
+        seconds: of computing, after which the process is ended.
         note: called with the reason, if they could not all be decoded.
     """
     paths = os.pathsep.join(path for path in sys.path if path)
-    command, pipe, handle = [sys.executable, os.path.abspath(__file__)], subprocess.PIPE, file.fileno()
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    command = [sys.executable, os.path.abspath(__file__), str(seconds)]
+    pipe, handle = subprocess.PIPE, file.fileno()
     file.flush()
     os.lseek(handle, 0, os.SEEK_SET)
     with subprocess.Popen(
-        command, stdin=handle, stdout=pipe, stderr=pipe, env=os.environ | {"PYTHONPATH": paths}
+        command, stdin=handle, stdout=pipe, stderr=pipe, env=os.environ | threads | {"PYTHONPATH": paths}
     ) as process:
-        timer = threading.Timer(seconds, process.kill)
+        timer = threading.Timer(10 * seconds, process.kill)  # others may need the processor too
         timer.start()
         try:
             assert process.stdout is not None and process.stderr is not None
@@ -257,10 +259,10 @@ def decoded_columns(file: BinaryIO, seconds: float, note: Callable[[str], None])
             timer.cancel()
             process.kill()
     if process.returncode != 0:
-        note(f"its columns cannot be decoded, or not within {seconds:.0f} seconds ({why or 'the process was ended'})")
+        note(f"its columns cannot be decoded, or not in {seconds} seconds ({why or 'the process was ended'})")
 
 
-def _write_columns() -> None:
+def _write_columns(seconds: int) -> None:
     """Reads a file from standard input, and writes every buffer of its columns to standard output."""
     del sys.path[0]  # this folder
     try:
@@ -272,7 +274,8 @@ def _write_columns() -> None:
             import resource
 
             taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (taken + 2 * MEMORY, resource.RLIM_INFINITY))
+            for limit, most in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, taken + 2 * MEMORY)):
+                resource.setrlimit(limit, (most, resource.getrlimit(limit)[1]))
         with open(0, "rb", closefd=False) as raw:
             start = raw.read(8)
             raw.seek(0)
@@ -294,4 +297,4 @@ def _write_columns() -> None:
 
 
 if __name__ == "__main__":
-    _write_columns()
+    _write_columns(int(sys.argv[1]))
