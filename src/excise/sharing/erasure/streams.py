@@ -31,9 +31,9 @@ BEGINNINGS: dict[tuple[str, ...], tuple[bytes, ...]] = {
     (".gz", ".tgz"): (b"\x1f\x8b",),
     (".bz2", ".tbz2"): (b"BZh",),
     (".xz", ".txz"): (b"\xfd7zXZ\x00",),
-    (".zip", ".npz"): (b"PK",),
+    (".zip", ".npz"): (b"PK\x05\x06",),  # without members; others are found by these
     (".npy",): (b"\x93NUMPY",),
-    (".pt", ".pth", ".ckpt"): (b"PK", b"\x80"),
+    (".pt", ".pth", ".ckpt"): (b"PK\x05\x06", b"\x80"),
     (".parquet",): COLUMNS[:1],
     (".arrow", ".feather"): COLUMNS[1:],
     (".7z", ".rar", ".zst", ".lz4", ".br", ".lzma", ".orc"): (),  # not read, whatever they begin with

@@ -118,7 +118,7 @@ def _packed_at(file: BinaryIO, start: int, magic: bytes) -> Packed | None:
 
 def _gzip(head: bytes, start: int) -> Packed | None:
     if len(head) < 10 or head[3] & 0xE0:
-        return None
+        return Packed("gzip", start, broken="its header is broken or cut short") if start == 0 else None
     flags, at = head[3], 10
     if flags & 4:
         at += 2 + int.from_bytes(head[at : at + 2], "little")
