@@ -16,9 +16,8 @@ from transformers import PreTrainedModel
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.sharing.erasure.row_search import RowSearch
-from excise.sharing.erasure.shapes import CodeShape
 from excise.sharing.erasure.streams import Note, Stream, files_in, streams
-from excise.sharing.erasure.tensors import tensors
+from excise.sharing.erasure.tensors import CodeShape, tensors
 from excise.storage.display import printable
 
 MOST_NOTES = 100  # of one file

@@ -31,13 +31,14 @@ BEGINNINGS: dict[tuple[str, ...], tuple[bytes, ...]] = {
     (".gz", ".tgz"): (b"\x1f\x8b",),
     (".bz2", ".tbz2"): (b"BZh",),
     (".xz", ".txz"): (b"\xfd7zXZ\x00",),
-    (".zip", ".npz"): (b"PK\x05\x06",),  # without members; others are found by these
+    (".zip", ".npz"): (b"PK",),
     (".npy",): (b"\x93NUMPY",),
-    (".pt", ".pth", ".ckpt"): (b"PK\x05\x06", b"\x80"),
+    (".pt", ".pth", ".ckpt"): (b"PK", b"\x80"),
     (".parquet",): COLUMNS[:1],
     (".arrow", ".feather"): COLUMNS[1:],
     (".7z", ".rar", ".zst", ".lz4", ".br", ".lzma", ".orc"): (),  # not read, whatever they begin with
 }
+WRONGLY_CALLED = "it does not begin like what it is called, so what it holds is not known"
 # What packed files that are not read start with.
 UNREAD = {
     b"(\xb5/\xfd": "zstandard archive",
@@ -119,20 +120,13 @@ def streams(path: Path, note: Note) -> Iterator[Stream]:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError("it is no regular file")
         file, size = cast(BinaryIO, raw), os.fstat(handle).st_size
-        allowance, count = Allowance(size), 0
+        allowance = Allowance(size)
         yield Stream(path.name, cast(IO[bytes], _WithoutHoles(file, size)), allowance)
         yield Stream(path.name, file, allowance, is_new=False)
         try:
-            for stream in _inside(path.name, file, allowance, note, NESTED):
-                count += 1
-                yield stream
+            yield from _inside(path.name, file, allowance, note, NESTED)
         except TooMuchError as error:
             note(path.name, str(error))
-        file.seek(0)
-        start = file.read(8)
-        for endings, beginnings in BEGINNINGS.items():
-            if path.name.lower().endswith(endings) and size and not count and not start.startswith(beginnings):
-                note(path.name, f"it is called {path.suffix}, and what it holds is none that is read")
         if os.fstat(handle).st_size != size:
             note(path.name, "it was changed while it was read")
 
@@ -177,6 +171,9 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
             note(inside, packed.broken)
         elif packed.decoder is None:
             stored.append((packed.name, packed.start))
+            file.seek(packed.start)
+            if _is_called_wrongly(inside, file.read(8)):
+                note(inside, WRONGLY_CALLED)
             yield Stream(inside, file, allowance, packed.start, is_new=False)
         elif depth:
             yield from _unpacked(inside, file, packed, allowance, note, depth)
@@ -184,10 +181,18 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
             note(inside, f"it is packed in more than {NESTED} others. Unpack it, and look through what it holds")
     if stored:
         yield Stream(name, file, allowance, is_new=False, members=tuple(stored))
+    if packed is None and _is_called_wrongly(name, b"?" if start.startswith(ZIP) else start):  # a broken header
+        note(name, WRONGLY_CALLED)
     if packed is not None and start.startswith(ZIP):
         file.seek(max(0, size - (1 << 16) - 22))
         if b"PK\x05\x06" not in file.read():
             note(name, "it is a zip archive that is cut short")
+
+
+def _is_called_wrongly(name: str, start: bytes) -> bool:
+    """Whether something is called as what it does not begin like."""
+    of_its_name = (beginnings for endings, beginnings in BEGINNINGS.items() if name.lower().endswith(endings))
+    return bool(start) and any(not start.startswith(beginnings) for beginnings in of_its_name)
 
 
 def _unpacked(
