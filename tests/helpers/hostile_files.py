@@ -275,7 +275,7 @@ def directory(entries: list[bytes], before: int) -> bytes:
     return b"".join(entries) + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, size, before, 0)
 
 
-@kind(CLEAN)
+@kind(UNREAD)
 def zip_whose_members_are_one(folder, row):
     data = bytes(200_000_000)
     pack = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -332,6 +332,24 @@ def zip_of_a_large_dictionary(folder, row):
 def zip_of_a_million_entries(folder, row):
     entries = [central(b"", 0, 0, 0, 0)] * 100_000
     (folder / "x.zip").write_bytes(local(b"", 1, 1, 0) + b"\x07" + directory(entries, 31))
+
+
+@kind(UNREAD)
+def zip_that_hides_a_member(folder, row):
+    content = zipped({"a": bytes(1000), "b": bytes(1000)})
+    place = content.index(b"PK\x03\x04", 1)
+    (folder / "x.zip").write_bytes(content[:place] + b"PK\x03\x14" + content[place + 4 :])
+
+
+@kind(UNREAD)
+def torch_file_of_a_record_that_nothing_speaks_of(folder, row):
+    (folder / "x.pt").write_bytes(torch_zip(pickle.dumps({"a": 1}, 2), {"0": DATA}))
+
+
+@kind(ROWS)
+def torch_file_of_what_is_not_known(folder, row):
+    known = pickled_tensor(2560, 0, (40, 64), (64, 1))
+    (folder / "x.pt").write_bytes(torch_zip(known.replace(b"_rebuild_tensor_v2", b"_rebuild_of_ours"), {"0": DATA}))
 
 
 @kind(UNREAD)

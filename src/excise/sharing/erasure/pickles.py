@@ -223,6 +223,8 @@ def _pairs(items: list) -> _Pairs:
 
 
 def _tensors(content: Any, name: str, inside: tuple[int, ...], seen: set[int]) -> Iterator[tuple[str, PickledTensor]]:
+    if isinstance(content, Storage):  # of something that is not known
+        content = PickledTensor(content, content.dtype, content.first, (content.count,), (1,))
     if isinstance(content, PickledTensor):
         yield name, content
     parts = content.parts if isinstance(content, _Call) else content

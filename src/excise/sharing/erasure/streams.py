@@ -164,8 +164,9 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
         with decoded_columns(file, 8 + size // 10_000_000, lambda why: note(name, why)) as columns:
             yield Stream(f"{name}!columns", cast(IO[bytes], _Counted(columns, allowance)), allowance)
     stored: list[tuple[str, int]] = []
-    packed = None
+    packed, members = None, 0
     for packed in packed_streams(file, _blocks(file, size), allowance.spend):
+        members += packed.is_member
         inside = f"{name}!{packed.name}"
         if packed.broken:
             note(inside, packed.broken)
@@ -183,10 +184,13 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
         yield Stream(name, file, allowance, is_new=False, members=tuple(stored))
     if packed is None and _is_called_wrongly(name, b"?" if start.startswith(ZIP) else start):  # a broken header
         note(name, WRONGLY_CALLED)
-    if packed is not None and start.startswith(ZIP):
+    if members:
         file.seek(max(0, size - (1 << 16) - 22))
-        if b"PK\x05\x06" not in file.read():
+        _, is_listed, about = file.read().rpartition(b"PK\x05\x06")
+        if not is_listed and start.startswith(ZIP):
             note(name, "it is a zip archive that is cut short")
+        elif is_listed and members < (count := int.from_bytes(about[6:8], "little")) < 0xFFFF:
+            note(name, f"it is a zip archive of {count} members, and {members} are there")
 
 
 def _is_called_wrongly(name: str, start: bytes) -> bool:

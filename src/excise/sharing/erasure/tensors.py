@@ -246,6 +246,8 @@ def _torch(reader: _Reader, members: list[tuple[str, int]]) -> Iterator[tuple[st
             own = members[: next((j for j in range(i + 1, len(members)) if members[j][0] == name), None)]
             records = {key.removeprefix(folder): place for key, place in own if key.startswith(folder)}
             yield from _pickled(reader, pickle, records)
+            if unknown := records.keys() - pickle.storages.keys():
+                reader.note(f"its pickle does not speak of its record {min(unknown)[:MOST_LETTERS]!r}")
         except Exception as error:
             reader.note(f"its pickle cannot be read ({error})")
 

@@ -40,7 +40,7 @@ class Packed:
         decoder: makes what unpacks it; `None` if it is stored.
         certain: whether its first bytes leave no doubt.
         broken: why it cannot be unpacked, where that is known before.
-        most: bytes that it unpacks to, of a format that has no end.
+        most: bytes that it unpacks to, if it has no end.
         is_sound: of its CRC-32 and the bytes that follow it.
         trailer: bytes of its own after its end.
     """
@@ -53,6 +53,7 @@ class Packed:
     most: int | None = None
     is_sound: Callable[[int, bytes], bool] = lambda checksum, after: True
     trailer: int = 0
+    is_member: bool = False  # of a zip archive
     end: int = 0  # once it was unpacked
 
 
@@ -141,7 +142,7 @@ def _member(file: BinaryIO, start: int) -> Packed | None:
     version, flags, method, checksum, _, size, name, extra = struct.unpack_from("<HHHxxxxIIIHH", head, 4)
     if version & 0xFF > 63 or method > 99 or name > LONGEST:
         return None
-    member = Packed(head[30 : 30 + name].decode("utf-8", "backslashreplace"), start + 30 + name + extra)
+    member = Packed(head[30 : 30 + name].decode("utf-8", "backslashreplace"), start + 30 + name + extra, is_member=True)
     if flags & 1:
         member.broken = "it is encrypted"
     elif method in (8, 12):
@@ -205,10 +206,9 @@ def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Callable[[int
         if packed.certain or written >= STEP:
             _last_bytes(file, packed, out, last_read, written)
         return f"it is broken ({error})"
-    packed.end = at - len(decoder.unused_data)
-    after = _read(file, packed.end, 16)
-    packed.end += packed.trailer
-    return "" if packed.is_sound(checksum, after) else "its checksum is another: some of it is not what it was"
+    end = at - len(decoder.unused_data)
+    packed.end = end + packed.trailer
+    return "" if packed.is_sound(checksum, _read(file, end, 16)) else "its checksum is another: some of it is not what it was"
 
 
 def _last_bytes(file: BinaryIO, packed: Packed, out: BinaryIO, last_read: int, written: int) -> None:
