@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int64
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -226,9 +226,12 @@ def _save(path: str | os.PathLike, parts: Mapping[str, Tensor | int]) -> None:
 
 
 def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Any]:
-    with safe_open(path, "pt") as file:
-        parts = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-        parts |= json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    try:
+        with safe_open(path, "pt") as file:
+            parts = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+            parts |= json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except (SafetensorError, TypeError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(path)!r} holds no counts: {error}. Give what `save` wrote.") from error
     missing = [key for key in needed if key not in parts]
     if missing:
         raise ValueError(f"{os.fspath(path)!r} holds no counts of this kind: {missing} are missing.")

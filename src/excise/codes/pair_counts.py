@@ -10,7 +10,7 @@ from typing import ClassVar, SupportsIndex
 
 import numpy as np
 from datasets import Dataset
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
@@ -184,13 +184,16 @@ class PairCounts:
         Raises:
             ValueError: if the file is of another kind.
         """
-        with safe_open(path, "np") as file:
-            about = (file.metadata() or {}).get("excise.pair_counts")
-            if about is None:
-                raise ValueError(f"{os.fspath(path)!r} holds no counts of pairs: expected what PairCounts.save wrote.")
-            about = json.loads(about)
-            parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-        table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=about["shape"])
+        try:
+            with safe_open(path, "np") as file:
+                about = json.loads((file.metadata() or {})["excise.pair_counts"])
+                parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=about["shape"])
+            table.check_format(full_check=True)  # scipy takes indices for what they say, wherever that leads
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{os.fspath(path)!r} holds no counts of pairs: expected what PairCounts.save wrote."
+            ) from error
         classes = about.get("classes")
         names = None if classes is None else tuple(classes)
         return cls(table, parts["examples"], about["keys"], about["top_k"], names)

@@ -106,6 +106,7 @@ BROKEN = {
     "zip of bzip2 cut short": lambda data: cut(zipped(data, zipfile.ZIP_BZIP2)),
     "zip of lzma cut short": lambda data: cut(zipped(data, zipfile.ZIP_LZMA)),
     "zip in a zip cut short": lambda data: cut(zipped(zipped(data))),
+    "gzip in a zip as it is": lambda data: zipped(changed(gzip.compress(data[:5_000]), 3_000), zipfile.ZIP_STORED),
     "arrays cut short": lambda data: cut(packed_array(data[:256])),
 }
 WHOLE = {

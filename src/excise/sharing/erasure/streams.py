@@ -28,7 +28,7 @@ HOLE = 1 << 16  # bytes of a hole in a file that are read as zeros; the rest of 
 IN_MEMORY = 1 << 23
 # How a file begins that is called so.
 BEGINNINGS: dict[tuple[str, ...], tuple[bytes, ...]] = {
-    (".gz", ".tgz"): (b"\x1f\x8b",),
+    (".gz", ".tgz"): (b"\x1f\x8b\x08",),
     (".bz2", ".tbz2"): (b"BZh",),
     (".xz", ".txz"): (b"\xfd7zXZ\x00",),
     (".zip", ".npz"): (b"PK",),

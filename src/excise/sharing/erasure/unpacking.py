@@ -23,6 +23,7 @@ STEP = 1 << 16  # bytes that are unpacked at a time
 BLOCK = 1 << 20  # bytes that are looked through at a time for where streams begin
 LONGEST = 1 << 12  # bytes of a member's name, or of what else stands before a stream
 MEMORY = 1 << 28  # bytes that a decoder may take
+Spend = Callable[[int], None]
 BROKEN = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 ZIP, GZIP, BZIP2, XZ = b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00"
@@ -35,7 +36,7 @@ class Packed:
     """A stream that is packed in a file, or stored in a zip archive as it is.
 
     Args:
-        name: of the member, or the format's.
+        name: of the member or format.
         start: where its bytes begin.
         decoder: makes what unpacks it; `None` if it is stored.
         certain: whether its first bytes leave no doubt.
@@ -73,9 +74,7 @@ class _Inflate:
         return piece
 
 
-def packed_streams(
-    file: BinaryIO, blocks: Iterator[tuple[int, bytes]], spend: Callable[[int], None]
-) -> Iterator[Packed]:
+def packed_streams(file: BinaryIO, blocks: Iterator[tuple[int, bytes]], spend: Spend) -> Iterator[Packed]:
     """Where packed streams begin in a file, in order. One that begins inside another that was unpacked is none.
 
     Args:
@@ -83,7 +82,7 @@ def packed_streams(
         blocks: its bytes and where they are, each with the first `LONGEST` of the next.
         spend: called with a number of bytes for each place that is tried.
     """
-    position, last_gzip, is_tar = 0, 0, _read(file, 257, 5) == b"ustar"
+    position, expected, is_tar = 0, 0, _read(file, 257, 5) == b"ustar"
     for offset, block in blocks:
         places = set[int]()
         for magic in (ZIP, GZIP, BZIP2, XZ):
@@ -96,11 +95,11 @@ def packed_streams(
             if start < position or (found := _packed_at(file, start, block[place : place + 4])) is None:
                 continue
             spend(1 << 10)
-            found.certain |= start in (0, last_gzip) or (is_tar and start % TAR == 0)
+            found.certain |= start in (0, expected) or (is_tar and start % TAR == 0)
             yield found
             position = found.end
-            if block.startswith(GZIP, place):
-                last_gzip = found.end
+            # Behind a gzip stream another may begin; so it may where a member is stored as it is.
+            expected = found.start if found.is_member else found.end
 
 
 def _packed_at(file: BinaryIO, start: int, magic: bytes) -> Packed | None:
@@ -172,7 +171,7 @@ def _read(file: BinaryIO, start: int, size: int) -> bytes:
     return file.read(size)
 
 
-def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Callable[[int], None]) -> str:
+def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Spend) -> str:
     """Unpacks a stream as far as it goes.
 
     Args:
@@ -208,14 +207,15 @@ def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Callable[[int
         return f"it is broken ({error})"
     end = at - len(decoder.unused_data)
     packed.end = end + packed.trailer
-    return "" if packed.is_sound(checksum, _read(file, end, 16)) else "its checksum is another: some of it is not what it was"
+    return (
+        ""
+        if packed.is_sound(checksum, _read(file, end, 16))
+        else "its checksum is another: some of it is not what it was"
+    )
 
 
 def _last_bytes(file: BinaryIO, packed: Packed, out: BinaryIO, last_read: int, written: int) -> None:
-    """Unpacks a broken stream once more, and from where its last bytes were read on byte by byte.
-
-    A decoder that fails gives nothing of what it has unpacked in that step.
-    """
+    """Unpacks a broken stream again, its end byte by byte: of the step in which a decoder fails, it gives nothing."""
     assert packed.decoder is not None
     decoder, at, again = packed.decoder(), packed.start, 0
     with suppress(*BROKEN):
