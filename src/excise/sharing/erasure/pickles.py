@@ -84,19 +84,19 @@ class Pickle:
         pickle, stack = cls(), _Stack()
         for number, (step, value, _) in enumerate(pickletools.genops(stream)):
             if number == STEPS:
-                raise TooLongError(f"it has more than {STEPS:,} steps")
+                raise TooLongError(f"It has more than {STEPS:,} steps.")
             if step.name == "STOP":
                 (pickle.content,) = stack.last(1)
                 return pickle
             if not (stack.moves(step.name, value) or stack.gathers(step.name)):
                 stack.append(pickle._made(step.name, value, stack))
-        raise ValueError("it has no end")
+        raise ValueError("It has no end.")
 
     def _made(self, step: str, value: Any, stack: "_Stack") -> Any:
         if step in CONSTANTS:
             return CONSTANTS[step]
         if step in NOT_THERE:
-            raise ValueError(f"its step {step} asks for what is not in it")
+            raise ValueError(f"Its step {step} asks for what is not in it.")
         if step == "STACK_GLOBAL":
             return self._named(".".join(stack.last(2)))
         if step == "GLOBAL":
@@ -174,7 +174,7 @@ class _Stack(list):
 
     def _from(self, place: int) -> list:
         if not 0 <= place <= len(self):
-            raise ValueError("it takes what it has not put there")
+            raise ValueError("It takes what it has not put there.")
         items = self[place:]
         del self[place:]
         return items
@@ -201,7 +201,7 @@ class _Stack(list):
             self.append(_Pairs() if step == "EMPTY_DICT" else [])
         elif step in ("LIST", "FROZENSET", "TUPLE", "DICT"):
             items = self.marked()
-            self.append({"TUPLE": tuple, "DICT": _pairs}.get(step, list)(items))
+            self.append(tuple(items) if step == "TUPLE" else _pairs(items) if step == "DICT" else items)
         elif step in ("TUPLE1", "TUPLE2", "TUPLE3"):
             self.append(tuple(self.last(int(step[-1]))))
         elif step in ("APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS", "BUILD"):
@@ -212,7 +212,7 @@ class _Stack(list):
             if isinstance(target, list) and (step != "BUILD" or target is not self[-1]):
                 target.extend(items)
             elif step != "BUILD":
-                raise ValueError("it puts something into what holds nothing")
+                raise ValueError("It puts something into what holds nothing.")
         else:
             return False
         return True
@@ -231,9 +231,9 @@ def _tensors(content: Any, name: str, inside: tuple[int, ...], seen: set[int]) -
     if not isinstance(parts, list | tuple):
         return
     if id(content) in inside and not isinstance(content, _Call):
-        raise ValueError("something in it holds itself")
+        raise ValueError("Something in it holds itself.")
     if len(inside) > DEEPEST:
-        raise ValueError(f"it holds more than {DEEPEST} things in one another")
+        raise ValueError(f"It holds more than {DEEPEST} things in one another.")
     if id(content) in seen:
         return
     seen.add(id(content))
@@ -249,7 +249,7 @@ def counts(numbers: Any) -> tuple[int, ...]:
         ValueError: if they are anything else.
     """
     if not isinstance(numbers, list | tuple) or len(numbers) > MOST_DIMS:
-        raise ValueError("it says how large something is by no numbers")
+        raise ValueError("It says how large something is by no numbers.")
     if not all(type(number) is int and 0 <= number < LARGEST for number in numbers):
-        raise ValueError("it says how large something is by a number that is none")
+        raise ValueError("It says how large something is by a number that is none.")
     return tuple(numbers)

@@ -46,7 +46,7 @@ class Leftover:
     @classmethod
     def unread(cls, file: str, why: str) -> "Leftover":
         """A file, or something in it, that could not be read, or not all of it."""
-        return cls(file, "", "", (), f"could not be read: {why}")
+        return cls(file, "", "", (), f"could not be read. {why}")
 
     def __str__(self) -> str:
         if not self.site:
@@ -71,7 +71,8 @@ class _Leftovers(list[Leftover]):
         try:
             yield
         except Exception as error:  # of any kind: a file may make a reader raise what it likes
-            self.note(name, f"{error or type(error).__name__}")
+            text = str(error)
+            self.note(name, text if text.endswith(".") else f"{type(error).__name__}: {text}.")
 
 
 @dataclass(frozen=True)

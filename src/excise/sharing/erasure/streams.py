@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from excise.sharing.erasure.unpacking import (
     BLOCK,
@@ -38,7 +38,7 @@ BEGINNINGS: dict[tuple[str, ...], tuple[bytes, ...]] = {
     (".arrow", ".feather"): COLUMNS[1:],
     (".7z", ".rar", ".zst", ".lz4", ".br", ".lzma", ".orc"): (),  # not read, whatever they begin with
 }
-WRONGLY_CALLED = "it does not begin like what it is called, so what it holds is not known"
+WRONGLY_CALLED = "It does not begin like what it is called, so what it holds is not known."
 # What packed files that are not read start with.
 UNREAD = {
     b"(\xb5/\xfd": "zstandard archive",
@@ -77,7 +77,7 @@ class Allowance:
         """
         self.left -= size
         if self.left < 0:
-            raise TooMuchError(f"it unpacks to more than {self.whole >> 20} MiB. Unpack it, and look through the rest")
+            raise TooMuchError(f"It unpacks to more than {self.whole >> 20} MiB. Unpack it, and look through the rest.")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Stream:
     """
 
     name: str
-    content: IO[bytes]
+    content: BinaryIO
     allowance: Allowance
     start: int = 0
     is_new: bool = True
@@ -118,17 +118,17 @@ def streams(path: Path, note: Note) -> Iterator[Stream]:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb", buffering=0) as raw:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("It is no regular file.")
         file, size = cast(BinaryIO, raw), os.fstat(handle).st_size
         allowance = Allowance(size)
-        yield Stream(path.name, cast(IO[bytes], _WithoutHoles(file, size)), allowance)
+        yield Stream(path.name, cast(BinaryIO, _WithoutHoles(file, size)), allowance)
         yield Stream(path.name, file, allowance, is_new=False)
         try:
             yield from _inside(path.name, file, allowance, note, NESTED)
         except TooMuchError as error:
             note(path.name, str(error))
         if os.fstat(handle).st_size != size:
-            note(path.name, "it was changed while it was read")
+            note(path.name, "It was changed while it was read.")
 
 
 def files_in(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -137,18 +137,19 @@ def files_in(folder: Path) -> Iterator[tuple[Path, str]]:
 
     def failed(error: OSError) -> None:
         unread.append(
-            (Path(error.filename).relative_to(folder), f"it is a folder that cannot be read ({error.strerror})")
+            (Path(error.filename).relative_to(folder), f"It is a folder that cannot be listed ({error.strerror}).")
         )
 
     for place, folders, files in os.walk(folder, onerror=failed):
         folders.sort()
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         unread += [
-            (Path(place, name).relative_to(folder), "it is a link to a folder, which is not followed") for name in links
+            (Path(place, name).relative_to(folder), "It is a link to a folder, which is not followed.")
+            for name in links
         ]
         for name in sorted(files):
             path = Path(place, name)
-            why = "" if path.is_file() else "it is no regular file, and no link to one"
+            why = "" if path.is_file() else "It is no regular file, and no link to one."
             yield path.relative_to(folder), why
     yield from unread
 
@@ -159,10 +160,10 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
     start, size = file.read(8), file.seek(0, os.SEEK_END)
     for beginning, kind in UNREAD.items():
         if start.startswith(beginning):
-            note(name, f"it is a {kind}, which is not read. Unpack it, and look through what it holds")
+            note(name, f"It is a {kind}, which is not read. Unpack it, and look through what it holds.")
     if start.startswith(COLUMNS[:2]) or (start.startswith(COLUMNS[2]) and name.endswith(".arrow")):
         with decoded_columns(file, 8 + size // 10_000_000, lambda why: note(name, why)) as columns:
-            yield Stream(f"{name}!columns", cast(IO[bytes], _Counted(columns, allowance)), allowance)
+            yield Stream(f"{name}!columns", cast(BinaryIO, _Counted(columns, allowance)), allowance)
     stored: list[tuple[str, int]] = []
     packed, members = None, 0
     for packed in packed_streams(file, _blocks(file, size), allowance.spend):
@@ -179,7 +180,7 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
         elif depth:
             yield from _unpacked(inside, file, packed, allowance, note, depth)
         elif packed.certain:
-            note(inside, f"it is packed in more than {NESTED} others. Unpack it, and look through what it holds")
+            note(inside, f"It is packed in more than {NESTED} others. Unpack it, and look through what it holds.")
     if stored:
         yield Stream(name, file, allowance, is_new=False, members=tuple(stored))
     if packed is None and _is_called_wrongly(name, b"?" if start.startswith(ZIP) else start):  # a broken header
@@ -188,9 +189,9 @@ def _inside(name: str, file: BinaryIO, allowance: Allowance, note: Note, depth: 
         file.seek(max(0, size - (1 << 16) - 22))
         _, is_listed, about = file.read().rpartition(b"PK\x05\x06")
         if not is_listed and start.startswith(ZIP):
-            note(name, "it is a zip archive that is cut short")
+            note(name, "It is a zip archive that is cut short.")
         elif is_listed and members < (count := int.from_bytes(about[6:8], "little")) < 0xFFFF:
-            note(name, f"it is a zip archive of {count} members, and {members} are there")
+            note(name, f"It is a zip archive of {count} members, and {members} are there.")
 
 
 def _is_called_wrongly(name: str, start: bytes) -> bool:
@@ -267,7 +268,7 @@ class _WithoutHoles:
 class _Counted:
     """A stream that may give so many bytes and no more."""
 
-    def __init__(self, stream: IO[bytes], allowance: Allowance):
+    def __init__(self, stream: BinaryIO, allowance: Allowance):
         self.stream, self.allowance = stream, allowance
 
     def read(self, size: int) -> bytes:

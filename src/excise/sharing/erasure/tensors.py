@@ -163,7 +163,7 @@ class _Reader:
         self.allowance.spend(max(size, LEAST))
         data = self.bytes(at, size)
         if len(data) < size:
-            self.note("it ends in the middle of a tensor")
+            self.note("It ends in the middle of a tensor.")
         flat = torch.frombuffer(bytearray(data.ljust(size, b"\0")), dtype=dtype)
         return flat.as_strided(shape, strides) if strides else flat.reshape(shape)
 
@@ -178,7 +178,7 @@ def _safetensors(reader: _Reader, is_called_so: bool) -> Iterator[tuple[str, Ten
         return
     if length > min(HEADER, reader.size - 8):
         reader.note(
-            f"its header has {length:,} bytes by its own account, of {reader.size:,}; {HEADER:,} are read at most"
+            f"Its header has {length:,} bytes by its own account, of {reader.size:,}; {HEADER:,} are read at most."
         )
         return
     header = json.loads(reader.bytes(8, length), object_pairs_hook=_Pairs)
@@ -191,19 +191,19 @@ def _safetensors(reader: _Reader, is_called_so: bool) -> Iterator[tuple[str, Ten
             dtype, shape = getattr(torch, SAFETENSORS.get(about["dtype"], ""), None), counts(about["shape"])
             begin, end = counts(about["data_offsets"])
         except (TypeError, KeyError, ValueError) as error:
-            reader.note(f"its tensor {name[:MOST_LETTERS]!r} is described wrongly ({type(error).__name__})")
+            reader.note(f"Its tensor {name[:MOST_LETTERS]!r} is described wrongly ({type(error).__name__}).")
             continue
         places.append((begin, end))
         if math.prod(shape) in reader.sizes:
             if dtype is None or end - begin != dtype.itemsize * math.prod(shape):
-                reader.note(f"its tensor {name[:MOST_LETTERS]!r} is of a type or size that is not read")
+                reader.note(f"Its tensor {name[:MOST_LETTERS]!r} is of a type or size that is not read.")
             else:
                 yield name[:MOST_LETTERS], reader.tensor(8 + length + begin, dtype, shape)
     places.sort()
     if any(after[0] < before[1] for before, after in pairwise(places)):
-        reader.note("its tensors lie over one another")
+        reader.note("Its tensors lie over one another.")
     if places and places[-1][1] != reader.size - 8 - length:
-        reader.note("it does not end where its tensors do")
+        reader.note("It does not end where its tensors do.")
 
 
 def _array(reader: _Reader) -> Iterator[tuple[str, Tensor]]:
@@ -213,7 +213,7 @@ def _array(reader: _Reader) -> Iterator[tuple[str, Tensor]]:
     kind = re.search(r"""['"]descr['"]: *['"]([<>|=]?)([A-Za-z?])(\d*)""", header)
     shape = re.search(r"""['"]shape['"]: *\(([\d, ]*)\)""", header)
     if kind is None or shape is None:
-        reader.note("its header is none of an array of numbers")
+        reader.note("Its header is none of an array of numbers.")
         return
     order, letter, size = kind.groups()
     dims = counts([int(number) for number in re.findall(r"\d+", shape[1])])
@@ -221,11 +221,11 @@ def _array(reader: _Reader) -> Iterator[tuple[str, Tensor]]:
         return
     dtype = getattr(torch, NUMPY.get(letter + size, ""), None)
     if dtype is None:
-        reader.note(f"it is an array of {letter + size}, which is not read")
+        reader.note(f"It is an array of {letter + size}, which is not read.")
         return
     needed = dtype.itemsize * math.prod(dims)
     if needed > reader.size - 8 - width - length:
-        reader.note(f"it asks for {needed:,} bytes and has {reader.size:,}")
+        reader.note(f"It asks for {needed:,} bytes and has {reader.size:,}.")
     if math.prod(dims) in reader.sizes:
         is_fortran = re.search(r"""['"]fortran_order['"]: *True""", header) is not None
         flat = reader.tensor(8 + width + length, dtype, (math.prod(dims),)).numpy()
@@ -247,9 +247,9 @@ def _torch(reader: _Reader, members: list[tuple[str, int]]) -> Iterator[tuple[st
             records = {key.removeprefix(folder): place for key, place in own if key.startswith(folder)}
             yield from _pickled(reader, pickle, records)
             if unknown := records.keys() - pickle.storages.keys():
-                reader.note(f"its pickle does not speak of its record {min(unknown)[:MOST_LETTERS]!r}")
+                reader.note(f"Its pickle does not speak of its record {min(unknown)[:MOST_LETTERS]!r}.")
         except Exception as error:
-            reader.note(f"its pickle cannot be read ({error})")
+            reader.note(f"Its pickle cannot be read. {error}")
 
 
 def _old_torch(reader: _Reader) -> Iterator[tuple[str, Tensor]]:
@@ -259,15 +259,15 @@ def _old_torch(reader: _Reader) -> Iterator[tuple[str, Tensor]]:
     pickle = Pickle.read(stream)
     if any(not name.startswith(WEIGHTS) and name not in OF_WEIGHTS for name in pickle.names):
         reader.note(
-            "it is a torch file from before version 1.6 with more than weights in it, which is not read. Save it again "
-            "with torch.save, or remove it"
+            "It is a torch file from before version 1.6 with more than weights in it, which is not read. Save it again "
+            "with torch.save, or remove it."
         )
         return
     keys, at, records = Pickle.read(stream).content, stream.tell(), {}
     for key in keys:
         records[key], count = at + 8, int.from_bytes(reader.bytes(at, 8), "little")
         if count != pickle.storages[key].count:
-            reader.note(f"its storage {key!r} is not as long as it should be")
+            reader.note(f"Its storage {key!r} is not as long as it should be.")
         at += 8 + pickle.storages[key].dtype.itemsize * pickle.storages[key].count
     yield from _pickled(reader, pickle, records)
 
@@ -278,9 +278,9 @@ def _pickled(reader: _Reader, pickle: Pickle, records: dict[str, int]) -> Iterat
             continue
         reach = 1 + sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.strides, strict=True))
         if tensor.storage.key not in records:
-            reader.note(f"its tensor {name!r} is in a record that is not there")
+            reader.note(f"Its tensor {name!r} is in a record that is not there.")
         elif tensor.offset + reach > tensor.storage.count or reach > SPARSE * math.prod(tensor.shape):
-            reader.note(f"its tensor {name!r} is not inside its storage, or spread too far in it")
+            reader.note(f"Its tensor {name!r} is not inside its storage, or spread too far in it.")
         else:
             at = records[tensor.storage.key] + tensor.dtype.itemsize * tensor.offset
             yield name, reader.tensor(at, tensor.dtype, tensor.shape, tensor.strides)

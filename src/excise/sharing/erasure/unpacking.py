@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 STEP = 1 << 16  # bytes that are unpacked at a time
 BLOCK = 1 << 20  # bytes that are looked through at a time for where streams begin
@@ -118,7 +118,7 @@ def _packed_at(file: BinaryIO, start: int, magic: bytes) -> Packed | None:
 
 def _gzip(head: bytes, start: int) -> Packed | None:
     if len(head) < 10 or head[3] & 0xE0:
-        return Packed("gzip", start, broken="its header is broken or cut short") if start == 0 else None
+        return Packed("gzip", start, broken="Its header is broken or cut short.") if start == 0 else None
     flags, at = head[3], 10
     if flags & 4:
         at += 2 + int.from_bytes(head[at : at + 2], "little")
@@ -143,14 +143,14 @@ def _member(file: BinaryIO, start: int) -> Packed | None:
         return None
     member = Packed(head[30 : 30 + name].decode("utf-8", "backslashreplace"), start + 30 + name + extra, is_member=True)
     if flags & 1:
-        member.broken = "it is encrypted"
+        member.broken = "It is encrypted."
     elif method in (8, 12):
         member.decoder = _Inflate if method == 8 else bz2.BZ2Decompressor
     elif method == 14:
         properties = _read(file, member.start, 9)
         dictionary = int.from_bytes(properties[5:9], "little")
         if len(properties) < 9 or properties[4] > 224 or dictionary > MEMORY:
-            member.broken = "its dictionary is broken or too large"
+            member.broken = "Its dictionary is broken or too large."
         else:
             rest, positions = properties[4] // 9, properties[4] % 9
             chain = {"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": positions, "lp": rest % 5, "pb": rest // 5}
@@ -158,7 +158,7 @@ def _member(file: BinaryIO, start: int) -> Packed | None:
             member.start += 9
             member.most = None if flags & 10 else size  # by a mark at its end, or after so many bytes
     elif method:
-        member.broken = f"it is packed by method {method} of zip, which is not read"
+        member.broken = f"It is packed by method {method} of zip, which is not read."
     if flags & 8:
         member.is_sound = lambda checksum, after: _follows(checksum, after[4 * after.startswith(b"PK\x07\x08") :])
     else:
@@ -192,7 +192,7 @@ def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Spend) -> str
             if decoder.needs_input:
                 data, last_read = _read(file, at, STEP), at
                 if not data:
-                    return "it is cut short"
+                    return "It is cut short."
                 at += len(data)
                 spend(len(data))
             piece = decoder.decompress(data, STEP)
@@ -204,13 +204,13 @@ def unpacked(file: BinaryIO, packed: Packed, out: BinaryIO, spend: Spend) -> str
             raise
         if packed.certain or written >= STEP:
             _last_bytes(file, packed, out, last_read, written)
-        return f"it is broken ({error})"
+        return f"It is broken: {error}."
     end = at - len(decoder.unused_data)
     packed.end = end + packed.trailer
     return (
         ""
         if packed.is_sound(checksum, _read(file, end, 16))
-        else "its checksum is another: some of it is not what it was"
+        else "Its checksum is another: some of it is not what it was."
     )
 
 
@@ -232,7 +232,7 @@ def _last_bytes(file: BinaryIO, packed: Packed, out: BinaryIO, last_read: int, w
 
 
 @contextmanager
-def decoded_columns(file: BinaryIO, seconds: int, note: Callable[[str], None]) -> Iterator[IO[bytes]]:
+def decoded_columns(file: BinaryIO, seconds: int, note: Callable[[str], None]) -> Iterator[BinaryIO]:
     """What the columns of a Parquet or Arrow file hold, one after another, decoded in a process of its own.
 
     Args:
@@ -253,13 +253,13 @@ def decoded_columns(file: BinaryIO, seconds: int, note: Callable[[str], None]) -
         timer.start()
         try:
             assert process.stdout is not None and process.stderr is not None
-            yield process.stdout
+            yield cast(BinaryIO, process.stdout)
             why = process.stderr.read(LONGEST).decode(errors="replace") if not process.stdout.read(1) else ""
         finally:
             timer.cancel()
             process.kill()
     if process.returncode != 0:
-        note(f"its columns cannot be decoded, or not in {seconds} seconds ({why or 'the process was ended'})")
+        note(f"Its columns cannot be decoded, or not in {seconds} seconds: {why.strip() or 'the process was ended'}.")
 
 
 def _write_columns(seconds: int) -> None:
