@@ -90,10 +90,13 @@ class ErasedRows:
     """Rows that must be nowhere, and where in files they are.
 
     What is looked for: the bytes of each row in fp64, fp32, bf16 and fp16, anywhere in any file, in zip, gzip, bzip2,
-    xz and Parquet too; and in safetensors, torch and NumPy files any tensor with a row for each code that is not zero
-    at erased ones, as copies that have drifted (EMA, other precisions) and an optimizer's moments are. `of` makes it of
-    a model before its rows are erased; where they are gone already, their bytes are not known, and the second way alone
-    is left.
+    xz, Parquet and Arrow too, broken ones as far as they go; and in safetensors, torch and NumPy files any tensor with
+    a row for each code that is not zero at erased ones, as copies that have drifted (EMA, other precisions) and an
+    optimizer's moments are. `of` makes it of a model before its rows are erased; where they are gone already, their
+    bytes are not known, and the second way alone is left.
+
+    A file of a stranger may ask for terabytes, unpack to more than there is, or break off: what is read of it is
+    bounded, none of it is run, and what could not be read is a leftover that says so.
 
     A row whose bytes are also in what stays (of a code that is not erased, say, once rounded) is told from nothing, and
     is not looked for by its bytes; nor is one of fewer than eight bytes, or one number over and over.

@@ -69,7 +69,8 @@ class Audit:
 def audit_repo(repo_id: str, erased: ErasedRows, token: str | bool | None = None) -> list[Finding]:
     """Looks for erased rows in every file of every commit of every ref, and in every large file that is stored.
 
-    Each different content is downloaded once, to a temporary place.
+    Each different content is downloaded once, to a temporary place. The repository is clean only if the list is empty:
+    a file that could not be read, or not to its end, is a finding too.
 
     Args:
         repo_id: a model repository.
