@@ -353,6 +353,23 @@ def torch_file_of_what_is_not_known(folder, row):
 
 
 @kind(UNREAD)
+def zip_of_many_pickles(folder, row):
+    (folder / "x.pt").write_bytes((local(b"data.pkl", 0, 0, 0, 0) + b"\x80\x02}.") * 10_000)
+
+
+@kind(UNREAD)
+def zip_of_members_that_go_on_for_ever(folder, row):
+    empty = b"\x00\x00\x00\xff\xff"  # a block of deflate without a byte
+    (folder / "x.zip").write_bytes((local(b"a", 0, 0, 0) + empty) * 5_000 + empty * 1_000_000)
+
+
+@kind(CLEAN)
+def bytes_of_a_row_over_and_over(folder, row):
+    parts = (row[place : place + 8] * 30_000 for place in range(0, len(row) - 7, 4))
+    (folder / "x").write_bytes(b"".join(parts))
+
+
+@kind(UNREAD)
 def zip_of_many_bombs(folder, row):
     (folder / "x.zip").write_bytes(zipped({str(i): bytes(10_000_000) for i in range(100)}))
 

@@ -20,7 +20,7 @@ from excise.sharing.erasure.streams import Note, Stream, files_in, streams
 from excise.sharing.erasure.tensors import CodeShape, tensors
 from excise.storage.display import printable
 
-MOST_NOTES = 100  # of one file
+MOST_NOTES, MOST_LETTERS = 100, 400  # of one file, of one reason
 # What weights are saved in.
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -71,7 +71,7 @@ class _Leftovers(list[Leftover]):
         try:
             yield
         except Exception as error:  # of any kind: a file may make a reader raise what it likes
-            text = str(error)
+            text = str(error)[:MOST_LETTERS]
             self.note(name, text if text.endswith(".") else f"{type(error).__name__}: {text}.")
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from excise.sharing.erasure.pickles import MOST_LETTERS, Pickle, TooLongError, counts
-from excise.sharing.erasure.streams import Note, Stream
+from excise.sharing.erasure.streams import Note, Stream, TooMuchError
 
 HEADER = 1 << 23  # bytes of the longest header of a safetensors file that is read; it has about 100 for a tensor
 PICKLE = 1 << 26  # bytes of the longest pickle that is read
@@ -239,6 +239,7 @@ def _torch(reader: _Reader, members: list[tuple[str, int]]) -> Iterator[tuple[st
     for i, (name, start) in enumerate(members):
         if not name.endswith("data.pkl"):
             continue
+        reader.allowance.spend(64 * len(members))
         end = members[i + 1][1] if i + 1 < len(members) else reader.size
         try:
             pickle = Pickle.read(io.BytesIO(reader.bytes(start, min(end - start, PICKLE))))
@@ -248,6 +249,8 @@ def _torch(reader: _Reader, members: list[tuple[str, int]]) -> Iterator[tuple[st
             yield from _pickled(reader, pickle, records)
             if unknown := records.keys() - pickle.storages.keys():
                 reader.note(f"Its pickle does not speak of its record {min(unknown)[:MOST_LETTERS]!r}.")
+        except TooMuchError:
+            raise
         except Exception as error:
             reader.note(f"Its pickle cannot be read. {error}")
 
