@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import hostile_files
+from tests.helpers.hostile.kinds import CLEAN
 from tests.helpers.hostile_files import BOTH, KINDS, LARGE, ROWS, UNREAD
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux accounts for it")
@@ -58,5 +58,5 @@ def test_a_large_hostile_file_stops_nothing_and_is_told(large, kind):
 
 def test_the_kinds_are_many_and_each_is_expected_to_be_one_thing():
     assert len(KINDS) >= 40
-    kinds = [name for of in (UNREAD, ROWS, BOTH, hostile_files.CLEAN) for name in of]
+    kinds = [name for of in (UNREAD, ROWS, BOTH, CLEAN) for name in of]
     assert len(kinds) == len(set(kinds)) and set(LARGE) < set(kinds)
