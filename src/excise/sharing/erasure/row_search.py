@@ -93,12 +93,12 @@ class RowSearch:
             some = np.flatnonzero(in_group & (starts >= 0) & (starts + length <= len(block)))
             # A few of its bytes first: a file may hold the window of a row over and over.
             for places_in_row in (np.linspace(0, length - 1, 16).astype(int), np.arange(length)):
-                step, left = max(1, PIECE // len(places_in_row)), []
+                step, equal = max(1, PIECE // len(places_in_row)), []
                 for part in np.array_split(some, len(some) // step + 1):
                     bytes_there = block[starts[part][:, None] + places_in_row]
                     bytes_of_row = group[(rows[part] - self.first[number])[:, None], places_in_row]
-                    left.append(part[(bytes_there == bytes_of_row).all(1)])
-                some = np.concatenate(left)
+                    equal.append(part[(bytes_there == bytes_of_row).all(1)])
+                some = np.concatenate(equal)
             found.append(np.unique(rows[some]))
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
