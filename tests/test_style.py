@@ -13,8 +13,6 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 FRAGMENTS = {
     "it holds {name}, which JSON has no number for",
     "it holds a number that is too large",
-    "a torch file from before version 1.6 with more than weights in it, which is not read. Save it again with "
-    "torch.save, or remove it",
 }
 BEGINNING = re.compile(r"[A-Z0-9`'\"{]|\w+[=_\[.(]")
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -102,6 +102,14 @@ def test_counts_survive_a_file(tmp_path):
         PairedCounts.load(tmp_path / "one.safetensors")
 
 
+@pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00h\x00a.", b"\xff" * 8 + b"{", b"\x02" + bytes(7) + b"[]"])
+def test_a_file_that_is_broken_holds_no_counts(tmp_path, content):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    for counts in (CodeCounts, PairedCounts):
+        with pytest.raises(ValueError, match="holds no counts"):
+            counts.load(tmp_path / "x.safetensors")
+
+
 def test_no_code_is_counted_nowhere():
     codes = torch.tensor([[2, 0], [1, -1], [-1, -1]])
     usage = count(codes, torch.tensor([0, 0, 1]), 2)

@@ -39,6 +39,18 @@ def test_counts_survive_a_file(model, pairs, tmp_path):
         PairCounts.load(tmp_path / "model.safetensors")
 
 
+@pytest.mark.parametrize("index", [10**6, -5])
+def test_counts_that_lead_out_of_their_table_are_refused(model, pairs, tmp_path, index):
+    counts = PairCounts.count(pairs["train"], model.bottleneck)
+    counts.table.indices[3] = index
+    counts.save(tmp_path / "counts.safetensors")
+    with pytest.raises(ValueError, match="holds no counts of pairs"):
+        PairCounts.load(tmp_path / "counts.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(ValueError, match="holds no counts of pairs"):
+        PairCounts.load(tmp_path / "x.safetensors")
+
+
 def test_counts_without_labels_are_all_of_one_class(model, pairs):
     counts = PairCounts.count(pairs["train"].remove_columns("labels"), model.bottleneck)
     assert counts.examples.tolist() == [400, 0, 0, 0]

@@ -201,8 +201,11 @@ class PairCounts:
             raise ValueError(f"{os.fspath(path)!r} holds no counts of pairs: {printable(str(error))}.") from error
         for key, kind in KINDS.items():
             checked(about.get(key), kind, key)
-        table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(about["shape"]))
-        table.check_format()  # indices beyond the table would be read from other memory
+        try:
+            table = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(about["shape"]))
+            table.check_format()  # indices beyond the table would be read from other memory
+        except (TypeError, ValueError) as error:
+            raise ValueError(where) from error
         whole_numbers = table.dtype.kind == parts["examples"].dtype.kind == "i"
         if parts["examples"].shape != table.shape[:1] or not whole_numbers:
             raise ValueError(where)

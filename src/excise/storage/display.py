@@ -46,16 +46,6 @@ def shortened(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def printable(text: str) -> str:
-    r"""A text of which nothing acts on a terminal: control characters, direction marks and the like are spelled out.
-
-    Example:
-        >>> print(printable("a\x1b[2Jb"))
-        a\x1b[2Jb
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def few(items: Sequence[object], most: int = 4) -> str:
     """The first items in a line, each shortened, and how many more there are.
 
@@ -65,3 +55,14 @@ def few(items: Sequence[object], most: int = 4) -> str:
     """
     text = ", ".join(shortened(item, 40) for item in items[:most])
     return text if len(items) <= most else f"{text} and {len(items) - most:,} more"
+
+
+def printable(text: str, most: int = 500) -> str:
+    r"""Text from a stranger as one line that a terminal only shows: what it does not show is written as Python does.
+
+    Example:
+        >>> printable("a\x1b[2Jb\nc")
+        'a\\x1b[2Jb\\nc'
+    """
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)

@@ -90,12 +90,16 @@ class RowSearch:
         for number in np.unique(group_of):
             group, in_group = self.groups[number], group_of == number
             length = group.shape[1]
-            whole = in_group & (starts >= 0) & (starts + length <= len(block))
-            step = max(1, PIECE // length)
-            for some in np.array_split(np.flatnonzero(whole), int(whole.sum()) // step + 1):
-                bytes_there = block[starts[some][:, None] + np.arange(length)]
-                equal = (bytes_there == group[rows[some] - self.first[number]]).all(1)
-                found.append(rows[some][equal])
+            some = np.flatnonzero(in_group & (starts >= 0) & (starts + length <= len(block)))
+            # A few of its bytes first: a file may hold the window of a row over and over.
+            for places_in_row in (np.linspace(0, length - 1, 16).astype(int), np.arange(length)):
+                step, equal = max(1, PIECE // len(places_in_row)), []
+                for part in np.array_split(some, len(some) // step + 1):
+                    bytes_there = block[starts[part][:, None] + places_in_row]
+                    bytes_of_row = group[(rows[part] - self.first[number])[:, None], places_in_row]
+                    equal.append(part[(bytes_there == bytes_of_row).all(1)])
+                some = np.concatenate(equal)
+            found.append(np.unique(rows[some]))
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _hashed(self, windows: np.ndarray, factor: np.uint64) -> np.ndarray:

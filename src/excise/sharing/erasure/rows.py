@@ -3,8 +3,9 @@
 import io
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from transformers import PreTrainedModel
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.sharing.erasure.row_search import RowSearch
-from excise.sharing.erasure.shapes import CodeShape
-from excise.sharing.erasure.streams import streams
-from excise.sharing.erasure.tensors import OldTorchFileError, tensors
+from excise.sharing.erasure.streams import Note, Stream, files_in, streams
+from excise.sharing.erasure.tensors import CodeShape, tensors
+from excise.storage.display import printable
 
+MOST_NOTES, MOST_LETTERS = 100, 400  # of one file, of one reason
 # What weights are saved in.
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -41,11 +43,36 @@ class Leftover:
     codes: tuple[int, ...]
     how: str
 
+    @classmethod
+    def unread(cls, file: str, why: str) -> "Leftover":
+        """A file, or something in it, that could not be read, or not all of it."""
+        return cls(file, "", "", (), f"could not be read. {why}")
+
     def __str__(self) -> str:
         if not self.site:
-            return f"{self.file}: {self.how}"
+            return printable(f"{self.file}: {self.how}")
         first = ", ".join(map(str, self.codes[:5])) + (", ..." if len(self.codes) > 5 else "")
-        return f"{self.file}: {self.tensor} of {len(self.codes)} erased codes of {self.site} ({first}), {self.how}"
+        codes = f"{len(self.codes)} erased codes of {self.site} ({first})"
+        return printable(f"{self.file}: {self.tensor} of {codes}, {self.how}")
+
+
+class _Leftovers(list[Leftover]):
+    """What is found in one file."""
+
+    def note(self, name: str, why: str) -> None:
+        """Adds that something could not be read."""
+        leftover = Leftover.unread(name, why)
+        if leftover not in self[-MOST_NOTES:] and len(self) < MOST_NOTES:
+            self.append(leftover)
+
+    @contextmanager
+    def unread(self, name: str) -> Iterator[None]:
+        """Notes whatever goes wrong, as the next file has to be looked at."""
+        try:
+            yield
+        except Exception as error:  # of any kind: a file may make a reader raise what it likes
+            text = str(error)[:MOST_LETTERS]
+            self.note(name, text if text.endswith(".") else f"{type(error).__name__}: {text}.")
 
 
 @dataclass(frozen=True)
@@ -63,10 +90,13 @@ class ErasedRows:
     """Rows that must be nowhere, and where in files they are.
 
     What is looked for: the bytes of each row in fp64, fp32, bf16 and fp16, anywhere in any file, in zip, gzip, bzip2,
-    xz and Parquet too; and in safetensors, torch and NumPy files any tensor with a row for each code that is not zero
-    at erased ones, as copies that have drifted (EMA, other precisions) and an optimizer's moments are. `of` makes it of
-    a model before its rows are erased; where they are gone already, their bytes are not known, and the second way alone
-    is left.
+    xz, Parquet and Arrow too, broken ones as far as they go; and in safetensors, torch and NumPy files any tensor with
+    a row for each code that is not zero at erased ones, as copies that have drifted (EMA, other precisions) and an
+    optimizer's moments are. `of` makes it of a model before its rows are erased; where they are gone already, their
+    bytes are not known, and the second way alone is left.
+
+    A file of a stranger may ask for terabytes, unpack to more than there is, or break off: what is read of it is
+    bounded, none of it is run, and what could not be read is a leftover that says so.
 
     A row whose bytes are also in what stays (of a code that is not erased, say, once rounded) is told from nothing, and
     is not looked for by its bytes; nor is one of fewer than eight bytes, or one number over and over.
@@ -144,35 +174,36 @@ class ErasedRows:
         return len({(part.site, part.tensor, code) for part in self._looked_for() for code in part.codes.tolist()})
 
     def find(self, path: str | os.PathLike) -> list[Leftover]:
-        """What is left of erased rows in a file."""
-        path, found = Path(path), []
-        for member, stream in streams(path):
-            numbers, codes = self._search.find(stream), defaultdict(list)
-            parts = np.searchsorted(self._search.first, numbers, side="right") - 1
-            for part in np.unique(parts):
-                rows, of_part = self._rows[part], numbers[parts == part] - self._search.first[part]
-                codes[rows.site, rows.tensor, rows.dtype].append(rows.codes[of_part])
-            for (site, tensor, dtype), ids in codes.items():
-                how = f"byte for byte in {str(dtype).removeprefix('torch.')}"
-                different = tuple(np.unique(np.concatenate(ids)).tolist())
-                found.append(Leftover(path.name + member, site, tensor, different, how))
-        try:
-            found += self._in_tensors(path)
-        except OldTorchFileError as error:
-            found.append(Leftover(path.name, "", "", (), str(error)))
-        return found
+        """What is left of erased rows in a file, and what in it could not be read."""
+        path, hits = Path(path), _Leftovers()
+        with hits.unread(path.name):
+            for stream in streams(path, hits.note):
+                with hits.unread(stream.name):
+                    if stream.is_new:
+                        hits += self._in_bytes(stream)
+                    else:
+                        hits += self._in_tensors(stream, hits.note)
+        return list(hits)
 
-    def _in_tensors(self, path: Path) -> list[Leftover]:
-        found = []
-        for name, tensor in tensors(path, {size for shape in self._shapes for size in shape.sizes}):
+    def _in_bytes(self, stream: Stream) -> Iterator[Leftover]:
+        numbers, codes = self._search.find(stream.content), defaultdict(list)
+        parts = np.searchsorted(self._search.first, numbers, side="right") - 1
+        for part in np.unique(parts):
+            rows, of_part = self._rows[part], numbers[parts == part] - self._search.first[part]
+            codes[rows.site, rows.tensor, rows.dtype].append(rows.codes[of_part])
+        for (site, tensor, dtype), ids in codes.items():
+            how = f"byte for byte in {str(dtype).removeprefix('torch.')}"
+            yield Leftover(stream.name, site, tensor, tuple(np.unique(np.concatenate(ids)).tolist()), how)
+
+    def _in_tensors(self, stream: Stream, note: Note) -> Iterator[Leftover]:
+        for name, tensor in tensors(stream, {size for shape in self._shapes for size in shape.sizes}, note):
             if self._is_other(name, tensor):
                 continue
             # A tensor that is named as a site's holds nothing of another's, though it may have the same shape.
             for shape in [shape for shape in self._shapes if shape.is_named(name)] or self._shapes:
                 if ids := shape.nonzero(tensor):
                     how = f"not zero in its tensor {name!r} of shape {tuple(tensor.shape)}"
-                    found.append(Leftover(path.name, shape.site, shape.tensor, ids, how))
-        return found
+                    yield Leftover(stream.name, shape.site, shape.tensor, ids, how)
 
     def find_in(self, folder: str | os.PathLike, without: Collection[Path] = ()) -> list[Leftover]:
         """What is left of erased rows in any file of a folder, in folders in it and hidden ones too.
@@ -181,15 +212,13 @@ class ErasedRows:
             folder: the folder.
             without: files, as paths in the folder, that need not be read.
         """
-        found = []
-        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
-            if path.relative_to(folder) in without:
+        hits = []
+        for path, why in files_in(Path(folder)):
+            if path in without:
                 continue
-            inside = path.relative_to(folder).as_posix().removesuffix(path.name)
-            found += [
-                Leftover(inside + left.file, left.site, left.tensor, left.codes, left.how) for left in self.find(path)
-            ]
-        return found
+            of_file = [Leftover.unread(path.name, why)] if why else self.find(Path(folder, path))
+            hits += [replace(left, file=path.as_posix().removesuffix(path.name) + left.file) for left in of_file]
+        return hits
 
     def _is_other(self, name: str, tensor: Tensor) -> bool:
         """Whether a tensor is one of the model's own that holds nothing of codes, under whatever prefix."""

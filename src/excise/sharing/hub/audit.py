@@ -1,5 +1,6 @@
 """Audit of a repository on the Hub: a search in all that it holds for rows that were erased."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,12 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from excise.sharing.erasure import ErasedRows, Leftover
 from excise.sharing.hub.account import client
+from excise.storage.display import printable
 from excise.storage.hub_repository import HubRepository
+
+# What the system says of a name under which it can keep no file: too long, none at all, or another's.
+CANNOT_BE_HERE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+MOST_LETTERS = 16  # of the ending of a name
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class Finding:
         where = (
             f"at {', '.join(self.refs)} in {len(self.commits)} commits" if self.refs else "in the storage, of no commit"
         )
-        return f"{self.path} ({where}): {self.leftover or 'it cannot be read, so nothing is known of it'}"
+        why = self.leftover or "it cannot be read, so nothing is known of it"
+        return printable(f"{self.path} ({where}): {why}")
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Audit:
 def audit_repo(repo_id: str, erased: ErasedRows, token: str | bool | None = None) -> list[Finding]:
     """Looks for erased rows in every file of every commit of every ref, and in every large file that is stored.
 
-    Each different content is downloaded once, to a temporary place.
+    Each different content is downloaded once, to a temporary place. The repository is clean only if the list is empty:
+    a file that could not be read, or not to its end, is a finding too.
 
     Args:
         repo_id: a model repository.
@@ -102,6 +110,9 @@ def _in_commits(
         except EntryNotFoundError:
             if file.lfs and not stored:  # a pointer whose large file was deleted for good
                 return []
+        except OSError as error:
+            if error.errno not in CANNOT_BE_HERE:
+                raise
     commits = tuple(dict.fromkeys(commit for *_, commit in where))
     refs = tuple(dict.fromkeys(ref for commit in commits for ref in repository.commits.get(commit, ())))
     return [Finding(path, refs, commits, leftover) for leftover in found]
@@ -110,7 +121,7 @@ def _in_commits(
 def _in_storage(repository: HubRepository, erased: ErasedRows, file: LFSFileInfo) -> list[Finding]:
     name = file.filename or file.oid
     with TemporaryDirectory() as folder:
-        path = Path(folder, Path(name).name)
+        path = Path(folder, f"file{Path(name).suffix[:MOST_LETTERS]}")
         if not _fetch(repository, file, path):
             return [Finding(name, (), (), None)]
         return [Finding(name, (), (), leftover) for leftover in erased.find(path)]

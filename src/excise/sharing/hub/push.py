@@ -13,7 +13,7 @@ from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError
 from excise.sharing.hub.audit import Audit
 from excise.sharing.hub.destination import BundleContents, Destination
-from excise.sharing.hub.purge import check_other_branches, clean_audit, purge
+from excise.sharing.hub.purge import check_other_branches, clean_audit, purged
 from excise.storage.extras import require
 from excise.storage.hub_repository import ATTRIBUTES, HubRepository, LocalFile, local_files
 from excise.storage.processes import by_main_process
@@ -107,8 +107,9 @@ def push_bundle(
     audit = None
     if purge_history and repository:
         if others:
-            purge(HubRepository(api, repo_id))
-        audit = clean_audit(HubRepository(api, repo_id), erased)
+            audit = purged(api, repo_id, branch, files, erased)
+        else:
+            audit = clean_audit(HubRepository(api, repo_id), erased)
         head = _commit(api, repo_id, branch)
     return PushInfo(
         commit_url=f"{api.endpoint}/{repo_id}/commit/{head}",
