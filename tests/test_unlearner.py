@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from excise import MaskMismatchError, Search, Selection, Unlearner
@@ -219,8 +220,12 @@ def test_a_save_in_which_a_deleted_row_survives_is_refused(make_model, tokenizer
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     key = next(key for key in weights if key.endswith("codebook"))
     weights[key][3] = 1.0
-    save = type(model).save_pretrained
-    monkeypatch.setattr(type(model), "save_pretrained", lambda self, folder: save(self, folder, state_dict=weights))
+
+    def save(self, folder, *_, **__):
+        self.config.save_pretrained(folder)
+        save_file(weights, f"{folder}/model.safetensors", {"format": "pt"})
+
+    monkeypatch.setattr(type(model), "save_pretrained", save)  # as one without the guard would
     with pytest.raises(ValueError, match="still holds deleted codes"):
         unlearner.save_pretrained(tmp_path / "out")
     assert not (tmp_path / "out").exists()

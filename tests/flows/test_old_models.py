@@ -151,8 +151,12 @@ def test_the_record_in_a_bundle_of_0_1_makes_its_page_and_its_card(name, tmp_pat
 
     card = model_card(record, bottleneck_only=name == "codebook_clip")
     old = ModelCard.load(FOLDER / "bundles" / name / "README.md")
-    assert card.data.to_dict() == old.data.to_dict()
-    assert old.data.eval_results or name != "codebook_t5"
+    # What it says now of what was measured: an evaluation of 0.1 does not tell of which state it is.
+    metadata, before = card.data.to_dict(), old.data.to_dict()
+    verdicts = set(metadata.pop("tags")) - set(before.pop("tags"))
+    assert verdicts and all(tag.startswith("unlearning-not-measured") for tag in verdicts)
+    assert metadata == {key: value for key, value in before.items() if key not in ("model-index", "metrics")}
+    assert ("model-index" in before) == (name == "codebook_t5")
     assert all(request["topic"] in card.text for request in requests)
 
 

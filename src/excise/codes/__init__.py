@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "budget": ["select_within_budget"],
-        "counting": ["count_used"],
         "enrichment": ["Enrichment", "enrich_counts"],
         "finder": ["CodeFinder"],
         "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],

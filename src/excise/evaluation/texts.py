@@ -113,8 +113,8 @@ def evaluate(
         left_out: also evaluate with the bottlenecks left out: what the plain class of the same weights puts out, which
             is the first thing that somebody tries who wants the topic back. Neither masks nor deletions change it.
         cut_out: also evaluate before, with the topic's word cut out of its sentences: what is still said is guessed.
-        target: counts over the target, as `excise.codes.count_used` makes them, on which random codes are
-            matched; made if not given.
+        target: how often each code is passed on in the target, by site, on which random codes are matched; counted if
+            not given.
         retain: the same, over the retain set.
         reuse: an earlier evaluation of the same model on the same sets. Its outputs and scores before, with the word
             cut out, with the bottlenecks left out, and of the base and the reference model, are taken over; a sweep

@@ -54,7 +54,7 @@ def check_clearable(optimizer: Optimizer, bottleneck: Bottleneck) -> None:
         for key, value in optimizer.state.get(parameter, {}).items():
             if _kind(key, value, parameter) is None:
                 what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
-                raise ValueError(f"{name} keeps {key!r} as {what}, in which the rows of codes cannot be erased.")
+                raise ValueError(f"{name} keeps {key!r} as {what}, in which rows cannot be erased.")
 
 
 def clearable_optimizers(
