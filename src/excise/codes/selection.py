@@ -109,14 +109,7 @@ class Selection:
         return {"codes": codes, "thresholds": dict(self.thresholds)}
 
     def checked(self, sites: Mapping[str, Bottleneck]) -> "Selection":
-        """The selection, after making sure that it was made on a model as it is now; given by hand, it passes.
-
-        Args:
-            sites: the model's bottlenecks.
-
-        Raises:
-            ValueError: if it is another model's, or the model was trained since.
-        """
+        """The selection; a `ValueError` if it is not of the model of these bottlenecks, as it is now, nor by hand."""
         if self.identity is not None:
             again = "Choose again; or, to take the codes as they are, give `Selection(selection.codes)`"
             self.identity.check(sites, "Selection", again)

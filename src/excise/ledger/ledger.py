@@ -104,8 +104,7 @@ class Ledger(HtmlTable):
         """A ledger in which a mask is no longer in force.
 
         Raises:
-            ValueError: if there is no such request, it is a deletion, it is undone already, or others have deleted all
-                of its codes.
+            ValueError: if there is no such request, it is a deletion, undone already, or others deleted all its codes.
         """
         request = self.mask_in_force(request_id)
         left, others = self._others(request, ("delete",))
@@ -122,33 +121,26 @@ class Ledger(HtmlTable):
         return {number: count for number, count in held.items() if count}
 
     def outcome(self, request: Request) -> str:
-        """How many codes an undoing brought back, or a deletion erased, and which requests hold the others.
-
-        Example:
-            >>> ledger = Ledger().add("mask", "cats", {"site": [1, 2]}).add("mask", "dogs", {"site": [1, 2]}).undo(1)
-            >>> ledger.outcome(ledger.requests[0])
-            '0 of 2 codes came back: request 2 masks them too.'
-        """
+        """How many codes an undoing brought back, or a deletion erased, and which requests hold the others."""
         deletes = request.kind == "delete"
-        free, others = self._others(request, ("delete",) if deletes else ("mask", "delete"))
+        free, others = self._others(request)
         what = "were erased now" if deletes else "came back" if request.undone else "are masked by this request alone"
         text = f"{free:,} of {request.num_codes + request.taken_out:,} codes {what}{f': {others}' if others else ''}."
         masks = self.held_by(request, ("mask",)) if deletes else {}
-        return text + "".join(
-            f" Undoing request {id} will not bring back {n:,} of its codes." for id, n in masks.items()
-        )
+        never = [f" Undoing request {number} will not bring back {n:,} of its codes." for number, n in masks.items()]
+        return text + "".join(never)
 
     def log_outcome(self, request_id: int) -> Request:
         """The request; what came of an undoing or a deletion goes to the log, a warning if others hold some codes."""
         request = self.requests[request_id - 1]
         if request.undone or request.kind == "delete":
-            kinds = ("delete",) if request.kind == "delete" else ("mask", "delete")
-            level = logging.WARNING if self._others(request, kinds)[1] else logging.INFO
+            level = logging.WARNING if self._others(request)[1] else logging.INFO
             logging.getLogger(__name__).log(level, "Request %d: %s", request.id, self.outcome(request))
         return request
 
-    def _others(self, request: Request, kinds: tuple[str, ...]) -> tuple[int, str]:
+    def _others(self, request: Request, kinds: tuple[str, ...] = ()) -> tuple[int, str]:
         """How many of a request's codes no other request removes, and in words what others do with the rest."""
+        kinds = kinds or (("delete",) if request.kind == "delete" else ("mask", "delete"))
         held, out = self.held_by(request, kinds), request.taken_out
         words = [f"{out:,} of them deleted and taken out of the model"] if out else []
         for id, count in held.items():
