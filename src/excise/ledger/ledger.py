@@ -153,9 +153,7 @@ class Ledger(HtmlTable):
 
     def as_deletions(self) -> "Ledger":
         """A ledger in which every mask in force is a deletion, with its own id and time."""
-        return Ledger(
-            tuple(request if request.undone else replace(request, kind="delete") for request in self.requests)
-        )
+        return Ledger(tuple(r if r.undone else replace(r, kind="delete") for r in self.requests))
 
     def mask_in_force(self, request_id: int) -> Request:
         """The request of that id.
