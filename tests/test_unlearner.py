@@ -119,6 +119,49 @@ def test_a_deletion_cannot_be_undone_not_even_by_undoing_a_mask_of_the_same_code
         unlearner.undo(9)
 
 
+def test_what_was_deleted_for_good_is_not_said_to_be_undone_and_the_log_tells_what_came_of_it(
+    make_model, tokenizer, caplog
+):
+    caplog.set_level("INFO", logger="excise")
+    unlearner = Unlearner(make_model(), tokenizer)
+    mask, other = unlearner.mask(select(3, 4), "t"), unlearner.mask(select(4, 5), "u")
+    assert not caplog.records
+    unlearner.delete_request(mask)
+    with pytest.raises(ValueError, match=r"No code of request 1 \(t\) can come back: request 3 deleted them for good"):
+        unlearner.undo(mask)
+    unlearner.undo(other)
+    unlearner.delete(select(3, 4), "again")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "INFO",
+            "Request 3: 2 of 2 codes were erased now. Undoing request 1 will not bring back 2 of its codes. "
+            "Undoing request 2 will not bring back 1 of its codes.",
+        ),
+        (
+            "WARNING",
+            "Request 2: 1 of 2 codes came back: request 1 masks 1 of them too, request 3 deleted 1 of them for good.",
+        ),
+        (
+            "WARNING",
+            "Request 4: 0 of 2 codes were erased now: request 3 deleted them for good. Undoing request 1 will not "
+            "bring back 2 of its codes.",
+        ),
+    ]
+    assert unlearner.ledger.held_by(mask) == {3: 2, 4: 2} and unlearner.ledger.mask_in_force(1) == mask
+
+
+def test_what_was_taken_out_of_a_model_is_not_said_to_be_undone(make_model, tokenizer):
+    unlearner = Unlearner(make_model(), tokenizer)
+    mask, other = unlearner.mask(select(3, 4), "t"), unlearner.mask(select(4, 5), "u")
+    unlearner.delete_request(mask)
+    unlearner.compact()
+    with pytest.raises(ValueError, match="can come back: 2 of them deleted and taken out of the model"):
+        unlearner.undo(mask)
+    request = unlearner.undo(other)
+    text = "1 of 2 codes came back: 1 of them deleted and taken out of the model."
+    assert unlearner.ledger.outcome(request) == text
+
+
 @pytest.mark.parametrize(
     ("selection", "message"),
     [

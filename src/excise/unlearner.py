@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
+from excise.bottlenecks.identity import copy_codes_id
 from excise.bottlenecks.site import adapted_codes, bottlenecks, unwrapped
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic, check_topic
@@ -86,10 +87,9 @@ class Unlearner(CodeFinder):
             return cls(load_model(folder, **kwargs), processor)
         from peft import PeftConfig, PeftModel
 
-        name = PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path
-        base = load_model(name, **kwargs)
-        ledger = Ledger.from_dict(AutoConfig.from_pretrained(folder).unlearning)
-        enforce(base, ledger)
+        base = load_model(PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path, **kwargs)
+        copy_codes_id(saved := AutoConfig.from_pretrained(folder), base)
+        enforce(base, ledger := Ledger.from_dict(saved.unlearning))
         model = PeftModel.from_pretrained(base, folder)
         check_masks(base.config.unlearning, bottlenecks(base))
         enforce(base, ledger)
@@ -137,7 +137,7 @@ class Unlearner(CodeFinder):
         preset: str | Search | Sequence[Search] = "default",
         **options: Any,
     ) -> Request:
-        """Masks codes and erases their rows from the codebook. This cannot be undone.
+        """Masks codes and erases their rows from the codebook. This cannot be undone; the log tells how many went.
 
         Args:
             topic: as in `mask`.
@@ -165,8 +165,8 @@ class Unlearner(CodeFinder):
             ValueError: if there is no such request, it is a deletion, or it was undone.
         """
         masked = self.ledger.mask_in_force(request.id if isinstance(request, Request) else request)
-        selection = Selection(dict(masked.codes), {**masked.thresholds, "deletes_request": masked.id})
-        return self._delete(selection, masked.topic, masked.data, optimizer)
+        how = {k: v for k, v in masked.thresholds.items() if k != "taken_out"} | {"deletes_request": masked.id}
+        return self._delete(Selection(masked.codes, how), masked.topic, masked.data, optimizer)
 
     def _delete(
         self, selection: Selection, topic: str, data: Mapping[str, str], optimizer: torch.optim.Optimizer | None
@@ -177,17 +177,17 @@ class Unlearner(CodeFinder):
         return request
 
     def undo(self, request: Request | int) -> Request:
-        """Takes a mask back, whatever came after it. A code that another request has removed stays removed.
+        """Takes a mask back, whatever came after it. A code that another request removes stays removed; the log tells.
 
         Args:
             request: the request or its id.
 
         Raises:
-            ValueError: if there is no such request, it is a deletion, or it was undone already.
+            ValueError: if there is no such request, it is a deletion, undone already, or all its codes were deleted.
         """
         number = request.id if isinstance(request, Request) else request
         enforce(self.model, ledger := self.ledger.undo(number))
-        return ledger.requests[number - 1]
+        return ledger.log_outcome(number)
 
     def compact(self) -> dict[str, torch.Tensor]:
         """Takes deleted codes out of the model, which computes the same and is smaller.
@@ -291,4 +291,4 @@ class Unlearner(CodeFinder):
         if not codes:
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
         enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=thresholds, data=dict(data)))
-        return ledger.requests[-1]
+        return ledger.log_outcome(len(ledger.requests))

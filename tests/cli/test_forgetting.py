@@ -1,8 +1,10 @@
 import json
+import shutil
 
 import pytest
 from transformers import AutoModelForSeq2SeqLM
 
+from excise.cli import main
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection
 from excise.codes.topic_counts import TopicCounts
@@ -90,6 +92,33 @@ def test_delete_of_a_request_erases_the_rows_of_its_mask_and_tells_of_the_same_d
     assert bottleneck.codebook[4].any()
     assert data["request"]["kind"] == "delete"
     assert data["request"]["thresholds"] == {"q": 0.05, "deletes_request": 1}
+
+
+def test_undo_and_delete_tell_what_came_of_it_and_what_was_deleted_is_not_undone(
+    excise, failing, saved, forgot, tmp_path, capsys
+):
+    excise("delete", forgot, "--request", 1, "--out", tmp_path / "final")
+    message = failing("undo", tmp_path / "final", "--request", 1, "--out", tmp_path / "none")
+    assert "No code of request 1 (teacher) can come back: request 2 deleted them for good." in message
+    assert not (tmp_path / "none").exists()
+    unlearner = Unlearner.from_pretrained(forgot)
+    unlearner.mask(Selection({SITE: [3, 7, 9]}), "more")
+    unlearner.save_pretrained(tmp_path / "more")
+    assert excise("undo", tmp_path / "more", "--request", 1, "--out", tmp_path / "json")["held_by"] == {"2": 2}
+    for verb, number, text in [
+        ("undo", 1, "0 of 2 codes came back: request 2 masks them too."),
+        ("undo", 2, "1 of 3 codes came back: request 1 masks 2 of them too."),
+        (
+            "delete",
+            2,
+            "3 of 3 codes were erased now. Undoing request 1 will not bring back 2 of its codes. Undoing request 2 "
+            "will not bring back 3 of its codes.",
+        ),
+    ]:
+        capsys.readouterr()
+        assert main([verb, str(tmp_path / "more"), "--request", str(number), "--out", str(tmp_path / text[:3])]) == 0
+        assert text in capsys.readouterr().out.splitlines()
+        shutil.rmtree(tmp_path / text[:3])
 
 
 def test_delete_of_a_topic_erases_what_unlearn_would_mask(excise, saved, tmp_path):

@@ -129,7 +129,7 @@ def test_what_cannot_be_counted_is_refused_with_the_reason(model, pairs, encodin
     sets = class_sets(images(40), "red", min_examples=1)
     texts = Unlearner(tiny.codebook_t5(), tiny.tokenizer())
     for refused, message in [
-        (lambda: unlearner.choose(sets, Search("fisher", multiple=0), progress=False), "max_top_s=0"),
+        (lambda: unlearner.choose(sets, Search("fisher", multiple=0), progress=False), "multiple=0"),
         (lambda: unlearner.choose(sets, "class_token", progress=False), "one encoding an image"),
         (lambda: unlearner.choose(pairs["test"], replace(search, positions="class_token")), "pairs have no positions"),
         (lambda: unlearner.choose(encodings["test"], replace(search, positions="topic")), "encodings have no pos"),

@@ -126,6 +126,36 @@ def test_counts_made_before_are_refused_where_a_search_needs_others(unlearner, t
             unlearner.choose(sets, search, counts=counts, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"count": 2.5}, "count=2.5: expected at least 1, a whole number"),
+        ({"count": 0}, "count=0: expected at least 1"),
+        ({"count": True}, "count=True: expected"),
+        ({"count": "3"}, "count='3': expected"),
+        ({"seed": -1}, "seed=-1: expected at least 0"),
+        ({"seed": None}, "seed=None: expected"),
+        ({"multiple": 0}, "multiple=0: expected at least 1"),
+        ({"multiple": 1.5}, r"multiple=1.5: expected"),
+        ({"rounds": 1.5}, "rounds=1.5: expected at least 1"),
+        ({"q": 2}, "q=2: expected a rate above 0 and at most 1"),
+        ({"q": 0}, "q=0: expected a rate"),
+        ({"effect": -0.1}, "effect=-0.1: expected a share"),
+        ({"max_retain_ratio": -1}, "max_retain_ratio=-1: expected 0 or more"),
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range_are_refused_when_a_search_is_made(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Search(**wrong)
+
+
+@pytest.mark.parametrize("ids", [[1.7], [2.0], ["3"], 3, [[1]]], ids=str)
+def test_what_is_no_number_of_a_code_is_refused(ids):
+    with pytest.raises(ValueError, match="Code ids are whole numbers"):
+        Selection({SITE: ids})
+
+
 @pytest.mark.parametrize("wrong", [{"effect": 0.1}, {"max_retain_ratio": 0.25}])
 @pytest.mark.parametrize("method", ["activations", "examples"])
 def test_a_search_without_a_test_refuses_thresholds_of_one(method, wrong):

@@ -73,8 +73,8 @@ class TestSelection:
     @pytest.mark.parametrize(
         ("counts", "count", "message"),
         [
-            ([1, 2], 0, "expected 1 to 2, the number of pairs"),
-            ([1, 2], 3, "expected 1 to 2, the number of pairs"),
+            ([1, 2], 0, "expected 1 to 2, the number of codes"),
+            ([1, 2], 3, "expected 1 to 2, the number of codes"),
             ([0, 0], 1, "forget set is empty"),
             ([0.5, 2.0], 1, "expected integers"),
             ([-1, 2], 1, "expected integers"),
@@ -86,8 +86,8 @@ class TestSelection:
             by_activations({SITE: np.array(counts)}, count)
 
     def test_more_examples_than_there_are_are_refused(self, unlearner, green):
-        for wrong in (0, 101):
-            with pytest.raises(ValueError, match="expected 1 to 100, the number of examples"):
+        for wrong, message in {0: "expected at least 1", 101: "expected 1 to 100, the number of examples"}.items():
+            with pytest.raises(ValueError, match=f"count={wrong}: {message}"):
                 unlearner.choose(green, Search("examples", count=wrong))
 
 

@@ -11,6 +11,7 @@ import torch.distributed
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
 from excise import BottleneckCallback
+from excise.bottlenecks.identity import draw_codes_id
 from excise.bottlenecks.site import bottlenecks
 from tests.helpers.tiny import SITE, batch, codebook_t5
 
@@ -60,6 +61,8 @@ def main(folder: Path) -> None:
         "revived": ((codes - start).abs().amax(1) > 1e-3).nonzero().flatten().tolist(),
         "codes": codes.double().sum(1).tolist(),
     }
+    draw_codes_id(model)
+    found["codes_id"] = model.config.bottleneck.codes_id
     rank = torch.distributed.get_rank()
     (folder / f"{rank}.json").write_text(json.dumps(found))
     torch.distributed.barrier()

@@ -27,7 +27,8 @@ def keys_of(folder: Path) -> dict:
         type(model).encode = encode
     path = folder / "keys.safetensors"
     error = initialize_keys(model, encodings, epochs=2, batch_size=20, checkpoint=path, progress=False)
-    return {"keys": model.bottleneck.keys.tolist(), "error": error, "encoded": sum(encoded)}
+    name = model.config.bottleneck.codes_id
+    return {"keys": model.bottleneck.keys.tolist(), "codes_id": name, "error": error, "encoded": sum(encoded)}
 
 
 if __name__ == "__main__":

@@ -29,6 +29,17 @@ def built(entries) -> Ledger:
     return ledger
 
 
+def without(ledger, request_id) -> Ledger:
+    """A ledger without a mask; where all codes of the mask were deleted, as it is: that is refused."""
+    codes = ledger.requests[request_id - 1].codes
+    gone = {name: set(ledger.removed(name, kinds=("delete",))) for name in SITES}
+    if any(codes.values()) and all(set(ids) <= gone[name] for name, ids in codes.items()):
+        with pytest.raises(ValueError, match=f"No code of request {request_id} .* can come back"):
+            ledger.undo(request_id)
+        return ledger
+    return ledger.undo(request_id)
+
+
 @given(requests, st.integers(0, 1000))
 def test_a_mask_is_the_union_of_what_is_in_force_in_whatever_order_requests_are_undone(entries, seed):
     ledger = built(entries)
@@ -36,7 +47,7 @@ def test_a_mask_is_the_union_of_what_is_in_force_in_whatever_order_requests_are_
     random.Random(seed).shuffle(masks)
     undone = masks[: len(masks) // 2]
     for request_id in undone:
-        ledger = ledger.undo(request_id)
+        ledger = without(ledger, request_id)
     for name in SITES:
         kept = [ids for number, (_, ids) in enumerate(entries, start=1) if number not in undone]
         expected = sorted(set().union(*(ids.get(name, set()) for ids in kept)))
@@ -49,7 +60,7 @@ def test_undoing_every_mask_gives_back_all_that_was_not_deleted(entries):
     ledger = built(entries)
     for request in ledger.requests:
         if request.kind == "mask":
-            ledger = ledger.undo(request.id)
+            ledger = without(ledger, request.id)
     for name in SITES:
         deleted = set().union(*(ids.get(name, set()) for kind, ids in entries if kind == "delete"))
         assert set(ledger.removed(name)) == deleted == set(ledger.removed(name, kinds=("delete",)))
@@ -135,6 +146,57 @@ def test_what_is_no_ledger_is_refused(state, message):
         check_masks(state, SITES)
 
 
+@pytest.mark.parametrize(
+    ("entries", "undone", "text"),
+    [
+        ([("mask", {"a": {1, 2}, "b": {3}})], 1, "3 of 3 codes came back."),
+        ([("mask", {"a": {1, 2}}), ("mask", {"a": {1, 2, 3}})], 1, "0 of 2 codes came back: request 2 masks them too."),
+        (
+            [("delete", {"a": {1}}), ("mask", {"a": {1, 2, 3, 4}}), ("mask", {"a": {1, 2}})],
+            2,
+            "2 of 4 codes came back: request 1 deleted 1 of them for good, request 3 masks 2 of them too.",
+        ),
+        ([("delete", {"a": {1, 2}})], None, "2 of 2 codes were erased now."),
+        (
+            [("delete", {"a": {1, 2}}), ("delete", {"a": {2, 3, 4}})],
+            None,
+            "2 of 3 codes were erased now: request 1 deleted 1 of them for good.",
+        ),
+        (
+            [("delete", {"a": {1}}), ("delete", {"a": {1}})],
+            None,
+            "0 of 1 codes were erased now: request 1 deleted them for good.",
+        ),
+        (
+            [("mask", {"a": {1, 2}}), ("delete", {"a": {2, 3}})],
+            None,
+            "2 of 2 codes were erased now. Undoing request 1 will not bring back 1 of its codes.",
+        ),
+        ([("mask", {"a": {1, 2}}), ("mask", {"a": {2}})], None, "0 of 1 codes are masked by this request alone: "),
+    ],
+    ids=range(8),
+)
+def test_a_ledger_tells_what_came_back_or_went_and_what_holds_the_others(entries, undone, text):
+    ledger = built(entries)
+    ledger = ledger if undone is None else ledger.undo(undone)
+    assert ledger.outcome(ledger.requests[(undone or 0) - 1]).startswith(text)
+
+
+@given(requests, st.integers(0, 4))
+def test_the_codes_that_others_hold_are_those_that_stay_removed(entries, number):
+    ledger = built(entries)
+    request = next((r for r in ledger.requests if r.kind == "mask" and r.id >= number), None)
+    if request is None or without(ledger, request.id) == ledger:
+        return
+    after = ledger.undo(request.id)
+    left = sum(len(set(after.removed(name)) & set(request.codes.get(name, ()))) for name in SITES)
+    held = after.held_by(request)
+    assert request.num_codes - left == int(after.outcome(request).partition(" ")[0])
+    assert max(held.values(), default=0) <= left <= sum(held.values())
+    assert held == ledger.held_by(request)
+    assert all(0 < count <= request.num_codes for count in held.values())
+
+
 class TestCheckMasks:
     @pytest.fixture
     def sites(self):
@@ -198,7 +260,7 @@ class TestCheckMasks:
 def test_as_deletions_the_masks_are_the_same_and_nothing_can_be_undone(entries):
     ledger = built(entries)
     undone = next((request.id for request in ledger.requests if request.kind == "mask"), None)
-    ledger = ledger if undone is None else ledger.undo(undone)
+    ledger = ledger if undone is None else without(ledger, undone)
     deleted = ledger.as_deletions()
     for name in SITES:
         assert deleted.removed(name, kinds=("delete",)) == ledger.removed(name)

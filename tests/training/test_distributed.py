@@ -44,6 +44,10 @@ def test_logged_losses_are_those_of_the_whole_batch(found):
             assert each["log"][name] == pytest.approx(value, rel=1e-3), name
 
 
+def test_codes_have_the_same_id_in_every_process(found):
+    assert found[0]["codes_id"] == found[1]["codes_id"] and len(found[0]["codes_id"]) == 32
+
+
 def test_the_same_codes_are_revived_at_the_same_place_in_every_process(found):
     unused = [code for code, count in enumerate(found[0]["counts"]) if count == 0]
     assert unused

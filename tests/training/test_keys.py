@@ -128,6 +128,8 @@ def test_two_processes_make_the_same_keys_as_one(tmp_path, root):
     assert [each["world"] for each in found] == [2, 2]
     alone = keys_of(tmp_path / "one")
     assert found[0]["keys"] == found[1]["keys"] == alone["keys"]
+    assert found[0]["codes_id"] == found[1]["codes_id"] != alone["codes_id"]
+    assert found[0]["codes_id"] and alone["codes_id"]
     assert found[0]["error"] == pytest.approx(alone["error"], rel=1e-9)
     assert found[0]["encoded"] + found[1]["encoded"] == alone["encoded"] == 60
 

@@ -48,6 +48,7 @@ class Bottleneck(PreTrainedModel):
             activations go on as they are.
         code_tensors: names of the parameters and buffers that hold something of each code. Their leading dimensions
             number the codes.
+        selecting_tensors: names of those of them that decide which codes an input selects; all if not given.
         removed: what its guard holds, as the model that it sits in has it in its ledger; `None` outside of a model.
     """
 
@@ -59,6 +60,7 @@ class Bottleneck(PreTrainedModel):
     citation: str | None = None
     needed: str | None = None
     code_tensors: tuple[str, ...] = ()
+    selecting_tensors: tuple[str, ...] | None = None
     removed: Removed | None = None
     live: Tensor
     # It has no attention, so the model that holds it may use any kind.

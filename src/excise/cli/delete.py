@@ -41,4 +41,7 @@ def _delete_mask(args: Namespace) -> Output:
     unlearner = load_unlearner(args.model)
     request = unlearner.delete_request(args.request)
     unlearner.save_pretrained(args.out)
-    return Output(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})
+    text = f"{request_line(request)}\n{unlearner.ledger.outcome(request)}\nSaved to {args.out}"
+    return Output(
+        text, {"request": request_data(request), "held_by": unlearner.ledger.held_by(request), "out": args.out}
+    )

@@ -49,7 +49,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="beside BLEU, chrF and topic recall: meteor, bertscore:MODEL:LAYER, bartscore:MODEL; joined by commas",
     )
     parser.add_argument("--word", action="append", help="word that topic recall looks for (default: found on the sets)")
-    parser.add_argument("--codes", metavar="FILE.json", help="try these codes, written by `excise unlearn --codes-out`")
+    parser.add_argument(
+        "--codes", metavar="FILE.json", help="try these codes of this model, which `excise unlearn --codes-out` wrote"
+    )
     parser.add_argument("--beams", type=int, default=1, metavar="N", help="beams of the search (default: 1, greedy)")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest output (default: 128)")
     add_batch_size(parser, default=64)

@@ -26,7 +26,7 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
     parser.add_argument("--codes-out", metavar="FILE.json", help="write the selected codes and thresholds to a file")
     add_search(parser)
     parser.add_argument(
-        "--counts", metavar="FOLDER", help="counts that `excise count` wrote of the same model and topic: none are made"
+        "--counts", metavar="FOLDER", help="counts that `excise count` wrote of this model and topic: none are made"
     )
     add_batch_size(parser)
     parser.add_argument(
@@ -78,9 +78,11 @@ def forget(args: Namespace, kind: str) -> Output:
     if args.codes_out:
         _save(selection, args.codes_out)
     took = ", ".join(f"{step} {value:.2f} s" for step, value in seconds.items())
+    outcome = f"{unlearner.ledger.outcome(request)}\n" if kind == "delete" else ""
+    data = {"request": request_data(request), "held_by": unlearner.ledger.held_by(request), "seconds": seconds}
     return Output(
-        f"{selection!r}\n{request_line(request)}\nTook: {took}\nSaved to {args.out}",
-        {"request": request_data(request), "seconds": seconds, "out": args.out, "codes_out": args.codes_out},
+        f"{selection!r}\n{request_line(request)}\n{outcome}Took: {took}\nSaved to {args.out}",
+        data | {"out": args.out, "codes_out": args.codes_out},
     )
 
 

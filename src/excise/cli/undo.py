@@ -1,4 +1,8 @@
-"""Take a mask back, whatever came after it, and save the model into a new folder. Deleted codes do not come back."""
+"""Take a mask back, whatever came after it, and save the model into a new folder.
+
+What other requests mask too stays masked, and deleted codes do not come back: how many came back is told. Where all of
+them were deleted, it fails.
+"""
 
 from argparse import ArgumentParser, Namespace
 
@@ -28,4 +32,7 @@ def run(args: Namespace) -> Output:
     unlearner = load_unlearner(args.model)
     request = unlearner.undo(args.request)
     unlearner.save_pretrained(args.out)
-    return Output(f"{request_line(request)}\nSaved to {args.out}", {"request": request_data(request), "out": args.out})
+    text = f"{request_line(request)}\n{unlearner.ledger.outcome(request)}\nSaved to {args.out}"
+    return Output(
+        text, {"request": request_data(request), "held_by": unlearner.ledger.held_by(request), "out": args.out}
+    )

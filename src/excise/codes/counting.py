@@ -1,6 +1,7 @@
 """Counting of the codes that texts and images use, in one pass that runs no further than the last bottleneck."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -8,6 +9,8 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
@@ -153,7 +156,11 @@ def _count(
         for rows, batch in inputs.batches(batch_size, "counting codes" if progress else None):
             for site, ranks in counter.ranks(inputs, rows, batch).items():
                 totals[site] = totals[site].add_batch_(ranks)
-    return totals
+    return _identified(totals, counter.sites)
+
+
+def _identified(totals: Mapping[str, CodeCounts], sites: Mapping[str, Bottleneck]) -> dict[str, CodeCounts]:
+    return {site: replace(counts, identity=Identity.of({site: sites[site]})) for site, counts in totals.items()}
 
 
 def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
@@ -161,7 +168,7 @@ def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
     # An encoding selects a pair at the model's own S' or not at all, so every smaller rank has none.
     examples = torch.zeros(bottleneck.top_s, bottleneck.num_codes, dtype=torch.int64)
     examples[-1] = torch.from_numpy(PairCounts.count(pairs, cast(KeyValueBottleneck, bottleneck)).of_all())
-    return {site: CodeCounts(examples, len(pairs))}
+    return _identified({site: CodeCounts(examples, len(pairs))}, {site: bottleneck})
 
 
 def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inputs:

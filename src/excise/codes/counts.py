@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from excise.bottlenecks.identity import Identity, joined
 from excise.codes.count_table import CountTable
 from excise.storage.display import printable
 from excise.storage.files import new_file
@@ -71,10 +72,12 @@ class CodeCounts:
     Attributes:
         examples: int64 `(max_top_s, num_codes)`; in row r, examples in which the code's best rank is r (0 is best).
         num_examples: examples counted.
+        identity: of the model whose codes were counted; `None` where it is not known.
     """
 
     examples: Tensor
     num_examples: int = 0
+    identity: Identity | None = None
 
     def __repr__(self) -> str:
         max_top_s, num_codes = self.examples.shape
@@ -100,18 +103,19 @@ class CodeCounts:
         """The counts of both: of batches, files or processes.
 
         Raises:
-            ValueError: if they are of other codebooks or another largest S'.
+            ValueError: if they are of other codebooks, another model or another largest S'.
         """
         if self.examples.shape != other.examples.shape:
             raise ValueError(
                 f"Counts of shape {tuple(self.examples.shape)} and {tuple(other.examples.shape)} (largest S', number "
                 "of codes) do not add up. Count both with the same model and `max_top_s`."
             )
-        return CodeCounts(self.examples + other.examples, self.num_examples + other.num_examples)
+        examples, identity = self.num_examples + other.num_examples, joined(self.identity, other.identity)
+        return CodeCounts(self.examples + other.examples, examples, identity)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
-        _save(path, vars(self))
+        _save(path, vars(self) | {"identity": None if self.identity is None else self.identity.to_dict()})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "CodeCounts":
@@ -121,7 +125,7 @@ class CodeCounts:
             ValueError: if the file is of another kind.
         """
         parts = _load(path, ("examples", "num_examples"))
-        return cls(parts["examples"], parts["num_examples"])
+        return cls(parts["examples"], parts["num_examples"], Identity.from_dict(parts["identity"]))
 
     @property
     def max_top_s(self) -> int:
@@ -201,9 +205,9 @@ class PairedCounts:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
-        parts: dict[str, Tensor | int] = {} if self.both is None else {"both": self.both}
-        for name in ("target", "control"):
-            parts |= {f"{name}.{key}": value for key, value in vars(getattr(self, name)).items()}
+        parts: dict[str, Any] = {} if self.both is None else {"both": self.both}
+        for name, counts in {"target": self.target, "control": self.control}.items():
+            parts |= {f"{name}.examples": counts.examples, f"{name}.num_examples": counts.num_examples}
         _save(path, parts)
 
     @classmethod
@@ -222,8 +226,8 @@ class PairedCounts:
 
 
 @by_main_process("path")
-def _save(path: str | os.PathLike, parts: Mapping[str, Tensor | int]) -> None:
-    """Tensors as they are, numbers in the metadata."""
+def _save(path: str | os.PathLike, parts: Mapping[str, Any]) -> None:
+    """Tensors as they are, numbers and identities in the metadata."""
     tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor)}
     numbers = {key: value for key, value in parts.items() if key not in tensors}
     with new_file(path) as partial:
@@ -239,7 +243,8 @@ def _load(path: str | os.PathLike, needed: tuple[str, ...]) -> dict[str, Any]:
         raise ValueError(f"{os.fspath(path)!r} holds no counts: {printable(str(error))}.") from error
     if any(tensor.dtype != torch.int64 or tensor.dim() != 2 for tensor in parts.values()):
         raise ValueError(f"{os.fspath(path)!r} holds no counts: its tensors are no tables of int64.")
-    parts |= checked(numbers, dict[str, int], METADATA)
+    identity = checked(numbers, dict, METADATA).pop("identity", None)
+    parts |= checked(numbers, dict[str, int], METADATA) | {"identity": identity}
     missing = [key for key in needed if key not in parts]
     if missing:
         raise ValueError(f"{os.fspath(path)!r} holds no counts of this kind: {missing} are missing.")

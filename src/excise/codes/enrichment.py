@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
+from excise.bottlenecks.identity import Identity
 from excise.codes.count_table import CountTable
 from excise.codes.selection import Selection, random_like
 from excise.data.inputs import Positions, check_positions
@@ -29,6 +30,7 @@ ROUNDING = 1e-12
 
 # The key of the settings in a saved table; its name is of version 0.1.
 METADATA_KEY = b"excise.enrichment"
+IDENTITY_KEY = b"excise.identity"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +54,7 @@ class Enrichment(HtmlTable):
         num_target: number of target examples.
         num_control: number of control examples.
         retain_frequency: share of retain examples in which it fires, or None.
+        identity: of the model whose codes were counted, or None.
     """
 
     site: np.ndarray
@@ -70,6 +73,7 @@ class Enrichment(HtmlTable):
     num_target: int
     num_control: int
     retain_frequency: np.ndarray | None = None
+    identity: Identity | None = None
 
     def __len__(self) -> int:
         return len(self.code)
@@ -105,7 +109,9 @@ class Enrichment(HtmlTable):
         import pyarrow
         import pyarrow.parquet
 
-        table = pyarrow.table(self._columns()).replace_schema_metadata({METADATA_KEY: json.dumps(self._settings())})
+        identity = None if self.identity is None else self.identity.to_dict()
+        metadata = {METADATA_KEY: json.dumps(self._settings()), IDENTITY_KEY: json.dumps(identity)}
+        table = pyarrow.table(self._columns()).replace_schema_metadata(metadata)
         with new_file(path) as partial:
             pyarrow.parquet.write_table(table, partial)
 
@@ -125,7 +131,7 @@ class Enrichment(HtmlTable):
                 f"{os.fspath(path)!r} is not an enrichment table: expected one that Enrichment.save wrote."
             )
         about = checked(parsed(settings, os.fspath(path)), dict, "its settings")
-        hints = get_type_hints(cls)
+        hints = get_type_hints(cls).keys() - {"identity"}
         others = {name for name in (*table.column_names, *about) if name not in hints}
         needed = {name for name in hints if name != "retain_frequency"}
         if lost := (needed - set(table.column_names) - about.keys()) | others:
@@ -133,7 +139,9 @@ class Enrichment(HtmlTable):
         for name in about:
             checked(about[name], str if name in ("method", "positions") else int, name)
         columns = {name: table[name].to_numpy() for name in table.column_names}
-        return cls(**columns | {"site": columns["site"].astype(np.str_)}, **about)
+        made_on = parsed(table.schema.metadata.get(IDENTITY_KEY, "{}"), os.fspath(path))  # null: of no model
+        identity = None if made_on is None else Identity.from_dict(made_on)
+        return cls(**columns | {"site": columns["site"].astype(np.str_)}, **about, identity=identity)
 
     def select(
         self,
@@ -160,14 +168,9 @@ class Enrichment(HtmlTable):
         Raises:
             ValueError: a threshold is out of range, or `max_retain_ratio` is given and retain was not counted.
         """
-        if not 0 < q <= 1:
-            raise ValueError(f"q={q}: expected a rate above 0 and at most 1, such as 0.05.")
-        if not 0 <= effect <= 1:
-            raise ValueError(f"effect={effect}: expected a share of examples from 0 to 1, such as 0.01.")
+        check_thresholds(q, effect, max_retain_ratio)
         if count is not None and count < 1:
             raise ValueError(f"count={count}: expected at least 1, or None for no limit.")
-        if max_retain_ratio is not None and not max_retain_ratio >= 0:
-            raise ValueError(f"max_retain_ratio={max_retain_ratio}: expected 0 or more, such as 0.25, or None.")
 
         significance = self.pvalue if self.method == "paper" else self.qvalue
         keep = (self.log2_ratio > 0) & (significance <= q)
@@ -182,6 +185,7 @@ class Enrichment(HtmlTable):
         return Selection(
             {str(site): self.code[rows][self.site[rows] == site] for site in np.unique(self.site[rows])},
             {**self._settings(), "q": q, "effect": effect, "count": count, "max_retain_ratio": max_retain_ratio},
+            identity=self.identity,
         )
 
     def _columns(self) -> dict[str, np.ndarray]:
@@ -193,8 +197,23 @@ class Enrichment(HtmlTable):
         return {name: getattr(self, name) for name in names}
 
 
+def check_thresholds(q: float, effect: float, max_retain_ratio: float | None) -> None:
+    """Refuses thresholds of `Enrichment.select` that are out of range."""
+    if not 0 < q <= 1:
+        raise ValueError(f"q={q}: expected a rate above 0 and at most 1, such as 0.05.")
+    if not 0 <= effect <= 1:
+        raise ValueError(f"effect={effect}: expected a share of examples from 0 to 1, such as 0.01.")
+    if max_retain_ratio is not None and not max_retain_ratio >= 0:
+        raise ValueError(f"max_retain_ratio={max_retain_ratio}: expected 0 or more, such as 0.25, or None.")
+
+
 def enrich_counts(
-    counts: Mapping[str, CountTable], method: Method = "mcnemar", *, top_s: int, positions: Positions
+    counts: Mapping[str, CountTable],
+    method: Method = "mcnemar",
+    *,
+    top_s: int,
+    positions: Positions,
+    identity: Identity | None = None,
 ) -> Enrichment:
     """Test every code that fires in the target or its control.
 
@@ -204,6 +223,7 @@ def enrich_counts(
             (Pearson's p-values, which `Enrichment.select` then takes without correction, as CodeUnlearn does).
         top_s: how many codes per token were counted; recorded.
         positions: "topic", "class_token" or "all", the tokens that were counted; recorded.
+        identity: of the model whose codes were counted; recorded.
 
     Returns:
         One row per seen code, sites in the order given, with q-values joint over all rows.
@@ -239,6 +259,7 @@ def enrich_counts(
         positions=positions,
         num_target=int(num_target),
         num_control=int(num_control),
+        identity=identity,
     )
 
 

@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
@@ -131,7 +132,7 @@ class CodeFinder:
         count = count_pairs if topic.paired else count_apart
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
         counted = count_codes(self.model, self.processor, topic.retain, **options) if retain else {}
-        return TopicCounts(topic.name, pairs, counted, positions, topic.digest())
+        return TopicCounts(topic.name, pairs, counted, positions, topic.digest(), Identity.of(self.sites))
 
     def enrich(
         self,
@@ -178,24 +179,23 @@ class CodeFinder:
             counts: of the same sets, from `count_topic` with this model as it is; nothing is counted then.
 
         Raises:
-            ValueError: if counts were made of another model, or do not know what a search asks for.
+            ValueError: if counts are another model's, or of before more training, or lack what a search asks for.
         """
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         name = preset if isinstance(preset, str) else ""
         check_searches(searches, topic, counts is not None)
+        made = self.top_s, self.sites, Identity.of(self.sites)
         if isinstance(topic, ClassCounts):
-            if SITE not in self.sites or topic.counts.keys != self.sites[SITE].keys_id:
-                raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
-            return SearchCounts(name, searches, tuple(topic for _ in searches), self.top_s)
+            topic.check(self.sites)
+            return SearchCounts(name, searches, (topic,) * len(searches), *made)
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         largest = max_top_s or self.preset_top_s(searches)
         retain = any(search.max_retain_ratio is not None for search in searches)
         if counts is not None:
-            sizes = {site: bottleneck.num_codes for site, bottleneck in self.sites.items()}
-            for search in searches:
-                counts.check(topic, sizes, search.positions or topic.positions, largest, retain)
-            return SearchCounts(name, searches, tuple(counts for _ in searches), self.top_s)
+            for positions in {search.positions or topic.positions: None for search in searches}:
+                counts.check(topic, self.sites, positions, largest, retain)
+            return SearchCounts(name, searches, (counts,) * len(searches), *made)
         if retain and isinstance(topic, ForgetSets):
             retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options)
         by_need: dict[Any, Counts] = {}
@@ -207,7 +207,7 @@ class CodeFinder:
             else:
                 of_topic = self.count_topic(topic, positions=search.positions, max_top_s=largest, **options)
                 by_need[key] = replace(of_topic, retain=retained) if retain else of_topic
-        return SearchCounts(name, searches, tuple(by_need[search.counted] for search in searches), self.top_s)
+        return SearchCounts(name, searches, tuple(by_need[search.counted] for search in searches), *made)
 
     def _count_target(self, topic: ForgetSets | Dataset, search: Search, **options: Any) -> TargetCounts:
         examples = topic if isinstance(topic, Dataset) else topic.target
@@ -240,11 +240,11 @@ class CodeFinder:
             **options: the other arguments of `count`.
 
         Raises:
-            ValueError: if there is no such preset, the topic does not have what a search needs, or a round would leave
-                fewer live codes than S'.
+            ValueError: if there is no such preset, the topic does not have what a search needs, a round would leave
+                fewer live codes than S', or a selection is of another model or of this one before more training.
         """
         if isinstance(topic, Selection):
-            return topic
+            return topic.checked(self.sites)
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         rounds = max(search.rounds for search in searches)

@@ -4,9 +4,9 @@ import hashlib
 import json
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, SupportsIndex
+from typing import ClassVar, SupportsIndex, cast
 
 import numpy as np
 from datasets import Dataset
@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
+from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import check_codes_id, codes_id, warn_of_no_identity
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.codes.count_table import CountTable
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
@@ -26,7 +28,7 @@ from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, parsed
 
-KINDS = {"shape": tuple[int, int], "keys": str, "top_k": int, "classes": list[str] | None}
+KINDS = {"shape": tuple[int, int], "keys": str, "top_k": int, "classes": list[str] | None, "codes_id": str | None}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,6 +43,7 @@ class PairCounts:
         keys: `KeyValueBottleneck.keys_id` of what they were selected with.
         top_k: how many pairs an encoding selects in each codebook.
         classes: names of the classes, where they are known.
+        codes_id: what tells the pairs of a model from those of another with the same keys.
     """
 
     table: csr_array
@@ -48,6 +51,7 @@ class PairCounts:
     keys: str
     top_k: int
     classes: tuple[str, ...] | None = None
+    codes_id: str | None = None
 
     def __repr__(self) -> str:
         classes, pairs = self.table.shape
@@ -85,7 +89,8 @@ class PairCounts:
         shape = bottleneck.values.shape[-1], bottleneck.num_codes
         cells = np.repeat(labels, pairs.shape[1]), pairs.reshape(-1).astype(np.int64)
         table = csr_array((np.ones(pairs.size, np.int64), cells), shape=shape)
-        return cls(table, np.bincount(labels, minlength=shape[0]), bottleneck.keys_id, bottleneck.config.top_k)
+        examples, settings = np.bincount(labels, minlength=shape[0]), bottleneck.config
+        return cls(table, examples, bottleneck.keys_id, settings.top_k, codes_id=settings.codes_id)
 
     @classmethod
     def empty(cls, bottleneck: KeyValueBottleneck, classes: Sequence[str] | None = None) -> "PairCounts":
@@ -98,14 +103,18 @@ class PairCounts:
         """The counts of both: of batches, files or processes.
 
         Raises:
-            ValueError: if they are of other keys or classes.
+            ValueError: if they are of other keys, models or classes.
         """
         if self.keys != other.keys:
             raise ValueError("These counts are of pairs that were selected with different keys, and do not add up.")
+        names = {self.codes_id, other.codes_id}
+        if len(names - {None}) > 1:
+            raise ValueError(f"These counts are of pairs of two models, {self.codes_id} and {other.codes_id}.")
         if self.classes and other.classes and self.classes != other.classes:
             raise ValueError(f"These counts are of other classes: {list(self.classes)} and {list(other.classes)}.")
         table, examples = self.table + other.table, self.examples + other.examples
-        return replace(self, table=table, examples=examples, classes=self.classes or other.classes)
+        classes, name = self.classes or other.classes, None if None in names else self.codes_id
+        return replace(self, table=table, examples=examples, classes=classes, codes_id=name)
 
     def topic(self, class_: str | int, name: str | None = None) -> "ClassCounts":
         """A class as a topic, for `Unlearner.choose`, `forget`, `mask`, `delete` and `trial`.
@@ -171,7 +180,8 @@ class PairCounts:
         index = np.asarray(index)
         left = np.flatnonzero(index >= 0)
         order = left[np.argsort(index[left])]
-        return replace(self, table=self.table[:, order].tocsr(), keys=bottleneck.keys_id)
+        renumbered = self.table[:, order].tocsr()
+        return replace(self, table=renumbered, keys=bottleneck.keys_id, codes_id=bottleneck.config.codes_id)
 
     @by_main_process("path")
     def save(self, path: str | os.PathLike) -> None:
@@ -179,6 +189,7 @@ class PairCounts:
         table = self.table.tocsr()
         arrays = {"data": table.data, "indices": table.indices, "indptr": table.indptr, "examples": self.examples}
         about = {"shape": table.shape, "keys": self.keys, "top_k": self.top_k, "classes": self.classes}
+        about["codes_id"] = self.codes_id
         with new_file(path) as partial:
             save_file(arrays, partial, metadata={"excise.pair_counts": json.dumps(about)})
 
@@ -211,7 +222,7 @@ class PairCounts:
             raise ValueError(where)
         classes = about.get("classes")
         names = None if classes is None else tuple(classes)
-        return cls(table, parts["examples"], about["keys"], about["top_k"], names)
+        return cls(table, parts["examples"], about["keys"], about["top_k"], names, about.get("codes_id"))
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self.examples):
@@ -239,6 +250,21 @@ class ClassCounts:
     def __repr__(self) -> str:
         examples, name = self.counts.examples, shortened(self.name)
         return f"ClassCounts of {name!r}: the pairs of {examples[self.label]:,} examples, of {examples.sum():,}"
+
+    def check(self, sites: Mapping[str, Bottleneck]) -> None:
+        """Makes sure that the pairs counted are a model's.
+
+        Raises:
+            ValueError: if they were selected with other keys, or are another model's with the same keys.
+        """
+        if SITE not in sites or self.counts.keys != cast(KeyValueBottleneck, sites[SITE]).keys_id:
+            raise ValueError("These counts are of pairs that were selected with other keys than the model's.")
+        # Keys do not change in training: all that they do not tell is whose they are.
+        again = "Count its pairs, as with `PairCounts.count`"
+        if self.counts.codes_id is None and codes_id(sites) is not None:
+            warn_of_no_identity("Counts", again)
+        else:
+            check_codes_id(self.counts.codes_id, sites, "Counts", again)
 
     @property
     def max_top_s(self) -> int:

@@ -1,12 +1,15 @@
 """Searches for a topic's codes, and named presets of them."""
 
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, SupportsIndex, TypeAlias, cast, get_args
 
 from datasets import Dataset
 
-from excise.codes.enrichment import Enrichment, Method
+from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import Identity
+from excise.codes.enrichment import Enrichment, Method, check_thresholds
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.selection import Selection, Step, by_activations, ever_selected
 from excise.codes.topic_counts import TargetCounts, TopicCounts
@@ -42,7 +45,7 @@ class Search:
         seed: of the examples that are drawn.
 
     Raises:
-        ValueError: if there is no such method, `rounds` is less than 1, `count` is missing where it is needed, or
+        ValueError: if there is no such method, a number is out of range, `count` is missing where it is needed, or
             `effect` or `max_retain_ratio` is given where nothing is tested.
     """
 
@@ -60,8 +63,13 @@ class Search:
         methods = (*get_args(Method), *BY_FREQUENCY)
         if self.method not in methods:
             raise ValueError(f"method={self.method!r}: expected one of {', '.join(methods)}.")
-        if self.rounds < 1:
-            raise ValueError(f"rounds={self.rounds}: expected at least 1.")
+        for name, least in {"multiple": 1, "rounds": 1, "seed": 0, "count": 1}.items():
+            value = getattr(self, name)
+            if name == "count" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, SupportsIndex) or operator.index(value) < least:
+                raise ValueError(f"{name}={value!r}: expected at least {least}, a whole number.")
+        check_thresholds(self.q, self.effect, self.max_retain_ratio)
         if self.by_frequency and self.count is None:
             what = "codes" if self.method == "activations" else "examples"
             raise ValueError(f"Search({self.method!r}) needs the number of {what}: give count=...")
@@ -198,12 +206,16 @@ class SearchCounts:
         searches: what is selected, and how.
         counts: of each search.
         model_top_s: the model's S.
+        sites: the bottlenecks that were counted.
+        identity: of their codes, at the time.
     """
 
     preset: str
     searches: tuple[Search, ...]
     counts: tuple[Counts, ...]
     model_top_s: int
+    sites: Mapping[str, Bottleneck] = field(default_factory=dict)
+    identity: Identity | None = None
 
     def __repr__(self) -> str:
         searches = few([search.method for search in self.searches])
@@ -218,7 +230,12 @@ class SearchCounts:
             count: at most so many, those of the smallest p in any search, then of the largest ratio; of a search
                 without a test, those selected most often.
             tables: whether the selection keeps the tables of tests that it was chosen from.
+
+        Raises:
+            ValueError: if the model was trained since it was counted.
         """
+        if self.identity is not None:
+            self.identity.check(self.sites, "Counts", "Count anew, as with `Unlearner.count`")
         named = {"preset": self.preset} if self.preset else {}
         hits = [
             (*search.find(counts, top_s or search.top_s(self.model_top_s)), counts)
@@ -243,7 +260,8 @@ class SearchCounts:
             for one, t, _ in hits
             if tables and t is not None
         ]
-        return Selection(codes, named | thresholds, steps=tuple(steps))
+        identity = None if self.identity is None else Identity.of(self.sites, codes)
+        return Selection(codes, named | thresholds, steps=tuple(steps), identity=identity)
 
 
 def _by_site(keys: Sequence[tuple[str, int]]) -> dict[str, list[int]]:

@@ -1,5 +1,6 @@
 """Selections of codes, with the thresholds that chose them, and random codes to hold against them."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from datasets import Dataset
 
+from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import Identity, joined
 from excise.ledger.packing import pack
 from excise.storage.display import few, shortened
 from excise.storage.strict_json import checked
@@ -45,6 +48,11 @@ class Selection:
         thresholds: what chose them (JSON values only): method, top_s, positions, q, effect, count and so on; of several
             rounds, `rounds` has the codes and thresholds of each.
         steps: of `choose(..., tables=True)`, what each search chose in each round, with its table; in no file.
+        identity: which model they were chosen on: another one, or it after more training, refuses them. `None` for
+            codes given by hand, which are taken as they are. Selections of the same codes are equal, whatever it is.
+
+    Raises:
+        ValueError: if the id of a code is no whole number, or negative.
 
     Example:
         >>> Selection({"encoder.block.2": [7, 3]}, {"q": 0.05}).codes
@@ -54,9 +62,13 @@ class Selection:
     codes: Mapping[str, Sequence[int]]
     thresholds: dict[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = field(default=(), compare=False, repr=False)
+    identity: Identity | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        codes = {site: tuple(sorted(set(map(int, ids)))) for site, ids in self.codes.items()}
+        try:
+            codes = {site: tuple(sorted(set(map(operator.index, ids)))) for site, ids in self.codes.items()}
+        except TypeError as error:
+            raise ValueError(f"Code ids are whole numbers, a list of them for each site: {error}.") from error
         for site, ids in codes.items():
             if ids and ids[0] < 0:
                 raise ValueError(f"Code {ids[0]} at {site!r} is negative; code ids start at 0.")
@@ -79,25 +91,41 @@ class Selection:
         return f"Selection: {found}; {shortened(thresholds, 800)}" if thresholds else f"Selection: {found}"
 
     def with_more(self, other: "Selection") -> "Selection":
-        """All codes of both; the thresholds are this one's, and the codes and thresholds of each round are noted."""
+        """All codes of both; the thresholds are this one's, and the codes and thresholds of each round are noted.
+
+        Raises:
+            ValueError: if they are of two models, or the model was trained in between.
+        """
         sites = dict.fromkeys([*self.codes, *other.codes])
         codes = {site: (*self.codes.get(site, ()), *other.codes.get(site, ())) for site in sites}
         rounds = [*self.thresholds.get("rounds", [self._round()]), other._round()]
         numbers = [*self.thresholds.get("codes_by_round", [len(self)]), len(other)]
+        thresholds = {**self.thresholds, "codes_by_round": numbers, "rounds": rounds}
         steps = (*self.steps, *(step._replace(round=len(rounds)) for step in other.steps))
-        return Selection(codes, {**self.thresholds, "codes_by_round": numbers, "rounds": rounds}, steps=steps)
+        return Selection(codes, thresholds, steps, joined(self.identity, other.identity))
 
     def _round(self) -> dict[str, Any]:
         codes = {site: pack(ids) for site, ids in self.codes.items()}
         return {"codes": codes, "thresholds": dict(self.thresholds)}
 
+    def checked(self, sites: Mapping[str, Bottleneck]) -> "Selection":
+        """The selection; a `ValueError` if it is not of the model of these bottlenecks, as it is now, nor by hand."""
+        if self.identity is not None:
+            again = "Choose again; or, to take the codes as they are, give `Selection(selection.codes)`"
+            self.identity.check(sites, "Selection", again)
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """The selection as JSON values; `from_dict` reads it back."""
-        return {"codes": {site: list(ids) for site, ids in self.codes.items()}, "thresholds": dict(self.thresholds)}
+        return {
+            "codes": {site: list(ids) for site, ids in self.codes.items()},
+            "thresholds": dict(self.thresholds),
+            "identity": None if self.identity is None else self.identity.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Selection":
-        """The selection that `to_dict` wrote.
+        """The selection that `to_dict` wrote. One without identity warns when it is used.
 
         Raises:
             ValueError: `codes` or `thresholds` is missing.
@@ -107,7 +135,8 @@ class Selection:
             raise ValueError(f"A saved selection has codes and thresholds; this one lacks {sorted(missing)}.")
         checked(data["codes"], dict[str, list[int]], "codes")
         checked(data["thresholds"], dict, "thresholds")
-        return cls(data["codes"], dict(data["thresholds"]))
+        identity = Identity.from_dict(data.get("identity"))
+        return cls(data["codes"], dict(data["thresholds"]), identity=identity)
 
 
 def random_like(
@@ -146,7 +175,8 @@ def random_like(
         if site not in frequency or site not in live:
             raise ValueError(f"Site {site!r} was selected from; frequency and live must both have it.")
         drawn[site] = _draw(site, np.array(codes), np.asarray(frequency[site]), np.asarray(live[site]), rng, neighbours)
-    return Selection(drawn, {"method": "random", "seed": seed, "like": dict(selection.thresholds)})
+    thresholds = {"method": "random", "seed": seed, "like": dict(selection.thresholds)}
+    return Selection(drawn, thresholds, identity=selection.identity and selection.identity.without_rows())
 
 
 def _draw(
@@ -214,10 +244,10 @@ def by_activations(frequency: Mapping[str, np.ndarray], count: int) -> Selection
     counts = {site: _checked(np.asarray(of_site)) for site, of_site in frequency.items()}
     whole = np.concatenate(list(counts.values()))
     if not 1 <= count <= len(whole):
-        raise ValueError(f"count={count}: expected 1 to {len(whole)}, the number of pairs in the bottleneck.")
+        raise ValueError(f"count={count}: expected 1 to {len(whole)}, the number of codes.")
     number = min(count, int(np.count_nonzero(whole)))
     if not number:
-        raise ValueError("The forget set is empty: no pair was counted. Give at least one example.")
+        raise ValueError("The forget set is empty: no code was counted. Give at least one example.")
     least = np.partition(whole, -number)[-number]  # sorting a million takes ten times as long
     more, as_many = np.flatnonzero(whole > least), np.flatnonzero(whole == least)
     best = np.sort(np.concatenate([more, as_many[: number - len(more)]]))
@@ -240,7 +270,7 @@ def ever_selected(frequency: Mapping[str, np.ndarray], count: int, seed: int) ->
 
 def _checked(counts: np.ndarray) -> np.ndarray:
     if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer) or counts.min(initial=0) < 0:
-        raise ValueError(f"counts are {counts.dtype} of shape {counts.shape}; expected integers, one for each pair.")
+        raise ValueError(f"counts are {counts.dtype} of shape {counts.shape}; expected integers, one for each code.")
     return counts
 
 

@@ -5,9 +5,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import Identity
 from excise.codes.counts import CodeCounts, PairedCounts
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.data.forget_sets import ForgetSets
@@ -20,6 +23,7 @@ from excise.storage.strict_json import checked, read
 # Its name is of version 0.1.
 COUNTS = "profile.json"
 KINDS = {"topic": str, "sites": list[str], "positions": str, "data": dict[str, str]}
+ANEW = "Count anew, as with `Unlearner.count_topic`"
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +36,7 @@ class TopicCounts:
         retain: by site, counts over the retain set; empty where it was not counted.
         positions: `"topic"`, `"class_token"` or `"all"`, the tokens counted in targets and controls.
         data: digests of the sets counted.
+        identity: of the model whose codes were counted: another one refuses the counts. `None` for counts by hand.
     """
 
     topic: str
@@ -39,6 +44,7 @@ class TopicCounts:
     retain: Mapping[str, CodeCounts]
     positions: Positions
     data: Mapping[str, str]
+    identity: Identity | None = None
 
     def __repr__(self) -> str:
         pairs = next(iter(self.pairs.values()))
@@ -60,31 +66,37 @@ class TopicCounts:
     def enrich(self, top_s: int, method: Method = "mcnemar") -> Enrichment:
         """One row per code: frequencies, ratio, p and q, at one S'."""
         tables = {site: pairs.table(top_s, self.retain.get(site)) for site, pairs in self.pairs.items()}
-        return enrich_counts(tables, method, top_s=top_s, positions=self.positions)
+        return enrich_counts(tables, method, top_s=top_s, positions=self.positions, identity=self.identity)
 
-    def check(self, topic: ForgetSets, sites: Mapping[str, int], positions: str, top_s: int, retain: bool) -> None:
+    def check(
+        self, topic: ForgetSets, sites: Mapping[str, Bottleneck], positions: str, top_s: int, retain: bool
+    ) -> None:
         """Makes sure that a search can use these counts in place of new ones.
 
         Args:
             topic: what is searched for.
-            sites: by site, the number of the model's codes.
+            sites: the model's bottlenecks.
             positions: that the search counts at.
             top_s: its S'.
             retain: whether it needs the retain set counted.
 
         Raises:
-            ValueError: if they are of other sets, another model or other positions, or do not go far enough.
+            ValueError: if they are of other sets, another model or other positions, or do not go far enough; or the
+                model was trained since.
         """
+        own = {site: bottleneck.num_codes for site, bottleneck in sites.items()}
         codes = {site: pairs.target.examples.shape[1] for site, pairs in self.pairs.items()}
         wrong = {
             f"of other sets than {topic.name!r} has": dict(self.data) != topic.digest(),
-            f"of the codes {codes}, and the model has {dict(sites)}": codes != dict(sites),
+            f"of the codes {codes}, and the model has {own}": codes != own,
             f"at positions={self.positions!r}, and the search asks for {positions!r}": self.positions != positions,
             f"for S' up to {self.max_top_s}, and the search asks for {top_s}": self.max_top_s < top_s,
             "without the retain set, which the search asks for": retain and not self.retain,
         }
         if found := [reason for reason, holds in wrong.items() if holds]:
-            raise ValueError(f"These counts are {'; '.join(found)}. Count anew, as with `Unlearner.count_topic`.")
+            raise ValueError(f"These counts are {'; '.join(found)}. {ANEW}.")
+        if self.identity is not None:
+            self.identity.check(sites, "Counts", ANEW)
 
     @by_main_process("folder")
     def save(self, folder: str | os.PathLike) -> None:
@@ -94,7 +106,14 @@ class TopicCounts:
             FileExistsError: if the folder holds something.
         """
         sites = list(self.pairs)
-        about = {"topic": self.topic, "sites": sites, "positions": self.positions, "data": dict(self.data)}
+        identity = None if self.identity is None else self.identity.to_dict()
+        about: dict[str, Any] = {
+            "topic": self.topic,
+            "sites": sites,
+            "positions": self.positions,
+            "data": dict(self.data),
+        }
+        about |= {"identity": identity}
         with new_folder(folder) as partial:
             for i, site in enumerate(sites):
                 self.pairs[site].save(partial / f"pairs-{i}.safetensors")
@@ -115,6 +134,7 @@ class TopicCounts:
                 f"{folder} holds no counts of a topic ({COUNTS} is missing). Make some with `TopicCounts.save`."
             )
         about = checked(read(folder / COUNTS), dict, COUNTS)
+        identity = Identity.from_dict(about.pop("identity", None))
         for key, kind in KINDS.items():
             checked(about.get(key), kind, f"{key} in {COUNTS}")
         if others := about.keys() - KINDS.keys():
@@ -129,6 +149,7 @@ class TopicCounts:
                 if (path := folder / f"retain-{i}.safetensors").is_file()
             },
             **about,
+            identity=identity,
         )
 
 

@@ -148,7 +148,7 @@ def evaluate_classes(
     Args:
         finder: a CLIP or an image classifier, and its ledger.
         topic: sets as `class_sets` makes them; `target`, `control` and `retain` are not scored.
-        selection: codes to try; those in the ledger if not given.
+        selection: codes to try, chosen on this model; those in the ledger if not given.
         templates: for a CLIP, texts with `{}` for the name of a class; see `predict_classes`.
         reference_model: one that never saw the class; for normalised drops.
         reference_processor: its own; the unlearner's if not given.

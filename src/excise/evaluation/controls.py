@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,9 +51,13 @@ class Controlled(NamedTuple):
 
 
 def chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
-    """The codes to evaluate without: a selection, or those in the ledger if none is given."""
+    """The codes to evaluate without: a selection, or those in the ledger if none is given.
+
+    Raises:
+        ValueError: if the selection is another model's, or the model was trained since.
+    """
     if selection is not None:
-        return selection
+        return replace(selection.checked(finder.sites), identity=None)  # checked once, and not at each trial
     return Selection({site: finder.ledger.removed(site) for site in finder.sites})
 
 
@@ -100,7 +105,15 @@ def outputs_under_conditions(
         base: the plain model; the condition is left out without it.
         reference: the outputs of the reference model; the condition is left out without it.
         progress: show progress bars.
+
+    Raises:
+        ValueError: if `target` or `retain` is of another model, or the model was trained since.
     """
+    for which, given in {"target": target, "retain": retain}.items():
+        for of_site in (given or {}).values():
+            if of_site.identity is not None:
+                again = f"Leave `{which}` out: they are made then"
+                of_site.identity.check(finder.sites, f"Counts of the {which} set", again)
     outputs, settings = dict(known), {}
     deleted = any(request.kind == "delete" for request in finder.ledger.requests)
     with finder.without_masks():

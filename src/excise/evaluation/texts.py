@@ -96,7 +96,7 @@ def evaluate(
     Args:
         finder: the model and its ledger.
         topic: sets with references; `target`, `control` and `retain` are not scored.
-        selection: codes to try; those in the ledger if not given.
+        selection: codes to try, chosen on this model; those in the ledger if not given.
         words: the topic's words in the language of the references; found on target and retain if not given.
         reference_model: one that never saw the topic, or the paper's zero-shot model; for normalised drops.
         reference_tokenizer: its own; the unlearner's if not given.

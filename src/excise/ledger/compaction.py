@@ -1,14 +1,16 @@
 """Compaction: deleted codes taken out of a model, so that it and its files are smaller."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import bottleneck_settings, codes_id, set_codes_id
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger, Request
 from excise.ledger.masks import guard
@@ -21,8 +23,8 @@ def compact(model: PreTrainedModel) -> dict[str, Tensor]:
 
     What the model computes stays the same. All codebooks stay of one size, that of the largest: smaller ones keep some
     of their erased rows. Masks can still be undone. Deletions stay in the ledger, with those of their codes that are
-    still there, and the number of those taken out. An optimizer or a count that was made before knows the old numbers:
-    make it anew, or renumber it by what is returned.
+    still there, and the number of those taken out. An optimizer, a selection or a count that was made before knows the
+    old numbers: make it anew, or renumber it by what is returned. As codes of other numbers, they get another id.
 
     Args:
         model: a model with bottlenecks; changed in place.
@@ -51,7 +53,10 @@ def compact(model: PreTrainedModel) -> dict[str, Tensor]:
     for site, copies in bottleneck_copies(model).items():
         for bottleneck in copies:
             _take_rows(bottleneck, kept[site])
-    _set_size(model, sites, kept)
+    (size,) = {len(rows) // sites[site].num_groups for site, rows in kept.items()}
+    for settings in bottleneck_settings(model):
+        settings.resize(size)
+    set_codes_id(model, _renamed(codes_id(sites), kept))
     model.config.unlearning = smaller.to_dict(smaller.live(bottlenecks(model)))
     guard(model, vouched=True)
     return index
@@ -87,7 +92,7 @@ def _taken_out(request: Request, index: Mapping[str, Tensor]) -> dict[str, Any]:
             for one in thresholds["rounds"]
         ]
     gone = sum(int((index[site][torch.tensor(ids).long()] < 0).sum()) for site, ids in request.codes.items())
-    gone += request.thresholds.get("taken_out", 0)
+    gone += request.taken_out
     return thresholds | ({"taken_out": gone} if gone else {})
 
 
@@ -103,21 +108,9 @@ def _take_rows(bottleneck: Bottleneck, rows: Tensor) -> None:
     bottleneck.live = bottleneck.live[rows.to(bottleneck.live.device)]
 
 
-def _set_size(model: PreTrainedModel, sites: Mapping[str, Bottleneck], kept: Mapping[str, Tensor]) -> None:
-    # The model's own settings of a bottleneck may be the same object as the bottleneck's, or another.
-    sized = {}
-    for site, bottleneck in sites.items():
-        for config in (bottleneck.config, *_configs(model.config, type(bottleneck.config))):
-            sized[id(config)] = config, len(kept[site]) // bottleneck.num_groups
-    for config, size in sized.values():
-        config.resize(size)
-
-
-def _configs(config: PreTrainedConfig, kind: type[PreTrainedConfig]) -> list[PreTrainedConfig]:
-    """The settings of bottlenecks anywhere in a model's configuration."""
-    found = [value for value in vars(config).values() if isinstance(value, kind)]
-    for name in config.sub_configs:
-        inner = getattr(config, name, None)
-        if inner is not None and not isinstance(inner, kind):
-            found += _configs(inner, kind)
-    return found
+def _renamed(name: str | None, kept: Mapping[str, Tensor]) -> str:
+    """The id of codes with new numbers: the same for the same codes, so that a bundle has the same bytes again."""
+    sha = hashlib.sha256(str(name).encode())
+    for site, rows in sorted(kept.items()):
+        sha.update(site.encode() + rows.numpy().tobytes())
+    return sha.hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -65,6 +66,11 @@ class Request:
         """Number of removed codes over all sites."""
         return sum(len(codes) for codes in self.codes.values())
 
+    @property
+    def taken_out(self) -> int:
+        """Number of its codes that were deleted and are no longer in the model, which was compacted."""
+        return self.thresholds.get("taken_out", 0)
+
 
 @dataclass(frozen=True, repr=False)
 class Ledger(HtmlTable):
@@ -98,17 +104,56 @@ class Ledger(HtmlTable):
         """A ledger in which a mask is no longer in force.
 
         Raises:
-            ValueError: if there is no such request, it is a deletion, or it is undone already.
+            ValueError: if there is no such request, it is a deletion, undone already, or others deleted all its codes.
         """
         request = self.mask_in_force(request_id)
+        left, others = self._others(request, ("delete",))
+        if others and not left:
+            raise ValueError(f"No code of request {request_id} ({request.topic}) can come back: {others}.")
         undone = replace(request, undone=_now())
         return Ledger(tuple(undone if other is request else other for other in self.requests))
 
+    def held_by(self, request: Request, kinds: tuple[str, ...] = ("mask", "delete")) -> dict[int, int]:
+        """How many of a request's codes other requests in force, of these kinds, remove too: by the id of each."""
+        own = {site: set(codes) for site, codes in request.codes.items()}
+        others = (r for r in self.requests if r.id != request.id and not r.undone and r.kind in kinds)
+        held = {r.id: sum(len(own.get(site, set()).intersection(ids)) for site, ids in r.codes.items()) for r in others}
+        return {number: count for number, count in held.items() if count}
+
+    def outcome(self, request: Request) -> str:
+        """How many codes an undoing brought back, or a deletion erased, and which requests hold the others."""
+        deletes = request.kind == "delete"
+        free, others = self._others(request)
+        what = "were erased now" if deletes else "came back" if request.undone else "are masked by this request alone"
+        text = f"{free:,} of {request.num_codes + request.taken_out:,} codes {what}{f': {others}' if others else ''}."
+        masks = self.held_by(request, ("mask",)) if deletes else {}
+        never = [f" Undoing request {number} will not bring back {n:,} of its codes." for number, n in masks.items()]
+        return text + "".join(never)
+
+    def log_outcome(self, request_id: int) -> Request:
+        """The request; what came of an undoing or a deletion goes to the log, a warning if others hold some codes."""
+        request = self.requests[request_id - 1]
+        if request.undone or request.kind == "delete":
+            level = logging.WARNING if self._others(request)[1] else logging.INFO
+            logging.getLogger(__name__).log(level, "Request %d: %s", request.id, self.outcome(request))
+        return request
+
+    def _others(self, request: Request, kinds: tuple[str, ...] = ()) -> tuple[int, str]:
+        """How many of a request's codes no other request removes, and in words what others do with the rest."""
+        kinds = kinds or (("delete",) if request.kind == "delete" else ("mask", "delete"))
+        held, out = self.held_by(request, kinds), request.taken_out
+        words = [f"{out:,} of them deleted and taken out of the model"] if out else []
+        for id, count in held.items():
+            what = "them" if count == request.num_codes + out else f"{count:,} of them"
+            masks = self.requests[id - 1].kind == "mask"
+            words.append(f"request {id} {f'masks {what} too' if masks else f'deleted {what} for good'}")
+        others = [self.requests[id - 1].codes for id in held]
+        left = (set(ids).difference(*(other.get(site, ()) for other in others)) for site, ids in request.codes.items())
+        return sum(map(len, left)), ", ".join(words)
+
     def as_deletions(self) -> "Ledger":
         """A ledger in which every mask in force is a deletion, with its own id and time."""
-        return Ledger(
-            tuple(request if request.undone else replace(request, kind="delete") for request in self.requests)
-        )
+        return Ledger(tuple(r if r.undone else replace(r, kind="delete") for r in self.requests))
 
     def mask_in_force(self, request_id: int) -> Request:
         """The request of that id.

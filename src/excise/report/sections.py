@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection, Step
@@ -36,7 +37,7 @@ def inner_model(model: nn.Module) -> PreTrainedModel:
 
 
 def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A model's class, size and bottlenecks as JSON values.
+    """A model's class, size, bottlenecks and the identity of their codes as JSON values.
 
     Args:
         model: a model with bottlenecks.
@@ -57,6 +58,7 @@ def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) 
         "base_model": None if base_model is None else dict(base_model),
         "sites": sites_section(model),
         "removed": removed_section(model),
+        "identity": Identity.of(bottlenecks(model)).to_dict(),
     }
 
 

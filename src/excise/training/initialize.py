@@ -9,6 +9,7 @@ from tqdm.auto import trange
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import draw_codes_id
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor, shuffled_inputs
 from excise.models.activations import token_activations
@@ -31,7 +32,8 @@ def initialize_codes(
 
     The mean vector and the scale are those of the activations that reach the bottleneck. Codes start as encoded
     activations of random tokens, divided by S since S of them are summed. Then the bottleneck learns to reconstruct
-    those activations (eq. 7), the rest of the model untouched. Sites are done in the order in which they run.
+    those activations (eq. 7), the rest of the model untouched. Sites are done in the order in which they run. The new
+    codes get an id, which selections, counts and records of them carry.
 
     Args:
         model: a model with bottlenecks. Whatever fails leaves it as it was.
@@ -71,6 +73,7 @@ def initialize_codes(
         for site, bottleneck in sites.items():
             bottleneck.load_state_dict(before[site])
         raise
+    draw_codes_id(model)
     return errors
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from excise.bottlenecks.identity import draw_codes_id
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.key_value.lookup import nearest_keys
 from excise.models.key_value import KeyValueForImageClassification
@@ -56,7 +57,8 @@ def initialize_keys(
     Keys start as the heads of random encodings. In each batch every key moves to the moving average of the heads that
     it is nearest to (van den Oord et al., 2017, appendix A.1), and a key that is hardly ever the nearest starts again
     as the head of a random encoding of the batch. Codebooks do not know of each other: with several processes
-    (`torchrun`) each does a part of them, and the keys are the same to the last bit.
+    (`torchrun`) each does a part of them, and the keys are the same to the last bit. The pairs get an id, which
+    selections, counts and records of them carry.
 
     Args:
         model: its keys are set when all is done; whatever fails leaves them as they were.
@@ -140,6 +142,7 @@ def initialize_keys(
     if components is not None:
         bottleneck.projection.copy_(trial.projection)
     bottleneck.config.keys_id = model.config.bottleneck.keys_id = bottleneck.digest_keys()
+    draw_codes_id(model)
     return error
 
 

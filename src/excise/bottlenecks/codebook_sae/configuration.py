@@ -29,6 +29,8 @@ class CodebookSAEConfig(PreTrainedConfig):
             the bottleneck through its *target*. The paper trains them "to conform to the codebook", so the default
             leaves the gradient in.
         layer_norm_eps (`float`, defaults to 1e-5): Epsilon of the layer norm after the encoder.
+        codes_id (`str`, *optional*): Tells the codes from those of other models. Written by `initialize_codes`, not by
+            hand.
     """
 
     model_type = "codebook_sae"
@@ -43,6 +45,7 @@ class CodebookSAEConfig(PreTrainedConfig):
     standardize: bool = True
     detach_target: bool = False
     layer_norm_eps: float = 1e-5
+    codes_id: str | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -60,6 +60,7 @@ class KeyValueBottleneck(Bottleneck):
     citation = SPARSE_REPRESENTATIONS
     needed = "A key-value model has no logits without its pairs, whose values they are the mean of."
     code_tensors = ("keys", "values")
+    selecting_tensors = ("keys",)
     config: KeyValueConfig
     projection: Tensor
     keys: Tensor

@@ -22,6 +22,8 @@ class KeyValueConfig(PreTrainedConfig):
         value_init (`"normal"`, `"zeros"` or `"uniform"`, defaults to `"normal"`): What values start as: standard
             normal, zero, or uniform from 0 to 1; table 4's for CIFAR-10, CIFAR-100 and LACUNA-100, in this order.
         keys_id (`str`, *optional*): SHA-256 of keys and projection. Written by `initialize_keys`, not by hand.
+        codes_id (`str`, *optional*): Tells the pairs from those of other models, of the same keys too. Written by
+            `initialize_keys`, not by hand.
     """
 
     model_type = "key_value_bottleneck"
@@ -35,6 +37,7 @@ class KeyValueConfig(PreTrainedConfig):
     projection: Literal["random", "chunk"] = "random"
     value_init: Literal["normal", "zeros", "uniform"] = "normal"
     keys_id: str | None = None
+    codes_id: str | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
+from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor
 from excise.ledger.ledger import Ledger, check_masks
@@ -119,7 +120,7 @@ def check_arguments(model: PreTrainedModel, processor: Processor, mode: str) -> 
 
 
 def check_record(record: Record, model: PreTrainedModel) -> None:
-    """Refuses a record of another model; one from before the last requests will do."""
+    """Refuses a record of another model, or of before more training; one from before the last requests will do."""
 
     def about(of: Record) -> Any:
         model = of.state["model"]
@@ -135,6 +136,8 @@ def check_record(record: Record, model: PreTrainedModel) -> None:
                 f"The record is of another model: its request {request['id']} ({request['topic']}, "
                 f"{request['created']}) is not in this one's ledger."
             )
+    identity = Identity.from_dict(record.state["model"].get("identity"))
+    identity.check(bottlenecks(model), "Record", "Measure again, and make it with `Record.of`")
 
 
 def check_written(folder: Path, erased: ErasedRows, ledger: Ledger, sites: Mapping[str, Bottleneck]) -> None:
