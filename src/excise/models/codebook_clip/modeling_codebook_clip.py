@@ -22,7 +22,7 @@ from transformers.utils import can_return_tuple
 
 from excise.bottlenecks.registry import make_bottleneck
 from excise.bottlenecks.site import BottleneckSite
-from excise.bottlenecks.tracing import Checkpointed, trace
+from excise.bottlenecks.tracing import trace
 from excise.models.base_checkpoint import PrefixLeftOut
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
@@ -73,7 +73,7 @@ class CodebookCLIPEncoderLayer(BottleneckSite, CLIPEncoderLayer):
         return hidden_states + self.mlp(self.layer_norm2(hidden_states))
 
 
-class CodebookCLIPVisionTower(Checkpointed, CLIPVisionModel):
+class CodebookCLIPVisionTower(Bottlenecked, CLIPVisionModel):
     """The part that the models below share. What its bottlenecks put out goes to the open trace."""
 
     config_class = CodebookCLIPVisionConfig
@@ -98,7 +98,7 @@ class CodebookCLIPVisionTower(Checkpointed, CLIPVisionModel):
         return tower
 
 
-class CodebookCLIPVisionModel(Bottlenecked, CodebookCLIPVisionTower):
+class CodebookCLIPVisionModel(CodebookCLIPVisionTower):
     """CLIP's vision tower with codebook bottlenecks.
 
     It loads from a checkpoint of any of the models here, and takes their ledger and masks with it.
