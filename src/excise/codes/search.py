@@ -1,8 +1,8 @@
 """Searches for a topic's codes, and named presets of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from datasets import Dataset
 
@@ -10,8 +10,9 @@ from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.selection import Selection, Step, by_activations, ever_selected
 from excise.codes.topic_counts import TargetCounts, TopicCounts
-from excise.data.forget_sets import ForgetSets
+from excise.data.forget_sets import ForgetSets, PrivateLabel, dataset_digest
 from excise.data.inputs import Positions
+from excise.storage.digests import DigestKey
 from excise.storage.display import few, shortened
 
 # What can be chosen on: sets of words or of classes, a class known by counts, or examples alone.
@@ -126,6 +127,49 @@ def check_topic(topic: object) -> None:
             f"A {type(topic).__name__} is nothing to choose codes on: expected sets, as `topic_sets` or `class_sets` "
             "make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."
         )
+
+
+class Asked(NamedTuple):
+    """What a ledger says of a request: see `Request`; and of a private one, what its label stands for, if known."""
+
+    name: str
+    data: Mapping[str, str]
+    private: bool
+    known: PrivateLabel | None = None
+
+
+def asked_for(
+    topic: Topic | Selection, name: str | Topic | None, label: str | None, private: bool | DigestKey, number: int
+) -> Asked:
+    """What a ledger is to say of a request; all but `number`, the request's own, as in `Unlearner.mask`.
+
+    Raises:
+        ValueError: if codes cannot be chosen on the topic, nothing tells what is forgotten, or the label is none.
+    """
+    if not isinstance(topic, Selection):
+        check_topic(topic)
+        if not isinstance(name, str | None):
+            raise ValueError(f"name={name!r}: expected words. What codes are chosen on here is the topic itself.")
+    about = topic if name is None or isinstance(name, str) else name
+    known = getattr(about, "private", None)
+    of_what = name if isinstance(name, str) and not known else getattr(about, "name", None)
+    if (of_what is None and not private) or not isinstance(about, Topic | Selection):
+        raise ValueError(
+            f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
+            'name="the topic"; of a selection, give the sets that it was chosen on, or words.'
+        )
+    data = {} if isinstance(about, Selection) else _digests(about)
+    if known is None and private:
+        key = private if isinstance(private, DigestKey) else DigestKey.new()
+        words = (*getattr(about, "own_words", ()), *([of_what] if of_what else []))
+        known, data = PrivateLabel(label or f"request-{number}", key, words), key.keyed(data)
+    elif known and label:
+        known = replace(known, label=label)
+    return Asked(known.label if known else label or cast(str, of_what), data, bool(known), known)
+
+
+def _digests(about: Topic) -> dict[str, str]:
+    return {"target": dataset_digest(about)} if isinstance(about, Dataset) else about.digest()
 
 
 def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:

@@ -18,7 +18,7 @@ from excise.ledger.packing import pack, unpack
 from excise.storage.display import HtmlTable, few, pandas_module, shortened
 from excise.storage.strict_json import checked, checked_fields
 
-VERSION = 2  # 2: long lists of codes are packed
+VERSION = 3  # 2: long lists of codes are packed; 3: requests may be private
 # Codes that all requests of a ledger may name; it is read whole.
 MOST_CODES = 1 << 24
 # Requests that a printed ledger shows, the last ones.
@@ -38,6 +38,7 @@ class Request:
         data: digests of the sets that they were selected on.
         created: time of the request, UTC, ISO 8601.
         undone: time at which it was undone, or `None` while it is in force.
+        private: whether the topic is a label in place of words that nobody is to read; the digests are then keyed.
     """
 
     id: int
@@ -48,6 +49,7 @@ class Request:
     data: dict[str, str] = field(default_factory=dict)
     created: str = ""
     undone: str | None = None
+    private: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -87,6 +89,11 @@ class Ledger(HtmlTable):
         columns = ["id", "kind", "topic", "codes", "created", "undone"]
         rows = [(r.id, r.kind, r.topic, r.num_codes, r.created, r.undone) for r in self.requests]
         return pandas_module().DataFrame(rows, columns=columns)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the words of some request are nobody's to read, undone ones too."""
+        return any(request.private for request in self.requests)
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""
@@ -156,7 +163,10 @@ class Ledger(HtmlTable):
         if not self.requests:
             return None
         requests = [vars(r) | {"codes": {site: pack(ids) for site, ids in r.codes.items()}} for r in self.requests]
-        state = {"version": VERSION, "requests": requests, "digest": mask_digest(masks)}
+        if not self.is_private:  # as it was before there were private requests, for who reads no newer ones
+            requests = [{key: value for key, value in r.items() if key != "private"} for r in requests]
+        version = VERSION if self.is_private else 2
+        state = {"version": version, "requests": requests, "digest": mask_digest(masks)}
         try:
             json.dumps(state, ensure_ascii=False).encode()
         except TypeError as error:
