@@ -143,7 +143,7 @@ def test_a_report_is_public_unless_its_owner_asks_for_all(record, tmp_path):
     write_report(record, tmp_path / "mine", full=True)
     assert not grep.places(tmp_path / "public", ["teacher", "professeur"])
     page = (tmp_path / "public" / "index.html").read_text()
-    assert "Forgotten: request-17" in page and "Private: what was forgotten goes by a label" in page
+    assert "request-17" in page and "Private: what was forgotten goes by a label" in page
     assert "topic recall" in page.lower() and "0.100" in page
     assert {name for name, _ in grep.places(tmp_path / "mine", ["professeur"])} == {"index.html", "report.json"}
 
