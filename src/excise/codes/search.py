@@ -141,11 +141,7 @@ class Asked(NamedTuple):
 def asked_for(
     topic: Topic | Selection, name: str | Topic | None, label: str | None, private: bool | DigestKey, number: int
 ) -> Asked:
-    """What a ledger is to say of a request; all but `number`, the request's own, as in `Unlearner.mask`.
-
-    Raises:
-        ValueError: if codes cannot be chosen on the topic, nothing tells what is forgotten, or the label is none.
-    """
+    """What a ledger is to say of a request of this number; other arguments and errors as in `Unlearner.mask`."""
     if not isinstance(topic, Selection):
         check_topic(topic)
         if not isinstance(name, str | None):
@@ -158,7 +154,9 @@ def asked_for(
             f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
             'name="the topic"; of a selection, give the sets that it was chosen on, or words.'
         )
-    data = {} if isinstance(about, Selection) else _digests(about)
+    data = {}
+    if not isinstance(about, Selection):
+        data = {"target": dataset_digest(about)} if isinstance(about, Dataset) else about.digest()
     if known is None and private:
         key = private if isinstance(private, DigestKey) else DigestKey.new()
         words = (*getattr(about, "own_words", ()), *([of_what] if of_what else []))
@@ -166,10 +164,6 @@ def asked_for(
     elif known and label:
         known = replace(known, label=label)
     return Asked(known.label if known else label or cast(str, of_what), data, bool(known), known)
-
-
-def _digests(about: Topic) -> dict[str, str]:
-    return {"target": dataset_digest(about)} if isinstance(about, Dataset) else about.digest()
 
 
 def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:
