@@ -138,9 +138,7 @@ class Asked(NamedTuple):
     known: PrivateLabel | None = None
 
 
-def asked_for(
-    topic: Topic | Selection, name: str | Topic | None, label: str | None, private: bool | DigestKey, number: int
-) -> Asked:
+def asked_for(topic: Topic | Selection, name: Any, label: str | None, private: bool | DigestKey, number: int) -> Asked:
     """What a ledger is to say of a request of this number; other arguments and errors as in `Unlearner.mask`."""
     if not isinstance(topic, Selection):
         check_topic(topic)
@@ -154,15 +152,13 @@ def asked_for(
             f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
             'name="the topic"; of a selection, give the sets that it was chosen on, or words.'
         )
-    data = {}
-    if not isinstance(about, Selection):
-        data = {"target": dataset_digest(about)} if isinstance(about, Dataset) else about.digest()
+    data = {"target": dataset_digest(about)} if isinstance(about, Dataset) else {}
+    data |= about.digest() if isinstance(about, ForgetSets | ClassCounts) else {}
     if known is None and private:
         key = private if isinstance(private, DigestKey) else DigestKey.new()
         words = (*getattr(about, "own_words", ()), *([of_what] if of_what else []))
         known, data = PrivateLabel(label or f"request-{number}", key, words), key.keyed(data)
-    elif known and label:
-        known = replace(known, label=label)
+    known = replace(known, label=label) if known and label else known
     return Asked(known.label if known else label or cast(str, of_what), data, bool(known), known)
 
 
