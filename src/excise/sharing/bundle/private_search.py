@@ -10,10 +10,12 @@ stands in report and card whatever the topic is, as "code" does, counts where it
 """
 
 import base64
+import io
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
@@ -104,10 +106,16 @@ class PrivateSearch:
     def in_file(self, path: Path, name: str) -> set[Hit]:
         """The hits in a file of this path in its bundle; without words, where any topic's are in it."""
         hits: set[Hit] = set()
-        for member, stream in streams(path):
-            hits |= self.in_text(member)
-            for text, shortest in _texts(stream, name):
+        with open(path, "rb") as file:
+            for text, shortest in _texts(file, name):
                 hits |= self.in_text(text, shortest)
+        for stream in streams(path, lambda *_: None):  # what cannot be unpacked was read as it is
+            if stream.is_new and stream.name != path.name:
+                hits |= self.in_text(stream.name.removeprefix(path.name))
+                for text, shortest in _texts(
+                    io.BytesIO(b"".join(iter(partial(stream.content.read, PIECE), b""))), stream.name
+                ):
+                    hits |= self.in_text(text, shortest)
         same_for_all = Path(name).name in VOCABULARY or path.suffix == ".py"
         return {hit for hit in hits if hit.kind == "text"} if same_for_all else hits
 
