@@ -1,27 +1,27 @@
 """Unlearner: finds a topic's codes, masks or deletes them, undoes, saves and shares."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 
 from excise.bottlenecks.identity import copy_codes_id
 from excise.bottlenecks.site import adapted_codes, bottlenecks, unwrapped
+from excise.codes.asked import Asked, asked_for
 from excise.codes.finder import CodeFinder
-from excise.codes.search import Search, Topic, check_topic
+from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
-from excise.data.forget_sets import dataset_digest
 from excise.data.inputs import Processor
 from excise.ledger.compaction import compact
-from excise.ledger.ledger import Ledger, Request, check_masks
-from excise.ledger.masks import enforce, uphold_masks
+from excise.ledger.ledger import Ledger, Request
+from excise.ledger.masks import check_masks, enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
+from excise.report.private import hide_classes, public_thresholds
 from excise.report.record import Record
 from excise.sharing.bundle import check_bundle, write_bundle, write_checkpoint
 from excise.sharing.bundle.manifest import MANIFEST
@@ -65,6 +65,8 @@ class Unlearner(CodeFinder):
             )
         uphold_masks(self.model)
         guard_push(self.whole)
+        # By label, what a private topic's words and data are: told nowhere else, and looked for in what is shared.
+        self.private_topics: dict[str, tuple[Any, ...]] = {}
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs: Any) -> "Unlearner":
@@ -103,7 +105,7 @@ class Unlearner(CodeFinder):
         name: str | None = None,
         **options: Any,
     ) -> Request:
-        """Chooses a topic's codes and masks them; arguments as in `choose`, `name` and errors as in `mask`."""
+        """Chooses a topic's codes and masks them; arguments as in `choose` and `mask`, errors as in `mask`."""
         return self.mask(topic, name, preset, **options)
 
     def mask(
@@ -120,14 +122,16 @@ class Unlearner(CodeFinder):
             name: what the ledger calls it, in words; or, of a selection, what it was chosen on. The topic's own if not
                 given; selections and data sets have none.
             preset: as in `choose`.
-            **options: as in `choose`.
+            **options: as in `choose`; and `private`, `True` or a `DigestKey`, where nobody is to read the topic's
+                words: the ledger, and all that is published, then has only `label`, or the request's number, and
+                digests by that key. One that is drawn is in `private_topics[label][0].key`, and nowhere else. A class
+                of the name goes by the label in the model's config too, and also after `undo`.
 
         Raises:
-            ValueError: as `choose`, or if nothing is selected or named, a site or code does not exist, or fewer live
-                codes than S would stay.
+            ValueError: as `choose`, or if nothing is selected or named, the label is none, a site or code does not
+                exist, or fewer live codes than S would stay.
         """
-        selection, name, data = self._chosen(topic, name, preset, options)
-        return self._request("mask", selection, name, data)
+        return self._request("mask", *self._chosen(topic, name, preset, options))
 
     def delete(
         self,
@@ -145,14 +149,13 @@ class Unlearner(CodeFinder):
             optimizer: one that will train the model and has not yet made a step in this process. Of the others it is
                 known; what they remember of the rows is erased too.
             preset: as in `choose`.
-            **options: as in `choose`.
+            **options: as in `mask`.
 
         Raises:
             ValueError: as `mask`, or if an optimizer is another model's or keeps its memory in a form that cannot be
                 erased by rows.
         """
-        selection, name, data = self._chosen(topic, name, preset, options)
-        return self._delete(selection, name, data, optimizer)
+        return self._delete(*self._chosen(topic, name, preset, options), optimizer)
 
     def delete_request(self, request: Request | int, optimizer: torch.optim.Optimizer | None = None) -> Request:
         """Deletes for good the codes that a request has masked, with its topic, thresholds and data digests.
@@ -166,13 +169,12 @@ class Unlearner(CodeFinder):
         """
         masked = self.ledger.mask_in_force(request.id if isinstance(request, Request) else request)
         how = {k: v for k, v in masked.thresholds.items() if k != "taken_out"} | {"deletes_request": masked.id}
-        return self._delete(Selection(masked.codes, how), masked.topic, masked.data, optimizer)
+        asked = Asked(masked.topic, masked.data, masked.private)
+        return self._delete(Selection(masked.codes, how), asked, optimizer)
 
-    def _delete(
-        self, selection: Selection, topic: str, data: Mapping[str, str], optimizer: torch.optim.Optimizer | None
-    ) -> Request:
+    def _delete(self, selection: Selection, asked: Asked, optimizer: torch.optim.Optimizer | None) -> Request:
         optimizers = clearable_optimizers(self.sites, optimizer)
-        request = self._request("delete", selection, topic, data)
+        request = self._request("delete", selection, asked)
         clear_optimizers(optimizers, self.sites, request.codes)
         return request
 
@@ -225,6 +227,7 @@ class Unlearner(CodeFinder):
         Returns:
             The record that was written.
         """
+        options["private_topics"] = (*self.private_topics.values(), *options.get("private_topics", ()))
         return write_bundle(folder, cast(PreTrainedModel, self.whole), self.processor, record=record, **options)
 
     def push_to_hub(self, repo_id: str, record: Record | None = None, **options: Any) -> PushInfo:
@@ -243,6 +246,7 @@ class Unlearner(CodeFinder):
         Returns:
             The commit; where the history was purged, its `audit` tells what was looked at.
         """
+        options["private_topics"] = (*self.private_topics.values(), *options.get("private_topics", ()))
         return publish(cast(PreTrainedModel, self.whole), self.processor, repo_id, record, **options)
 
     @classmethod
@@ -264,31 +268,22 @@ class Unlearner(CodeFinder):
         """
         return cls.from_pretrained(download(repo_id, revision, token), token=token, **kwargs)
 
-    def _chosen(
-        self, topic: Topic | Selection, name: str | Topic | None, preset: Any, options: Mapping[str, Any]
-    ) -> tuple[Selection, str, dict[str, str]]:
-        """The codes of a topic, and what the ledger says of it: a name, and digests of what they were chosen on."""
-        if not isinstance(topic, Selection):
-            check_topic(topic)
-            if not isinstance(name, str | None):
-                raise ValueError(f"name={name!r}: expected words. What codes are chosen on here is the topic itself.")
-        about = topic if name is None or isinstance(name, str) else name
-        of_what = name if isinstance(name, str) else getattr(about, "name", None)
-        if of_what is None or not isinstance(about, Topic | Selection):
-            raise ValueError(
-                f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
-                'name="the topic"; of a selection, give the sets that it was chosen on, or words.'
-            )
-        selection = self.choose(topic, preset, **options)
-        if isinstance(about, Dataset):
-            data = {"target": dataset_digest(about)}
-        else:
-            data = {} if isinstance(about, Selection) else about.digest()
-        return selection, of_what, data
+    def _chosen(self, topic: Topic | Selection, name: Any, preset: Any, options: Any) -> tuple[Selection, Asked]:
+        """The codes of a topic, and what the ledger says of it."""
+        label, private = options.pop("label", None), options.pop("private", False)
+        asked = asked_for(topic, name, label, private, number=len(self.ledger.requests) + 1)
+        if asked.known:
+            self.private_topics[asked.name] = (asked.known, topic, name)
+        return self.choose(topic, preset, **options), asked
 
-    def _request(self, kind: str, selection: Selection, topic: str, data: Mapping[str, str]) -> Request:
+    def _request(self, kind: str, selection: Selection, asked: Asked) -> Request:
         codes, thresholds = selection.codes, dict(selection.thresholds)
         if not codes:
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
-        enforce(self.model, ledger := self.ledger.add(kind, topic, codes, thresholds=thresholds, data=dict(data)))
+        details: dict[str, Any] = {"thresholds": thresholds, "data": dict(asked.data)}
+        if asked.private:
+            details |= {"thresholds": public_thresholds(thresholds), "private": True}
+        enforce(self.model, ledger := self.ledger.add(kind, asked.name, codes, **details))
+        if asked.known:
+            hide_classes(self.model.config, asked.known.words, asked.name)
         return ledger.log_outcome(len(ledger.requests))

@@ -8,6 +8,7 @@ from excise.cli import main
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection
 from excise.codes.topic_counts import TopicCounts
+from excise.data import DigestKey
 from excise.data.topics import TopicSets
 from excise.unlearner import Unlearner
 
@@ -247,3 +248,23 @@ def test_an_interrupted_run_leaves_nothing_and_says_so(failing, saved, forgot, t
     monkeypatch.setattr(last, interrupt)
     assert failing(*arguments, "--out", tmp_path / "deep" / "out", status=130) == "excise: interrupted"
     assert list(tmp_path.rglob("*out*")) == []
+
+
+def test_a_private_topic_goes_by_its_label_and_the_key_lies_beside_the_model(excise, saved, tmp_path, topic):
+    out = tmp_path / "out"
+    private = ["--private", "--label", "request-17", "--count", 2, "--q", 0.5]
+    data = excise("unlearn", saved / "model", saved / "topic", "--out", out, *private)
+    assert (data["request"]["topic"], data["request"]["private"]) == ("request-17", True)
+    assert "teacher" not in json.dumps(data) + (out / "config.json").read_text()
+    assert data["key"] == str(tmp_path / "out.private.key")
+    assert topic.is_data_of(data["request"]["data"], DigestKey.load(data["key"]))
+    again = excise(
+        "delete", saved / "model", saved / "topic", "--out", tmp_path / "two", *private, "--key", data["key"]
+    )
+    assert again["request"]["data"] == data["request"]["data"]
+
+
+def test_a_label_without_private_is_wrong_usage(failing, saved, tmp_path):
+    argv = ["unlearn", saved / "model", saved / "topic", "--out", tmp_path / "out", "--label", "request-17"]
+    assert "go with --private" in failing(*argv, status=2)
+    assert not list(tmp_path.iterdir())

@@ -2,9 +2,10 @@ import json
 
 import pytest
 
+from excise import Selection, Unlearner
 from excise.cli import main
 from excise.report import Record, write_report
-from tests.helpers.evidence import enrichment_of, forgetful_model, text_evaluation
+from tests.helpers.evidence import SITE, enrichment_of, forgetful_model, text_evaluation
 
 
 @pytest.fixture
@@ -57,3 +58,15 @@ def test_what_is_no_record_or_a_newer_one_is_refused_and_writes_nothing(failing,
     path.write_text(json.dumps(state), encoding="utf-8")
     assert "not an empty folder" in failing("report", tmp_path / "record", "--out", tmp_path / "record")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["record"]
+
+
+def test_words_of_a_private_request_are_in_the_page_for_their_owner_alone(
+    excise, make_model, tokenizer, topic, tmp_path
+):
+    unlearner = Unlearner(make_model(), tokenizer)
+    unlearner.mask(Selection({SITE: [3]}), topic, label="request-17", private=True)
+    Record.of(unlearner.model, evaluations=[text_evaluation("request-17")]).save(tmp_path / "record")
+    excise("report", tmp_path / "record", "--out", tmp_path / "public")
+    excise("report", tmp_path / "record", "--out", tmp_path / "mine", "--full")
+    pages = [(tmp_path / name / "index.html").read_text() for name in ("public", "mine")]
+    assert ["professeur" in page for page in pages] == [False, True]

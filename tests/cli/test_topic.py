@@ -99,3 +99,14 @@ def test_an_interrupted_topic_leaves_nothing(failing, tmp_path, monkeypatch):
 def test_files_of_one_split_are_read_whatever_the_split_is_called(tmp_path):
     Dataset.from_list(pairs(range(2))).to_parquet(tmp_path / "a.parquet")
     assert len(load_rows(str(tmp_path / "a.parquet"), split="test")) == 6
+
+
+def test_private_sets_go_by_their_label_in_all_that_is_made_of_them(excise, failing, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in pairs(range(90))))
+    argv = ["topic", "--dataset", rows, "--word", "teacher", "--text", "en", "--replacement", "doctor"]
+    data = excise(*argv, "--out", tmp_path / "out", "--private", "--label", "request-17")
+    assert data["topic"] == "request-17" and "teacher" not in json.dumps(data)
+    assert TopicSets.load(tmp_path / "out").name == "request-17"
+    assert (tmp_path / "out" / "private.key").is_file()
+    assert "give --private and --label" in failing(*argv, "--out", tmp_path / "no", "--private", status=2)

@@ -8,7 +8,7 @@ from excise import Evaluation
 from excise.codes.selection import Selection
 from excise.evaluation import evaluate, generate_texts, sweep
 from excise.evaluation.metrics import Meteor
-from excise.ledger.ledger import check_masks
+from excise.ledger.masks import check_masks
 from excise.ledger.packing import codes_digest
 from excise.report import Record
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from excise import CodebookSAEConfig, Ledger, MaskMismatchError
 from excise.bottlenecks import CodebookSAE
-from excise.ledger.ledger import VERSION, check_masks, mask_digest
+from excise.ledger.ledger import VERSION, mask_digest
+from excise.ledger.masks import check_masks
 
 
 def site(num_codes=20, top_s=2) -> CodebookSAE:

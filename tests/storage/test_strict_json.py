@@ -18,7 +18,7 @@ from excise.codes.counts import CodeCounts, PairedCounts
 from excise.codes.enrichment import Enrichment
 from excise.codes.pair_counts import PairCounts
 from excise.codes.topic_counts import TopicCounts
-from excise.ledger.ledger import check_masks
+from excise.ledger.masks import check_masks
 from excise.ledger.packing import MOST, pack, unpack
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.loading import load_model

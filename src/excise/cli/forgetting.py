@@ -5,10 +5,20 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_batch_size, add_model, add_out_folder, add_search, load_topic, preset
+from excise.cli.options import (
+    add_batch_size,
+    add_model,
+    add_out_folder,
+    add_private,
+    add_search,
+    digest_key,
+    load_topic,
+    preset,
+)
 from excise.cli.output import Output
 from excise.storage.files import check_file, check_free, new_file
 from excise.storage.processes import by_main_process
@@ -38,6 +48,7 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
         metavar="SHARE",
         help="as many codes as the retain set's loss allows: 0.01 lets it rise by 1 %%; needs references",
     )
+    add_private(parser)
 
 
 def forget(args: Namespace, kind: str) -> Output:
@@ -52,7 +63,12 @@ def forget(args: Namespace, kind: str) -> Output:
 
     if args.max_loss_rise is not None and args.count is not None:
         args.parser.error("--max-loss-rise decides how many codes: leave out --count")
+    if not args.private and (args.label or args.key):
+        args.parser.error("--label and --key go with --private")
+    key_file = args.key or f"{args.out.rstrip('/')}.private.key"
+    key = digest_key(key_file) if args.private else None
     check_free(args.out)
+    check_file(key_file if args.private else None)
     check_file(args.codes_out)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
     seconds = {}
@@ -69,11 +85,14 @@ def forget(args: Namespace, kind: str) -> Output:
         selection = select_within_budget(
             unlearner, counts, topic, top_s=args.top_s, max_loss_rise=args.max_loss_rise, **options
         )
-    request = (unlearner.mask if kind == "mask" else unlearner.delete)(selection, topic)
+    private: dict[str, Any] = {"label": args.label, "private": key} if key else {}
+    request = (unlearner.mask if kind == "mask" else unlearner.delete)(selection, topic, **private)
     seconds[f"test and {kind}"] = time.perf_counter() - start
 
     start = time.perf_counter()
     unlearner.save_pretrained(args.out)
+    if key and not Path(key_file).exists():
+        key.save(key_file)
     seconds["save"] = time.perf_counter() - start
     if args.codes_out:
         _save(selection, args.codes_out)
@@ -81,8 +100,9 @@ def forget(args: Namespace, kind: str) -> Output:
     outcome = f"{unlearner.ledger.outcome(request)}\n" if kind == "delete" else ""
     data = {"request": request_data(request), "held_by": unlearner.ledger.held_by(request), "seconds": seconds}
     return Output(
-        f"{selection!r}\n{request_line(request)}\n{outcome}Took: {took}\nSaved to {args.out}",
-        data | {"out": args.out, "codes_out": args.codes_out},
+        f"{selection!r}\n{request_line(request)}\n{outcome}Took: {took}\nSaved to {args.out}"
+        + (f"\nThe key of its digests, to be kept and not published: {key_file}" if key else ""),
+        data | {"out": args.out, "codes_out": args.codes_out} | ({"key": key_file} if key else {}),
     )
 
 

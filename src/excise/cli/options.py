@@ -1,5 +1,6 @@
 """Options that several verbs share, and what they stand for."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
 
     from excise.codes.search import Search
     from excise.data.topics import TopicSets
+    from excise.storage.digests import DigestKey
 
 
 def add_model(parser: ArgumentParser) -> None:
@@ -24,6 +26,21 @@ def add_topic(parser: ArgumentParser, **options: Any) -> None:
 def add_out_folder(parser: ArgumentParser, what: str) -> None:
     """--out, a folder."""
     parser.add_argument("--out", metavar="FOLDER", required=True, help=f"new or empty folder for {what}")
+
+
+def add_private(parser: ArgumentParser) -> None:
+    """--private, --label and --key."""
+    group = parser.add_argument_group("a topic whose words nobody is to read")
+    group.add_argument("--private", action="store_true", help="show and publish a label and numbers alone")
+    group.add_argument("--label", metavar="TEXT", help="what it is called (default: the number of the request)")
+    group.add_argument("--key", metavar="FILE", help="key of the digests of its data, to be kept; made if not there")
+
+
+def digest_key(file: str) -> "DigestKey":
+    """The key in a file, or a new one where there is none: it is to be saved there."""
+    from excise.storage.digests import DigestKey
+
+    return DigestKey.load(file) if os.path.exists(file) else DigestKey.new()
 
 
 def add_batch_size(parser: ArgumentParser, default: int = 32) -> None:

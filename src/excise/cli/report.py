@@ -23,6 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of the verb."""
     parser.add_argument("record", metavar="RECORD", help="folder with report.json, or of a model with a report")
     add_out_folder(parser, "the report")
+    parser.add_argument("--full", action="store_true", help="for its owner: words and texts of private requests too")
 
 
 def run(args: Namespace) -> Output:
@@ -37,7 +38,7 @@ def run(args: Namespace) -> Output:
     if not (folder / FILE).is_file() and (folder / "report" / FILE).is_file():
         folder = folder / "report"
     record = Record.load(folder)
-    write_report(record, args.out)
+    write_report(record, args.out, full=args.full)
     state = record.state
     made = record.verdicts
     failed = [check["name"] for check in state["checks"] if not check["passed"]]

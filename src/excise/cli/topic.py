@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from excise.cli.options import add_out_folder
+from excise.cli.options import add_out_folder, add_private
 from excise.cli.output import Output
 from excise.data.reading import DEMO, load_rows
 from excise.storage.extras import require
@@ -46,13 +46,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--min-examples", type=int, default=20, metavar="N", help="fewest rows of a set (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling and replacement (default: 0)")
     add_out_folder(parser, "the sets")
+    add_private(parser)
 
 
 def run(args: Namespace) -> Output:
     """Runs the verb."""
+    from excise.data.forget_sets import KEY
     from excise.data.topics import topic_sets
+    from excise.storage.digests import DigestKey
 
     require("text", purpose="excise topic")
+    if args.private != (args.label is not None):
+        args.parser.error("sets go by a label: give --private and --label, or neither")
+    if args.key and not args.private:
+        args.parser.error("--key goes with --private")
     check_free(args.out)
     evaluation = None
     if args.evaluation_dataset or args.evaluation_split:
@@ -71,22 +78,28 @@ def run(args: Namespace) -> Output:
         prefix=args.prefix,
         seed=args.seed,
     )
+    if args.private:
+        topic = topic.private_as(args.label, DigestKey.load(args.key) if args.key else None)
     topic.save(args.out)
+    kept = f"\nThe key of its digests, to be kept and not published: {args.out}/{KEY}" if args.private else ""
+    words = {
+        "words": list(topic.words),
+        "inflections": list(topic.inflections),
+        "samples": [
+            {"target": target, "control": control}
+            for target, control in zip(topic.target[:10]["text"], topic.control[:10]["text"], strict=True)
+        ],
+    }
     names = ("target", "control", "retain", "heldout", "heldout_retain")
     return Output(
-        f"{topic}\nSaved to {args.out}",
+        f"{topic}\nSaved to {args.out}{kept}",
         {
             "topic": topic.name,
-            "words": list(topic.words),
-            "inflections": list(topic.inflections),
+            **({} if args.private else words),
             "rows": {name: len(getattr(topic, name)) for name in names},
             "counts": dict(topic.counts),
             "prefix": topic.prefix,
             "sha256": topic.digest(),
-            "samples": [
-                {"target": target, "control": control}
-                for target, control in zip(topic.target[:10]["text"], topic.control[:10]["text"], strict=True)
-            ],
             "out": args.out,
         },
     )

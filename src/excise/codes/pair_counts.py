@@ -20,9 +20,11 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.codes.count_table import CountTable
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.codes.selection import SITE
+from excise.data.forget_sets import PrivateLabel
 from excise.data.images import check_labels
 from excise.models.key_value.encodings import LABELS
 from excise.models.key_value.pairs import PAIRS, check_pairs
+from excise.storage.digests import DigestKey
 from excise.storage.display import printable, shortened
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
@@ -239,6 +241,7 @@ class ClassCounts:
         counts: of all classes.
         label: index of the class.
         name: what the ledger calls it.
+        private: what it is called where nobody may read its name; `None` of a class that is not private.
     """
 
     positions: ClassVar[str] = "all"
@@ -246,6 +249,7 @@ class ClassCounts:
     counts: PairCounts
     label: int
     name: str
+    private: PrivateLabel | None = None
 
     def __repr__(self) -> str:
         examples, name = self.counts.examples, shortened(self.name)
@@ -271,12 +275,21 @@ class ClassCounts:
         """The S' that there are counts for: the pairs that were selected."""
         return self.counts.top_k
 
+    def private_as(self, label: str, key: DigestKey | None = None) -> "ClassCounts":
+        """The same class, called by a label; arguments and errors as in `ForgetSets.private_as`."""
+        words = self.private.words if self.private else (self.name,)
+        return replace(self, name=label, private=PrivateLabel(label, key or DigestKey.new(), words))
+
     def digest(self) -> dict[str, str]:
-        """The SHA-256 of the counts of the class and of all, so that a report can say what a choice was made on."""
+        """The SHA-256 of the counts of the class and of all, so that a report can say what a choice was made on.
+
+        Of a private class they are keyed.
+        """
         sha = hashlib.sha256(json.dumps([self.counts.keys, self.counts.top_k, self.label]).encode())
         for counts in (self.counts.of_class(self.label), self.counts.of_all()):
             sha.update(np.ascontiguousarray(counts, dtype="<i8").data)
-        return {"counts": sha.hexdigest()}
+        digests = {"counts": sha.hexdigest()}
+        return self.private.key.keyed(digests) if self.private else digests
 
     def frequency(self, top_s: int) -> dict[str, np.ndarray]:
         """In how many examples of the class each pair is selected, int64 `(num_pairs,)`, under its site."""

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "classes": ["ClassSets", "class_column", "class_sets"],
-        "forget_sets": ["ForgetSets"],
+        "forget_sets": ["DigestKey", "ForgetSets"],
         "images": ["image_column", "label_column"],
         "packaged": ["train_tokenizer"],
         "reading": ["load_demo", "load_rows"],

@@ -1,14 +1,14 @@
 """Class sets: the images of a class, those of the others, and what is to stay."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset
 
-from excise.data.forget_sets import ForgetSets
+from excise.data.forget_sets import ForgetSets, PrivateLabel
 from excise.data.images import encoded_images, image_column, label_column
 
 
@@ -28,6 +28,7 @@ class ClassSets(ForgetSets):
         heldout: images of the class for evaluating; none that is in the data set of the first three.
         heldout_retain: images of the other classes for evaluating.
         counts: how many images were found, dropped and left out on the way.
+        private: as in `ForgetSets`.
     """
 
     kind = "classes"
@@ -44,13 +45,21 @@ class ClassSets(ForgetSets):
     heldout: Dataset
     heldout_retain: Dataset
     counts: Mapping[str, int] = field(default_factory=dict)
+    private: PrivateLabel | None = None
 
     @property
-    def name(self) -> str:
+    def _own_name(self) -> str:
         """The name of the class."""
         return self.classes[self.label]
 
+    @property
+    def own_words(self) -> Iterable[str]:
+        """The name of the class."""
+        return (self._own_name,)
+
     def __repr__(self) -> str:
+        if self.private:
+            return f"Class {self.name!r} (private), seed {self.seed}\n  images: {self.sizes()}"
         lines = [
             f"Class {self.name!r} (label {self.label} of {len(self.classes)} classes), seed {self.seed}",
             f"  images: {self.sizes()}",

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -11,6 +14,7 @@ from datasets import Dataset, Image, load_from_disk
 
 from excise.data.images import encoded_images
 from excise.data.inputs import Positions
+from excise.storage.digests import DigestKey
 from excise.storage.display import printable, shortened
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
@@ -18,9 +22,76 @@ from excise.storage.strict_json import checked, read
 
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")
 RECORD = "topic.json"
+KEY = "private.key"
 FORMAT_VERSION = 1
 
 Sets = TypeVar("Sets", bound="ForgetSets")
+
+
+@dataclass(frozen=True)
+class PrivateLabel:
+    """What a private topic is called in place of its words, in all that is made of it.
+
+    Attributes:
+        label: the name that the ledger, the report and the card show.
+        key: of the digests of its data. It stays with the owner.
+        words: what nobody is to read: it is looked for in whatever is published.
+
+    Raises:
+        ValueError: if the label is empty or of several lines, or holds one of the words.
+    """
+
+    label: str
+    key: DigestKey
+    words: tuple[str, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.label, str) or not self.label.isprintable() or not self.label.strip():
+            raise ValueError('A private topic needs a label of one line, such as label="request-17".')
+        if any(holds_word(self.label, word) for word in self.words):
+            raise ValueError("The label holds a word of the topic that it stands for. Give another.")
+
+    def stands_for(self, topic: str) -> bool:
+        """Whether a topic's name is made of its words."""
+        return {folded(part) for part in topic.split("+")} <= set(map(folded, self.words))
+
+
+# What nobody sees: format characters, such as marks of direction and spaces without width.
+UNSEEN = re.compile(
+    r"[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e0fff]"
+)
+# Letters of scripts that set no spaces between words, each by itself; and words of all others.
+WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+
+
+def folded(text: str) -> str:
+    """A text as it is compared: in one case and one normal form, without accents and marks that are not seen.
+
+    Example:
+        >>> folded("CAF\u00c9"), folded("Al\u200bice")
+        ('cafe', 'alice')
+    """
+    if text.isascii():
+        return text.lower()
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    return UNSEEN.sub("", re.sub("[\u0300-\u036f]", "", text))
+
+
+def whole_words(text: str) -> list[str]:
+    """The words of a text, folded, in order; letters of scripts without spaces are words by themselves.
+
+    Example:
+        >>> whole_words("Jean-Luc's model_2")
+        ['jean', 'luc', 's', 'model', '2']
+    """
+    return WORDS.findall(folded(text))
+
+
+def holds_word(text: str, word: str) -> bool:
+    """Whether a text holds a word, or words one after the other, as whole ones, in upper or lower case."""
+    words, hit = whole_words(text), whole_words(word)
+    return any(words[i : i + len(hit)] == hit for i in range(len(words))) if hit else False
 
 
 class ForgetSets(ABC):
@@ -36,6 +107,7 @@ class ForgetSets(ABC):
         retain: D_R for selecting.
         heldout: D'_T for evaluating.
         heldout_retain: D_R for evaluating.
+        private: what it is called where nobody may read its words; `None` of a topic that is not private.
     """
 
     kind: ClassVar[str]
@@ -47,11 +119,22 @@ class ForgetSets(ABC):
     retain: Dataset
     heldout: Dataset
     heldout_retain: Dataset
+    private: PrivateLabel | None
+
+    @property
+    def name(self) -> str:
+        """What is forgotten, in a word or so; of a private topic, its label."""
+        return self.private.label if self.private else self._own_name
 
     @property
     @abstractmethod
-    def name(self) -> str:
+    def _own_name(self) -> str:
         """What is forgotten, in a word or so."""
+
+    @property
+    @abstractmethod
+    def own_words(self) -> Iterable[str]:
+        """All words that tell what is forgotten."""
 
     @abstractmethod
     def _record(self) -> dict[str, Any]:
@@ -66,9 +149,35 @@ class ForgetSets(ABC):
         """The number of rows of each set, for a person to read."""
         return ", ".join(f"{name} {len(getattr(self, name))}" for name in SET_NAMES)
 
+    def private_as(self: Sets, label: str, key: DigestKey | None = None) -> Sets:
+        """The same sets, called by a label in all that is made of them: requests, evaluations, reports and cards.
+
+        Args:
+            label: what is shown in place of the topic's words.
+            key: of the digests of its data; a new one if not given. It is in `private.key`, and in the folder that
+                `save` writes: keep it, and publish neither.
+
+        Raises:
+            ValueError: if the label is none, or holds a word of the topic.
+        """
+        words = tuple(dict.fromkeys(self.own_words))
+        return replace(self, private=PrivateLabel(label, key or DigestKey.new(), words))  # type: ignore[type-var]
+
     def digest(self) -> dict[str, str]:
-        """The sha256 of each set's rows, in order, so that a report can say what it was made on."""
-        return {name: dataset_digest(getattr(self, name)) for name in SET_NAMES}
+        """The sha256 of each set's rows, in order, so that a report can say what it was made on; keyed if private."""
+        digests = {name: dataset_digest(getattr(self, name)) for name in SET_NAMES}
+        return self.private.key.keyed(digests) if self.private else digests
+
+    def is_data_of(self, data: Mapping[str, str], key: DigestKey | None = None) -> bool:
+        """Whether these are the sets whose digests a request or a report tells.
+
+        Args:
+            data: digests, such as `request.data`.
+            key: of a private request's digests; the sets' own if not given.
+        """
+        key = key or (self.private.key if self.private else None)
+        digests = replace(self, private=None).digest()  # type: ignore[type-var]
+        return dict(data) in (digests, key.keyed(digests) if key else digests)
 
     @by_main_process("folder")
     def save(self, folder: str | Path) -> Path:
@@ -78,7 +187,11 @@ class ForgetSets(ABC):
             FileExistsError: the folder holds something already.
         """
         record = {"version": FORMAT_VERSION, "kind": self.kind} | self._record() | {"sha256": self.digest()}
+        if self.private:
+            record |= {"private": self.private.label}
         with new_folder(folder) as partial:
+            if self.private:
+                self.private.key.save(partial / KEY)
             for name in SET_NAMES:
                 getattr(self, name).save_to_disk(str(partial / name))
             (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -111,7 +224,9 @@ class ForgetSets(ABC):
             sets = cls._from_record(record, rows)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / RECORD} is not what `save` writes: {shortened(repr(error))}.") from error
-        changed = [name for name, digest in sets.digest().items() if digest != digests.get(name)]
+        if "private" in record:
+            sets = sets.private_as(record["private"], DigestKey.load(folder / KEY))
+        changed = [name for name, digest in sets.digest().items() if name != "key" and digest != digests.get(name)]
         if changed:
             raise ValueError(f"{', '.join(changed)} in {folder} changed since it was saved; make the topic sets again.")
         return sets

@@ -112,6 +112,9 @@ def _head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "m
     own = [names[i] for i in range(len(names))]
     if len(own) != len(classes):
         raise ValueError(f"The {name} tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
+    lacking = [name for name in classes if name not in own]
+    if len(lacking) == 1:  # it is private, and goes by a label in the model
+        own = [name if name in classes else lacking[0] for name in own]
     return own if set(own) == set(classes) else list(classes)
 
 
@@ -190,7 +193,7 @@ def evaluate_classes(
     def reference():
         return run(reference_model, Condition.REFERENCE, reference_processor or finder.processor)
 
-    words = (topic.name,)
+    words = tuple(topic.own_words)
     settings = {"templates": list(templates), "data": topic.digest()}
     wanted = {
         Condition.BEFORE: True,

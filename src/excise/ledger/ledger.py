@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import align_module_device
 from torch import Tensor
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.guard import MaskMismatchError
 from excise.ledger.packing import pack, unpack
 from excise.storage.display import HtmlTable, few, pandas_module, shortened
 from excise.storage.strict_json import checked, checked_fields
 
-VERSION = 2  # 2: long lists of codes are packed
+VERSION = 3  # 2: long lists of codes are packed; 3: requests may be private
 # Codes that all requests of a ledger may name; it is read whole.
 MOST_CODES = 1 << 24
 # Requests that a printed ledger shows, the last ones.
@@ -39,6 +37,7 @@ class Request:
         data: digests of the sets that they were selected on.
         created: time of the request, UTC, ISO 8601.
         undone: time at which it was undone, or `None` while it is in force.
+        private: whether the topic is a label in place of words that nobody is to read; the digests are then keyed.
     """
 
     id: int
@@ -49,6 +48,7 @@ class Request:
     data: dict[str, str] = field(default_factory=dict)
     created: str = ""
     undone: str | None = None
+    private: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -93,6 +93,11 @@ class Ledger(HtmlTable):
         columns = ["id", "kind", "topic", "codes", "created", "undone"]
         rows = [(r.id, r.kind, r.topic, r.num_codes, r.created, r.undone) for r in self.requests]
         return pandas_module().DataFrame(rows, columns=columns)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the words of some request are nobody's to read, undone ones too."""
+        return any(request.private for request in self.requests)
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""
@@ -201,7 +206,10 @@ class Ledger(HtmlTable):
         if not self.requests:
             return None
         requests = [vars(r) | {"codes": {site: pack(ids) for site, ids in r.codes.items()}} for r in self.requests]
-        state = {"version": VERSION, "requests": requests, "digest": mask_digest(masks)}
+        if not self.is_private:  # as it was before there were private requests, for who reads no newer ones
+            requests = [{key: value for key, value in r.items() if key != "private"} for r in requests]
+        version = VERSION if self.is_private else 2
+        state = {"version": version, "requests": requests, "digest": mask_digest(masks)}
         try:
             json.dumps(state, ensure_ascii=False).encode()
         except TypeError as error:
@@ -262,38 +270,6 @@ def mask_digest(live: Mapping[str, Tensor]) -> str:
     for site, mask in sorted(live.items()):
         sha.update(json.dumps([site, len(mask)]).encode() + np.packbits(mask.numpy()).tobytes())
     return sha.hexdigest()
-
-
-def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]) -> None:
-    """Makes sure that a model's masks and erased rows are those its ledger tells of: a mask fails closed.
-
-    Args:
-        state: the ledger in the model's config, `None` for a model that was never asked to forget.
-        sites: its bottlenecks.
-
-    Raises:
-        MaskMismatchError: if they are not.
-    """
-    try:
-        ledger = Ledger.from_dict(state)
-        expected = ledger.live(sites)
-    except ValueError as error:
-        raise MaskMismatchError(f"The ledger does not fit the model: {error}") from error
-    actual = {site: bottleneck.live.cpu() for site, bottleneck in sites.items()}
-    for site, mask in actual.items():
-        if not torch.equal(mask, expected[site]):
-            raise MaskMismatchError(
-                f"{site} has {int((~mask).sum())} removed codes, its ledger tells of {int((~expected[site]).sum())}, "
-                f"and they differ at {int((mask != expected[site]).sum())}: the checkpoint was changed after it was "
-                "written, or its files are of two models. Load an unchanged copy."
-            )
-        with align_module_device(sites[site]):  # brings back what a device map has put on disk
-            rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
-            for name in sites[site].code_tensors:
-                if torch.count_nonzero(sites[site].by_code(getattr(sites[site], name))[rows]):
-                    raise MaskMismatchError(f"Codes of {site} were deleted, but rows of its {name} are not zero.")
-    if state is not None and state.get("digest") != mask_digest(actual):
-        raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
 
 
 def _now() -> str:

@@ -3,15 +3,17 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import MaskMismatchError, Removed, erase_rows, uphold
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
-from excise.ledger.ledger import Ledger, check_masks
+from excise.ledger.ledger import Ledger, mask_digest
 
 
 def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
@@ -103,6 +105,38 @@ def upheld_state(model: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[st
                 f"The state to save has removed codes at {name}. They are removed in what is saved.", stacklevel=3
             )
     return upheld
+
+
+def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]) -> None:
+    """Makes sure that a model's masks and erased rows are those its ledger tells of: a mask fails closed.
+
+    Args:
+        state: the ledger in the model's config, `None` for a model that was never asked to forget.
+        sites: its bottlenecks.
+
+    Raises:
+        MaskMismatchError: if they are not.
+    """
+    try:
+        ledger = Ledger.from_dict(state)
+        expected = ledger.live(sites)
+    except ValueError as error:
+        raise MaskMismatchError(f"The ledger does not fit the model: {error}") from error
+    actual = {site: bottleneck.live.cpu() for site, bottleneck in sites.items()}
+    for site, mask in actual.items():
+        if not torch.equal(mask, expected[site]):
+            raise MaskMismatchError(
+                f"{site} has {int((~mask).sum())} removed codes, its ledger tells of {int((~expected[site]).sum())}, "
+                f"and they differ at {int((mask != expected[site]).sum())}: the checkpoint was changed after it was "
+                "written, or its files are of two models. Load an unchanged copy."
+            )
+        with align_module_device(sites[site]):  # brings back what a device map has put on disk
+            rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
+            for name in sites[site].code_tensors:
+                if torch.count_nonzero(sites[site].by_code(getattr(sites[site], name))[rows]):
+                    raise MaskMismatchError(f"Codes of {site} were deleted, but rows of its {name} are not zero.")
+    if state is not None and state.get("digest") != mask_digest(actual):
+        raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
 
 
 @contextmanager

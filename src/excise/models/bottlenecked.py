@@ -14,8 +14,8 @@ from transformers.utils import PushToHubMixin, cached_file
 from excise.bottlenecks.guard import uphold, warn_of_unknown
 from excise.bottlenecks.site import BottleneckSite, bottlenecks
 from excise.bottlenecks.tracing import Checkpointed
-from excise.ledger.ledger import Ledger, check_masks
-from excise.ledger.masks import guard, upheld_state, uphold_masks
+from excise.ledger.ledger import Ledger
+from excise.ledger.masks import check_masks, guard, upheld_state, uphold_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.plain import KEY_MAPPING, own_name, read_hidden_names, saved_names
 from excise.models.push_guard import check_push

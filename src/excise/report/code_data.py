@@ -8,6 +8,7 @@ import numpy as np
 
 from excise.codes.enrichment import Enrichment
 from excise.ledger.packing import unpack
+from excise.report.markdown import shown
 from excise.report.record import Record
 from excise.report.volcano import MOST, Volcano, volcano
 
@@ -89,6 +90,7 @@ def _plot(entry: Mapping[str, Any], table: Enrichment, points: Volcano, sites: d
         columns["retain"] = table.retain_frequency[rows]
     about = {key: entry[key] for key in ("topic", "method", "num_target", "num_control")}
     sizes = {"value": points.value, "top": points.top, "total": points.total}
+    about["topic"] = shown(about["topic"])
     return about | sizes | {name: packed(values) for name, values in columns.items()}
 
 
@@ -98,7 +100,7 @@ def _tokens(entries: Sequence[Mapping[str, Any]], sites: Mapping[str, int]) -> d
     names = sorted({token for tokens in best for token, _ in tokens})
     place = {name: i for i, name in enumerate(names)}
     return {
-        "names": names,
+        "names": list(map(shown, names)),
         "site": packed(np.array([sites[entry["site"]] for entry in entries], np.int64)),
         "code": packed(np.array([entry["code"] for entry in entries], np.int64)),
         "start": packed(np.cumsum([0, *map(len, best)])),

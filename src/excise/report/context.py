@@ -15,6 +15,7 @@ from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_in_page import drawing
 from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.not_shown import needed, standing
+from excise.report.private import about_publishing
 from excise.report.record import Record
 from excise.report.results import Evaluation
 from excise.report.sweep import sweep_rows, sweep_steps
@@ -70,6 +71,7 @@ def context(record: Record) -> dict[str, Any]:
         "data": _lines(state["data"]),
         "settings": _lines(state["settings"]),
         "failed": [check["name"] for check in state["checks"] if not check["passed"]],
+        "published": about_publishing(state),
     }
 
 
@@ -106,7 +108,9 @@ def _evaluation(evaluation: Evaluation, now: InForce) -> dict[str, Any]:
         "how": _how({k: v for k, v in evaluation.settings.items() if not isinstance(v, Mapping)}),
         "marks": _marks(evaluation, names[FORGET]),
         "kept": _kept(evaluation),
-        "texts": None if evaluation.of_classes else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
+        "texts": None
+        if evaluation.of_classes or not evaluation.outputs
+        else {dataset: changed_texts(evaluation, dataset) for dataset in sets},
         # Scores may have been kept without the answers that they are of.
         "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets}
         if evaluation.of_classes and evaluation.outputs

@@ -14,6 +14,7 @@ from excise.bottlenecks.registry import kind_title
 from excise.report.code_data import code_data
 from excise.report.context import context
 from excise.report.frontier_drawing import series
+from excise.report.markdown import shown
 from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
 from excise.storage.extras import require
@@ -59,6 +60,7 @@ def _template():
     environment = Environment(
         loader=PackageLoader("excise.report"),
         autoescape=True,
+        finalize=lambda value: shown(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -74,16 +76,22 @@ SUFFIXES = ("svg", "png")
 
 
 @by_main_process("folder")
-def write_report(record: Record, folder: str | os.PathLike) -> None:
+def write_report(record: Record, folder: str | os.PathLike, *, full: bool = False) -> None:
     """Writes a record, figures of it as SVG and PNG, and a page to read, into a new or empty folder.
 
     The same record gives the same bytes. `index.html` needs none of the other files and no network.
+
+    Args:
+        record: the evidence; of a private request, what `Record.public` leaves of it.
+        folder: where there is nothing, or an empty folder.
+        full: whether words and texts of private requests are written too, for their owner.
 
     Raises:
         FileExistsError: if the folder holds something.
         MissingExtraError: if the extra `report` is not installed.
     """
     require("report", purpose="write_report")
+    record = record if full else record.public()
     with new_folder(folder) as partial:
         record.save(partial)
         for name, entry in figures(record).items():

@@ -16,15 +16,19 @@ from transformers import PreTrainedModel
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection
-from excise.ledger.ledger import Ledger, check_masks
+from excise.data.forget_sets import PrivateLabel
+from excise.ledger.ledger import Ledger
+from excise.ledger.masks import check_masks
 from excise.report.frontier import Frontier
 from excise.report.measures import Condition
 from excise.report.not_shown import not_shown, standing
+from excise.report.private import public_state
 from excise.report.results import Evaluation
 from excise.report.sections import (
     codes_section,
     described,
     evidence_section,
+    file_names,
     inner_model,
     model_section,
     requests_section,
@@ -170,9 +174,24 @@ class Record:
         check_state(state | {"codes": []})
         return Record(state, self.enrichments)
 
+    def public(self, labels: Iterable[PrivateLabel] = ()) -> "Record":
+        """What may leave of the record, as page, card and bundle show it: itself, if no request is private.
+
+        Args:
+            labels: `private` of topics whose evidence was made under their own names, which then goes by their labels.
+        """
+        state = public_state(self.state, labels)
+        if state is self.state:
+            return self
+        entries = state["enrichments"]
+        files = file_names([entry["topic"] for entry in entries])
+        tables = {file: self.enrichments[entry["file"]] for file, entry in zip(files, entries, strict=True)}
+        entries = [entry | {"file": file} for file, entry in zip(files, entries, strict=True)]
+        return Record({**state, "enrichments": entries}, tables)
+
     @by_main_process("folder")
     def save(self, folder: str | os.PathLike) -> None:
-        """Writes `report.json`, its schema and the tables into a new or empty folder.
+        """Writes `report.json`, its schema and the tables into a new or empty folder: all of it, private words too.
 
         Raises:
             FileExistsError: if the folder holds something.

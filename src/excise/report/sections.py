@@ -93,6 +93,7 @@ def requests_section(model: PreTrainedModel) -> list[dict[str, Any]]:
             "data": dict(request.data),
             "created": request.created,
             "undone": request.undone,
+            **({"private": True} if request.private else {}),
         }
         for request in Ledger.from_dict(model.config.unlearning).requests
     ]

@@ -1,8 +1,10 @@
-"""SHA-256 digests of settings, tensors and files."""
+"""SHA-256 digests of settings, tensors and files, and keyed ones of private data."""
 
 import hashlib
+import hmac
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,3 +25,71 @@ def sha256_of(path: str | os.PathLike) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as stream:
         return sha_fileobj(stream).hex()
+
+
+class DigestKey:
+    """Key of keyed digests (HMAC-SHA256), which nobody can guess short texts by who has not the key.
+
+    A digest of a set of sentences is public with a request's other numbers. Where the sentences are private, it is
+    keyed: the owner of the key can show later that a data set is the one, and nobody else can try sentences out.
+
+    Args:
+        secret: at least 16 bytes. `DigestKey.new()` draws 32.
+
+    Example:
+        >>> DigestKey(bytes(32))
+        DigestKey 36a22b7ed3833956
+    """
+
+    def __init__(self, secret: bytes):
+        if not isinstance(secret, bytes) or len(secret) < 16:
+            raise ValueError("A key of digests is at least 16 bytes. `DigestKey.new()` draws one.")
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return f"DigestKey {self.id}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DigestKey) and hmac.compare_digest(self._secret, other._secret)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @classmethod
+    def new(cls) -> "DigestKey":
+        """A key drawn at random."""
+        return cls(secrets.token_bytes(32))
+
+    @property
+    def id(self) -> str:
+        """The name of the key, which tells nothing of it."""
+        return self._of("the id of this key")[:16]
+
+    def keyed(self, digests: Mapping[str, str]) -> dict[str, str]:
+        """Digests by name, keyed, and under `"key"` the name of the key."""
+        return {"key": self.id} | {name: self._of(f"{name} {digest}") for name, digest in digests.items()}
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the key to a new file that only its owner can read.
+
+        Raises:
+            FileExistsError: if the file is there.
+        """
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+            stream.write(self._secret.hex() + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "DigestKey":
+        """What `save` wrote.
+
+        Raises:
+            ValueError: if the file holds no key.
+        """
+        try:
+            with open(path, encoding="ascii") as stream:
+                return cls(bytes.fromhex(stream.read().strip()))
+        except ValueError:  # without what the file holds: that may be a key
+            raise ValueError(f"{os.fspath(path)!r} holds no key of digests, as `DigestKey.save` writes it.") from None
+
+    def _of(self, text: str) -> str:
+        return hmac.new(self._secret, f"excise: {text}".encode(), hashlib.sha256).hexdigest()

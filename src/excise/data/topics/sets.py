@@ -1,12 +1,12 @@
 """Topic sets: the sentences of a topic, their control, and what is to stay."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
 
-from excise.data.forget_sets import ForgetSets
+from excise.data.forget_sets import ForgetSets, PrivateLabel
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,6 +29,7 @@ class TopicSets(ForgetSets):
         heldout_retain: D_R for evaluating.
         counts: how many rows were found, skipped and dropped on the way.
         prefix: what each text starts with, before the source text.
+        private: as in `ForgetSets`.
     """
 
     kind = "words"
@@ -48,13 +49,21 @@ class TopicSets(ForgetSets):
     heldout_retain: Dataset
     counts: Mapping[str, int] = field(default_factory=dict)
     prefix: str = ""
+    private: PrivateLabel | None = None
 
     @property
-    def name(self) -> str:
+    def _own_name(self) -> str:
         """The topic in one word, or several joined by a plus sign."""
         return "+".join(self.words)
 
+    @property
+    def own_words(self) -> Iterable[str]:
+        """The words asked for, and every form of them."""
+        return (*self.words, *self.inflections)
+
     def __repr__(self) -> str:
+        if self.private:
+            return f"Topic {self.name!r} (private), seed {self.seed}\n  rows: {self.sizes()}"
         lines = [
             f"Topic {self.name!r} ({', '.join(self.inflections)}) in column {self.text!r}, seed {self.seed}",
             f"  rows: {self.sizes()}",

@@ -21,6 +21,7 @@ from excise.report.markdown import code, counted, escaped, plain, table
 from excise.report.measures import Condition
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, needed, standing
 from excise.report.page import figures
+from excise.report.private import about_publishing
 from excise.report.record import Record
 from excise.report.sweep import sweep_rows, sweep_steps
 from excise.report.verdict import MOST_TOPICS, RULE, Verdict, grouped, headline
@@ -49,7 +50,8 @@ def model_card(
     """The card of a model that was made to forget.
 
     Args:
-        record: its evidence, of the model as it is shared (`Record.for_model`).
+        record: its evidence, of the model as it is shared (`Record.for_model`); of a private request, what
+            `Record.public` leaves of it.
         load_with: id on the Hub or path by which the card says that it is loaded.
         bottleneck_only: whether only the bottleneck is shared, and the base model fetched.
         remote_code: whether the code to load it without excise is shared with it.
@@ -59,6 +61,7 @@ def model_card(
         ValueError: if the base model of a bottleneck that is shared alone is not known.
     """
     require("report", purpose="model_card")
+    record = record.public()
     state, now, made = record.state, record.in_force, record.verdicts
     model = state["model"]
     alone = [e for e in record.evaluations if "top_s" not in e.settings or now.is_of(e)]
@@ -106,6 +109,7 @@ def model_card(
             loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
             checks=_checks(state),
             not_shown=_bullets(map(escaped, state["not_shown"])),
+            published=about_publishing(state),
             notes=state["data"].get("notes", ""),
             going_on=going_on(state, load_with),
             made=_made(state),

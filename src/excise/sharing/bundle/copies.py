@@ -44,17 +44,23 @@ def model_to_write(model: PreTrainedModel, mode: str) -> PreTrainedModel:
     own = {id(tensor) for bottleneck in copies for tensor in (*bottleneck.parameters(), *bottleneck.buffers())}
     weights = (*model.parameters(), *model.buffers())
     copied = copy.deepcopy(model, {id(tensor): tensor for tensor in weights if id(tensor) not in own})
-    _leave_out_paths(copied.config)
+    _leave_out_paths(copied.config, Ledger.from_dict(model.config.unlearning).is_private)
     if mode == "delete":
         enforce(copied, Ledger.from_dict(model.config.unlearning).as_deletions())
     return copied
 
 
-def _leave_out_paths(config: PreTrainedConfig) -> None:
-    """Where a part came from stays in a model's settings if it has a name on the Hub; a folder is nobody's business."""
+def _leave_out_paths(config: PreTrainedConfig, private: bool) -> None:
+    """Where a part came from stays in a model's settings if it has a name on the Hub; a folder is nobody's business.
+
+    Nor are, where a request is private, the names of classes that an encoder has no head for.
+    """
     for name in config.sub_configs:
         inner = getattr(config, name, None)
         if isinstance(inner, PreTrainedConfig):
             if inner.name_or_path and os.path.isdir(inner.name_or_path):
                 inner.name_or_path = ""
-            _leave_out_paths(inner)
+            if private:
+                names = [f"LABEL_{index}" for index in range(len(inner.id2label or ()))]
+                inner.id2label, inner.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+            _leave_out_paths(inner, private)

@@ -1,11 +1,13 @@
 """Manifest of a bundle: its files to the byte, so that a change is noticed."""
 
 import os
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from excise.models.base_checkpoint import BaseCheckpoint
+from excise.sharing.bundle.private_search import PrivateSearch
 from excise.storage.digests import sha256_of
 from excise.storage.display import printable, shortened
 from excise.storage.hub_repository import own_files
@@ -31,18 +33,19 @@ def write_manifest(folder: Path, mode: str, masks: str, base: dict[str, Any] | N
     folder.joinpath(MANIFEST).write_text(written(state) + "\n", encoding="utf-8")
 
 
-def check_bundle(folder: str | os.PathLike) -> dict[str, Any]:
-    """Makes sure that a bundle is as it was written.
+def check_bundle(folder: str | os.PathLike, private_topics: Iterable[Any] = ()) -> dict[str, Any]:
+    """Makes sure that a bundle is as it was written, and that private words and texts are in none of its files.
 
     Args:
         folder: of the bundle, or a snapshot of its repository.
+        private_topics: what is looked for: sets of private topics, records with the full evidence, or words.
 
     Returns:
         The manifest: `mode`, `masks`, `base_checkpoint`, and the SHA-256 of each of its `files`.
 
     Raises:
-        ValueError: if there is no manifest, a newer excise wrote it, or a file was changed, added or removed; the error
-            names the file.
+        ValueError: if there is no manifest, a newer excise wrote it, or a file was changed, added or removed, or holds
+            something private; the error names the file.
     """
     path = Path(folder, MANIFEST)
     if not path.is_file():
@@ -74,6 +77,7 @@ def check_bundle(folder: str | os.PathLike) -> dict[str, Any]:
     ledger = checked(read(Path(folder, LEDGER)), dict[str, Any], LEDGER)
     if state["masks"] != ledger.get("masks") or state["mode"] != ledger.get("mode"):
         raise ValueError(f"{MANIFEST} was changed: its mode or the digest of its masks is not that of {LEDGER}.")
+    PrivateSearch(*private_topics).check(folder)
     return state
 
 

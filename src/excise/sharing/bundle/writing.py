@@ -1,6 +1,7 @@
 """Writing of a bundle, and of a checkpoint to go on with."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from excise.models.loading import load_model
 from excise.models.remote_code import write_remote_code
 from excise.report.card import model_card
 from excise.report.page import write_report
+from excise.report.private import NOT_SOUGHT, is_private
 from excise.report.record import Record
-from excise.report.sections import removed_section
+from excise.report.sections import removed_section, requests_section
 from excise.sharing.bundle.bottlenecks_alone import pinned_base, save_bottlenecks
 from excise.sharing.bundle.checks import (
     COMPACTION,
@@ -30,6 +32,7 @@ from excise.sharing.bundle.checks import (
 )
 from excise.sharing.bundle.copies import differences, model_to_write
 from excise.sharing.bundle.manifest import LEDGER, write_manifest
+from excise.sharing.bundle.private_search import PrivateSearch
 from excise.sharing.erasure import ErasedRows
 from excise.storage.extras import require
 from excise.storage.files import check_free, new_folder
@@ -77,12 +80,16 @@ def write_bundle(
     base: tuple[str | os.PathLike, str | None] | None = None,
     remote_code: bool = True,
     max_shard_size: int | str | None = None,
+    private_topics: Iterable[Any] = (),
 ) -> Record:
     """Writes all that is shared of an unlearned model into a new or empty folder, and reads all of it back.
 
     Weights, config, processor, `ledger.json`, the code to load it without excise, `report/`, the card `README.md`, and
     `bundle.json` with the digest of every file. The same arguments give the same bytes. The folder appears only when
     all is written and none of what was deleted is found in any file; the model stays as it is in any case.
+
+    By default the report publishes the topic's words, held-out sentences and outputs. Where a request is private, all
+    words and texts are left out, and those that are known are looked for in every file.
 
     Args:
         folder: where there is nothing, or an empty folder.
@@ -97,6 +104,8 @@ def write_bundle(
             which loading fetches; or a local folder and `None`.
         remote_code: whether the code to load it without excise goes with it.
         max_shard_size: as in `save_pretrained`.
+        private_topics: whose words and texts must be in no file, beside those that the record has of private requests:
+            sets, classes or words.
 
     Returns:
         The record that was written: of the model as it is shared, with the checks.
@@ -105,8 +114,8 @@ def write_bundle(
         FileExistsError: if the folder holds something.
         MissingExtraError: if the extra `report` is not installed.
         ValueError: if the mode is another, nothing was forgotten that could be deleted, the model is wrapped by peft or
-            not all in memory, record, base or masks are not the model's, or something that was deleted, or another
-            model, is found when the files are read back.
+            not all in memory, record, base or masks are not the model's, or something that was deleted or is private,
+            or another model, is found when the files are read back.
     """
     require("report", purpose="A bundle, which has a report and a card,")
     check_free(folder)
@@ -114,6 +123,9 @@ def write_bundle(
     check_arguments(model, processor, mode)
     record = Record.of(model, mode=mode) if record is None else record
     check_record(record, model)
+    now = replace(record, state={**record.state, "requests": requests_section(model)})
+    private = PrivateSearch(now, *private_topics)
+    record = record.public(private.labels)
     kinds = ("mask", "delete") if mode == "delete" else ("delete",)
     erased = ErasedRows.of(model, kinds=kinds)
     shared = model_to_write(model, mode)
@@ -146,12 +158,16 @@ def write_bundle(
         check_erased(partial, erased)
         _check_reload(partial, shared)
         first = {path.relative_to(partial) for path in partial.rglob("*")}
-        checks = checks_held(erased, shared, index, pinned, sum(path.is_file() for path in partial.rglob("*")))
+        checks = checks_held(erased, shared, index, pinned, sum(path.is_file() for path in partial.rglob("*")), private)
         record = record.for_model(shared, mode=mode, checks=checks, removed=removed if compact else None)
+        record = record.public(private.labels)
+        if is_private(record.state) and not private:
+            record = replace(record, state={**record.state, "not_shown": [*record.state["not_shown"], NOT_SOUGHT]})
         write_report(record, partial / REPORT)
         model_card(record, bottleneck_only=pinned is not None, remote_code=remote_code).save(partial / CARD)
         write_manifest(partial, mode, masks, None if pinned is None else pinned.to_dict())
         check_erased(partial, erased, without=first)
+        private.check(partial)
     return record
 
 

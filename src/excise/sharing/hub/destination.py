@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
+from excise.report.private import is_private
 from excise.report.record import Record
 from excise.sharing.bundle import check_bundle
 from excise.sharing.erasure import ErasedRows
@@ -122,11 +123,13 @@ class BundleContents:
         mode: `"mask"` or `"delete"`.
         deletes: whether something was deleted from the model.
         base: id and revision of the model that a bottleneck-only bundle needs; `None` for a folder's revision.
+        private: whether words are withheld in it, which an older state may tell.
     """
 
     mode: str
     deletes: bool
     base: tuple[str, str | None] | None
+    private: bool = False
 
     @classmethod
     def check(cls, folder: str | os.PathLike, erased: ErasedRows) -> "BundleContents":
@@ -153,6 +156,7 @@ class BundleContents:
             manifest["mode"],
             any(request["kind"] == "delete" for request in state["requests"]),
             None if base is None else (base["id"], base["revision"]),
+            is_private(state),
         )
 
 

@@ -1,6 +1,8 @@
 """Publishing of a model in memory as a bundle on the Hub, and the download back to a folder."""
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,12 +12,14 @@ from transformers import PreTrainedModel
 from excise.data.inputs import Processor
 from excise.ledger.ledger import Ledger
 from excise.report.record import Record
+from excise.report.sections import requests_section
 from excise.sharing.bundle import write_bundle
 from excise.sharing.bundle.manifest import MANIFEST
+from excise.sharing.bundle.private_search import PrivateSearch
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError, client
 from excise.sharing.hub.destination import BundleContents, Destination, check_not_in
-from excise.sharing.hub.push import PushInfo, push_bundle
+from excise.sharing.hub.push import PushInfo, check_names, push_bundle
 from excise.storage.extras import require
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import read
@@ -41,6 +45,7 @@ def publish(
     commit_message: str | None = None,
     commit_description: str | None = None,
     parent_commit: str | None = None,
+    private_topics: Iterable[Any] = (),
 ) -> PushInfo:
     """Writes a bundle to a temporary place and pushes it.
 
@@ -63,6 +68,7 @@ def publish(
         commit_message: the same.
         commit_description: the same.
         parent_commit: the same.
+        private_topics: as for `write_bundle`; looked for in the names of repository, branch and commit too.
 
     Raises:
         MissingExtraError: if the extra `report` is not installed; nothing is asked or written then.
@@ -70,6 +76,10 @@ def publish(
         ValueError: as `write_bundle` and `push_bundle`.
     """
     require("report", purpose="A push, which has a report and a card,")
+    private_topics = list(private_topics)
+    names = {"commit_message": commit_message, "commit_description": commit_description, "revision": revision}
+    known = [] if record is None else [replace(record, state={**record.state, "requests": requests_section(model)})]
+    check_names(PrivateSearch(*known, *private_topics), repo_id, **names)
     where: dict[str, Any] = {"private": private, "token": token, "revision": revision, "create_pr": create_pr}
     destination = Destination.check(repo_id, mode=mode, purge_history=purge_history, base=base, **where)
     if destination.repository and purge_history and erased is None:
@@ -85,6 +95,7 @@ def publish(
             compact=compact,
             base=base,
             max_shard_size=max_shard_size,
+            private_topics=private_topics,
         )
         # The bundle was read back as it was written: only rows that the writing did not know are looked for again.
         if erased is not None:

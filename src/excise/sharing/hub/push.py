@@ -1,7 +1,7 @@
 """Push of a finished folder to the Hub: all of it in one commit, or nothing."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +9,7 @@ from typing import Any, cast
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from excise.sharing.bundle.private_search import PrivateSearch
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError
 from excise.sharing.hub.audit import Audit
@@ -45,6 +46,7 @@ def push_bundle(
     create_pr: bool = False,
     parent_commit: str | None = None,
     contents: BundleContents | None = None,
+    private_topics: Iterable[Any] = (),
 ) -> PushInfo:
     """Publishes a bundle: in one commit, which makes the revision that folder and nothing else.
 
@@ -68,14 +70,21 @@ def push_bundle(
         create_pr: whether to push a pull request instead.
         parent_commit: the commit that the push follows; by default that which is there when it begins.
         contents: what the bundle says of itself, of one that has just been read back; it is read if not given.
+        private_topics: what must be in no file, and not in the names of repository, branch and commit, as in
+            `check_bundle`.
 
     Raises:
         NotPushedError: if it is refused; the message says why, and what to do.
         LeftoversError: if another branch, or what is left after the purge, holds erased rows.
         MissingExtraError: if the extra `report` is not installed; the bundle's report is read with it.
-        ValueError: if the folder is no bundle, was changed after it was written, or holds erased rows.
+        ValueError: if the folder is no bundle, was changed after it was written, or holds erased rows or something
+            private.
     """
     require("report", purpose="push_bundle")
+    if words := PrivateSearch(*private_topics):
+        names = {"commit_message": commit_message, "commit_description": commit_description, "revision": revision}
+        check_names(words, repo_id, **names)
+        words.check(folder)
     contents = contents or BundleContents.check(folder, erased)
     destination = Destination.check(
         repo_id,
@@ -90,12 +99,18 @@ def push_bundle(
     files, repository, api = local_files(folder), destination.repository, destination.api
     repo_id, branch = destination.repo_id, destination.branch
     others = []
-    if repository and (contents.deletes or purge_history):
+    if repository and (contents.deletes or contents.private or purge_history):
         others = repository.others(files)
         if others and not purge_history:
+            told = "bring back what was deleted" if contents.deletes else "tell words that are private"
             raise NotPushedError(
-                f"{repo_id} holds something already ({'; '.join(others[:3])}), and its history would bring back what "
-                "was deleted. Give a new name, or pass purge_history=True, which removes all of it for good."
+                f"{repo_id} holds something already ({'; '.join(others[:3])}), and its history would {told}. Give a "
+                "new name, or pass purge_history=True, which removes all of it for good."
+            )
+        if others and contents.private and (more := sorted(repository.branches.keys() - {branch})):
+            raise NotPushedError(
+                f"{repo_id} has other branches ({', '.join(more)}), which keep their files, and these are not looked "
+                "through for private words. Delete them first, or give a new name."
             )
         if others:
             check_other_branches(repository, branch, erased)
@@ -120,6 +135,20 @@ def push_bundle(
         pr_url=pr_url,
         audit=audit,
     )
+
+
+def check_names(words: PrivateSearch, repo_id: str, **names: str | None) -> None:
+    """Makes sure that nothing private is in what the Hub shows of a push beside its files.
+
+    The namespace is the account's own, and there already.
+
+    Raises:
+        NotPushedError: if there is; nothing was asked or sent.
+    """
+    try:
+        words.check_names(repo_id=repo_id.rpartition("/")[2], **names)
+    except ValueError as error:
+        raise NotPushedError(str(error)) from None
 
 
 def _send(
