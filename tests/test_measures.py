@@ -11,7 +11,7 @@ BOUNDS = {
     "units": 17,
     "layers": 10,
     "pairs": 75,
-    "files": 195,
+    "files": 205,  # 195 when the house was redrawn; since then guard, identity, verdicts, private evidence, processes
     "files sharing a name": 21,
     "files over 300 lines": 0,
     "required packages": 14,

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "codebook_sae.lookup": ["top_codes"],
         "key_value": ["KeyValueBottleneck", "KeyValueConfig"],
         "registry": ["register_kind"],
-        "site": ["bottlenecks", "left_out"],
+        "site": ["bottlenecks"],
         "tracing": ["trace"],
     },
 )
