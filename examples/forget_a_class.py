@@ -11,10 +11,10 @@ from datasets import ClassLabel, Dataset, Features, Image
 from sklearn.datasets import load_digits
 from transformers import AutoImageProcessor, Trainer, TrainingArguments, ViTConfig, ViTImageProcessorPil, set_seed
 
-from excise import KeyValueConfig, KeyValueForImageClassification, PairCounts, Search, Unlearner, evaluate_classes
+from excise import KeyValueConfig, KeyValueForImageClassification, Search, Unlearner, evaluate_classes
 from excise.data import class_sets
 from excise.models import KeyValueVisionConfig, encode_images, select_pairs
-from excise.training import initialize_keys
+from excise.training import PairCountCallback, initialize_keys
 
 set_seed(0)
 digits, names = load_digits(), [str(digit) for digit in range(10)]
@@ -33,8 +33,8 @@ encodings = encode_images(model, images["train"], processor)  # once: the encode
 initialize_keys(model, encodings)
 pairs = select_pairs(model, encodings).with_format("torch")
 training = TrainingArguments("training", num_train_epochs=8, per_device_train_batch_size=64, learning_rate=0.05)
-Trainer(model, training, train_dataset=pairs).train()
-counts = PairCounts.count(pairs, model.bottleneck)  # with these, a class is forgotten without its images
+counting = PairCountCallback()  # with its counts, a class is forgotten without its images
+Trainer(model, training, train_dataset=pairs, callbacks=[counting]).train()
 unlearner = Unlearner(model.eval(), processor)
-request = unlearner.forget(counts.topic("3"), Search("activations", count=1_000))  # undone by `unlearner.undo(request)`
+request = unlearner.forget(counting.counts.topic("3"), Search("activations", count=1_000))  # undone by `unlearner.undo(request)`
 print(evaluate_classes(unlearner, class_sets(images["train"], "3", test=images["test"])))

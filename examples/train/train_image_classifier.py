@@ -25,6 +25,7 @@ from transformers import AutoImageProcessor, HfArgumentParser, Trainer, Training
 from excise import (
     KeyValueConfig,
     KeyValueForImageClassification,
+    PairCountCallback,
     PairCounts,
     encode_images,
     initialize_keys,
@@ -156,6 +157,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         eval_dataset=pairs["test"],
         processing_class=processor,
         compute_metrics=accuracy,
+        callbacks=[PairCountCallback()],  # keeps what is deleted deleted; its counts are those of the last epoch alone
     )
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(args.output_dir))
     trainer.save_model()
