@@ -36,5 +36,5 @@ training = TrainingArguments("training", num_train_epochs=8, per_device_train_ba
 counting = PairCountCallback()  # with its counts, a class is forgotten without its images
 Trainer(model, training, train_dataset=pairs, callbacks=[counting]).train()
 unlearner = Unlearner(model.eval(), processor)
-request = unlearner.forget(counting.counts.topic("3"), Search("activations", count=1_000))  # undone by `unlearner.undo(request)`
+request = unlearner.forget(counting.counts.topic("3"), Search("activations", count=1_000))  # or `undo(request)`
 print(evaluate_classes(unlearner, class_sets(images["train"], "3", test=images["test"])))
