@@ -14,7 +14,7 @@ from excise import (
     CodebookT5ForConditionalGeneration,
     KeyValueForImageClassification,
 )
-from excise.bottlenecks import left_out
+from excise.bottlenecks.site import left_out
 from excise.models import CodebookT5Config, KeyValueVisionConfig
 from tests.helpers import tiny
 from tests.helpers.vector_quantizer import VectorQuantizerConfig

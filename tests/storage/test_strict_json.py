@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pyarrow
@@ -13,6 +14,7 @@ import safetensors.numpy
 import torch
 
 from excise import Ledger, MaskMismatchError, Selection
+from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counts import CodeCounts, PairedCounts
 from excise.codes.enrichment import Enrichment
@@ -132,20 +134,21 @@ def case(name, folder, model):
         save = safetensors.numpy.save_file
         write = lambda text: save({"examples": np.ones((2, 3), np.int64)}, folder / "a.st", {"excise.usage": text})  # noqa: E731
         return {"num_examples": 3}, lambda text: (write(text), CodeCounts.load(folder / "a.st"))
-    assert name == "enrichment"
-    enrichment_of().save(folder / "a.parquet")
+    assert name in ("enrichment", "identity")
+    replace(enrichment_of(), identity=Identity.of(bottlenecks(model))).save(folder / "a.parquet")
     table = pyarrow.parquet.read_table(folder / "a.parquet")
-    (key,) = table.schema.metadata.keys() - {b"ARROW:schema"}
+    others = dict(table.schema.metadata)
+    key = next(key for key in others if (b"identity" in key) == (name == "identity") and key != b"ARROW:schema")
 
     def load(text):
-        pyarrow.parquet.write_table(table.replace_schema_metadata({key: text}), folder / "a.parquet")
+        pyarrow.parquet.write_table(table.replace_schema_metadata(others | {key: text}), folder / "a.parquet")
         return Enrichment.load(folder / "a.parquet")
 
     return json.loads(table.schema.metadata[key]), load
 
 
 NAMES = ("evaluation", "frontier", "sweep", "selection", "manifest", "ledger of a bundle", "record", "topic counts")
-NAMES += ("pair counts", "code counts", "enrichment")
+NAMES += ("pair counts", "code counts", "enrichment", "identity")
 
 
 @pytest.mark.parametrize("name", NAMES)

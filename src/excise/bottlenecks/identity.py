@@ -111,7 +111,7 @@ class Identity:
             ValueError: if it is something else.
         """
         kinds = {"codes_id": str | None, "shared": dict[str, list[str]], "rows": dict[str, str]}
-        known = checked(state or {}, dict, "An identity")
+        known = checked({} if state is None else state, dict, "An identity")
         for name, kind in kinds.items():
             checked(known.get(name, None if name == "codes_id" else {}), kind, f"An identity's {name}")
         rows = dict(known.get("rows", {}))
