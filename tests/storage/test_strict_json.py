@@ -156,7 +156,8 @@ def test_what_is_no_such_json_is_refused_in_words_that_show_nothing_of_it(name, 
     state, load = case(name, tmp_path, model)
     good = json.dumps(state)
     load(good)
-    for text in (*TEXTS, good[: len(good) // 2], good[:-1], good + "}", good.replace('"', '"\x1b[2J', 1)):
+    texts = [text for text in TEXTS if (name, text) != ("identity", "null")]  # of a table that is of no model
+    for text in (*texts, good[: len(good) // 2], good[:-1], good + "}", good.replace('"', '"\x1b[2J', 1)):
         assert told(load, text) is not None, text[:100]
     refused = [told(load, json.dumps(other)) for other in changed(state)]
     assert sum(message is not None for message in refused) > len(refused) / 3, name
