@@ -234,6 +234,21 @@ def test_nothing_is_saved_within_a_trial(before, tmp_path):
     before.save_pretrained(tmp_path)
 
 
+def test_nothing_is_asked_for_within_a_trial_which_would_put_its_own_masks_back(before):
+    unlearner = Unlearner(before, tokenizer())
+    request = unlearner.mask(Selection({SITE: GONE}), "words")
+    for ask in (
+        lambda: unlearner.mask(Selection({SITE: [7]}), "more"),
+        lambda: unlearner.delete(Selection({SITE: [7]}), "more"),
+        lambda: unlearner.undo(request),
+    ):
+        for context in (unlearner.without_masks(), unlearner.trial(Selection({SITE: [5]}))):
+            with context, pytest.raises(MaskMismatchError, match="Leave that context first"):
+                ask()
+    assert [entry.topic for entry in unlearner.ledger.requests] == ["words"]
+    assert (~bottlenecks(before)[SITE].live).nonzero().flatten().tolist() == GONE
+
+
 # accelerate
 
 

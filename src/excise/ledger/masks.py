@@ -24,8 +24,10 @@ def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
         ledger: the requests that are to be in force.
 
     Raises:
-        ValueError: if the ledger names sites or codes that there are not, leaves too few codes, or cannot be saved.
+        ValueError: if the ledger names sites or codes that there are not, leaves too few codes, or cannot be saved; or
+            a trial has not ended, which would put its own masks back.
     """
+    _check_no_trial(model)
     masks = ledger.live(bottlenecks(model))
     state = ledger.to_dict(masks)
     for site, copies in bottleneck_copies(model).items():
@@ -67,13 +69,18 @@ def uphold_masks(model: PreTrainedModel) -> None:
         MaskMismatchError: if they are another model's or of another state than the ledger, so that nobody knows what
             is right, or are those of a trial that has not ended.
     """
+    _check_no_trial(model)
+    guard(model)
+    for copies in bottleneck_copies(model).values():
+        for bottleneck in copies:
+            uphold(bottleneck)
+    check_masks(model.config.unlearning, bottlenecks(model))
+
+
+def _check_no_trial(model: PreTrainedModel) -> None:
     copies = [bottleneck for copies in bottleneck_copies(model).values() for bottleneck in copies]
     if any(bottleneck.removed is not None and bottleneck.removed.for_a_while for bottleneck in copies):
         raise MaskMismatchError("The masks are those of a trial or lifted for a while. Leave that context first.")
-    guard(model)
-    for bottleneck in copies:
-        uphold(bottleneck)
-    check_masks(model.config.unlearning, bottlenecks(model))
 
 
 def upheld_state(model: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
