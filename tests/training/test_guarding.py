@@ -402,9 +402,11 @@ def test_rows_deleted_in_the_middle_stay_zero_in_every_checkpoint(before, traine
         assert all(not value[GONE].any() for value in remembered)
 
 
-OPTIMIZERS = "Adadelta Adafactor Adagrad Adam AdamW Adamax ASGD LBFGS NAdam RAdam RMSprop Rprop SGD Muon".split()
+NAMES = "Adadelta Adafactor Adagrad Adam AdamW Adamax ASGD LBFGS NAdam RAdam RMSprop Rprop SGD Muon"
+OPTIMIZERS = [name for name in NAMES.split() if hasattr(torch.optim, name)]  # Muon is younger than torch 2.8
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")  # by the LBFGS of torch 2.8
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_of_torch_is_cleared_or_refused(before, name):
     codebook = bottlenecks(before)[SITE].codebook
