@@ -170,6 +170,51 @@ def test_of_a_class_the_name_is_gone_from_the_config_and_it_can_still_be_evaluat
     assert "green" not in (tmp_path / "saved" / "config.json").read_text()
 
 
+def classifier(names=("blue", "green", "red", "grey")) -> Unlearner:
+    model = key_value_model()
+    for config in (model.config, model.config.encoder):  # an encoder may have been a classifier
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: index for index, name in enumerate(names)}
+    return Unlearner(model, processor())
+
+
+def of_class(name: str, label: str) -> ClassSets:
+    rows = images(40).rename_columns({"img": "image"})
+    return ClassSets(tuple(NAMES), NAMES.index(name), 0, *[rows] * 5).private_as(label)
+
+
+def test_the_name_is_gone_from_the_config_of_an_encoder_too(tmp_path):
+    unlearner = classifier()
+    unlearner.mask(Selection({"bottleneck": [1]}), of_class("green", "request-17"))
+    unlearner.save_pretrained(tmp_path / "saved")
+    assert "green" not in (tmp_path / "saved" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("label", ["blue", "request-1"])
+def test_a_label_that_another_class_goes_by_is_refused_before_anything_changes(label):
+    unlearner = classifier()
+    unlearner.mask(Selection({"bottleneck": [1]}), of_class("red", "request-1"))
+    with pytest.raises(ValueError, match="another class by that label"):
+        unlearner.mask(Selection({"bottleneck": [2]}), of_class("green", label))
+    assert len(unlearner.ledger.requests) == 1 and unlearner.model.config.id2label[1] == "green"
+
+
+def test_where_two_classes_are_private_and_the_order_is_another_nothing_is_evaluated_wrongly():
+    unlearner = classifier()
+    sets = of_class("green", "request-2")
+    unlearner.mask(Selection({"bottleneck": [1]}), of_class("red", "request-1"))
+    unlearner.mask(Selection({"bottleneck": [2]}), sets)
+    with pytest.raises(ValueError, match="which is which is not known"):
+        evaluate_classes(unlearner, sets, selection=Selection({}), progress=False)
+
+
+def test_scores_that_are_no_numbers_tell_no_class():
+    unlearner = classifier()
+    unlearner.model.bottleneck.values.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN"):
+        evaluate_classes(unlearner, of_class("green", "request-1"), selection=Selection({}), progress=False)
+
+
 def test_rounds_and_firings_stay_and_words_among_them_do_not(record):
     state = record.state
     rounds = [{"codes": {SITE: [3]}, "thresholds": {"q": 0.1, "word": "teacher"}, "word": "teacher"}]

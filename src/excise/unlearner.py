@@ -21,7 +21,7 @@ from excise.ledger.masks import check_masks, enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.models.loading import load_model, load_processor
 from excise.models.push_guard import guard_push
-from excise.report.private import hide_classes, public_thresholds
+from excise.report.private import check_label, hide_classes, public_thresholds
 from excise.report.record import Record
 from excise.sharing.bundle import check_bundle, write_bundle, write_checkpoint
 from excise.sharing.bundle.manifest import MANIFEST
@@ -227,7 +227,7 @@ class Unlearner(CodeFinder):
         Returns:
             The record that was written.
         """
-        options["private_topics"] = (*self.private_topics.values(), *options.get("private_topics", ()))
+        options["private_topics"] = (*self.private_topics.values(), options.get("private_topics", ()))
         return write_bundle(folder, cast(PreTrainedModel, self.whole), self.processor, record=record, **options)
 
     def push_to_hub(self, repo_id: str, record: Record | None = None, **options: Any) -> PushInfo:
@@ -246,7 +246,7 @@ class Unlearner(CodeFinder):
         Returns:
             The commit; where the history was purged, its `audit` tells what was looked at.
         """
-        options["private_topics"] = (*self.private_topics.values(), *options.get("private_topics", ()))
+        options["private_topics"] = (*self.private_topics.values(), options.get("private_topics", ()))
         return publish(cast(PreTrainedModel, self.whole), self.processor, repo_id, record, **options)
 
     @classmethod
@@ -273,7 +273,8 @@ class Unlearner(CodeFinder):
         label, private = options.pop("label", None), options.pop("private", False)
         asked = asked_for(topic, name, label, private, number=len(self.ledger.requests) + 1)
         if asked.known:
-            self.private_topics[asked.name] = (asked.known, topic, name)
+            # Of several topics under one label, the last one's comes first.
+            self.private_topics[asked.name] = (asked.known, topic, name, *self.private_topics.get(asked.name, ()))
         return self.choose(topic, preset, **options), asked
 
     def _request(self, kind: str, selection: Selection, asked: Asked) -> Request:
@@ -281,6 +282,8 @@ class Unlearner(CodeFinder):
         if not codes:
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
         details: dict[str, Any] = {"thresholds": thresholds, "data": dict(asked.data)}
+        if asked.known:
+            check_label(self.model.config, asked.known.words, asked.name)
         if asked.private:
             details |= {"thresholds": public_thresholds(thresholds), "private": True}
         enforce(self.model, ledger := self.ledger.add(kind, asked.name, codes, **details))

@@ -75,6 +75,8 @@ def predict_classes(
                 scores = model(**batch).logits
             else:
                 scores = F.normalize(clip.get_image_features(**batch).pooler_output, dim=-1) @ of_names.T
+            if scores.isnan().any():  # of which the first would be taken for the largest
+                raise ValueError("The model's scores are not numbers (NaN), so they tell no class.")
             predicted += [classes[i] for i in scores.argmax(-1).tolist()]
     return predicted
 
@@ -115,6 +117,11 @@ def _head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "m
     lacking = [name for name in classes if name not in own]
     if len(lacking) == 1:  # it is private, and goes by a label in the model
         own = [name if name in classes else lacking[0] for name in own]
+    if set(own) != set(classes) and any(name in classes and classes[i] != name for i, name in enumerate(own)):
+        raise ValueError(
+            f"Of the {name}'s classes some have other names than in the data set, as of private requests, and the "
+            "others stand in another order, so which is which is not known. Put the data set's in the model's order."
+        )
     return own if set(own) == set(classes) else list(classes)
 
 

@@ -109,8 +109,13 @@ def _firings(value: Any) -> Any:
 
 
 def is_private(state: Mapping[str, Any]) -> bool:
-    """Whether a record's ledger has a private request, undone ones too."""
-    return any(request.get("private") for request in state["requests"])
+    """Whether a record's ledger has a private request, undone ones too, or an evaluation is of private sets."""
+    return any(request.get("private") for request in state["requests"]) or any(map(_is_keyed, state["evaluations"]))
+
+
+def _is_keyed(evaluation: Mapping[str, Any]) -> bool:
+    """Whether an evaluation was made of private sets: the digests of their data are keyed."""
+    return "key" in (evaluation["settings"].get("data") or {})
 
 
 def public_state(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) -> Mapping[str, Any]:
@@ -122,8 +127,11 @@ def public_state(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) 
         state: of a record.
         labels: of private topics, which evidence under their words goes by.
     """
-    if not is_private(state):
-        return state
+    return redacted(state, labels) if is_private(state) else state
+
+
+def redacted(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) -> dict[str, Any]:
+    """The same of any state, whether a request is private or not."""
     names, labels = {request["topic"]: request["topic"] for request in state["requests"]}, list(labels)
     for entry in (entry for part in EVIDENCE for entry in state[part]):
         if entry["topic"] not in names:
@@ -210,8 +218,9 @@ def evidence(state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Words and texts of a record's state that `public_state` leaves out; none where no request is private."""
     if not is_private(state):
         return [], []
-    public = {request["topic"] for request in state["requests"] if not request.get("private")}
-    labels = {request["topic"] for request in state["requests"]} - public
+    keyed = {entry["topic"] for entry in state["evaluations"] if _is_keyed(entry)}
+    public = {request["topic"] for request in state["requests"] if not request.get("private")} - keyed
+    labels = {request["topic"] for request in state["requests"]} - public | keyed
     words: list[str] = []
     texts: list[str] = []
     for entry in (entry for part in EVIDENCE for entry in state[part]):
@@ -239,8 +248,23 @@ def without_given(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**state, **parts, "data": {}, "settings": {}, "model": state["model"] | {"base_model": base}}
 
 
+def check_label(config: PreTrainedConfig, words: Iterable[str], label: str) -> None:
+    """Makes sure that `hide_classes` leaves every class a name of its own; a `ValueError` if not."""
+    hidden, known = set(map(folded, words)), [str(name) for name in (config.id2label or {}).values()]
+    hides = [name for name in known if folded(name) in hidden]
+    if hides and (label in known or len(hides) > 1):
+        raise ValueError("The model calls another class by that label, or hides several by it. Give another label.")
+
+
 def hide_classes(config: PreTrainedConfig, words: Iterable[str], label: str) -> None:
-    """Calls the classes that a model's config has under one of some words by a label; their indices stay."""
+    """Calls the classes that a model's config has under one of some words by a label; their indices stay.
+
+    The configs within it, as of an encoder that was a classifier, have names of classes too.
+    """
+    words = list(words)
+    for name in config.sub_configs:
+        if isinstance(inner := getattr(config, name, None), PreTrainedConfig):
+            hide_classes(inner, words, label)
     hidden, known = set(map(folded, words)), dict(getattr(config, "id2label", None) or {})
     names = {index: label if folded(str(name)) in hidden else name for index, name in known.items()}
     if names != known:

@@ -16,6 +16,7 @@ from excise.sharing.bundle import check_bundle
 from excise.sharing.bundle.copies import differences
 from excise.sharing.erasure import ErasedRows
 from tests.helpers import tiny
+from tests.helpers.evidence import SITE, enrichment_of
 from tests.sharing.bundle.conftest import DELETED, MASKED, UNDONE
 
 
@@ -342,3 +343,11 @@ def test_without_code_it_is_for_excise_only(t5_case, tmp_path):
     t5_case.unlearner.save_bundle(tmp_path / "out", remote_code=False)
     assert not list((tmp_path / "out").glob("*.py"))
     assert "auto_map" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+def test_a_mask_may_be_written_with_the_table_of_its_codes(make_model, tokenizer, tmp_path):
+    unlearner = Unlearner(make_model(), tokenizer)
+    unlearner.mask(Selection({SITE: [3, 7]}), "teacher")
+    record = Record.of(unlearner.model, enrichments={"teacher": enrichment_of()})
+    unlearner.save_bundle(tmp_path / "out", record, mode="mask")  # nothing is erased, so no row is looked for
+    assert (tmp_path / "out" / "report" / "enrichment-teacher.parquet").is_file()

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from excise import Record, Selection, Unlearner, check_bundle
 from excise.sharing.bundle.manifest import write_manifest
 from excise.sharing.bundle.private_search import PrivateSearch
+from tests.helpers import grep
 from tests.helpers.evidence import SITE, class_frontier, enrichment_of, text_evaluation
 
 NAME = "Zoë"
@@ -197,3 +198,46 @@ def test_numbers_hold_no_short_words(bundle):
     generator = torch.Generator().manual_seed(0)
     torch.save(torch.randn(300_000, generator=generator), bundle / "more.bin")
     check(bundle, "it", "al", "zoe", "anna", "maria")
+
+
+def test_sentences_of_a_report_are_found_there_though_every_report_of_the_record_has_them(
+    make_model, tokenizer, topic, tmp_path
+):
+    unlearner = Unlearner(make_model(), tokenizer)
+    unlearner.mask(Selection({SITE: [3, 7]}), "pupil")
+    record = Record.of(unlearner.model, evaluations=[text_evaluation("pupil")])
+    unlearner.save_bundle(tmp_path / "public", record)
+    with pytest.raises(ValueError, match=r"report/report\.json: a private text"):
+        check_bundle(tmp_path / "public", [Dataset.from_dict({"text": ["The teacher sees a house."]})])
+
+
+def test_evaluations_of_private_sets_are_withheld_whatever_the_request_is_called(
+    make_model, tokenizer, topic, tmp_path
+):
+    unlearner, private = Unlearner(make_model(), tokenizer), topic.private_as("request-17")
+    unlearner.mask(Selection({SITE: [3, 7]}), "request-17")  # as of a selection that was chosen on the sets
+    evaluation = text_evaluation("request-17")
+    evaluation["settings"] |= {"data": private.digest()}
+    record = Record.of(unlearner.model, evaluations=[evaluation])
+    unlearner.save_bundle(tmp_path / "bundle", record, private_topics=[private])
+    assert not grep.places(tmp_path / "bundle" / "report", ["professeur", "sees a house"])
+
+
+def test_the_words_of_each_topic_under_one_label_are_looked_for(make_model, tokenizer, tmp_path):
+    unlearner = Unlearner(make_model(), tokenizer)
+    for words in (LONG, "June"):
+        unlearner.mask(Selection({SITE: [3, 7]}), words, label="withheld", private=True)
+    for words in (LONG, "June"):
+        with pytest.raises(ValueError, match=r"report/report\.json: a private word"):
+            unlearner.save_bundle(tmp_path / "no", Record.of(unlearner.model, data={"name": f"letters to {words}"}))
+
+
+def test_a_word_that_is_given_alone_is_no_list_of_letters(bundle):
+    (bundle / "more.txt").write_text(f"of {LONG}")
+    for private in (LONG, [LONG], {LONG}, (word for word in [LONG])):
+        with pytest.raises(ValueError, match=r"more\.txt: a private word"):
+            PrivateSearch(private).check(bundle)
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    write_manifest(bundle, manifest["mode"], manifest["masks"], manifest["base_checkpoint"])
+    with pytest.raises(ValueError, match=r"more\.txt: a private word"):
+        check_bundle(bundle, LONG)

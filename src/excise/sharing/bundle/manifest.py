@@ -77,7 +77,7 @@ def check_bundle(folder: str | os.PathLike, private_topics: Iterable[Any] = ()) 
     ledger = checked(read(Path(folder, LEDGER)), dict[str, Any], LEDGER)
     if state["masks"] != ledger.get("masks") or state["mode"] != ledger.get("mode"):
         raise ValueError(f"{MANIFEST} was changed: its mode or the digest of its masks is not that of {LEDGER}.")
-    PrivateSearch(*private_topics).check(folder)
+    PrivateSearch(private_topics).check(folder)
     return state
 
 

@@ -28,7 +28,7 @@ from excise.data.forget_sets import SET_NAMES, ForgetSets, PrivateLabel, whole_w
 from excise.report.card import model_card
 from excise.report.markdown import unescaped
 from excise.report.page import write_report
-from excise.report.private import evidence, given, without_given
+from excise.report.private import evidence, given, redacted, without_given
 from excise.report.record import FILE, Record
 from excise.sharing.erasure.streams import streams
 from excise.storage.hub_repository import own_files
@@ -70,7 +70,7 @@ class PrivateSearch:
     def __init__(self, *private: Any):
         words: dict[str, None] = {}
         texts: dict[str, None] = {}
-        flat = list(_flat(private))
+        flat = list(flattened(private))
         labels = [one if isinstance(one, PrivateLabel) else getattr(one, "private", None) for one in flat]
         self.labels = [label for label in labels if isinstance(label, PrivateLabel)]
         for own_words, own_texts in map(_collected, flat):
@@ -155,9 +155,9 @@ class PrivateSearch:
             )
 
     def _usual(self, folder: Path) -> set[Hit]:
-        """What stands in report and card of any topic: in those of the same record without all that was given."""
+        """What stands in report and card of any topic: in those of this record without texts and what was given."""
         record = Record.load(folder / REPORT)
-        twin = Record(without_given(record.state), record.enrichments)
+        twin = Record(without_given(redacted(record.state)), record.enrichments)
         with TemporaryDirectory() as place:
             write_report(twin, Path(place, REPORT), full=True)
             for alone in (False, True) if twin.state["model"]["base_model"] else (False,):
@@ -165,10 +165,11 @@ class PrivateSearch:
             return set().union(*(self.in_file(path, name) for name, path in own_files(Path(place)).items()))
 
 
-def _flat(private: Iterable[Any]) -> Iterator[Any]:
+def flattened(private: Iterable[Any]) -> Iterator[Any]:
+    """Each private thing by itself; one that is given alone, such as a word, stays whole."""
     for one in private:
-        if isinstance(one, tuple | list):
-            yield from _flat(one)
+        if isinstance(one, tuple | list | set | frozenset | Iterator):
+            yield from flattened(one)
         else:
             yield one
 

@@ -124,7 +124,7 @@ def write_bundle(
     record = Record.of(model, mode=mode) if record is None else record
     check_record(record, model)
     now = replace(record, state={**record.state, "requests": requests_section(model)})
-    private = PrivateSearch(now, *private_topics)
+    private = PrivateSearch(now, private_topics)
     record = record.public(private.labels)
     kinds = ("mask", "delete") if mode == "delete" else ("delete",)
     erased = ErasedRows.of(model, kinds=kinds)

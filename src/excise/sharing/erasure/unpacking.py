@@ -241,24 +241,23 @@ def decoded_columns(file: BinaryIO, seconds: int, note: Callable[[str], None]) -
         note: called with the reason, if they could not all be decoded.
     """
     paths = os.pathsep.join(path for path in sys.path if path)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | {"PYTHONPATH": paths}
     command = [sys.executable, os.path.abspath(__file__), str(seconds)]
     pipe, handle = subprocess.PIPE, file.fileno()
     file.flush()
     os.lseek(handle, 0, os.SEEK_SET)
-    with subprocess.Popen(
-        command, stdin=handle, stdout=pipe, stderr=pipe, env=os.environ | threads | {"PYTHONPATH": paths}
-    ) as process:
+    with subprocess.Popen(command, stdin=handle, stdout=pipe, stderr=pipe, env=os.environ | limits) as process:
         timer = threading.Timer(10 * seconds, process.kill)  # others may need the processor too
         timer.start()
         try:
             assert process.stdout is not None and process.stderr is not None
             yield cast(BinaryIO, process.stdout)
-            why = process.stderr.read(LONGEST).decode(errors="replace") if not process.stdout.read(1) else ""
+            at_end = not process.stdout.read(1)  # or who reads has stopped before, with nothing to look for
+            why = process.stderr.read(LONGEST).decode(errors="replace") if at_end else ""
         finally:
             timer.cancel()
             process.kill()
-    if process.returncode != 0:
+    if at_end and process.returncode:
         note(f"Its columns cannot be decoded, or not in {seconds} seconds: {why.strip() or 'the process was ended'}.")
 
 

@@ -15,7 +15,7 @@ from excise.report.record import Record
 from excise.report.sections import requests_section
 from excise.sharing.bundle import write_bundle
 from excise.sharing.bundle.manifest import MANIFEST
-from excise.sharing.bundle.private_search import PrivateSearch
+from excise.sharing.bundle.private_search import PrivateSearch, flattened
 from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError, client
 from excise.sharing.hub.destination import BundleContents, Destination, check_not_in
@@ -76,7 +76,7 @@ def publish(
         ValueError: as `write_bundle` and `push_bundle`.
     """
     require("report", purpose="A push, which has a report and a card,")
-    private_topics = list(private_topics)
+    private_topics = list(flattened([private_topics]))
     names = {"commit_message": commit_message, "commit_description": commit_description, "revision": revision}
     known = [] if record is None else [replace(record, state={**record.state, "requests": requests_section(model)})]
     check_names(PrivateSearch(*known, *private_topics), repo_id, **names)

@@ -81,7 +81,7 @@ def push_bundle(
             private.
     """
     require("report", purpose="push_bundle")
-    if words := PrivateSearch(*private_topics):
+    if words := PrivateSearch(private_topics):
         names = {"commit_message": commit_message, "commit_description": commit_description, "revision": revision}
         check_names(words, repo_id, **names)
         words.check(folder)
