@@ -227,3 +227,10 @@ def test_rounds_and_firings_stay_and_words_among_them_do_not(record):
     settings = public["evaluations"][0]["settings"]
     assert settings["controls"] == {"examples": {"target": 4}, "fires": {"after": {"target": 1, "retain": None}}}
     assert "teacher" not in json.dumps(public)
+
+
+def test_a_key_beside_that_of_private_sets_is_refused(unlearner, topic):
+    private, key = topic.private_as("request-17"), DigestKey.new()
+    with pytest.raises(ValueError, match="another key"):
+        unlearner.mask(SOME, private, private=key)
+    assert unlearner.mask(SOME, private, private=private.private.key).data["key"] == private.private.key.id

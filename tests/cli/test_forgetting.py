@@ -264,6 +264,13 @@ def test_a_private_topic_goes_by_its_label_and_the_key_lies_beside_the_model(exc
     assert again["request"]["data"] == data["request"]["data"]
 
 
+def test_of_sets_that_are_private_the_key_is_their_own(excise, saved, tmp_path, topic):
+    sets, options = topic.private_as("request-17").save(tmp_path / "sets"), ["--count", 2, "--q", 0.5, "--private"]
+    data = excise("delete", saved / "model", sets, "--out", tmp_path / "out", *options)
+    assert data["request"]["data"]["key"] == DigestKey.load(sets / "private.key").id
+    assert "key" not in data and not (tmp_path / "out.private.key").exists()
+
+
 def test_a_label_without_private_is_wrong_usage(failing, saved, tmp_path):
     argv = ["unlearn", saved / "model", saved / "topic", "--out", tmp_path / "out", "--label", "request-17"]
     assert "go with --private" in failing(*argv, status=2)

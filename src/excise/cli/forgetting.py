@@ -71,6 +71,8 @@ def forget(args: Namespace, kind: str) -> Output:
     check_file(key_file if args.private else None)
     check_file(args.codes_out)
     unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    if getattr(topic, "private", None) and not args.key:
+        key = None  # the sets have their own, and lie beside it
     seconds = {}
     start = time.perf_counter()
     options = {"batch_size": args.batch_size, "progress": not args.quiet}
@@ -85,7 +87,7 @@ def forget(args: Namespace, kind: str) -> Output:
         selection = select_within_budget(
             unlearner, counts, topic, top_s=args.top_s, max_loss_rise=args.max_loss_rise, **options
         )
-    private: dict[str, Any] = {"label": args.label, "private": key} if key else {}
+    private: dict[str, Any] = {"label": args.label, "private": key or False} if args.private else {}
     request = (unlearner.mask if kind == "mask" else unlearner.delete)(selection, topic, **private)
     seconds[f"test and {kind}"] = time.perf_counter() - start
 

@@ -38,6 +38,8 @@ def asked_for(topic: Topic | Selection, name: Any, label: str | None, private: b
         )
     data = {"target": dataset_digest(about)} if isinstance(about, Dataset) else {}
     data |= about.digest() if isinstance(about, ForgetSets | ClassCounts) else {}
+    if known and isinstance(private, DigestKey) and private != known.key:
+        raise ValueError("The topic is private under another key. Leave the key out, or call `private_as` with it.")
     if known is None and private:
         key = private if isinstance(private, DigestKey) else DigestKey.new()
         words = (*getattr(about, "own_words", ()), *([of_what] if of_what else []))
