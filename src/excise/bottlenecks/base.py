@@ -1,12 +1,13 @@
 """Base class of discrete bottlenecks: codes that can be ranked, selected and removed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Generator, Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from excise.bottlenecks.guard import Removed, watch
+from excise.bottlenecks.guard import Removed, before_reading, watch
 
 
 @dataclass
@@ -70,6 +71,12 @@ class Bottleneck(PreTrainedModel):
         """As in transformers, and sets the guard."""
         super().post_init()
         watch(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled or copied, with the guard's look at it, as `torch.save(model)` asks for no state."""
+        if getattr(self, "removed", None) is not None:
+            before_reading(self)
+        return vars(self).copy()
 
     @property
     def num_codes(self) -> int:
