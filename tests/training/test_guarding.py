@@ -167,6 +167,28 @@ def test_an_older_state_of_a_part_does_not_bring_codes_back(before, deleted):
     assert removed_is_removed(deleted)
 
 
+@pytest.mark.parametrize("how", ["data", "compiled", "never loaded"])
+def test_what_no_guard_sees_selects_no_removed_code(before, monkeypatch, how):
+    def used(model):
+        return set(model(**batch()).codes[SITE].unique().tolist())
+
+    gone = sorted(used(before) - {-1})[:3]
+    mask_codes(before, gone)
+    before(**batch())
+    if how == "data":  # as weight averaging swaps a model's buffers
+        bottlenecks(before)[SITE].live.data.fill_(True)
+    else:
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        if how == "never loaded":
+            weights = before.state_dict()
+            before = CodebookT5ForConditionalGeneration(before.config).eval()
+            for name, parameter in before.named_parameters():
+                parameter.data.copy_(weights[name])
+        bottlenecks(before)[SITE].live = torch.ones(40, dtype=torch.bool)
+    assert bottlenecks(before)[SITE].live.all()
+    assert not used(before) & set(gone)
+
+
 def test_a_mask_made_in_inference_mode_does_not_either(deleted):
     with torch.inference_mode():
         model = copy.deepcopy(deleted)

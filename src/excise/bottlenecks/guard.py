@@ -34,6 +34,7 @@ class Removed:
         for_a_while: whether the mask is that of a trial, in a context that has not ended.
         outside: what holds again when that context ends.
         at: the buffer that was seen, and its version, so that nothing is compared while nothing has changed.
+        here: `live` on the bottleneck's device.
     """
 
     live: Tensor
@@ -42,6 +43,15 @@ class Removed:
     for_a_while: bool = False
     outside: "Removed | None" = None
     at: tuple[Tensor, int] | None = None
+    here: Tensor | None = None
+
+    def move(self, device: torch.device) -> None:
+        """Keeps the mask on a bottleneck's device too."""
+        self.here = None if device.type == "meta" else self.live.to(device)
+
+    def on(self, device: torch.device) -> Tensor:
+        """The mask on a device."""
+        return (self.live if self.here is None else self.here).to(device)
 
     def __reduce__(self) -> tuple[type["Removed"], tuple[Tensor, Tensor, bool]]:
         """What a copy holds, which may be used when the trial has ended: what is removed outside of it."""
@@ -54,7 +64,8 @@ class Removed:
 def watch(bottleneck: nn.Module) -> None:
     """Sets a bottleneck's guard: after its state is loaded, before it is read, and before a pass with another mask.
 
-    Nothing is compared in compiled and exported graphs, nor while the mask is the tensor that it was.
+    Nothing is compared in compiled and exported graphs, nor while the mask is the tensor that it was: what the ledger
+    has removed is not selected there either (`Bottleneck.in_force`), but nobody is warned.
     """
     bottleneck.register_forward_pre_hook(_before_forward)
     bottleneck.register_state_dict_pre_hook(before_reading)
@@ -86,6 +97,7 @@ def uphold(bottleneck: Any) -> None:
             bottleneck.live.logical_and_(removed.live.to(bottleneck.live.device))
             erase_rows(bottleneck, removed.deleted)
     removed.vouched = True
+    removed.move(bottleneck.live.device)
     removed.at = _state_of(bottleneck)
     if len(removed.deleted):
         WITH_DELETED.add(bottleneck)
