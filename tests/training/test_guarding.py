@@ -16,6 +16,7 @@ from accelerate import (
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, T5ForConditionalGeneration, TrainerCallback
+from transformers.trainer_utils import load_sharded_checkpoint
 
 from excise import (
     BottleneckCallback,
@@ -161,10 +162,57 @@ def test_an_older_state_does_not_bring_codes_back(before, deleted, strict, assig
 
 
 def test_an_older_state_of_a_part_does_not_bring_codes_back(before, deleted):
-    deleted.encoder.load_state_dict(before.encoder.state_dict())
     with pytest.warns(UserWarning, match=AGAIN):
-        deleted(**batch())
+        deleted.encoder.load_state_dict(before.encoder.state_dict())
     assert removed_is_removed(deleted)
+
+
+@pytest.mark.parametrize("how", ["data", "compiled", "never loaded"])
+def test_what_no_guard_sees_selects_no_removed_code(before, monkeypatch, how):
+    def used(model):
+        return set(model(**batch()).codes[SITE].unique().tolist())
+
+    gone = sorted(used(before) - {-1})[:3]
+    mask_codes(before, gone)
+    before(**batch())
+    if how == "data":  # as weight averaging swaps a model's buffers
+        bottlenecks(before)[SITE].live.data.fill_(True)
+    else:
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        if how == "never loaded":
+            weights = before.state_dict()
+            before = CodebookT5ForConditionalGeneration(before.config).eval()
+            for name, parameter in before.named_parameters():
+                parameter.data.copy_(weights[name])
+        bottlenecks(before)[SITE].live = torch.ones(40, dtype=torch.bool)
+    assert bottlenecks(before)[SITE].live.all()
+    assert not used(before) & set(gone)
+
+
+def test_a_mask_made_in_inference_mode_does_not_either(deleted):
+    with torch.inference_mode():
+        model = copy.deepcopy(deleted)
+        model(**batch())
+        bottlenecks(model)[SITE].live.fill_(True)
+        with pytest.warns(UserWarning, match=AGAIN):
+            model(**batch())
+        assert removed_is_removed(model)
+
+
+def test_a_whole_model_that_is_pickled_has_no_deleted_row(before, deleted, tmp_path):
+    for mine, old in zip(deleted.parameters(), before.parameters(), strict=True):
+        mine.data.copy_(old)
+    with pytest.warns(UserWarning, match=AGAIN):
+        torch.save(deleted, tmp_path / "model.pt")
+    assert removed_is_removed(torch.load(tmp_path / "model.pt", weights_only=False))
+
+
+def test_a_sharded_checkpoint_fills_what_was_made_of_its_config(deleted, tmp_path):
+    deleted.save_pretrained(tmp_path, max_shard_size="5KB")
+    made = CodebookT5ForConditionalGeneration(deleted.config).eval()
+    load_sharded_checkpoint(made, str(tmp_path), strict=False)  # as the Trainer resumes
+    made.tie_weights()
+    torch.testing.assert_close(made(**batch()).logits, deleted(**batch()).logits)
 
 
 def test_a_compiled_models_older_state_does_not_bring_codes_back(before, deleted):
@@ -247,6 +295,27 @@ def test_nothing_is_asked_for_within_a_trial_which_would_put_its_own_masks_back(
                 ask()
     assert [entry.topic for entry in unlearner.ledger.requests] == ["words"]
     assert (~bottlenecks(before)[SITE].live).nonzero().flatten().tolist() == GONE
+
+
+def test_a_copy_made_where_masks_are_lifted_has_them(before, tmp_path):
+    unlearner = Unlearner(before, None)
+    unlearner.mask(Selection({SITE: GONE}), "words")
+    with unlearner.without_masks(), unlearner.trial(Selection({SITE: [5]})):
+        copied = copy.deepcopy(before)
+        torch.save(before, tmp_path / "model.pt")
+    for model in (copied, torch.load(tmp_path / "model.pt", weights_only=False)):
+        with pytest.warns(UserWarning, match="2 of 2 removed codes are live"):
+            model(**batch())
+        assert not bottlenecks(model)[SITE].live[GONE].any()
+
+
+def test_a_config_that_is_refused_does_not_disarm_the_guard(before, deleted, tmp_path):
+    deleted.config.unlearning = None
+    with pytest.raises(MaskMismatchError, match="its ledger tells of 0"):
+        deleted.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=AGAIN):
+        deleted.load_state_dict(before.state_dict())
+    assert removed_is_removed(deleted)
 
 
 # accelerate
@@ -434,6 +503,18 @@ def test_every_optimizer_of_torch_is_cleared_or_refused(before, name):
         assert removed_is_removed(before)
         optimizer.step(loss)
     assert codebook[3:].isfinite().all()
+
+
+def test_an_older_state_of_an_optimizer_is_not_saved_again(before):
+    optimizer = torch.optim.ASGD(before.parameters(), t0=0)  # it keeps an average of the rows themselves
+    before.train()(**batch()).loss.backward()
+    for _ in range(2):
+        optimizer.step()
+    old = copy.deepcopy(optimizer.state_dict())
+    delete_codes(before, GONE)
+    optimizer.load_state_dict(old)
+    optimizer.state_dict()
+    assert not optimizer.state[bottlenecks(before)[SITE].codebook]["ax"][GONE].any()
 
 
 def test_an_optimizer_that_quantises_is_refused_by_name(before):

@@ -1,12 +1,13 @@
 """Base class of discrete bottlenecks: codes that can be ranked, selected and removed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Generator, Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from excise.bottlenecks.guard import Removed, watch
+from excise.bottlenecks.guard import Removed, before_reading, watch
 
 
 @dataclass
@@ -71,6 +72,18 @@ class Bottleneck(PreTrainedModel):
         super().post_init()
         watch(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled or copied, with the guard's look at it, as `torch.save(model)` asks for no state."""
+        if getattr(self, "removed", None) is not None:
+            before_reading(self)
+        return vars(self).copy()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Bottleneck":
+        super()._apply(fn, recurse)
+        if self.removed is not None:
+            self.removed.move(self.live.device)  # here, as compiled passes move nothing
+        return self
+
     @property
     def num_codes(self) -> int:
         """Number of codes, removed ones included."""
@@ -95,6 +108,11 @@ class Bottleneck(PreTrainedModel):
     def max_top_s(self) -> int:
         """The most codes that an input can be ranked among: the live ones of the codebook that has fewest."""
         return int(self.live.view(self.num_groups, -1).sum(1).min())
+
+    @property
+    def in_force(self) -> Tensor:
+        """The mask that a pass uses: `live`, and nothing that the ledger has removed, whatever wrote over `live`."""
+        return self.live if self.removed is None else self.live & self.removed.on(self.live.device)
 
     def rank(self, arrived: Tensor, top_s: int) -> tuple[Tensor, Tensor]:
         """The codes that fit inputs best, and how similar they are.

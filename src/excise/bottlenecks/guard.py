@@ -32,23 +32,44 @@ class Removed:
         vouched: whether mask and rows were ever seen to be so. What differs later is put right; what was never right
             cannot be, since nobody knows the rest of what should have been loaded.
         for_a_while: whether the mask is that of a trial, in a context that has not ended.
+        outside: what holds again when that context ends.
         at: the buffer that was seen, and its version, so that nothing is compared while nothing has changed.
+        here: `live` on the bottleneck's device.
     """
 
     live: Tensor
     deleted: Tensor
     vouched: bool = False
     for_a_while: bool = False
+    outside: "Removed | None" = None
     at: tuple[Tensor, int] | None = None
+    here: Tensor | None = None
+
+    def move(self, device: torch.device) -> None:
+        """Keeps the mask on a bottleneck's device too."""
+        self.here = None if device.type == "meta" else self.live.to(device)
+
+    def on(self, device: torch.device) -> Tensor:
+        """The mask on a device."""
+        return (self.live if self.here is None else self.here).to(device)
+
+    def __reduce__(self) -> tuple[type["Removed"], tuple[Tensor, Tensor, bool]]:
+        """What a copy holds, which may be used when the trial has ended: what is removed outside of it."""
+        held = self
+        while held.outside is not None:
+            held = held.outside
+        return Removed, (held.live, held.deleted, held.vouched)
 
 
 def watch(bottleneck: nn.Module) -> None:
-    """Sets a bottleneck's guard: before a forward pass whose mask is another, and before its state is read.
+    """Sets a bottleneck's guard: after its state is loaded, before it is read, and before a pass with another mask.
 
-    Nothing is compared in compiled and exported graphs, nor while the mask is the tensor that it was.
+    Nothing is compared in compiled and exported graphs, nor while the mask is the tensor that it was: what the ledger
+    has removed is not selected there either (`Bottleneck.in_force`), but nobody is warned.
     """
     bottleneck.register_forward_pre_hook(_before_forward)
-    bottleneck.register_state_dict_pre_hook(_before_state_dict)
+    bottleneck.register_state_dict_pre_hook(before_reading)
+    bottleneck.register_load_state_dict_post_hook(_after_loading)
 
 
 @torch.no_grad()
@@ -76,6 +97,7 @@ def uphold(bottleneck: Any) -> None:
             bottleneck.live.logical_and_(removed.live.to(bottleneck.live.device))
             erase_rows(bottleneck, removed.deleted)
     removed.vouched = True
+    removed.move(bottleneck.live.device)
     removed.at = _state_of(bottleneck)
     if len(removed.deleted):
         WITH_DELETED.add(bottleneck)
@@ -155,7 +177,14 @@ def _before_forward(bottleneck: Any, _: Any) -> None:
     uphold(bottleneck)
 
 
-def _before_state_dict(bottleneck: Any, *_: Any) -> None:
+def _after_loading(bottleneck: Any, _: Any) -> None:
+    # A part of a model may be all that is loaded. What was never right may come in several files, and is seen later.
+    if bottleneck.removed is not None and bottleneck.removed.vouched and not bottleneck.live.is_meta:
+        uphold(bottleneck)
+
+
+def before_reading(bottleneck: Any, *_: Any) -> None:
+    """Upholds what was ever right, before a bottleneck's state is asked for or the whole of it is pickled."""
     # What was never right is about to be loaded: its state is asked for its names.
     tensors = [bottleneck.live, *(getattr(bottleneck, name) for name in bottleneck.code_tensors)]
     if bottleneck.removed is not None and bottleneck.removed.vouched and not any(tensor.is_meta for tensor in tensors):
@@ -168,4 +197,4 @@ def _state_of(bottleneck: Any) -> tuple[Tensor, int]:
 
 
 def _same(before: tuple[Tensor, int] | None, now: tuple[Tensor, int]) -> bool:
-    return before is not None and before[0] is now[0] and before[1] == now[1]
+    return before is not None and before[0] is now[0] and before[1] == now[1] != -1

@@ -70,11 +70,18 @@ def uphold_masks(model: PreTrainedModel) -> None:
             is right, or are those of a trial that has not ended.
     """
     _check_no_trial(model)
-    guard(model)
-    for copies in bottleneck_copies(model).values():
+    copies = [bottleneck for copies in bottleneck_copies(model).values() for bottleneck in copies]
+    known = [(bottleneck, bottleneck.removed) for bottleneck in copies]
+    try:
+        guard(model)
         for bottleneck in copies:
             uphold(bottleneck)
-    check_masks(model.config.unlearning, bottlenecks(model))
+        check_masks(model.config.unlearning, bottlenecks(model))
+    except MaskMismatchError:  # a config that was refused disarms no guard
+        for bottleneck, removed in known:
+            if removed is not None and (bottleneck.removed.live & ~removed.live).any():
+                bottleneck.removed = removed
+        raise
 
 
 def _check_no_trial(model: PreTrainedModel) -> None:
@@ -158,7 +165,7 @@ def masks_for_a_while(model: PreTrainedModel, masks: Mapping[str, Tensor]) -> It
         for bottleneck in copies:
             bottleneck.live.copy_(masks[site])
             deleted = bottleneck.removed.deleted if bottleneck.removed else torch.tensor([], dtype=torch.long)
-            bottleneck.removed = Removed(masks[site].cpu(), deleted, vouched=True, for_a_while=True)
+            bottleneck.removed = Removed(masks[site].cpu(), deleted, True, for_a_while=True, outside=bottleneck.removed)
     try:
         yield
     finally:

@@ -96,7 +96,14 @@ def code_parameters(bottleneck: Bottleneck) -> list[nn.Parameter]:
 @torch.no_grad()
 def _after_step(optimizer: Optimizer, *_: Any) -> None:
     """Keeps the rows of deleted codes zero, which momentum would move, and what is remembered of them."""
-    STEPPED.add(optimizer)
+    if optimizer not in STEPPED:
+        STEPPED.add(optimizer)
+        optimizer.register_state_dict_pre_hook(_clear_deleted)  # an older state may have been loaded since
+    _clear_deleted(optimizer)
+
+
+@torch.no_grad()
+def _clear_deleted(optimizer: Optimizer) -> None:
     trained = _parameters(optimizer) if WITH_DELETED else set()
     for bottleneck in list(WITH_DELETED):
         codes = bottleneck.removed.deleted

@@ -194,10 +194,15 @@ class Bottlenecked(Checkpointed):
         return model
 
 
-def _uphold_loaded(model: Any, _: Any) -> None:
-    """Hook after `load_state_dict`, as of a resumed training, a best model or an average."""
+def _uphold_loaded(model: Any, incompatible: Any) -> None:
+    """Hook after `load_state_dict`, as of a resumed training, a best model or an average.
+
+    A file of several may have some of a bottleneck. Of what was never right the rest is waited for, till it runs.
+    """
+    absent = [name for name in incompatible.missing_keys if ".bottleneck." in f".{name}"]
     for bottleneck in bottlenecks(model).values():
-        if not bottleneck.live.is_meta:
+        waits = absent and bottleneck.removed is not None and not bottleneck.removed.vouched
+        if not bottleneck.live.is_meta and not waits:
             uphold(bottleneck)
             warn_of_unknown(bottleneck)
 

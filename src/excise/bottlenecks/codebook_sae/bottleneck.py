@@ -121,7 +121,7 @@ class CodebookSAE(Bottleneck):
         self, features: Float[Tensor, "*tokens code_dim"], top_s: int
     ) -> tuple[Int64[Tensor, "*tokens top_s"], Float[Tensor, "*tokens top_s"]]:
         """The live codes most similar to encoded activations, best first, and their cosines (eqs. 1 and 2)."""
-        codes, cosines = top_codes(features.flatten(0, -2), self.codebook, top_s, self.live)
+        codes, cosines = top_codes(features.flatten(0, -2), self.codebook, top_s, self.in_force)
         return codes.unflatten(0, features.shape[:-1]), cosines.unflatten(0, features.shape[:-1])
 
     def select(self, features: Float[Tensor, "*tokens code_dim"]) -> Int64[Tensor, "*tokens top_s"]:

@@ -158,7 +158,7 @@ class KeyValueBottleneck(Bottleneck):
     def _nearest(
         self, heads: Float[Tensor, "batch num_codebooks key_dim"], top_k: int
     ) -> tuple[Int64[Tensor, "batch num_codebooks top_k"], Float[Tensor, "batch num_codebooks top_k"]]:
-        live = self.live.view(self.config.num_codebooks, -1)
+        live = self.in_force.view(self.config.num_codebooks, -1)
         nearest = nearest_keys(heads, self.keys, top_k, live)
         first = torch.arange(self.config.num_codebooks, device=heads.device) * self.config.num_pairs
         return nearest.keys + first[:, None], -nearest.distances.sqrt()
@@ -172,8 +172,8 @@ class KeyValueBottleneck(Bottleneck):
         """
         width, top_k = self.config.num_pairs, self.config.top_k
         pairs = pairs.clone().unflatten(1, (-1, top_k))
-        gone = ~self.live[pairs].all(-1)
-        live = self.live.view(-1, width)
+        gone = ~self.in_force[pairs].all(-1)
+        live = self.in_force.view(-1, width)
         for codebook in gone.any(0).nonzero().flatten().tolist():
             rows, one = gone[:, codebook], slice(codebook, codebook + 1)
             nearest = nearest_keys(heads[rows, one], self.keys[one], top_k, live[one]).keys
