@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from excise import Evaluation
+from excise.bottlenecks.identity import weights_digest
 from excise.codes.selection import Selection
 from excise.evaluation import evaluate, generate_texts, sweep
 from excise.evaluation.metrics import Meteor
@@ -96,13 +97,15 @@ def test_a_trial_selection_is_removed_alone_and_not_on_top_of_the_ledger(unlearn
 
 def test_an_evaluation_says_which_codes_were_removed_those_that_are_deleted_too(unlearner, topic, generation):
     made = evaluate(unlearner, topic, selection=TOPIC, progress=False)
-    assert made.settings["removed"] == {"codes": 3, "digest": codes_digest(TOPIC.codes)}
+    weights = weights_digest(unlearner.model, TOPIC.codes)
+    assert made.settings["removed"] == {"codes": 3, "digest": codes_digest(TOPIC.codes), "weights": weights}
     unlearner.mask(TOPIC, topic)
     assert evaluate(unlearner, topic, progress=False).settings["removed"] == made.settings["removed"]
     assert Record.of(unlearner.model, evaluations=[made]).in_force.is_of(made)
     unlearner.delete(Selection({SITE: (5, 9)}), "another")
     after = evaluate(unlearner, topic, selection=TOPIC, progress=False)
-    assert after.settings["removed"] == {"codes": 4, "digest": codes_digest({SITE: (3, 4, 5, 9)})}
+    assert after.settings["removed"]["codes"] == 4
+    assert after.settings["removed"]["digest"] == codes_digest({SITE: (3, 4, 5, 9)})
     record = Record.of(unlearner.model, evaluations=[made, after])
     assert [record.in_force.is_of(one) for one in record.evaluations] == [False, True]
 

@@ -57,6 +57,8 @@ def test_a_saved_adapter_keeps_bottleneck_and_mask(base, trainer, tmp_path):
     torch.testing.assert_close(loaded(**batch()).logits, expected.logits)
     assert torch.equal(bottlenecks(loaded)[SITE].live, bottlenecks(model)[SITE].live)
     assert not bottlenecks(loaded)[SITE].live.all()
+    with loaded.disable_adapter():
+        assert torch.equal(bottlenecks(loaded)[SITE].live, bottlenecks(model)[SITE].live)
     # An adapter has no model config: without the ledger that was saved beside it the mask belongs to no request.
     with pytest.raises(MaskMismatchError):
         Unlearner(loaded, None)

@@ -103,11 +103,15 @@ def uphold(bottleneck: Any) -> None:
         WITH_DELETED.add(bottleneck)
 
 
-def warn_of_unknown(bottleneck: Any) -> None:
-    """Warns of removed codes that the ledger does not tell of: they stay removed, but the model cannot be saved so."""
+def warn_of_unknown(bottleneck: Any) -> bool:
+    """Warns of removed codes that the ledger does not tell of: they stay removed, but the model cannot be saved so.
+
+    Returns:
+        Whether there are any.
+    """
     removed: Removed | None = bottleneck.removed
     if removed is None or removed.for_a_while:
-        return
+        return False
     if unknown := int((~bottleneck.live.cpu() & removed.live).sum()):
         warnings.warn(
             f"What was loaded has {unknown:,} removed codes that the ledger in the model's config does not tell of. "
@@ -115,6 +119,7 @@ def warn_of_unknown(bottleneck: Any) -> None:
             "`model.config.unlearning = other.config.unlearning`.",
             stacklevel=2,
         )
+    return bool(unknown)
 
 
 def differences(bottleneck: Any, removed: Removed) -> str:

@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
+import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -11,11 +12,11 @@ from uuid import uuid4
 import numpy as np
 import torch
 from accelerate.utils import align_module_device, broadcast_object_list
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.site import bottleneck_copies
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.storage.digests import digest
 from excise.storage.strict_json import checked
 
@@ -257,3 +258,36 @@ def _packed(codes: Sequence[int], digests: np.ndarray) -> str:
 
 def _named(name: str | None) -> str:
     return f"the id {name}" if name else "no id"
+
+
+def weights_digest(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> str | None:
+    """SHA-256 of what a model computes with: all its tensors, but for masks and the rows of removed codes.
+
+    Masks, deletions and compaction of just these codes leave it as it is; any training, of whatever part, does not.
+    Numbers are rounded to bfloat16, so that a model loaded in that precision has the same.
+
+    Args:
+        model: a model with bottlenecks.
+        removed: by site, codes that are removed.
+
+    Returns:
+        The digest; `None` where a device map has put tensors on disk.
+    """
+    kept = {}
+    for site, bottleneck in bottlenecks(model).items():
+        kept[bottleneck] = torch.ones(bottleneck.num_codes, dtype=torch.bool)
+        kept[bottleneck][torch.tensor(sorted(removed.get(site, ())), dtype=torch.long)] = False
+    owners = {f"{name}.": module for name, module in model.named_modules() if module in kept}
+    sha = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        owner, part = next(((m, name.removeprefix(p)) for p, m in owners.items() if name.startswith(p)), (None, ""))
+        if tensor.is_meta:
+            return None
+        if part == "live":
+            continue
+        if owner is not None and part in owner.code_tensors:
+            tensor = owner.by_code(tensor)[kept[owner].to(tensor.device)]
+        tensor = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
+        sha.update(json.dumps([name, list(tensor.shape)]).encode())
+        sha.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

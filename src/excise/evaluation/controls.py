@@ -9,6 +9,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.identity import weights_digest
 from excise.bottlenecks.site import BottleneckSite, left_out, needed
 from excise.codes.counting import count_used
 from excise.codes.counts import CodeCounts
@@ -62,10 +63,11 @@ def chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
 
 
 def removed_after(finder: CodeFinder, selection: Selection) -> dict[str, Any]:
-    """Which codes are removed "after": the selection's, and those that are deleted; their number and their digest."""
+    """Which codes are removed "after", the selection's and those that are deleted, and of which weights."""
     deleted = {site: finder.ledger.removed(site, kinds=("delete",)) for site in finder.sites}
     codes = {site: {*deleted[site], *selection.codes.get(site, ())} for site in finder.sites}
-    return {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
+    about = {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
+    return about | {"weights": weights_digest(finder.model, codes)}
 
 
 def outputs_under_conditions(

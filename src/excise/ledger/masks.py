@@ -79,7 +79,7 @@ def uphold_masks(model: PreTrainedModel) -> None:
         check_masks(model.config.unlearning, bottlenecks(model))
     except MaskMismatchError:  # a config that was refused disarms no guard
         for bottleneck, removed in known:
-            if removed is not None and (bottleneck.removed.live & ~removed.live).any():
+            if removed and bottleneck.removed and (bottleneck.removed.live & ~removed.live).any():
                 bottleneck.removed = removed
         raise
 

@@ -1,6 +1,7 @@
 """Mixin of every model with bottlenecks: loading with a check of masks, exact checkpointing, a guarded push."""
 
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -12,7 +13,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.guard import uphold, warn_of_unknown
-from excise.bottlenecks.site import BottleneckSite, bottlenecks
+from excise.bottlenecks.site import BottleneckSite, bottleneck_copies, bottlenecks
 from excise.bottlenecks.tracing import Checkpointed
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_masks, guard, upheld_state, uphold_masks
@@ -76,6 +77,13 @@ class Bottlenecked(Checkpointed):
                     "requests to forget are in force. Save without it."
                 )
             kwargs["save_original_format"] = True  # what gives the names
+            if getattr(self, "_hf_peft_config_loaded", False):
+                warnings.warn(
+                    "An adapter was added to the model itself, so it alone is saved, without masks and ledger: "
+                    "put on another copy of the base, nothing is forgotten. Put it on with peft, and save by "
+                    "`Unlearner.save_pretrained`.",
+                    stacklevel=2,
+                )
         with saved_names(self, hidden):
             super().save_pretrained(save_directory, *args, **kwargs)
 
@@ -200,11 +208,14 @@ def _uphold_loaded(model: Any, incompatible: Any) -> None:
     A file of several may have some of a bottleneck. Of what was never right the rest is waited for, till it runs.
     """
     absent = [name for name in incompatible.missing_keys if ".bottleneck." in f".{name}"]
-    for bottleneck in bottlenecks(model).values():
+    copies = bottleneck_copies(model)
+    for site, bottleneck in bottlenecks(model).items():
         waits = absent and bottleneck.removed is not None and not bottleneck.removed.vouched
         if not bottleneck.live.is_meta and not waits:
             uphold(bottleneck)
-            warn_of_unknown(bottleneck)
+            if warn_of_unknown(bottleneck):
+                for other in copies[site]:  # so that switching an adapter off does not bring them back
+                    other.live.logical_and_(bottleneck.live.to(other.live.device))
 
 
 def as_model_type(config: PreTrainedConfig, model_type: str) -> dict[str, Any]:

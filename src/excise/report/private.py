@@ -160,7 +160,7 @@ def _evaluation(entry: Mapping[str, Any], names: Mapping[str, str], sites: Itera
     settings = entry["settings"]
     kept = _only(settings, SETTINGS) | {"thresholds": public_thresholds(settings.get("thresholds", {}))}
     if isinstance(settings.get("removed"), Mapping):
-        kept["removed"] = _only(settings["removed"], {"codes": _is_number, "digest": _is_digest})
+        kept["removed"] = _only(settings["removed"], {"codes": _is_number, "digest": _is_digest, "weights": _is_digest})
     if isinstance(settings.get("controls"), Mapping):
         kept["controls"] = _firings(settings["controls"])
     reasons = [getattr(kind_named(site["kind"]), "needed", None) for site in sites]

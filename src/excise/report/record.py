@@ -245,7 +245,7 @@ def _whole(
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}: expected 'mask' (reversible) or 'delete'.")
     about, requests = model_section(model, base_model), requests_section(model)
-    about |= {"removed": dict(removed)} if removed else {}
+    about["removed"] |= {key: removed[key] for key in ("codes", "digest")} if removed else {}
     conditions = [set(evaluation.get("scores", ())) for evaluation in state["evaluations"]]
     conditions += [{Condition.BEFORE, Condition.AFTER} for _ in state["frontiers"] if not conditions]
     return json_values(

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.identity import Identity
+from excise.bottlenecks.identity import Identity, weights_digest
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection, Step
@@ -63,10 +63,11 @@ def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) 
 
 
 def removed_section(model: PreTrainedModel) -> dict[str, Any]:
-    """How many codes requests in force have removed, and the digest of these: what evaluations are held against."""
+    """How many codes requests in force have removed, digests of these and of the weights, which evaluations match."""
     ledger = Ledger.from_dict(model.config.unlearning)
     codes = {site: ledger.removed(site) for site in bottlenecks(model)}
-    return {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
+    about = {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
+    return about | {"weights": weights_digest(model, codes)}
 
 
 def sites_section(model: PreTrainedModel) -> list[dict[str, Any]]:

@@ -170,7 +170,7 @@ class InForce:
         removed = state["model"].get("removed") or {}
         taken_out = sum(request["thresholds"].get("taken_out", 0) for request in self.requests)
         self.number = removed.get("codes", sum(map(len, codes.values())) + taken_out)
-        self.digest = removed.get("digest", codes_digest(codes))
+        self.digest, self.weights = removed.get("digest", codes_digest(codes)), removed.get("weights")
 
     @property
     def topics(self) -> list[str]:
@@ -183,10 +183,11 @@ class InForce:
         return evaluation.topic == topic or (bool(made := evaluation.settings.get("data")) and made in data)
 
     def is_of(self, evaluation: Evaluation) -> bool:
-        """Whether just these codes were removed after; of evaluations of old, which do not tell, whether as many."""
+        """Whether just these codes of these weights were removed; of evaluations of old, whether as many."""
         made = evaluation.settings.get("removed")
         if isinstance(made, Mapping) and "digest" in made:
-            return bool(self.requests) and made["digest"] == self.digest
+            same = self.weights in (None, made.get("weights")) or made.get("weights") is None
+            return bool(self.requests) and made["digest"] == self.digest and same
         return bool(self.requests) and evaluation.removed == self.number
 
     def point(self, frontier: Frontier) -> Point | None:
