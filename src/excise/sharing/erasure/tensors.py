@@ -74,9 +74,11 @@ class CodeShape:
         rows = self._rows(tensor)
         if rows is None:
             return ()
-        erased = rows[torch.from_numpy(self.codes)]
-        if erased.is_floating_point() and erased.dtype.itemsize == 1:
-            erased = erased.float()  # in eight bits little can be computed
+        codes = torch.from_numpy(self.codes)
+        if rows.is_floating_point() and rows.dtype.itemsize == 1:  # with which little can be done in eight bits
+            erased = rows.view(torch.uint8)[codes].view(rows.dtype).float()
+        else:
+            erased = rows[codes]
         left = torch.count_nonzero(erased, dim=1) > 0
         return tuple(self.codes[left.numpy()].tolist())
 
