@@ -4,7 +4,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from excise import Evaluation
+from excise import Evaluation, evaluate_classes
 from excise.bottlenecks.identity import weights_digest
 from excise.codes.selection import Selection
 from excise.evaluation import evaluate, generate_texts, sweep
@@ -205,3 +205,11 @@ def test_texts_come_out_in_order_whatever_the_batch(make_model, tokenizer, batch
     assert len(set(alone)) > 1
     assert generate_texts(model, tokenizer, texts, max_new_tokens=4, batch_size=batch_size) == alone
     assert model.training
+
+
+@pytest.mark.parametrize("wrong", ["book", None, 3, [1]])
+def test_what_are_no_sets_is_refused_in_words(unlearner, wrong):
+    with pytest.raises(ValueError, match=r"topic is a \w+; expected sets as `topic_sets` makes them"):
+        evaluate(unlearner, wrong)
+    with pytest.raises(ValueError, match=r"topic is a \w+; expected sets as `class_sets` makes them"):
+        evaluate_classes(unlearner, wrong)

@@ -179,6 +179,8 @@ def evaluate_classes(
         ValueError: if the model does not classify, the base model has bottlenecks, another vocabulary or another number
             of classes, or what is to be reused was made on other sets or in another way.
     """
+    if not isinstance(topic, ClassSets):
+        raise ValueError(f"topic is a {type(topic).__name__}; expected sets as `class_sets` makes them.")
     sets = {name: getattr(topic, name) for name in SETS}
     references = {name: [topic.classes[label] for label in rows["label"]] for name, rows in sets.items()}
 

@@ -128,6 +128,8 @@ def evaluate(
     """
     if isinstance(topic, ClassSets):
         raise ValueError(f"{topic.name!r} is a class of images, which has no texts to score. Use `evaluate_classes`.")
+    if not isinstance(topic, TopicSets):
+        raise ValueError(f"topic is a {type(topic).__name__}; expected sets as `topic_sets` makes them.")
     require("text", purpose="evaluate")
     if topic.reference is None:
         raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")
