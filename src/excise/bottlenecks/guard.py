@@ -132,11 +132,14 @@ def differences(bottleneck: Any, removed: Removed) -> str:
     wrong = []
     if back := int((bottleneck.live.cpu() & ~removed.live).sum()):
         wrong.append(f"{back:,} of {int((~removed.live).sum()):,} removed codes are live")
-    for name in bottleneck.code_tensors:
-        rows = bottleneck.by_code(getattr(bottleneck, name))[removed.deleted]
-        if torch.count_nonzero(rows):
-            wrong.append(f"rows of deleted codes in {name} are not zero")
+    wrong += [f"rows of deleted codes in {name} are not zero" for name in tensors_with(bottleneck, removed.deleted)]
     return " and ".join(wrong)
+
+
+def tensors_with(bottleneck: Any, codes: Tensor) -> list[str]:
+    """The names of the tensors in which rows of codes are not zero."""
+    rows = {name: bottleneck.by_code(getattr(bottleneck, name))[codes] for name in bottleneck.code_tensors}
+    return [name for name, of_codes in rows.items() if torch.count_nonzero(of_codes)]
 
 
 @torch.no_grad()

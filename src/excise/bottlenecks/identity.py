@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -278,8 +277,8 @@ def weights_digest(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> st
         kept[bottleneck] = torch.ones(bottleneck.num_codes, dtype=torch.bool)
         kept[bottleneck][torch.tensor(sorted(removed.get(site, ())), dtype=torch.long)] = False
     owners = {f"{name}.": module for name, module in model.named_modules() if module in kept}
-    sha = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    digests = {}
+    for name, tensor in model.state_dict().items():
         owner, part = next(((m, name.removeprefix(p)) for p, m in owners.items() if name.startswith(p)), (None, ""))
         if tensor.is_meta:
             return None
@@ -287,7 +286,5 @@ def weights_digest(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> st
             continue
         if owner is not None and part in owner.code_tensors:
             tensor = owner.by_code(tensor)[kept[owner].to(tensor.device)]
-        tensor = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
-        sha.update(json.dumps([name, list(tensor.shape)]).encode())
-        sha.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
+        digests[name] = digest([], {name: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor})
+    return digest(digests, {})

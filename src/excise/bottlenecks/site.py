@@ -96,6 +96,16 @@ def bottlenecks(model: nn.Module) -> dict[str, Bottleneck]:
     return {layer.site: _in_use(layer.bottleneck) for layer in _sites(model)}
 
 
+def is_of_bottleneck(name: str) -> bool:
+    """Whether a tensor of a model is a bottleneck's, by its name.
+
+    Example:
+        >>> is_of_bottleneck("bottleneck.keys"), is_of_bottleneck("encoder.block.0.layer.0.SelfAttention.q.weight")
+        (True, False)
+    """
+    return ".bottleneck." in f".{name}"
+
+
 def unwrapped(model: AnyModule) -> AnyModule:
     """The model that `torch.compile`, `DistributedDataParallel` or `DataParallel` wrapped; any other as it is.
 

@@ -13,7 +13,7 @@ from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import bottleneck_settings, codes_id, set_codes_id
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger, Request
-from excise.ledger.masks import guard
+from excise.ledger.masks import deleted_codes, guard
 from excise.ledger.packing import pack, unpack
 
 
@@ -67,7 +67,7 @@ def _kept(sites: Mapping[str, Bottleneck], ledger: Ledger) -> dict[str, Tensor]:
     deleted = {}
     for site, bottleneck in sites.items():
         gone = torch.zeros(bottleneck.num_codes, dtype=torch.bool)
-        gone[torch.tensor(ledger.removed(site, kinds=("delete",))).long()] = True
+        gone[deleted_codes(ledger, site)] = True
         deleted[site] = gone.view(bottleneck.num_groups, -1)
     size = max(int((~gone).sum(1).max()) for gone in deleted.values())
     kept = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.guard import MaskMismatchError, Removed, erase_rows, uphold
+from excise.bottlenecks.guard import MaskMismatchError, Removed, erase_rows, tensors_with, uphold
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger, mask_digest
 
@@ -145,10 +145,8 @@ def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]
                 "written, or its files are of two models. Load an unchanged copy."
             )
         with align_module_device(sites[site]):  # brings back what a device map has put on disk
-            rows = torch.tensor(ledger.removed(site, kinds=("delete",))).long()
-            for name in sites[site].code_tensors:
-                if torch.count_nonzero(sites[site].by_code(getattr(sites[site], name))[rows]):
-                    raise MaskMismatchError(f"Codes of {site} were deleted, but rows of its {name} are not zero.")
+            if left := tensors_with(sites[site], deleted_codes(ledger, site)):
+                raise MaskMismatchError(f"Codes of {site} were deleted, but rows of its {left[0]} are not zero.")
     if state is not None and state.get("digest") != mask_digest(actual):
         raise MaskMismatchError("The masks do not have the digest that the ledger was written with.")
 

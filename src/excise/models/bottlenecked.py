@@ -13,7 +13,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.guard import uphold, warn_of_unknown
-from excise.bottlenecks.site import BottleneckSite, bottleneck_copies, bottlenecks
+from excise.bottlenecks.site import BottleneckSite, bottleneck_copies, bottlenecks, is_of_bottleneck
 from excise.bottlenecks.tracing import Checkpointed
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_masks, guard, upheld_state, uphold_masks
@@ -48,10 +48,8 @@ class Bottlenecked(Checkpointed):
     def post_init(self) -> None:
         """As in transformers, and tells the bottlenecks' guards what the config's ledger has removed."""
         super().post_init()
-        if not any(
-            isinstance(module, BottleneckSite) for module in self.modules()
-        ):  # the plain class calls this before they are attached
-            return
+        if not any(isinstance(module, BottleneckSite) for module in self.modules()):
+            return  # the plain class calls this before they are attached
         self.register_load_state_dict_pre_hook(read_hidden_names)
         self.register_load_state_dict_post_hook(_uphold_loaded)
         guard(self, vouched=False)
@@ -149,7 +147,7 @@ class Bottlenecked(Checkpointed):
         rest = {
             own_name(name): tensor
             for name, tensor in cls._base_weights(base, config, **access).items()
-            if ".bottleneck." not in f".{name}"
+            if not is_of_bottleneck(name)
         }
         kwargs = {key: value for key, value in kwargs.items() if key not in OF_THE_HUB}
         loaded: Any = super().from_pretrained(
@@ -196,7 +194,7 @@ class Bottlenecked(Checkpointed):
             )
         config = make_config(base_config)
         model, loading = cls.from_pretrained(base, config=config, output_loading_info=True, **kwargs)
-        lost = [key for key in loading["missing_keys"] if ".bottleneck." not in key and not key.startswith(new)]
+        lost = [key for key in loading["missing_keys"] if not is_of_bottleneck(key) and not key.startswith(new)]
         if lost:
             raise ValueError(f"{base} lacks weights of a {kind}: {sorted(lost)[:5]} ({len(lost)} in all).")
         return model
@@ -207,7 +205,7 @@ def _uphold_loaded(model: Any, incompatible: Any) -> None:
 
     A file of several may have some of a bottleneck. Of what was never right the rest is waited for, till it runs.
     """
-    absent = [name for name in incompatible.missing_keys if ".bottleneck." in f".{name}"]
+    absent = [name for name in incompatible.missing_keys if is_of_bottleneck(name)]
     copies = bottleneck_copies(model)
     for site, bottleneck in bottlenecks(model).items():
         waits = absent and bottleneck.removed is not None and not bottleneck.removed.vouched

@@ -10,6 +10,8 @@ from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import PrefixChange, WeightRenaming
 
+from excise.bottlenecks.site import is_of_bottleneck
+
 PREFIX = "excise."
 # What `from_pretrained` does with names; `key_mapping` is transformers' own argument.
 KEY_MAPPING = {r"^excise\.(.+)": r"\1"}
@@ -115,7 +117,7 @@ def export_plain(model: PreTrainedModel, *, brings_back_what_was_forgotten: bool
             "The plain model has no bottlenecks, so whatever was masked or deleted is not forgotten in it. If that is "
             "what you want, say `export_plain(model, brings_back_what_was_forgotten=True)`."
         )
-    own = {name: tensor.clone() for name, tensor in model.state_dict().items() if ".bottleneck." not in f".{name}"}
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items() if not is_of_bottleneck(name)}
     config = plain_class.config_class(**_plain_settings(model.config.to_dict()))
     plain: Any = plain_class.from_pretrained(None, config=config, state_dict=own, dtype=model.dtype)
     if model.can_generate():

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from excise.bottlenecks.site import is_of_bottleneck
 from excise.models.base_checkpoint import BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.bottlenecked import Bottlenecked
 from excise.sharing.bundle.copies import differences
@@ -42,7 +43,7 @@ def pinned_base(
     assembled, _ = cast(type[Bottlenecked], type(model))._assembled(
         pinned, config, bottleneck_weights(model), dtype=model.dtype
     )
-    others = [name for name in model.state_dict() if not _is_bottlenecks(name)]
+    others = [name for name in model.state_dict() if not is_of_bottleneck(name)]
     if different := set(differences(model.state_dict(), assembled.state_dict())) & set(others):
         raise BaseCheckpointError(
             f"{len(different)} of the model's {len(others)} tensors beside its bottlenecks are not those of the base "
@@ -54,7 +55,7 @@ def pinned_base(
 
 def bottleneck_weights(model: PreTrainedModel) -> dict[str, Tensor]:
     """The part of a model's weights that a bundle of bottlenecks alone holds."""
-    return {name: tensor.detach() for name, tensor in model.state_dict().items() if _is_bottlenecks(name)}
+    return {name: tensor.detach() for name, tensor in model.state_dict().items() if is_of_bottleneck(name)}
 
 
 def save_bottlenecks(model: PreTrainedModel, folder: Path, base: BaseCheckpoint) -> None:
@@ -62,7 +63,3 @@ def save_bottlenecks(model: PreTrainedModel, folder: Path, base: BaseCheckpoint)
     model.config.base_checkpoint = base.to_dict()
     model.save_pretrained(folder, state_dict=bottleneck_weights(model), max_shard_size=10**15)
     folder.joinpath(SAFE_WEIGHTS_NAME).rename(folder / BOTTLENECK_WEIGHTS)
-
-
-def _is_bottlenecks(name: str) -> bool:
-    return ".bottleneck." in f".{name}"
