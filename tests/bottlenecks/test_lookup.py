@@ -97,13 +97,14 @@ def test_a_query_of_zeros_is_similar_to_nothing_and_yet_selects_codes():
 
 def test_the_sum_of_codes_and_its_gradient_are_those_of_indexing():
     codes, codebook = torch.tensor([[0, 3], [3, 3]]), torch.randn(5, 6, requires_grad=True)
-    summed = sum_of_codes(codes, codebook)
-    torch.testing.assert_close(summed, codebook[codes].sum(1))
-    weight = torch.randn(2, 6)
-    (summed * weight).sum().backward()
-    expected = torch.zeros(5, 6)
-    expected[0], expected[3] = weight[0], weight[0] + 2 * weight[1]
-    torch.testing.assert_close(codebook.grad, expected)
+    weight, of_norms = torch.randn(2, 6), torch.randn(2)
+    summed, norms = sum_of_codes(codes, codebook)
+    ((summed * weight).sum() + (norms * of_norms).sum()).backward()
+    indexed = codebook.detach().clone().requires_grad_()
+    torch.testing.assert_close(summed, indexed[codes].sum(1))
+    torch.testing.assert_close(norms, indexed[codes].abs().sum((1, 2)))
+    ((indexed[codes].sum(1) * weight).sum() + (indexed[codes].abs().sum((1, 2)) * of_norms).sum()).backward()
+    torch.testing.assert_close(codebook.grad, indexed.grad)
 
 
 MEMORY = """
@@ -126,7 +127,8 @@ def test_4096_tokens_against_25000_codes_take_at_most_128_mb_more():
 
 def test_no_code_adds_nothing_and_gets_no_gradient():
     codes, codebook = torch.tensor([[0, -1], [-1, -1]]), torch.randn(5, 6, requires_grad=True)
-    summed = sum_of_codes(codes, codebook)
+    summed, norms = sum_of_codes(codes, codebook)
     assert torch.equal(summed[0], codebook[0]) and not summed[1].any()
+    torch.testing.assert_close(norms, torch.stack([codebook[0].abs().sum(), torch.zeros(())]))
     summed.sum().backward()
     assert torch.equal(codebook.grad, torch.tensor([1.0, 0, 0, 0, 0])[:, None].expand(5, 6))

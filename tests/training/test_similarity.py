@@ -23,7 +23,7 @@ def silent(model, site=SITE) -> float:
         ids = torch.tensor([row["input_ids"]])
         batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         module = bottlenecks(model)[site]
-        chosen.append(module.select(module.encode(bottleneck_inputs(model, batch)[site][0])))
+        chosen.append(module.selected(bottleneck_inputs(model, batch)[site])[0].view(-1, module.top_s))
     return (torch.cat(chosen) < 0).all(1).float().mean().item()
 
 
@@ -54,8 +54,8 @@ def test_a_token_is_silent_when_its_similar_codes_are_gone():
     ids = torch.tensor([[5, 7, 1]])
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     module = bottlenecks(model)[SITE]
-    features = module.encode(bottleneck_inputs(model, batch)[SITE])
-    codes, cosines = (found[0, 0] for found in module.similar_codes(features, len(module.live)))
+    arrived = bottleneck_inputs(model, batch)[SITE]
+    codes, cosines = (found[0, 0] for found in module.most_similar(arrived, len(module.live)))
     similar = cosines >= module.min_similarity
     assert 0 < similar.sum() < len(module.live)
     Unlearner(model, tokenizer()).mask(Selection({SITE: codes[similar].tolist()}), "topic")

@@ -75,5 +75,4 @@ def set_min_similarity(
 
 
 def _best_cosines(bottleneck, activations):
-    features = bottleneck.encode(activations.to(bottleneck.dtype))
-    return bottleneck.similar_codes(features, 1)[1][:, 0]
+    return bottleneck.most_similar(activations.to(bottleneck.dtype), 1)[1][:, 0]

@@ -1,6 +1,7 @@
 """A codebook inside a sparse autoencoder: CodeUnlearn's bottleneck (sections 3.1 to 3.4, appendix A)."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import initialization as init
@@ -8,6 +9,13 @@ from transformers import initialization as init
 from excise.bottlenecks.base import Bottleneck, BottleneckOutput
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.codebook_sae.lookup import sum_of_codes, top_codes
+from excise.bottlenecks.codebook_sae.sparse_lookup import (
+    MAX_ACTIVE,
+    MIN_TOKENS,
+    ActiveUnits,
+    prepared_codebook,
+    top_codes_of_units,
+)
 from excise.bottlenecks.registry import register_kind
 
 CODEUNLEARN = """\
@@ -44,6 +52,11 @@ class CodebookSAE(Bottleneck):
     persistent buffer `live` is saved and loaded with the weights. So is `min_similarity`, the least cosine with its
     best code at which an activation is passed on, which `set_min_similarity` measures: one whose codes are gone is then
     passed on as nothing rather than as the next best codes, whose sum still resembles it.
+
+    Attributes:
+        sparse_lookup: whether codes are looked up by active units alone, for which a copy of the codebook is kept in
+            memory, as large as that in fp32; both ways find the same codes. `None`, the default, leaves it to what is
+            faster: on a processor, by active units where few are.
     """
 
     config_class = CodebookSAEConfig
@@ -56,6 +69,7 @@ class CodebookSAE(Bottleneck):
     )
     citation = CODEUNLEARN
     code_tensors = ("codebook",)
+    sparse_lookup: bool | None = None
     config: CodebookSAEConfig
     mean: Tensor
     scale: Tensor
@@ -111,41 +125,73 @@ class CodebookSAE(Bottleneck):
 
         With `active`, the largest units alone stay between the last two.
         """
+        return self._features(self._units(hidden_states))
+
+    def _units(self, hidden_states: Float[Tensor, "*tokens hidden_size"]) -> Tensor | ActiveUnits:
         standardized = (hidden_states.float() - self.mean.float()) / self.scale.float()
         units = torch.relu(self.encoder(standardized.to(self.dtype)))
-        if self.config.active is not None and self.config.active < units.shape[-1]:
-            units = units * (units >= units.topk(self.config.active).values[..., -1:])
-        return self.layer_norm(units)
+        if self.config.active is None or self.config.active >= units.shape[-1]:
+            return units
+        return ActiveUnits(*units.topk(self.config.active, sorted=False), units.shape[-1])
 
-    def similar_codes(
-        self, features: Float[Tensor, "*tokens code_dim"], top_s: int
+    def _features(self, units: Tensor | ActiveUnits, dtype: torch.dtype | None = None) -> Tensor:
+        dense = units.dense() if isinstance(units, ActiveUnits) else units
+        if dtype is None:
+            return self.layer_norm(dense)
+        weight, bias = (p.to(dtype) for p in (self.layer_norm.weight, self.layer_norm.bias))
+        return F.layer_norm(dense.to(dtype), weight.shape, weight, bias, self.layer_norm.eps)
+
+    def most_similar(
+        self, hidden_states: Float[Tensor, "*tokens hidden_size"], top_s: int
     ) -> tuple[Int64[Tensor, "*tokens top_s"], Float[Tensor, "*tokens top_s"]]:
-        """The live codes most similar to encoded activations, best first, and their cosines (eqs. 1 and 2)."""
-        codes, cosines = top_codes(features.flatten(0, -2), self.codebook, top_s, self.in_force)
-        return codes.unflatten(0, features.shape[:-1]), cosines.unflatten(0, features.shape[:-1])
+        """The live codes most similar to activations, best first, and their cosines (eqs. 1 and 2).
 
-    def select(self, features: Float[Tensor, "*tokens code_dim"]) -> Int64[Tensor, "*tokens top_s"]:
-        """The codes that encoded activations are passed on as; -1 where even the best is not similar enough."""
-        return self._passed_on(features)[0]
+        Units are in the bottleneck's own dtype, and all that follows in fp32.
+        """
+        return self._look_up(self._units(hidden_states), top_s)
+
+    @torch.no_grad()
+    def _look_up(
+        self, units: Tensor | ActiveUnits, top_s: int, features: Tensor | None = None
+    ) -> tuple[Int64[Tensor, "*tokens top_s"], Float[Tensor, "*tokens top_s"]]:
+        if isinstance(units, ActiveUnits) and self._by_active_units(units):
+            shape, live = units.values.shape[:-1], self.in_force
+            codebook = prepared_codebook(self.codebook, self.layer_norm, live)
+            codes, cosines = top_codes_of_units(units.flat(), codebook, self.layer_norm, top_s)
+        else:
+            if features is None or features.dtype != torch.float32:
+                features = self._features(units, torch.float32)
+            shape = features.shape[:-1]
+            codes, cosines = top_codes(features.flatten(0, -2), self.codebook, top_s, self.in_force)
+        return codes.unflatten(0, shape), cosines.unflatten(0, shape)
+
+    def _by_active_units(self, units: ActiveUnits) -> bool:
+        if self.sparse_lookup is not None:
+            return self.sparse_lookup
+        if units.values.device.type != "cpu" or units.values.shape[-1] > MAX_ACTIVE * units.width:
+            return False
+        # A step of training prepares the codebook anew, which takes as long as looking so many tokens up without.
+        return torch.compiler.is_compiling() or not self.training or units.values[..., 0].numel() >= MIN_TOKENS
 
     def _passed_on(
-        self, features: Float[Tensor, "*tokens code_dim"]
+        self, units: Tensor | ActiveUnits, features: Tensor | None = None
     ) -> tuple[Int64[Tensor, "*tokens top_s"], Float[Tensor, "*tokens top_s"]]:
-        codes, cosines = self.similar_codes(features, self.config.top_s)
+        """The codes that tokens are passed on as; -1 where even the best is not similar enough; and their cosines."""
+        codes, cosines = self._look_up(units, self.config.top_s, features)
         return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1), cosines
 
     def rank(
         self, arrived: Float[Tensor, "tokens hidden_size"], top_s: int
     ) -> tuple[Int64[Tensor, "tokens 1 top_s"], Float[Tensor, "tokens 1 top_s"]]:
         """The codes most similar to activations of tokens, and their cosines; as `Bottleneck.rank`."""
-        codes, cosines = self.similar_codes(self.encode(arrived), top_s)
+        codes, cosines = self.most_similar(arrived, top_s)
         return codes.masked_fill(cosines < self.min_similarity, -1)[:, None], cosines[:, None]
 
     def selected(
         self, arrived: Float[Tensor, "batch seq hidden_size"]
     ) -> tuple[Int64[Tensor, "batch selected"], Float[Tensor, "batch selected"]]:
         """The codes that the tokens of each example are passed on as, and their cosines; -1 for none."""
-        codes, cosines = self._passed_on(self.encode(arrived))
+        codes, cosines = self._passed_on(self._units(arrived))
         return codes.flatten(1), cosines.flatten(1)
 
     @torch.no_grad()
@@ -179,10 +225,11 @@ class CodebookSAE(Bottleneck):
             hidden_states: activations, `(batch, seq, hidden_size)`.
             attention_mask: 0 or False at padding, which then counts in no loss and has code -1.
         """
-        features = self.encode(hidden_states)
-        codes = self.select(features)
-        flat = codes.flatten(0, -2)
-        summed = sum_of_codes(flat, self.codebook).view_as(features)
+        units = self._units(hidden_states)
+        features = self._features(units)
+        codes, _ = self._passed_on(units, features)
+        summed, l1 = sum_of_codes(codes.flatten(0, -2), self.codebook)
+        summed, l1 = summed.view_as(features), l1.view(codes.shape[:-1])
         decoded = self.decoder(straight_through(summed, features)).float()
         reconstruction = decoded * self.scale.float() + self.mean.float()
 
@@ -192,9 +239,6 @@ class CodebookSAE(Bottleneck):
             error = error.mean(-1) / self.scale.float().square()
         else:
             error = error.sum(-1)
-        # One norm a code, looked up: the same as, and less memory than, the norms of every selected vector.
-        norms = self.codebook.float().abs().sum(-1)
-        l1 = norms[codes.clamp_min(0)].masked_fill(codes < 0, 0).sum(-1)
 
         tokens = error.numel()
         if attention_mask is not None:

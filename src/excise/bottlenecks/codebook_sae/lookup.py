@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from transformers.utils.generic import maybe_autocast
 
 # Similarities held at once: 8M in fp32 is 32 MiB, whatever the batch and the number of codes.
@@ -84,12 +85,54 @@ def _top_of_parts(
 
 def sum_of_codes(
     codes: Int64[Tensor, "tokens top_s"], codebook: Float[Tensor, "num_codes dim"]
-) -> Float[Tensor, "tokens dim"]:
-    """The sum of the selected code vectors (eq. 3), where -1 adds nothing; its gradient reaches those rows only.
+) -> tuple[Float[Tensor, "tokens dim"], Float[Tensor, "tokens"]]:
+    """The sum of the selected code vectors (eq. 3), and the sum of their L1 norms (eq. 7); -1 adds nothing.
+
+    Only selected rows are read, and only they get a gradient. It is one table of the codebook's size, which is written
+    once; the same gradient every time, on a GPU too.
 
     Example:
-        >>> sum_of_codes(torch.tensor([[0, 1], [1, -1]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])).tolist()
-        [[1.0, 2.0], [0.0, 2.0]]
+        >>> sums, norms = sum_of_codes(torch.tensor([[0, 1], [1, -1]]), torch.tensor([[1.0, 0.0], [0.0, -2.0]]))
+        >>> sums.tolist(), norms.tolist()
+        ([[1.0, -2.0], [0.0, -2.0]], [3.0, 2.0])
     """
-    weights = (codes >= 0).to(codebook.dtype)
-    return F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)
+    if torch.compiler.is_compiling():
+        weights = (codes >= 0).to(codebook.dtype)
+        norms = torch.linalg.vector_norm(codebook, 1, dim=1, dtype=torch.float32)[codes.clamp_min(0)]
+        sums = F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)
+        return sums, norms.masked_fill(codes < 0, 0).sum(1)
+    return _SumOfCodes.apply(codes, codebook)
+
+
+class _SumOfCodes(torch.autograd.Function):
+    @staticmethod
+    def forward(codes, codebook):
+        weights = (codes >= 0).to(codebook.dtype)
+        sums = F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)
+        selected, places = codes.clamp_min(0).unique(return_inverse=True)
+        norms = torch.empty(len(selected), device=codebook.device)
+        rows = max(1, MAX_SIMILARITIES // codebook.shape[1])
+        for some, of_some in zip(selected.split(rows), norms.split(rows), strict=True):
+            of_some.copy_(torch.linalg.vector_norm(codebook[some], 1, dim=1, dtype=torch.float32))
+        return sums, norms[places].masked_fill_(codes < 0, 0).sum(1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, of_sums, of_norms):
+        codes, codebook = ctx.saved_tensors
+        gradient = torch.zeros_like(codebook)
+        # The tokens that select a code are brought together and summed: nothing is added to the table piece by piece.
+        codes_in_order, order = codes.flatten().sort(stable=True)
+        order = order[codes_in_order >= 0]
+        selected, counts = codes_in_order[codes_in_order >= 0].unique_consecutive(return_counts=True)
+        tokens, firsts = order // codes.shape[1], counts.cumsum(0) - counts
+        of_rows, of_signs = (
+            F.embedding_bag(tokens, of_tokens.contiguous(), firsts, mode="sum").to(gradient.dtype)
+            for of_tokens in (of_sums, of_norms[:, None])
+        )
+        gradient[selected] = of_rows.addcmul_(codebook[selected].sign_(), of_signs)
+        return None, gradient

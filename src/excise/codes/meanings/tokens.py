@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
@@ -59,9 +58,8 @@ def token_meanings(
             ids = batch["input_ids"][batch["attention_mask"].bool()]
             for site, hidden_states in bottleneck_inputs(model, batch).items():
                 bottleneck = cast(CodebookSAE, finder.sites[site])  # of tokens, there are no other
-                features = bottleneck.encode(hidden_states[batch["attention_mask"].bool()])
                 most = min(top_s or bottleneck.config.top_s, int(bottleneck.live.sum()))
-                selected, cosines = bottleneck.similar_codes(features, most)
+                selected, cosines = bottleneck.most_similar(hidden_states[batch["attention_mask"].bool()], most)
                 # As the model itself: a token that not even its best code is similar enough to selects none.
                 passed = cosines[:, 0] >= bottleneck.min_similarity
                 pairs = selected[passed] * len(tokenizer) + ids[passed][:, None]
@@ -144,9 +142,10 @@ def code_tokens(
         label = "looking up" if progress else None
         for rows, padded in padded_batches(encoded["input_ids"], finder.tokenizer, progress=label):
             batch = to_device(padded, model.device)
-            features = bottleneck.encode(bottleneck_inputs(model, batch, until=site)[site])
-            chosen = (bottleneck.select(features) == code).any(-1) & batch["attention_mask"].bool()
-            similarity = F.cosine_similarity(features[chosen].float(), bottleneck.codebook[code].float(), dim=-1)
+            selected, cosines = bottleneck.selected(bottleneck_inputs(model, batch, until=site)[site])
+            is_code = selected.unflatten(1, (-1, bottleneck.top_s)) == code
+            chosen = is_code.any(-1) & batch["attention_mask"].bool()
+            similarity = cosines.view_as(is_code)[is_code & chosen[..., None]]
             # Tokens of a row are counted from its first one, on whichever side the padding is.
             places = batch["attention_mask"].cumsum(1)[chosen] - 1
             for row, place, value in zip(

@@ -1,0 +1,247 @@
+"""The look-up by active units, held against the dense one."""
+
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from excise import CodebookSAEConfig
+from excise.bottlenecks import CodebookSAE
+from excise.bottlenecks.codebook_sae import sparse_lookup
+from excise.bottlenecks.codebook_sae.lookup import top_codes
+from excise.bottlenecks.codebook_sae.sparse_lookup import ActiveUnits, prepared_codebook, top_codes_of_units
+
+WIDTH = 64
+
+
+def drawn(seed, tokens, num_codes, active=5, width=WIDTH, dtype=torch.float32):
+    """Units of tokens, of which some are zero, a codebook, a layer norm and a mask."""
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.rand(tokens, width, generator=generator).topk(active).indices
+    values = torch.randn(tokens, active, generator=generator).clamp_min(0)
+    norm = nn.LayerNorm(width)
+    norm.weight.data = torch.randn(width, generator=generator)
+    norm.bias.data = torch.randn(width, generator=generator) * 0.3
+    codebook = torch.randn(num_codes, width, generator=generator) * torch.rand(num_codes, 1, generator=generator)
+    live = torch.rand(num_codes, generator=generator) > 0.3
+    live[:2] = True
+    return ActiveUnits(values.to(dtype), places, width), codebook, norm, live
+
+
+def both(units, codebook, norm, live, top_s):
+    dense = top_codes(norm(units.dense().float()).detach(), codebook, top_s, live)
+    return top_codes_of_units(units, prepared_codebook(codebook, norm, live), norm, top_s), dense
+
+
+def assert_same(sparse, dense, codebook, features):
+    """The same similarities in order; the same codes, but where two are as similar to six digits."""
+    torch.testing.assert_close(sparse[1], dense[1], rtol=0, atol=2e-6)
+    cosines = torch.nn.functional.cosine_similarity(features[:, None], codebook[sparse[0]].float(), dim=-1)
+    torch.testing.assert_close(cosines, sparse[1], rtol=0, atol=2e-6)
+    assert all(len(set(row)) == len(row) for row in sparse[0].tolist())
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    tokens=st.integers(1, 9),
+    num_codes=st.sampled_from([2, 9, 127, 128, 129, 1024, 1025, 2500]),
+    active=st.integers(1, WIDTH),
+    share=st.floats(0, 1),
+)
+def test_the_codes_are_those_of_the_dense_look_up(seed, tokens, num_codes, active, share):
+    units, codebook, norm, live = drawn(seed, tokens, num_codes, active)
+    top_s = 1 + int(share * (int(live.sum()) - 1))
+    sparse, dense = both(units, codebook, norm, live, top_s)
+    assert_same(sparse, dense, codebook, norm(units.dense()).detach())
+    assert live[sparse[0]].all()
+
+
+@pytest.mark.parametrize(("sums", "tokens"), [(1, 1), (1024, 3), (5000, 7), (2**22, 1024)])
+def test_parts_of_any_size_give_the_same(sums, tokens, monkeypatch):
+    drawn_sets = drawn(0, 23, 3000)
+    expected, _ = both(*drawn_sets, 9)
+    monkeypatch.setattr(sparse_lookup, "MAX_SUMS", sums)
+    monkeypatch.setattr(sparse_lookup, "MAX_TOKENS", tokens)
+    found, _ = both(*drawn_sets, 9)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_a_token_has_the_same_codes_whatever_it_comes_with():
+    units, codebook, norm, live = drawn(1, 50, 3000)
+    together, _ = both(units, codebook, norm, live, 8)
+    for i in (0, 20, 49):
+        alone, _ = both(ActiveUnits(units.values[i : i + 1], units.places[i : i + 1], WIDTH), codebook, norm, live, 8)
+        assert torch.equal(alone[0][0], together[0][i]) and torch.equal(alone[1][0], together[1][i])
+
+
+def test_no_tokens_have_no_codes():
+    (codes, cosines), _ = both(*drawn(0, 0, 300), 4)
+    assert codes.shape == cosines.shape == (0, 4) and codes.dtype == torch.int64
+
+
+@pytest.mark.parametrize("kind", ["no unit is active", "equal codes", "codes of zeros", "a code of NaN is not live"])
+def test_odd_numbers(kind):
+    units, codebook, norm, live = drawn(3, 12, 400)
+    if kind == "no unit is active":
+        units.values.zero_()
+    elif kind == "equal codes":
+        codebook[:] = codebook[0].clone()
+    elif kind == "codes of zeros":
+        codebook.zero_()
+    else:
+        codebook[~live] = 0  # what a deletion leaves; a row that is not finite is refused elsewhere
+    sparse, dense = both(units, codebook, norm, live, 6)
+    torch.testing.assert_close(sparse[1], dense[1], rtol=0, atol=2e-6)
+    assert live[sparse[0]].all() and all(len(set(row)) == 6 for row in sparse[0].tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_units_of_half_precision_are_summed_in_fp32(dtype):
+    units, codebook, norm, live = drawn(5, 200, 2000, dtype=dtype)
+    wide = ActiveUnits(units.values.float(), units.places, WIDTH)
+    expected = both(wide, codebook, norm, live, 8)[0]
+    found = both(units, codebook, norm, live, 8)[0]
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = top_codes_of_units(units, prepared_codebook(codebook, norm, live), norm, 8)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def bottleneck(sparse=None, **settings):
+    torch.manual_seed(0)
+    settings = {"hidden_size": 6, "code_dim": 64, "num_codes": 1500, "active": 4, "top_s": 3} | settings
+    module = CodebookSAE(CodebookSAEConfig(**settings))
+    module.sparse_lookup = sparse
+    return module
+
+
+def similar(module, h, top_s=3):
+    with torch.no_grad():
+        return module.most_similar(h, top_s)[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_bottleneck_passes_on_the_same_either_way(dtype):
+    h = torch.randn(3, 7, 6, dtype=dtype)
+    mask = torch.ones(3, 7, dtype=torch.long)
+    mask[1, 4:] = 0
+    outputs = {}
+    for way in (True, False):
+        module = bottleneck(way).to(dtype)
+        module.live[::5] = False
+        module.min_similarity.fill_(0.4)
+        output = module(h, attention_mask=mask)
+        (output.loss + output.reconstruction.float().square().mean()).backward()
+        outputs[way] = output, {name: p.grad for name, p in module.named_parameters()}
+    (sparse, of_sparse), (dense, of_dense) = outputs[True], outputs[False]
+    assert torch.equal(sparse.codes, dense.codes)
+    assert (sparse.codes[mask.bool()] == -1).any() and (sparse.codes[mask.bool()] >= 0).any()
+    torch.testing.assert_close(sparse.reconstruction, dense.reconstruction)
+    torch.testing.assert_close(of_sparse, of_dense)
+
+
+def test_half_precision_selects_the_codes_that_fp32_selects():
+    h = torch.randn(40, 6)
+    for dtype in (torch.bfloat16, torch.float16):
+        module = bottleneck(True).to(dtype)
+        wide = copy.deepcopy(module).float()
+        units = wide._units(h)
+        chosen = module._look_up(ActiveUnits(units.values.to(dtype), units.places, units.width), 3)[0]
+        exact = wide._look_up(ActiveUnits(units.values.to(dtype).float(), units.places, units.width), 3)[0]
+        assert torch.equal(chosen, exact)
+
+
+@pytest.mark.parametrize(
+    ("device", "active", "training", "tokens", "expected"),
+    [
+        ("cpu", 8, False, 1, True),
+        ("cpu", 9, False, 1, False),  # more than an eighth of 64
+        ("cpu", 8, True, 63, False),
+        ("cpu", 8, True, 64, True),
+        ("meta", 8, False, 1, False),
+    ],
+)
+def test_what_is_faster_is_chosen(device, active, training, tokens, expected):
+    module = bottleneck(active=active).train(training).to(device)
+    assert module._by_active_units(module._units(torch.randn(tokens, 6, device=device))) is expected
+
+
+CHANGES = {
+    "in place": lambda m: m.codebook.data.add_(torch.randn_like(m.codebook)),
+    "rows through .data": lambda m: m.codebook.data[::3].mul_(-1),
+    "an optimizer": lambda m: step(m, torch.optim.AdamW(m.parameters(), lr=0.1, fused=True)),
+    "an optimizer in a loop": lambda m: step(m, torch.optim.SGD(m.parameters(), lr=10.0, foreach=False)),
+    "gains": lambda m: m.layer_norm.weight.data.uniform_(-1, 1),
+    "biases": lambda m: nn.init.normal_(m.layer_norm.bias),
+    "a state dict": lambda m: m.load_state_dict(other(m)),
+    "a new parameter": lambda m: setattr(m, "codebook", nn.Parameter(torch.randn_like(m.codebook))),
+    "a mask": lambda m: m.live[::2].fill_(False),
+    "another dtype": lambda m: m.to(torch.bfloat16),
+    "inference mode": lambda m: in_inference_mode(m),
+}
+
+
+def step(module, optimizer):
+    output = module(torch.randn(2, 50, 6))
+    (output.loss + output.reconstruction.square().mean()).backward()
+    optimizer.step()
+
+
+def other(module):
+    return {k: torch.randn_like(v) if v.is_floating_point() and v.dim() else v for k, v in module.state_dict().items()}
+
+
+@torch.inference_mode()
+def in_inference_mode(module):
+    module.codebook = nn.Parameter(torch.randn_like(module.codebook), requires_grad=False)
+    similar(module, torch.randn(5, 6))
+    module.codebook.mul_(torch.randn(len(module.codebook), 1))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_kept_of_a_codebook_is_made_anew_when_it_changes(change):
+    module, h = bottleneck(True).eval(), torch.randn(30, 6)
+    before = similar(module, h)
+    CHANGES[change](module)
+    found, h = similar(module, h), h.to(module.dtype)
+    module.sparse_lookup = False
+    expected = similar(module, h)
+    assert torch.equal(found, expected)
+    assert change == "another dtype" or not torch.equal(found, before)
+
+
+def test_nothing_is_made_anew_while_nothing_changes(monkeypatch):
+    module, h = bottleneck(True), torch.randn(30, 6)
+    module(h[None])
+    monkeypatch.setattr(sparse_lookup, "_blocks", lambda *_: pytest.fail("made anew"))
+    module(h[None]).loss.backward()
+    module.live[3] = False
+    assert not (similar(module, h) == 3).any()
+    module.live[3] = True
+    module.eval()(h[None])
+
+
+def test_what_is_kept_is_in_no_state_and_goes_with_the_module():
+    module = bottleneck(True)
+    names = {*module.state_dict(), *vars(module)}
+    similar(module, torch.randn(3, 6))
+    assert {*module.state_dict(), *vars(module)} == names
+    assert copy.deepcopy(module).layer_norm not in sparse_lookup._prepared
+    kept = weakref.ref(sparse_lookup._prepared[module.layer_norm])
+    assert kept() is not None
+    del module
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_deleted_code_is_not_found_whatever_is_kept():
+    module, h = bottleneck(True), torch.randn(30, 6)
+    gone = int(similar(module, h)[0, 0])
+    module.live.data[gone] = False
+    module.codebook.data[gone] = 0
+    assert not (similar(module, h) == gone).any()
