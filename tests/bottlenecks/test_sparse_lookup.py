@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -245,3 +247,35 @@ def test_a_deleted_code_is_not_found_whatever_is_kept():
     module.live.data[gone] = False
     module.codebook.data[gone] = 0
     assert not (similar(module, h) == gone).any()
+
+
+COMPILED = """
+import torch
+from torch.export import Dim, export
+from excise import CodebookSAEConfig
+from excise.bottlenecks import CodebookSAE
+
+torch.manual_seed(0)
+module = CodebookSAE(CodebookSAEConfig(hidden_size=6, code_dim=64, num_codes=9000, active=4, top_s=3)).eval()
+module.live[::5] = False
+batches = [torch.randn(2, 7, 6), torch.randn(5, 3, 6)]
+expected = [module(batch) for batch in batches]
+compiled = torch.compile(module, backend="eager", fullgraph=True, dynamic=True)
+exported = export(module, (batches[0],), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, None)).module()
+for run in (compiled, exported):
+    for batch, output in zip(batches, expected):
+        found = run(batch, None) if run is exported else run(batch)
+        assert torch.equal(found["codes"], output.codes)
+        torch.testing.assert_close(found["reconstruction"], output.reconstruction)
+assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+module.train()
+torch.compile(module, backend="aot_eager", fullgraph=True)(batches[0]).loss.backward()
+compiled_gradient, module.codebook.grad = module.codebook.grad, None
+module(batches[0]).loss.backward()
+torch.testing.assert_close(compiled_gradient, module.codebook.grad)
+"""
+
+
+def test_it_is_compiled_and_exported_as_one_graph_for_batches_of_any_size():
+    # In a process of its own: the checks of shapes that the suite adds cannot be compiled.
+    subprocess.run([sys.executable, "-c", COMPILED], check=True)

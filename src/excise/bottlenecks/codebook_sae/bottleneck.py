@@ -180,6 +180,19 @@ class CodebookSAE(Bottleneck):
         codes, cosines = self._look_up(units, self.config.top_s, features)
         return codes.masked_fill(cosines[..., :1] < self.min_similarity, -1), cosines
 
+    def _codes(
+        self, units: Tensor | ActiveUnits, features: Tensor, real: Bool[Tensor, "batch seq"] | None
+    ) -> Int64[Tensor, "batch seq top_s"]:
+        """The codes that tokens are passed on as; -1 for those that are padding, which are not looked up."""
+        if real is None:
+            return self._passed_on(units, features)[0]
+        if torch.compiler.is_compiling() or real.device.type != "cpu":  # where their number would have to be waited for
+            return self._passed_on(units, features)[0].masked_fill(~real[..., None], -1)
+        codes = torch.full((*real.shape, self.config.top_s), -1)
+        units = units.at(real) if isinstance(units, ActiveUnits) else units[real]
+        codes[real] = self._passed_on(units, features[real])[0]
+        return codes
+
     def rank(
         self, arrived: Float[Tensor, "tokens hidden_size"], top_s: int
     ) -> tuple[Int64[Tensor, "tokens 1 top_s"], Float[Tensor, "tokens 1 top_s"]]:
@@ -227,7 +240,8 @@ class CodebookSAE(Bottleneck):
         """
         units = self._units(hidden_states)
         features = self._features(units)
-        codes, _ = self._passed_on(units, features)
+        real = None if attention_mask is None else attention_mask.to(features.device).bool()
+        codes = self._codes(units, features, real)
         summed, l1 = sum_of_codes(codes.flatten(0, -2), self.codebook)
         summed, l1 = summed.view_as(features), l1.view(codes.shape[:-1])
         decoded = self.decoder(straight_through(summed, features)).float()
@@ -241,12 +255,9 @@ class CodebookSAE(Bottleneck):
             error = error.sum(-1)
 
         tokens = error.numel()
-        if attention_mask is not None:
-            padding = ~attention_mask.to(codes.device).bool()  # a device map may have it elsewhere
-            codes = codes.masked_fill(padding[..., None], -1)
-            error = error.masked_fill(padding, 0)
-            l1 = l1.masked_fill(padding, 0)
-            tokens = (~padding).sum().clamp_min(1)
+        if real is not None:
+            error = error.masked_fill(~real, 0)
+            tokens = real.sum().clamp_min(1)
         return BottleneckOutput(
             reconstruction=reconstruction.to(hidden_states.dtype),
             codes=codes,

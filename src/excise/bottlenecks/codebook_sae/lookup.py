@@ -9,6 +9,8 @@ from transformers.utils.generic import maybe_autocast
 
 # Similarities held at once: 8M in fp32 is 32 MiB, whatever the batch and the number of codes.
 MAX_SIMILARITIES = 2**23
+# Numbers of selected rows that are copied at once: 1M in fp32 are 4 MiB, which stay in a processor's cache.
+MAX_NUMBERS = 2**20
 # Codes of a part where the look-up is compiled or exported.
 PART = 4096
 
@@ -111,9 +113,9 @@ class _SumOfCodes(torch.autograd.Function):
         sums = F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)
         selected, places = codes.clamp_min(0).unique(return_inverse=True)
         norms = torch.empty(len(selected), device=codebook.device)
-        rows = max(1, MAX_SIMILARITIES // codebook.shape[1])
+        rows = max(1, MAX_NUMBERS // codebook.shape[1])
         for some, of_some in zip(selected.split(rows), norms.split(rows), strict=True):
-            of_some.copy_(torch.linalg.vector_norm(codebook[some], 1, dim=1, dtype=torch.float32))
+            torch.sum(codebook.index_select(0, some).float().abs_(), dim=1, out=of_some)
         return sums, norms[places].masked_fill_(codes < 0, 0).sum(1)
 
     @staticmethod
@@ -127,12 +129,15 @@ class _SumOfCodes(torch.autograd.Function):
         gradient = torch.zeros_like(codebook)
         # The tokens that select a code are brought together and summed: nothing is added to the table piece by piece.
         codes_in_order, order = codes.flatten().sort(stable=True)
-        order = order[codes_in_order >= 0]
-        selected, counts = codes_in_order[codes_in_order >= 0].unique_consecutive(return_counts=True)
-        tokens, firsts = order // codes.shape[1], counts.cumsum(0) - counts
-        of_rows, of_signs = (
-            F.embedding_bag(tokens, of_tokens.contiguous(), firsts, mode="sum").to(gradient.dtype)
-            for of_tokens in (of_sums, of_norms[:, None])
-        )
-        gradient[selected] = of_rows.addcmul_(codebook[selected].sign_(), of_signs)
+        tokens, codes_in_order = (order // codes.shape[1])[codes_in_order >= 0], codes_in_order[codes_in_order >= 0]
+        selected, counts = codes_in_order.unique_consecutive(return_counts=True)
+        rows = max(1, MAX_NUMBERS // codebook.shape[1])
+        parts = zip(selected.split(rows), counts.split(rows), strict=True)
+        for some, of_some in parts:
+            these, tokens = tokens.tensor_split([int(of_some.sum())])
+            of_rows, of_signs = (
+                F.embedding_bag(these, of_tokens, of_some.cumsum(0) - of_some, mode="sum").to(gradient.dtype)
+                for of_tokens in (of_sums.contiguous(), of_norms[:, None].contiguous())
+            )
+            gradient.index_copy_(0, some, of_rows.addcmul_(codebook.index_select(0, some).sign_(), of_signs))
         return None, gradient

@@ -14,10 +14,10 @@ from transformers.utils.generic import maybe_autocast
 BLOCK = 128
 # Blocks of which the best code at each place is found first, so that the search for the best sees an eighth of all.
 GROUP = 8
-# Sums held at once: 4M in fp32 are 16 MiB; what says which numbers they are sums of takes as much again.
-MAX_SUMS = 2**22
+# Sums held at once: 7M in fp32 are 27 MiB; what says which numbers they are sums of takes half as much again.
+MAX_SUMS = 7_000_000
 # Tokens looked up at once, so that a part of the blocks has many more codes than are selected.
-MAX_TOKENS = 1024
+MAX_TOKENS = 1536
 # Blocks gone through at once where the look-up is compiled or exported, for any number of tokens.
 COMPILED_BLOCKS = 4 * GROUP
 # A processor looks up by active units where they are at most this share of all (benchmarks/README.md).
@@ -45,6 +45,10 @@ class ActiveUnits(NamedTuple):
     def dense(self) -> Float[Tensor, "*tokens width"]:
         """All units, 0 where they are not active."""
         return self.values.new_zeros((*self.values.shape[:-1], self.width)).scatter(-1, self.places, self.values)
+
+    def at(self, tokens: Bool[Tensor, "*tokens"]) -> "ActiveUnits":
+        """The units of some tokens."""
+        return ActiveUnits(self.values[tokens], self.places[tokens], self.width)
 
     def flat(self) -> "ActiveUnits":
         """The units, tokens one after the other."""
@@ -148,8 +152,9 @@ def top_codes_of_units(
         if torch.compiler.is_compiling():
             values, codes = _best(rows, weights, blocks, COMPILED_BLOCKS, top_s)
         else:
-            at_once = MAX_SUMS // (BLOCK * max(1, min(MAX_TOKENS, len(rows))))
-            parts = zip(rows.split(MAX_TOKENS), weights.split(MAX_TOKENS), strict=True)
+            parts = -(-len(rows) // MAX_TOKENS) or 1
+            at_once = MAX_SUMS // (BLOCK * max(1, -(-len(rows) // parts)))
+            parts = zip(rows.chunk(parts), weights.chunk(parts), strict=True)
             values, codes = map(torch.cat, zip(*(_best(*part, blocks, at_once, top_s) for part in parts), strict=True))
         return codes, values / lengths
 
