@@ -5,6 +5,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -261,10 +262,10 @@ module.live[::5] = False
 batches = [torch.randn(2, 7, 6), torch.randn(5, 3, 6)]
 expected = [module(batch) for batch in batches]
 compiled = torch.compile(module, backend="eager", fullgraph=True, dynamic=True)
-exported = export(module, (batches[0],), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, None)).module()
+exported = export(module, (batches[0],), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},)).module()
 for run in (compiled, exported):
     for batch, output in zip(batches, expected):
-        found = run(batch, None) if run is exported else run(batch)
+        found = run(batch)
         assert torch.equal(found["codes"], output.codes)
         torch.testing.assert_close(found["reconstruction"], output.reconstruction)
 assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
@@ -279,3 +280,33 @@ torch.testing.assert_close(compiled_gradient, module.codebook.grad)
 def test_it_is_compiled_and_exported_as_one_graph_for_batches_of_any_size():
     # In a process of its own: the checks of shapes that the suite adds cannot be compiled.
     subprocess.run([sys.executable, "-c", COMPILED], check=True)
+
+
+def test_threads_find_the_same_and_make_nothing_anew(monkeypatch):
+    module, h = bottleneck(True).eval(), torch.randn(200, 6)
+    expected = similar(module, h)
+    monkeypatch.setattr(sparse_lookup, "_blocks", lambda *_: pytest.fail("made anew"))
+    with ThreadPoolExecutor(4) as threads:
+        assert all(torch.equal(found, expected) for found in threads.map(lambda _: similar(module, h), range(40)))
+
+
+MEMORY = """
+import resource, torch
+from excise import CodebookSAEConfig
+from excise.bottlenecks import CodebookSAE
+torch.set_num_threads(1)
+module = CodebookSAE(CodebookSAEConfig(hidden_size=64, code_dim=512)).eval()
+h = torch.randn(4096, 64)
+with torch.no_grad():
+    units = module._units(h)
+    module._look_up(module._units(h[:1]), 104)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    module._look_up(units, 104)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+def test_4096_tokens_take_at_most_64_mb_beside_the_prepared_codebook():
+    result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert int(result.stdout) * 1024 <= 64e6

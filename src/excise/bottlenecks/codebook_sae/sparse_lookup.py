@@ -14,10 +14,10 @@ from transformers.utils.generic import maybe_autocast
 BLOCK = 128
 # Blocks of which the best code at each place is found first, so that the search for the best sees an eighth of all.
 GROUP = 8
-# Sums held at once: 7M in fp32 are 27 MiB; what says which numbers they are sums of takes half as much again.
-MAX_SUMS = 7_000_000
+# Sums held at once: 4M in fp32 are 16 MiB; what says which numbers they are sums of takes half as much again.
+MAX_SUMS = 2**22
 # Tokens looked up at once, so that a part of the blocks has many more codes than are selected.
-MAX_TOKENS = 1536
+MAX_TOKENS = 640
 # Blocks gone through at once where the look-up is compiled or exported, for any number of tokens.
 COMPILED_BLOCKS = 4 * GROUP
 # A processor looks up by active units where they are at most this share of all (benchmarks/README.md).
@@ -100,12 +100,15 @@ def prepared_codebook(
     version = id(codebook), codebook.data_ptr(), object() if codebook.is_inference() else codebook._version
     some = codebook[:, :: max(1, codebook.shape[1] // 2)].flatten().float()
     numbers = torch.cat([some, layer_norm.weight.float(), layer_norm.bias.float()])
-    kept = _prepared.pop(layer_norm, None)  # so that no other thread takes it while it is written over
-    if kept is None or kept.version != version or not torch.equal(cast(Tensor, kept.numbers), numbers):
+    kept = _prepared.get(layer_norm)
+    right = kept is not None and kept.version == version and torch.equal(cast(Tensor, kept.numbers), numbers)
+    if kept is not None and right and torch.equal(cast(Tensor, kept.live), live):
+        return kept
+    _prepared.pop(layer_norm, None)  # so that no other thread takes it while it is written over
+    if kept is None or not right:
         blocks = _blocks(codebook, layer_norm, None if kept is None else kept.blocks)
         kept = PreparedCodebook(*blocks, version=version, numbers=numbers)
-    if kept.live is None or not torch.equal(kept.live, live):
-        kept.remove(live)
+    kept.remove(live)
     _prepared[layer_norm] = kept
     return kept
 
@@ -179,7 +182,7 @@ def _terms(
     of_active = weights * (weights + 2 * (bias[units.places] - shift * gain[units.places]))
     squared = (of_none + of_active.sum(1, keepdim=True)).float()
     lengths = squared.clamp_min(0).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-    last = units.places.new_tensor([units.width, units.width + 1]).expand(len(values), 2)
+    last = units.places.new_tensor([units.width, units.width + 1]).expand(values.shape[0], 2)
     rows = torch.cat([units.places, last], 1).int()
     return rows, torch.cat([weights, -shift, torch.ones_like(shift)], 1).float(), lengths
 
@@ -206,10 +209,11 @@ def _best_of_part(
     (count, height, _), (tokens, terms) = blocks.shape, rows.shape
     starts = torch.arange(count, dtype=rows.dtype, device=rows.device) * height
     sums = F.embedding_bag(
-        (rows + starts[:, None, None]).view(-1, terms),
+        (rows + starts[:, None, None]).flatten(),
         blocks.reshape(-1, BLOCK),
+        torch.arange(count * tokens, dtype=rows.dtype, device=rows.device) * terms,
         mode="sum",
-        per_sample_weights=weights.expand(count, tokens, terms).reshape(-1, terms),
+        per_sample_weights=weights.expand(count, tokens, terms).flatten(),
     ).view(count // group, group, tokens, BLOCK)
     # The best codes are in the groups that have the best codes.
     groups = sums.amax(1).transpose(0, 1).flatten(1)
