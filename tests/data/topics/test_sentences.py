@@ -268,7 +268,7 @@ def readings(monkeypatch):
         read.append(what)
         original(self, dataset, text, reference, what)
 
-    monkeypatch.setattr(module, "_KEPT", {})
+    monkeypatch.setattr(module, "KEPT", {})
     monkeypatch.setattr(Sentences, "__init__", count)
     return read
 
@@ -300,10 +300,10 @@ def test_two_data_sets_are_kept_at_most_and_none_that_is_gone(readings):
     for dataset in [*datasets, datasets[1], datasets[0]]:
         kept_sentences(dataset, "en", "fr", "dataset")
     assert len(readings) == 4  # the second was kept, and the first had to make room for the third
-    assert list(module._KEPT["dataset"]) == [datasets[1], datasets[0]]
+    assert list(module.KEPT["dataset"]) == [datasets[1], datasets[0]]
     del dataset, datasets
     gc.collect()
-    assert not len(module._KEPT["dataset"])
+    assert not len(module.KEPT["dataset"])
 
 
 def test_threads_that_ask_at_once_get_the_same_sets(readings):

@@ -177,7 +177,7 @@ def _most_associated(
     pvalues = fisher(counts[often], left.shape[0], without[often], num_without).pvalue
     # The words below the floors were looked at too: they enter the correction as p = 1, which can only raise q.
     qvalues = benjamini_hochberg(np.concatenate([pvalues, np.ones(np.count_nonzero(counts) - len(often))]))
-    best = min(range(len(often)), key=lambda row: (pvalues[row], -counts[often[row]], words[often[row]]))
+    best = min(range(len(often)), key=lambda row: (pvalues[row], -counts[often[row]], words[int(often[row])]))
     index = int(often[best])
     share_without = int(without[index]) / num_without
     entry = AssociatedWord(

@@ -25,7 +25,9 @@ MOST_KEPT = 2
 class Sentences:
     """The usable texts of a data set, each once and first come first kept, with their references.
 
-    What is asked for is worked out when it is needed first, and stays: of 142,444 pairs about 90 MB.
+    What is asked for is worked out when it is needed first, and stays: half a kilobyte a text, 48 MB for the 100,035
+    texts of 142,444 pairs with their references. Texts themselves stay with the data set, or are a copy of the rows
+    chosen with `select` or `shuffle`.
 
     Args:
         dataset: with at least one usable row.
@@ -112,8 +114,8 @@ class Sentences:
         return np.unique(np.concatenate([self._letters[2], *map(self.with_letters, spellings)]))
 
 
-_KEPT: dict[str, WeakKeyDictionary[Dataset, tuple[tuple[str | None, ...], Sentences]]] = {}
-_LOCK = Lock()
+KEPT: dict[str, WeakKeyDictionary[Dataset, tuple[tuple[str | None, ...], Sentences]]] = {}
+LOCK = Lock()
 
 
 def kept_sentences(dataset: Dataset, text: str, reference: str | None, what: str) -> Sentences:
@@ -130,14 +132,14 @@ def kept_sentences(dataset: Dataset, text: str, reference: str | None, what: str
     if not isinstance(dataset, Dataset):
         return Sentences(dataset, text, reference, what)  # which refuses it
     about = (dataset._fingerprint, text, reference)
-    with _LOCK:
-        kept = _KEPT.setdefault(what, WeakKeyDictionary())
+    with LOCK:
+        kept = KEPT.setdefault(what, WeakKeyDictionary())
         known, sentences = kept.pop(dataset, (None, None))
         if sentences is not None and known == about:
             kept[dataset] = about, sentences  # the latest again
             return sentences
     sentences = Sentences(dataset, text, reference, what)
-    with _LOCK:
+    with LOCK:
         kept[dataset] = about, sentences
         for oldest in list(kept)[:-MOST_KEPT]:
             kept.pop(oldest, None)
