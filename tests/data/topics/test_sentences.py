@@ -10,6 +10,7 @@ from itertools import pairwise
 from threading import Thread
 
 import numpy as np
+import pyarrow
 import pytest
 from datasets import Dataset
 from hypothesis import given
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from excise.data.topics import sentences as module
 from excise.data.topics import topic_sets
 from excise.data.topics.association import WORD, WordTable, table_words
-from excise.data.topics.columns import read_column
+from excise.data.topics.columns import read_column, values_at
 from excise.data.topics.corpus import EDGE, NEAR, STOPS, TOKEN, Corpus, tokens
 from excise.data.topics.inflections import inflections
 from excise.data.topics.matching import Matcher, normalise, odd_letters
@@ -203,6 +204,16 @@ def test_rows_without_a_translation_give_none():
     rows = Dataset.from_dict({"translation": [{"en": "Hi.", "fr": None}, None, {"en": "No.", "fr": "Non."}]})
     assert read_column(rows, "fr") == [None, None, "Non."]
     assert read_column(rows.select([2, 1]), "en") == ["No.", None]
+
+
+@given(st.lists(st.lists(st.none() | st.text(max_size=3), max_size=4), max_size=4), st.data())
+def test_rows_are_read_from_wherever_their_chunk_is(chunks, data):
+    every = [value for chunk in chunks for value in chunk]
+    rows = data.draw(st.lists(st.sampled_from(range(len(every))), max_size=9)) if every else []
+    column = pyarrow.chunked_array(chunks, type=pyarrow.string())
+    values = values_at(column, np.array(rows, dtype=np.int64))
+    assert values == [every[row] for row in rows]
+    assert {type(value) for value in values} <= {str, type(None)}
 
 
 def plain_topic_sets(dataset, word, evaluation, seed, replaced):

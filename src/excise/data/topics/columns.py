@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pyarrow
 from datasets import Dataset
 from pyarrow.compute import struct_field
@@ -46,6 +47,24 @@ def arrow_column(dataset: Dataset, name: str) -> pyarrow.ChunkedArray:
     raise ValueError(
         f"There is no text column {name!r}; this data set has: {', '.join(sorted(there)) or 'no columns'}."
     )
+
+
+def values_at(column: pyarrow.ChunkedArray, rows: np.ndarray) -> list:
+    """The values of some rows of a column, in the order of the rows.
+
+    Chunk by chunk: `ChunkedArray.take` copies the whole column first, and gives up where it is larger than 2 GB.
+
+    >>> values_at(pyarrow.chunked_array([["a", "b"], [], ["c"]]), np.array([2, 0, 2]))
+    ['c', 'a', 'c']
+    """
+    starts = np.cumsum([0, *map(len, column.chunks)])
+    chunk = np.searchsorted(starts, rows, side="right") - 1
+    order = np.argsort(chunk, kind="stable")
+    values = np.empty(len(rows), dtype=object)
+    for here in np.split(order, np.flatnonzero(np.diff(chunk[order])) + 1) if len(rows) else ():
+        number = int(chunk[here[0]])
+        values[here] = column.chunk(number).take(pyarrow.array(rows[here] - starts[number])).to_pylist()
+    return values.tolist()
 
 
 def _dictionary_keys(feature: Any) -> tuple[str, ...]:

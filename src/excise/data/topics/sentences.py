@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from excise.data.topics.association import WordTable
-from excise.data.topics.columns import arrow_column
+from excise.data.topics.columns import arrow_column, values_at
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.matching import normalise, odd_letters
 
@@ -64,12 +64,12 @@ class Sentences:
 
     def texts(self, places: np.ndarray | slice) -> list[str]:
         """Source texts by their places among all, int64."""
-        return self._sources.take(self._rows[places]).to_pylist()
+        return values_at(self._sources, self._rows[places])
 
     def references(self, places: np.ndarray | slice) -> list[str | None]:
         """Their references; None of each if there are none."""
         rows = self._rows[places]
-        return self._references.take(rows).to_pylist() if self._references is not None else [None] * len(rows)
+        return values_at(self._references, rows) if self._references is not None else [None] * len(rows)
 
     @cached_property
     def held_out(self) -> np.ndarray:
