@@ -115,7 +115,8 @@ def fisher(
         odds_ratio = (fires * control_silent) / (silent * control_fires)
 
     pvalue = np.ones(len(total))
-    log_ways_target, log_ways_control = _log_choose(num_target), _log_choose(num_control)
+    most = int(total.max(initial=0))
+    log_ways_target, log_ways_control = _log_choose(num_target, most), _log_choose(num_control, most)
     order = np.argsort(total, kind="stable")
     totals, starts = np.unique(total[order], return_index=True)
     for same, codes in zip(totals.tolist(), np.split(order, starts[1:]), strict=False):
@@ -189,9 +190,9 @@ def benjamini_hochberg(pvalues: Float[np.ndarray, "num_tests"]) -> Float[np.ndar
     return stats.false_discovery_control(pvalues, method="bh")
 
 
-def _log_choose(number: int) -> np.ndarray:
-    """Log of the ways to choose 0, 1, ... `number` of `number` examples."""
-    chosen = np.arange(number + 1)
+def _log_choose(number: int, most: int) -> np.ndarray:
+    """Log of the ways to choose 0, 1, ... `most` of `number` examples; no further than to all of them."""
+    chosen = np.arange(min(number, most) + 1)
     return special.gammaln(number + 1) - special.gammaln(chosen + 1) - special.gammaln(number - chosen + 1)
 
 

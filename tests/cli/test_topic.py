@@ -3,6 +3,7 @@ import json
 import pytest
 from datasets import Dataset, DatasetDict
 
+from excise.cli import main
 from excise.data import load_rows
 from excise.data.topics import TopicSets
 
@@ -110,3 +111,12 @@ def test_private_sets_go_by_their_label_in_all_that_is_made_of_them(excise, fail
     assert TopicSets.load(tmp_path / "out").name == "request-17"
     assert (tmp_path / "out" / "private.key").is_file()
     assert "give --private and --label" in failing(*argv, "--out", tmp_path / "no", "--private", status=2)
+
+
+def test_a_progress_bar_is_shown_unless_it_is_to_be_quiet(tmp_path, capsys):
+    Dataset.from_list(pairs(range(90))).to_parquet(tmp_path / "rows.parquet")
+    options = ["topic", "--dataset", tmp_path / "rows.parquet", "--word", "teacher", "--text", "en"]
+    for number, (quiet, shown) in enumerate([([], True), (["--quiet"], False)]):
+        argv = [*options, "--replacement", "doctor", *quiet, "--out", tmp_path / str(number)]
+        assert main(list(map(str, argv))) == 0
+        assert ("topic sets: reading" in capsys.readouterr().err) == shown

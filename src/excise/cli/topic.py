@@ -77,6 +77,7 @@ def run(args: Namespace) -> Output:
         replacement=args.replacement,
         prefix=args.prefix,
         seed=args.seed,
+        progress=not args.quiet,
     )
     if args.private:
         topic = topic.private_as(args.label, DigestKey.load(args.key) if args.key else None)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from excise.data.topics.association import WordTable
 from excise.data.topics.corpus import Corpus, tokens
 from excise.data.topics.inflections import inflections, name_paradigm
 from excise.data.topics.names import common_names, name_kind
@@ -92,10 +93,10 @@ def test_words_with_the_same_company_are_similar():
 
 def test_fit_rewards_what_was_seen_in_the_gap():
     corpus = Corpus(["A glass of milk is here.", "The war is over."])
-    left, right = ["glass", "of"], ["is", "here"]
-    assert corpus.fit(left, "milk", right) == 5
-    assert corpus.fit(left, "war", right) == 1
-    assert corpus.fit(left, "unseen", right) == 0
+    gap = corpus.gap(["glass", "of"], ["is", "here"])
+    assert corpus.company("milk").fit(gap) == 5
+    assert corpus.company("war").fit(gap) == 1
+    assert corpus.company("unseen").fit(gap) == 0
 
 
 def test_names_are_told_from_places_by_the_data_where_lists_hold_both():
@@ -113,7 +114,7 @@ def test_the_pool_holds_no_synonym_by_reference_and_no_derivation():
     rows = [(f"I saw the {word} number {n}.", f"j'ai vu {french[word]} {n}") for word in vehicles for n in range(30)]
     corpus = Corpus([text for text, _ in rows])
     shared = SharedTranslation(
-        corpus, [reference for _, reference in rows], np.array(["the car" in t for t, _ in rows])
+        corpus, WordTable([reference for _, reference in rows]), np.array(["the car" in t for t, _ in rows])
     )
     pool = [other.lemma for other in replacement_pool(inflections("car"), frozenset({"NOUN"}), corpus, shared.refuses)]
     assert "automobile" not in pool

@@ -88,6 +88,7 @@ def run_demo(
             max_retain=recipe.max_retain,
             min_examples=10,
             seed=recipe.seed,
+            progress=progress,
         )
         topic.save(partial / "topic")
 

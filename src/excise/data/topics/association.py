@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from excise.statistics import benjamini_hochberg, fisher
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Elision ends a word (j'aimerais gives j and aimerais), and so does any other sign.
 WORD = re.compile(r"[^\W\d_]+")
+WORD_OR_END = re.compile(rf"{WORD.pattern}|\n")
 # Words this many times rarer elsewhere than the floor asks are taken before all others.
 SURE = 10
 
@@ -39,13 +40,42 @@ class AssociatedWord(NamedTuple):
     qvalue: float
 
 
-def word_set(text: str) -> frozenset[str]:
-    """The words of a text, in lower case, split at apostrophes: enough to ask whether a word is there.
+class WordTable:
+    """The words of each text, in lower case, split at apostrophes: enough to ask which texts hold a word.
 
-    >>> sorted(word_set("J'aimerais, si seulement !"))
-    ['aimerais', 'j', 'seulement', 'si']
+    Args:
+        texts: in any order; None for one that is missing.
+
+    Attributes:
+        words: of all texts, in order of appearance.
+        held: which text holds which word, int8 (num_texts, num_words), 1 or 0.
+        filled: which texts are there and not empty, bool (num_texts,).
+
+    >>> table = WordTable(["J'aimerais, si seulement !", "Si j'aime..."])
+    >>> table.words, table.held.toarray().tolist()
+    (('j', 'aimerais', 'si', 'seulement', 'aime'), [[1, 1, 1, 1, 0], [1, 0, 1, 0, 1]])
     """
-    return frozenset(WORD.findall(text.lower()))
+
+    def __init__(self, texts: Sequence[str | None]) -> None:
+        self.filled = np.array([bool(text) for text in texts], dtype=bool)
+        # All texts are one, so that one search finds all words; each ends with a line's end, and has none inside.
+        lines = [(text or "").lower().replace("\n", " ") + "\n" for text in texts]
+        flat = WORD_OR_END.findall("".join(lines))
+        index = {word: number for number, word in enumerate(dict.fromkeys(["\n", *flat]))}
+        ids = np.fromiter(map(index.__getitem__, flat), dtype=np.int32, count=len(flat))
+        self.words = tuple(index)[1:]
+        text = np.cumsum(ids == 0, dtype=np.int32)
+        place = ids > 0
+        entries = np.ones(np.count_nonzero(place), dtype=np.int8)
+        shape = (len(texts), len(self.words))
+        self.held = sparse.csr_matrix((entries, (text[place], ids[place] - 1)), shape=shape, dtype=np.int8)
+        self.held.data[:] = 1  # a word that a text has twice
+
+    def texts(self, words: Iterable[str]) -> np.ndarray:
+        """Which texts hold any of the words, bool (num_texts,)."""
+        own = set(words)
+        wanted = np.fromiter((word in own for word in self.words), dtype=np.int32, count=len(self.words))
+        return np.asarray(self.held @ wanted, dtype=bool)
 
 
 def associated_words(
@@ -84,43 +114,76 @@ def associated_words(
             f"Associated words need texts on both sides; there are {len(texts_with)} with the topic "
             f"and {len(texts_without)} without."
         )
-    left = [word_set(text) for text in texts_with]
-    without = Counter(word for text in texts_without for word in word_set(text))
-    within = Counter(word for words in left for word in words)
-    least = max(3, math.ceil(min_share * len(texts_with)))
+    table = WordTable([*texts_with, *texts_without])
+    topic = np.arange(len(table.filled)) < len(texts_with)
+    return table_words(table, topic, ~topic, q, min_lift, min_share, max_words)
+
+
+def table_words(
+    table: WordTable,
+    topic: np.ndarray,
+    others: np.ndarray,
+    q: float = 0.05,
+    min_lift: float = 4.0,
+    min_share: float = 0.01,
+    max_words: int = 25,
+) -> list[AssociatedWord]:
+    """The same as `associated_words`, of texts whose words are in a table.
+
+    Args:
+        table: of all texts.
+        topic: which of them are the topic's, bool (num_texts,); at least one.
+        others: which are held against these, bool (num_texts,); at least one.
+        q: as there, and so are the others.
+        min_lift: likewise.
+        min_share: likewise.
+        max_words: likewise.
+    """
+    left = table.held[topic]
+    num_with, num_without = left.shape[0], int(np.count_nonzero(others))
+    within, without = _counts(left), _counts(table.held[others])
+    least = max(3, math.ceil(min_share * num_with))
     chosen: list[AssociatedWord] = []
     for lift in (SURE * min_lift, min_lift):
-        while left and len(chosen) < max_words:
-            found = _most_associated(left, without, len(texts_without), lift, least)
-            if found is None or found.qvalue > q:
+        while left.shape[0] and len(chosen) < max_words:
+            found = _most_associated(left, table.words, without, num_without, lift, least)
+            if found is None or found[1].qvalue > q:
                 break
-            share = within[found.word] / len(texts_with)
-            left = [words for words in left if found.word not in words]
-            if share >= min_lift * found.share_without:
-                chosen.append(found._replace(share_with=share))
+            index, entry = found
+            share = int(within[index]) / num_with
+            left = left[left[:, [index]].toarray()[:, 0] == 0]
+            if share >= min_lift * entry.share_without:
+                chosen.append(entry._replace(share_with=share))
     return chosen
 
 
+def _counts(held: sparse.csr_matrix) -> np.ndarray:
+    return np.bincount(held.indices, minlength=held.shape[1])
+
+
 def _most_associated(
-    left: Sequence[frozenset[str]], without: Counter[str], num_without: int, min_lift: float, least: int
-) -> AssociatedWord | None:
-    counts = Counter(word for words in left for word in words)
-    words = [
-        word
-        for word, count in counts.items()
-        if count >= least and len(word) > 1 and count / len(left) >= min_lift * without[word] / num_without
-    ]
-    if not words:
+    left: sparse.csr_matrix,
+    words: Sequence[str],
+    without: np.ndarray,
+    num_without: int,
+    min_lift: float,
+    least: int,
+) -> tuple[int, AssociatedWord] | None:
+    counts = _counts(left)
+    often = np.flatnonzero((counts >= least) & (counts / left.shape[0] >= min_lift * without / num_without))
+    often = np.array([index for index in often.tolist() if len(words[index]) > 1], dtype=np.int64)
+    if not len(often):
         return None
-    with_counts = np.array([counts[word] for word in words])
-    without_counts = np.array([without[word] for word in words])
-    pvalues = fisher(with_counts, len(left), without_counts, num_without).pvalue
+    pvalues = fisher(counts[often], left.shape[0], without[often], num_without).pvalue
     # The words below the floors were looked at too: they enter the correction as p = 1, which can only raise q.
-    qvalues = benjamini_hochberg(np.concatenate([pvalues, np.ones(len(counts) - len(words))]))
-    best = min(range(len(words)), key=lambda index: (pvalues[index], -with_counts[index], words[index]))
-    word = words[best]
-    share_without = without[word] / num_without
-    return AssociatedWord(word, 0.0, share_without, counts[word], float(pvalues[best]), float(qvalues[best]))
+    qvalues = benjamini_hochberg(np.concatenate([pvalues, np.ones(np.count_nonzero(counts) - len(often))]))
+    best = min(range(len(often)), key=lambda row: (pvalues[row], -counts[often[row]], words[int(often[row])]))
+    index = int(often[best])
+    share_without = int(without[index]) / num_without
+    entry = AssociatedWord(
+        words[index], 0.0, share_without, int(counts[index]), float(pvalues[best]), float(qvalues[best])
+    )
+    return index, entry
 
 
 def topic_words(topic: "TopicSets") -> tuple[str, ...]:

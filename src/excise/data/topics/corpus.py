@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -9,10 +10,12 @@ from scipy import sparse
 # Contractions come apart as in the Penn Treebank: do n't, teacher 's.
 TOKEN = re.compile(r"[^\W\d_]+?(?=n['\u2019]t\b)|n['\u2019]t\b|[^\W\d_]+|['\u2019][^\W\d_]+|\d+|[^\w\s]")
 EDGE = "\n"
+TOKEN_OR_EDGE = re.compile(f"{TOKEN.pattern}|{EDGE}")
 STOPS = frozenset('.!?:"\u201c\u201d\n')
 # By frequency: the words told apart as neighbours (grammar), and those that tell what a text is about.
 NEAR = 300
 CONTENT = slice(150, 4000)
+MOST_WORDS = 2**31
 
 
 def tokens(text: str) -> list[str]:
@@ -39,25 +42,27 @@ class Corpus:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        # Two edges around each text, so that a window of two words never reaches into the next.
-        flat = [EDGE, EDGE]
-        for text in texts:
-            flat += TOKEN.findall(text)
-            flat += (EDGE, EDGE)
-        starts = [False, *(word in STOPS for word in flat[:-1])]
-        self.proper = _proper_words(flat, starts)
-        flat = [word if word in self.proper else word.lower() for word in flat]
-        self._index = {word: index for index, word in enumerate(dict.fromkeys(flat))}
-        self._ids = ids = np.fromiter((self._index[word] for word in flat), dtype=np.int64, count=len(flat))
+        # All texts are one, so that one search finds all tokens. Two edges around each text, and none inside, so that
+        # a window of two words never reaches into the next.
+        flat = TOKEN_OR_EDGE.findall(2 * EDGE + "".join(text.replace(EDGE, " ") + 2 * EDGE for text in texts))
+        spellings = list(dict.fromkeys(flat))
+        index = {spelling: number for number, spelling in enumerate(spellings)}
+        ids = np.fromiter(map(index.__getitem__, flat), dtype=np.int32, count=len(flat))
+        self.proper = _proper_words(spellings, ids)
+        cased = [word if word in self.proper else word.lower() for word in spellings]
+        self._index = {word: number for number, word in enumerate(dict.fromkeys(cased))}
+        self._ids = ids = np.array([self._index[word] for word in cased], dtype=np.int32)[ids]
         counts = np.bincount(ids)
         self.count = dict(zip(self._index, counts.tolist(), strict=True))
         self._rank = np.argsort(np.argsort(-counts, kind="stable"))
-        self._frames = _frames(ids, np.minimum(self._rank, NEAR))
-        # Where each word stands, and in which text.
-        self._order = np.argsort(ids, kind="stable")
+        self._frames = _frames(ids, np.minimum(self._rank, NEAR).astype(np.int32))
+        # Where each word stands, and in which text. Numbers of two bytes are sorted several times as fast.
+        few = len(counts) <= np.iinfo(np.uint16).max
+        self._order = np.argsort(ids.astype(np.uint16) if few else ids, kind="stable").astype(np.int32)
         self._first = np.concatenate([[0], np.cumsum(counts)])
-        self._text = np.maximum(np.cumsum(ids == self._index[EDGE]) // 2 - 1, 0)
+        self._text = np.maximum(np.cumsum(ids == self._index[EDGE], dtype=np.int32) // 2 - 1, 0)
         self._content = _content(self._rank[ids], self._text)
+        self._is_name = np.array([len(word) > 1 and word in self.proper for word in self._index])
 
     def texts(self, forms: Sequence[str]) -> np.ndarray:
         """The indices of the texts that hold any of the forms, int64, each once."""
@@ -123,8 +128,7 @@ class Corpus:
     def company_share(self, form: str) -> float:
         """The share of a form's occurrences beside a name: high for parts of longer names (*San*, *York*)."""
         places = self._places(form)
-        proper = np.fromiter((self._index[word] for word in self.proper if len(word) > 1), dtype=np.int64)
-        beside = np.isin(self._ids[places - 1], proper) | np.isin(self._ids[places + 1], proper)
+        beside = self._is_name[self._ids[places - 1]] | self._is_name[self._ids[places + 1]]
         return float(beside.mean()) if len(places) else 0.0
 
     def neighbour_share(self, form: str, left: Sequence[str]) -> float:
@@ -133,42 +137,58 @@ class Corpus:
         wanted = [self._index[word] for word in left if word in self._index]
         return float(np.isin(self._ids[places - 1], wanted).mean()) if len(places) else 0.0
 
-    def fit(self, left: Sequence[str], form: str, right: Sequence[str]) -> int:
-        """How well a form goes into a gap: a point for each stretch around the gap that was seen with the form in it.
-
-        The stretches are one word to the left, one to the right, two to the left, one on each side, two to the right.
+    def gap(self, left: Sequence[str], right: Sequence[str]) -> tuple[int, ...]:
+        """The stretches around a gap in a text, as `Company.fit` asks for them.
 
         Args:
             left: the tokens before the gap as they stand in the text; the last two count.
-            form: what goes in.
             right: the tokens after the gap; the first two count.
-
-        Returns:
-            0 to 5.
         """
-        places = self._places(form)
-        if not len(places):
-            return 0
         near = [self._true_id(word) for word in [*([EDGE] * 2), *left][-2:] + [*right, *([EDGE] * 2)][:2]]
-        far_left, left_of, right_of, far_right = (
-            self._ids[places + offset] == word for offset, word in zip((-2, -1, 1, 2), near, strict=True)
-        )
-        stretches = (left_of, right_of, left_of & far_left, left_of & right_of, right_of & far_right)
-        return sum(bool(seen.any()) for seen in stretches)
+        return _stretches(*near)
+
+    def company(self, form: str) -> "Company":
+        """The stretches around all occurrences of a form."""
+        places = self._places(form)
+        near = [self._ids[places + offset].astype(np.int64) for offset in (-2, -1, 1, 2)]
+        return Company(tuple(frozenset(stretch.tolist()) for stretch in _stretches(*near)))
 
     def _true_id(self, word: str) -> int:
         return self._index.get(word if word in self.proper else word.lower(), -1)
 
 
-def _proper_words(flat: list[str], starts: list[bool]) -> frozenset[str]:
-    middle: dict[str, int] = {}
-    for word, start in zip(flat, starts, strict=True):
-        if not start:
-            middle[word] = middle.get(word, 0) + 1
+class Company(NamedTuple):
+    """What stands around a form.
+
+    Attributes:
+        stretches: one word to the left, one to the right, two to the left, one on each side, two to the right; of each
+            all that were seen, by number.
+    """
+
+    stretches: tuple[frozenset[int], ...]
+
+    def fit(self, gap: tuple[int, ...]) -> int:
+        """How well the form goes into a gap: a point for each stretch that was seen around it, 0 to 5."""
+        return sum(stretch in seen for stretch, seen in zip(gap, self.stretches, strict=True))
+
+
+def _stretches(far_left: Any, left: Any, right: Any, far_right: Any) -> tuple[Any, ...]:
+    # Of words by number, or of many at once. A pair's number is no other one's, unknown words (-1) included.
+    pairs = (far_left, left), (left, right), (right, far_right)
+    return left, right, *((first + 1) * MOST_WORDS + second + 1 for first, second in pairs)
+
+
+def _proper_words(spellings: list[str], ids: np.ndarray) -> frozenset[str]:
+    stops = np.array([word in STOPS for word in spellings])
+    middle = np.bincount(ids[1:][~stops[ids[:-1]]], minlength=len(spellings)).tolist()
     lower: dict[str, int] = {}
-    for word, count in middle.items():
+    for word, count in zip(spellings, middle, strict=True):
         lower[word.lower()] = lower.get(word.lower(), 0) + count
-    return frozenset(word for word, count in middle.items() if word[0].isupper() and count >= 0.9 * lower[word.lower()])
+    return frozenset(
+        word
+        for word, count in zip(spellings, middle, strict=True)
+        if count and word[0].isupper() and count >= 0.9 * lower[word.lower()]
+    )
 
 
 def _frames(ids: np.ndarray, near: np.ndarray) -> sparse.csr_matrix:

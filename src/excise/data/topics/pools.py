@@ -9,6 +9,7 @@ Source: CodeUnlearn, appendix B.1 (common non-synonyms of the same part of speec
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,6 +26,7 @@ ZIPF_RANGE = (3.5, 6.2)
 MAX_CANDIDATES = 300
 # Names that stand beside another name more often than this are parts of longer ones (San, York).
 MAX_COMPANY = 0.4
+COMMON_WORDS: WeakKeyDictionary[Corpus, dict[int, list[tuple[Paradigm, frozenset[str]]]]] = WeakKeyDictionary()
 
 
 def replacement_pool(
@@ -83,17 +85,30 @@ def _names(topic: Paradigm, corpus: Corpus) -> Iterable[Paradigm]:
 
 
 def _words(topic: Paradigm, readings: frozenset[str], corpus: Corpus, min_count: int) -> list[Paradigm]:
+    return [
+        other
+        for other, main in _common_words(corpus, min_count)
+        if readings <= main
+        # *down* and *green* are nouns in the lexicon, but seldom in a text
+        and not (readings <= {"NOUN", "VERB"} and not other.parts_of_speech <= {"NOUN", "VERB"})
+        and not is_derived(other.lemma, topic.lemma)
+    ]
+
+
+def _common_words(corpus: Corpus, min_count: int) -> list[tuple[Paradigm, frozenset[str]]]:
+    """The common words of a corpus that are of one lemma, and their readings in it; kept as long as the corpus is."""
     from wordfreq import zipf_frequency
 
-    found = []
-    for form, count in corpus.count.items():
-        if count < min_count or form in corpus.proper or not form.isalpha() or is_derived(form, topic.lemma):
-            continue
-        if not ZIPF_RANGE[0] <= zipf_frequency(form, "en") <= ZIPF_RANGE[1] or not is_one_lemma(form):
-            continue
-        other = inflections(form)
-        if readings <= {"NOUN", "VERB"} and not other.parts_of_speech <= {"NOUN", "VERB"}:
-            continue  # *down* and *green* are nouns in the lexicon, but seldom in a text
-        if readings <= main_readings(other, corpus):
-            found.append(other)
-    return found
+    kept = COMMON_WORDS.setdefault(corpus, {})
+    if min_count not in kept:
+        words = [
+            inflections(form)
+            for form, count in corpus.count.items()
+            if count >= min_count
+            and form.isalpha()
+            and form not in corpus.proper
+            and ZIPF_RANGE[0] <= zipf_frequency(form, "en") <= ZIPF_RANGE[1]
+            and is_one_lemma(form)
+        ]
+        kept[min_count] = [(word, main_readings(word, corpus)) for word in words]
+    return kept[min_count]

@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from excise.data.topics.corpus import Corpus, tokens
+from excise.data.topics.corpus import Company, Corpus, tokens
 from excise.data.topics.inflections import Paradigm
 from excise.data.topics.matching import Span
 from excise.data.topics.parts_of_speech import main_readings, map_form, nearest_form, reading
@@ -42,6 +42,7 @@ class Replacer:
         self._main = {topic.lemma: main_readings(topic, corpus) for topic in topics}
         self._corpus = corpus
         self._rng = np.random.default_rng(seed)
+        self._companies: dict[str, Company] = {}
         self._used: Counter[str] = Counter()
 
     def replace(self, text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
@@ -61,15 +62,16 @@ class Replacer:
 
     def _replacements(self, topic: Paradigm, text: str, spans: Sequence[Span]) -> dict[Span, str]:
         forms = [cast(str, _own_form(topic, text[start:stop])) for start, stop in spans]
-        gaps = [(tokens(text[:start]), tokens(text[stop:])) for start, stop in spans]
+        sides_of = [(tokens(text[:start]), tokens(text[stop:])) for start, stop in spans]
+        gaps = [self._corpus.gap(*sides) for sides in sides_of]
         main = self._main[topic.lemma]
-        readings = [reading(topic, form, *gap, main) for form, gap in zip(forms, gaps, strict=True)]
+        readings = [reading(topic, form, *sides, main) for form, sides in zip(forms, sides_of, strict=True)]
         present = {word.lower() for word in tokens(text)}
 
         def score(other: Paradigm) -> tuple[int, int, int]:
             new = [map_form(topic, form, other, open_) for form, open_ in zip(forms, readings, strict=True)]
             unfit = sum(form is None or form.lower() in present for form in new)
-            fit = sum(self._corpus.fit(left, form or "", right) for form, (left, right) in zip(new, gaps, strict=True))
+            fit = sum(self._company_of(form or "").fit(gap) for form, gap in zip(new, gaps, strict=True))
             return -unfit, fit, -self._used[other.lemma]
 
         pool = self._pool_for(topic, frozenset().union(*readings))
@@ -80,6 +82,11 @@ class Replacer:
             new = map_form(topic, form, best, open_) or nearest_form(topic, form, best)
             result[start, stop] = _with_case(new, text[start:stop], best.is_name)
         return result
+
+    def _company_of(self, form: str) -> Company:
+        if form not in self._companies:
+            self._companies[form] = self._corpus.company(form)
+        return self._companies[form]
 
     def _pool_for(self, topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
         key = (topic.lemma, readings)

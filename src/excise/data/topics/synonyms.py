@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from excise.data.topics.association import associated_words, word_set
+from excise.data.topics.association import WordTable, table_words
 from excise.data.topics.corpus import Corpus
 
 # A candidate's rows may hold the topic's reference words by chance (a *driver* is often in a *voiture*).
@@ -37,19 +37,16 @@ class SharedTranslation:
 
     Args:
         corpus: the source texts.
-        references: their references, in the same order; without any, nothing is refused.
+        references: the words of their references, in the same order; without any, nothing is refused.
         topic: for each text whether it holds the topic, bool (num_texts,).
     """
 
-    def __init__(self, corpus: Corpus, references: Sequence[str | None], topic: np.ndarray) -> None:
+    def __init__(self, corpus: Corpus, references: WordTable, topic: np.ndarray) -> None:
         self._corpus = corpus
         self._outside = ~topic
-        words = [word_set(reference or "") for reference in references]
-        inside = [references[index] for index in np.flatnonzero(topic).tolist() if references[index]]
-        outside = [references[index] for index in np.flatnonzero(~topic).tolist() if references[index]]
-        found = associated_words(inside, outside) if inside and outside else []
-        own = {entry.word for entry in found}
-        self._hits = np.array([not own.isdisjoint(held) for held in words], dtype=bool)
+        inside, outside = topic & references.filled, ~topic & references.filled
+        words = table_words(references, inside, outside) if inside.any() and outside.any() else []
+        self._hits = references.texts(entry.word for entry in words)
         self._base = self._hits[self._outside].mean() if self._outside.any() else 0.0
 
     def refuses(self, forms: Sequence[str]) -> bool:

@@ -1,0 +1,146 @@
+"""Cache of a data set's sentences: what of them depends on no word, worked out once."""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from datasets import Dataset
+
+from excise.data.topics.association import WordTable
+from excise.data.topics.columns import arrow_column, values_at
+from excise.data.topics.corpus import Corpus
+from excise.data.topics.matching import normalise, odd_letters
+
+# Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
+HELDOUT_SHARE = 0.3
+# Sentences that the replacement statistics learn from; more would not change the words found.
+MAX_CORPUS = 200_000
+# Data sets of each kind that stay in memory, at most.
+MOST_KEPT = 2
+
+
+class Sentences:
+    """The usable texts of a data set, each once and first come first kept, with their references.
+
+    What is asked for is worked out when it is needed first, and stays: half a kilobyte a text, 48 MB for the 100,035
+    texts of 142,444 pairs with their references. Texts themselves stay with the data set, or are a copy of the rows
+    chosen with `select` or `shuffle`.
+
+    Args:
+        dataset: with at least one usable row.
+        text: the source column, or a key of a translation column.
+        reference: likewise for the references, if there are any.
+        what: the data set's name in messages.
+
+    Attributes:
+        keys: the normalised texts, and the row of each.
+
+    Raises:
+        ValueError: no row is usable, or there is no such column.
+    """
+
+    def __init__(self, dataset: Dataset, text: str, reference: str | None, what: str) -> None:
+        # In Arrow, which takes no memory of its own for a data set on disk.
+        self._sources = arrow_column(dataset, text)
+        if not len(self._sources):
+            raise ValueError(f"The {what} is empty; it needs rows with a text in {text!r}.")
+        self._references = arrow_column(dataset, reference) if reference is not None else None
+        sources = self._sources.to_pylist()
+        references = self._references.to_pylist() if self._references is not None else ["-"] * len(sources)
+        self.keys: dict[str, int] = {}
+        for row, (source, target) in enumerate(zip(sources, references, strict=True)):
+            usable = isinstance(source, str) and isinstance(target, str) and target.strip()
+            if usable and (key := normalise(source)):
+                self.keys.setdefault(key, row)
+        if not self.keys:
+            raise ValueError(f"None of the {len(sources)} rows of the {what} has a text in {text!r}.")
+        self._rows = np.fromiter(self.keys.values(), dtype=np.int64, count=len(self.keys))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def texts(self, places: np.ndarray | slice) -> list[str]:
+        """Source texts by their places among all, int64."""
+        return values_at(self._sources, self._rows[places])
+
+    def references(self, places: np.ndarray | slice) -> list[str | None]:
+        """Their references; None of each if there are none."""
+        rows = self._rows[places]
+        return values_at(self._references, rows) if self._references is not None else [None] * len(rows)
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Which texts are held out where nobody gives others to evaluate on, bool (num_texts,)."""
+        hashes = [int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") for key in self.keys]
+        return np.array(hashes) / 2**32 < HELDOUT_SHARE
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The words of the first texts, and their company."""
+        return Corpus(self.texts(slice(MAX_CORPUS)))
+
+    @cached_property
+    def reference_words(self) -> WordTable:
+        """The words of the references of the same texts."""
+        return WordTable(self.references(slice(MAX_CORPUS)))
+
+    @cached_property
+    def _letters(self) -> tuple[bytes, np.ndarray, np.ndarray]:
+        """All texts in lower case as one, where each begins, and which of them have odd letters."""
+        texts = self.texts(slice(None))
+        lines = [text.lower().encode() + b"\n" for text in texts]
+        odd = odd_letters("".join(text for text in texts if not text.isascii()))
+        places = [place for place, text in enumerate(texts) if odd and not odd.isdisjoint(text)]
+        return b"".join(lines), np.cumsum([0, *map(len, lines)]), np.array(places, dtype=np.int64)
+
+    def with_letters(self, letters: str) -> np.ndarray:
+        """The places of the texts that hold these letters, in lower case as `str.lower` has it; int64, ascending."""
+        whole, starts, _ = self._letters
+        own = letters.lower().encode()
+        hits, at = [], whole.find(own)
+        while at >= 0:
+            hits.append(at)
+            at = whole.find(own, at + len(own))
+        return np.unique(np.searchsorted(starts, hits, side="right") - 1)
+
+    def candidates(self, spellings: Iterable[str]) -> np.ndarray:
+        """The places of all texts in which a search for any spelling, in any case, may find one; int64, ascending."""
+        spellings = list(spellings)
+        if odd_letters("".join(spellings)):
+            return np.arange(len(self))
+        return np.unique(np.concatenate([self._letters[2], *map(self.with_letters, spellings)]))
+
+
+KEPT: dict[str, WeakKeyDictionary[Dataset, tuple[tuple[str | None, ...], Sentences]]] = {}
+LOCK = Lock()
+
+
+def kept_sentences(dataset: Dataset, text: str, reference: str | None, what: str) -> Sentences:
+    """The sentences of a data set, those of the last time if it is the same one, unchanged.
+
+    They go when the data set goes, or when two others of its kind came after it.
+
+    Args:
+        dataset: as in `Sentences`, and so are the others.
+        text: likewise.
+        reference: likewise.
+        what: likewise; data sets of different kinds do not displace one another.
+    """
+    if not isinstance(dataset, Dataset):
+        return Sentences(dataset, text, reference, what)  # which refuses it
+    about = (dataset._fingerprint, text, reference)
+    with LOCK:
+        kept = KEPT.setdefault(what, WeakKeyDictionary())
+        known, sentences = kept.pop(dataset, (None, None))
+        if sentences is not None and known == about:
+            kept[dataset] = about, sentences  # the latest again
+            return sentences
+    sentences = Sentences(dataset, text, reference, what)
+    with LOCK:
+        kept[dataset] = about, sentences
+        for oldest in list(kept)[:-MOST_KEPT]:
+            kept.pop(oldest, None)
+    return sentences
