@@ -68,6 +68,11 @@ def left_out(model: nn.Module) -> Iterator[None]:
         _left_out.reset(token)
 
 
+def is_left_out(model: nn.Module) -> bool:
+    """Whether a model runs without its bottlenecks now; a model that has none does not."""
+    return any(id(module) in _left_out.get() for module in model.modules())
+
+
 def needed(model: nn.Module) -> str | None:
     """Why a model gives no answer without its bottlenecks; `None` where it does."""
     return next((bottleneck.needed for bottleneck in bottlenecks(model).values() if bottleneck.needed), None)
@@ -119,14 +124,19 @@ def unwrapped(model: AnyModule) -> AnyModule:
         if inner is model:
             break
         model = inner
-    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()) or any(
-        hasattr(weight, "full_tensor") or hasattr(weight, "ds_id") for weight in model.parameters()
-    ):
+    if is_spread(model):
         raise ValueError(
             "The model's weights are spread over several processes, none of which has all of a row. Save it whole, as "
             "by `trainer.save_model` or `accelerator.get_state_dict`, and load that."
         )
     return model
+
+
+def is_spread(model: nn.Module) -> bool:
+    """Whether a model's weights are spread over processes, which then run its layers together."""
+    return any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()) or any(
+        hasattr(weight, "full_tensor") or hasattr(weight, "ds_id") for weight in model.parameters()
+    )
 
 
 def _sites(model: nn.Module) -> list[BottleneckSite]:

@@ -1,22 +1,24 @@
 """Counting of the codes that texts and images use, in one pass that runs no further than the last bottleneck."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.pair_counts import PairCounts
+from excise.codes.passes import counted
 from excise.codes.selection import SITE
-from excise.data.batches import to_device
+from excise.data.batches import RowBatch, RowBatches, refuse_streams, to_device
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.models.key_value import KeyValueForImageClassification
@@ -30,50 +32,62 @@ MAX_TOP_S = 104
 def count_pairs(
     model: PreTrainedModel,
     processor: Processor,
-    target: Dataset,
-    control: Dataset,
+    target: Dataset | IterableDataset,
+    control: Dataset | IterableDataset,
     *,
     positions: Positions = "topic",
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> dict[str, PairedCounts]:
     """Which codes targets and their controls use, at each site, for every S' up to `max_top_s`.
 
+    The processes of a run (`torchrun`) that call it share the batches, and each gets the counts of all.
+
     Args:
         model: a model with bottlenecks; run in eval mode and left as it was. Its masks are in force.
         processor: the model's tokenizer or image processor; a fast tokenizer where `positions` is `"topic"`.
-        target: rows with `text` and `spans`, as `topic_sets` makes them; or with an image.
+        target: rows with `text` and `spans`, as `topic_sets` makes them; or with an image. A stream will do, if the
+            control is one too.
         control: the same, row by row with the topic's word replaced, or what is to be forgotten taken out.
         positions: count at the tokens of the topic's word (of its replacement, in the control) or at all tokens.
             The word's neighbours change their codes with it, and those codes are needed elsewhere. In images, at all
             positions or at the `"class_token"`.
         max_top_s: the largest S'.
         batch_size: pairs a batch.
+        checkpoint: a folder to keep counts in, every minute. A run that was killed goes on from it, with as many
+            processes as there are then; what was counted in the same way is not counted again.
         progress: show a progress bar.
 
     Raises:
-        ValueError: if sets are empty or of unequal length, a site has fewer live codes than `max_top_s`, or
-            activations are not finite.
+        ValueError: if sets are empty or of unequal length, a site has fewer live codes than `max_top_s`, activations
+            are not finite, or the checkpoint is of another model, other data or other settings.
     """
-    if len(target) != len(control):
+    if isinstance(target, Dataset) and isinstance(control, Dataset) and len(target) != len(control):
         raise ValueError(f"There are {len(target)} targets and {len(control)} controls; they must come in pairs.")
+    model = unwrapped(model)
     counter = _Counter(model, max_top_s)
-    targets, controls = (_inputs(rows, processor, positions) for rows in (target, control))
-    totals = {site: PairedCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
+
+    def empty() -> dict[str, PairedCounts]:
+        return {site: PairedCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
+
+    def step(totals: dict[str, PairedCounts], batch: RowBatch) -> dict[str, PairedCounts]:
+        found, replaced = counter.ranks(batch)
+        return {site: counts.add_batch_(found[site], replaced[site]) for site, counts in totals.items()}
+
+    label = "counting codes of pairs" if progress else None
+    batches = _batches([target, control], processor, positions, batch_size, label)
+    settings = _settings("count_pairs", positions, max_top_s, batch_size)
     with eval_mode(model):
-        for rows, batch in targets.batches(batch_size, "counting codes of pairs" if progress else None):
-            found, replaced = counter.ranks(targets, rows, batch), counter.ranks(controls, rows, controls.batch(rows))
-            for site in totals:
-                totals[site] = totals[site].add_batch_(found[site], replaced[site])
-    return totals
+        return counted(model, batches, settings, empty, step, checkpoint)
 
 
 def count_apart(
     model: PreTrainedModel,
     processor: Processor,
-    target: Dataset,
-    control: Dataset,
+    target: Dataset | IterableDataset,
+    control: Dataset | IterableDataset,
     *,
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
@@ -94,28 +108,30 @@ def count_apart(
 def count_codes(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset,
+    dataset: Dataset | IterableDataset,
     *,
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> dict[str, CodeCounts]:
     """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `count_pairs`.
 
     Of a key-value model, the data set may be what `encode_images` or `select_pairs` made, too; of pairs, there are
-    counts for the model's own S' alone.
+    counts for the model's own S' alone, and no checkpoint.
     """
-    return _count(model, processor, dataset, positions, max_top_s, batch_size, progress)
+    return _count(model, processor, dataset, positions, max_top_s, batch_size, checkpoint, progress)
 
 
 def count_used(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset,
+    dataset: Dataset | IterableDataset,
     *,
     positions: Positions = "all",
     batch_size: int = 32,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> dict[str, CodeCounts]:
     """Which codes examples are passed on as, at each site, for every S' up to the model's own; else as `count_codes`.
@@ -125,19 +141,22 @@ def count_used(
     in the wake of another, and would not be passed on by itself, is not what carries the topic, and beyond the model's
     own S there is no sum that it could be in.
     """
-    return _count(model, processor, dataset, positions, None, batch_size, progress)
+    return _count(model, processor, dataset, positions, None, batch_size, checkpoint, progress)
 
 
 def _count(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset,
+    dataset: Dataset | IterableDataset,
     positions: Positions,
     max_top_s: int | None,
     batch_size: int,
+    checkpoint: str | os.PathLike | None,
     progress: bool,
 ) -> dict[str, CodeCounts]:
-    if made := {PAIRS, ENCODINGS} & {*dataset.column_names}:
+    model = unwrapped(model)
+    if made := {PAIRS, ENCODINGS} & {*(dataset.column_names or ())}:
+        refuse_streams(f"Counting of {min(made)}", dataset)
         if SITE not in bottlenecks(model):
             raise ValueError(
                 f"{type(model).__name__} has no key-value bottleneck, so {made.pop()} are not for it: give texts or "
@@ -145,17 +164,23 @@ def _count(
             )
         if positions != "all":
             raise ValueError(f"positions={positions!r}: {made.pop()} have no positions. Leave it out, or give 'all'.")
-    if PAIRS in dataset.column_names:
+    if isinstance(dataset, Dataset) and PAIRS in dataset.column_names:
         return _of_pairs(model, dataset)
-    if ENCODINGS in dataset.column_names:
+    if isinstance(dataset, Dataset) and ENCODINGS in dataset.column_names:
         check_encodings(dataset, cast(KeyValueForImageClassification, model))
     counter = _Counter(model, max_top_s)
-    inputs = _inputs(dataset, processor, positions)
-    totals = {site: CodeCounts.empty(m.num_codes, max_top_s or m.top_s) for site, m in counter.sites.items()}
+
+    def empty() -> dict[str, CodeCounts]:
+        return {site: CodeCounts.empty(m.num_codes, max_top_s or m.top_s) for site, m in counter.sites.items()}
+
+    def step(totals: dict[str, CodeCounts], batch: RowBatch) -> dict[str, CodeCounts]:
+        (found,) = counter.ranks(batch)
+        return {site: counts.add_batch_(found[site]) for site, counts in totals.items()}
+
+    batches = _batches([dataset], processor, positions, batch_size, "counting codes" if progress else None)
+    settings = _settings("count_codes" if max_top_s else "count_used", positions, max_top_s, batch_size)
     with eval_mode(model):
-        for rows, batch in inputs.batches(batch_size, "counting codes" if progress else None):
-            for site, ranks in counter.ranks(inputs, rows, batch).items():
-                totals[site] = totals[site].add_batch_(ranks)
+        totals = counted(model, batches, settings, empty, step, checkpoint)
     return _identified(totals, counter.sites)
 
 
@@ -171,10 +196,20 @@ def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
     return _identified({site: CodeCounts(examples, len(pairs))}, {site: bottleneck})
 
 
-def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inputs:
-    if len(dataset) == 0:
+def _batches(
+    datasets: Sequence[Dataset | IterableDataset],
+    processor: Processor,
+    positions: Positions,
+    batch_size: int,
+    label: str | None,
+) -> RowBatches:
+    if any(isinstance(dataset, Dataset) and len(dataset) == 0 for dataset in datasets):
         raise ValueError("There is nothing to count: the set is empty.")
-    return inputs_of(dataset, processor, positions=positions)
+    return RowBatches(datasets, lambda rows: inputs_of(rows, processor, positions=positions), batch_size, label)
+
+
+def _settings(function: str, positions: Positions, max_top_s: int | None, batch_size: int) -> dict[str, Any]:
+    return {"function": function, "positions": positions, "max_top_s": max_top_s, "batch_size": batch_size}
 
 
 class _Counter:
@@ -188,9 +223,12 @@ class _Counter:
             if max_top_s is not None and not 1 <= max_top_s <= live:
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
+    def ranks(self, batch: RowBatch) -> list[dict[str, BestRanks]]:
+        """By site, the best rank of each code in each example of a batch, for each data set."""
+        return [self._ranks(inputs, batch.rows, inputs.batch(batch.rows)) for inputs in batch.inputs]
+
     @torch.no_grad()
-    def ranks(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
-        """By site, the best rank of each code in each example of a batch."""
+    def _ranks(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
         ranked = {}
         for site, arrived in bottleneck_inputs(self.model, to_device(batch, self.model.device)).items():
             bottleneck = self.sites[site]

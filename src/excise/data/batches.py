@@ -1,12 +1,19 @@
-"""Texts and tokenised data sets as padded batches of like length."""
+"""Texts, tokenised data sets and streams as batches: padded, of like length, and one after the other in a pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from tqdm.auto import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from excise.storage.processes import is_main_process
+
+# Rows of a stream that are in memory at once, and sorted by length.
+WINDOW = 4_096
 
 
 def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, text: str = "text") -> list[list[int]]:
@@ -92,3 +99,120 @@ def real_tokens(hidden_states: torch.Tensor, batch: Mapping[str, torch.Tensor]) 
     """The activations of a batch that are no padding's, `(tokens, dim)`; all of them where there is none."""
     mask = batch.get("attention_mask")
     return hidden_states.flatten(0, -2) if mask is None else hidden_states[mask.bool().to(hidden_states.device)]
+
+
+class RowBatch(NamedTuple):
+    """Rows of one data set, or the same rows of several.
+
+    Args:
+        number: of the batch, in the pass.
+        inputs: the rows that they are of, of each data set.
+        rows: their numbers in there.
+        window: of a stream, a digest of the rows that were read with them; empty for what is no stream.
+    """
+
+    number: int
+    inputs: tuple[Any, ...]
+    rows: Sequence[int]
+    window: str
+
+    def tensors(self) -> list[dict[str, torch.Tensor]]:
+        """What a model takes of them, for each data set."""
+        return [inputs.batch(self.rows) for inputs in self.inputs]
+
+
+class RowBatches:
+    """Batches of a data set or a stream, or of several in step, in the order in which they are best run.
+
+    They are the same whoever goes over them, so that processes can share them. Of a stream, 4,096 rows are read at a
+    time, and it is read once each time that batches are gone over.
+
+    Args:
+        datasets: one or more of equal length, all streams (`IterableDataset`) or none.
+        make: the inputs of a model, made of rows.
+        batch_size: rows a batch.
+        progress: label of a progress bar; none is shown without it, or but by the main process.
+
+    Raises:
+        ValueError: if only some are streams.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Any],
+        make: Callable[[Any], Any],
+        batch_size: int,
+        progress: str | None = None,
+    ):
+        self.datasets, self.make, self.batch_size, self.progress = datasets, make, batch_size, progress
+        streams = [isinstance(dataset, IterableDataset) for dataset in datasets]
+        self.streamed = any(streams)
+        if self.streamed and not all(streams):
+            raise ValueError("One is a stream and the other a data set. Give two streams, or two data sets.")
+        self._inputs = None if self.streamed else tuple(map(make, datasets))
+        self._read = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[RowBatch]:
+        hidden = self.progress is None or not is_main_process()
+        total = None if self._inputs is None else -(-len(self._inputs[0]) // self.batch_size)
+        number = 0
+        with tqdm(desc=self.progress, total=total, unit="batch", disable=hidden, leave=False) as bar:
+            for inputs, window in self._windows():
+                order = inputs[0].order()
+                for start in range(0, len(order), self.batch_size):
+                    yield RowBatch(number, inputs, order[start : start + self.batch_size], window)
+                    number += 1
+                    bar.update()
+
+    def digest(self) -> str:
+        """SHA-256 of all that is in the rows and counts; of a stream, nothing, as it was not read yet."""
+        return _joined(self._inputs) if self._inputs is not None else ""
+
+    def seen(self) -> str:
+        """SHA-256 of the rows of a stream that were read when it was last gone over; of a data set, nothing."""
+        return self._read.hexdigest() if self.streamed else ""
+
+    def _windows(self) -> Iterator[tuple[tuple[Any, ...], str]]:
+        if self._inputs is not None:
+            yield self._inputs, ""
+            return
+        self._read = hashlib.sha256()
+        size = -(-max(WINDOW, self.batch_size) // self.batch_size) * self.batch_size
+        windows, number = [stream_windows(stream, size) for stream in self.datasets], -1
+        for number, parts in enumerate(zip_longest(*windows)):
+            if len({None if part is None else len(part) for part in parts}) > 1:
+                raise ValueError(f"The streams have different numbers of rows, after row {number * size}.")
+            inputs = tuple(map(self.make, parts))
+            window = _joined(inputs)
+            self._read.update(window.encode())
+            yield inputs, window
+        if number < 0:
+            raise ValueError("The stream has no rows. Give one that begins anew each time that it is read.")
+
+
+def stream_windows(stream: IterableDataset, size: int) -> Iterator[Dataset]:
+    """The rows of a stream, so many at a time, each in the form in which they are stored."""
+    for rows in stream.with_format(None).iter(batch_size=size):
+        yield Dataset.from_dict(rows, features=stream.features)
+
+
+def refuse_streams(what: str, *datasets: Any) -> None:
+    """Refuses streams where rows are read more than once, in any order, or have to be counted before.
+
+    Args:
+        what: who refuses them, as `topic_sets`.
+        datasets: what was given; `None` is let through.
+
+    Raises:
+        ValueError: if one is a stream.
+    """
+    if any(isinstance(dataset, IterableDataset) for dataset in datasets):
+        raise ValueError(
+            f"{what} reads rows more than once and in any order, which a stream (IterableDataset) cannot give. Make a "
+            "data set of it, on disk: `datasets.Dataset.from_generator(lambda: iter(stream), features=stream.features)`"
+            ", of a part with `stream.take(100_000)`."
+        )
+
+
+def _joined(inputs: Sequence[Any]) -> str:
+    return hashlib.sha256("".join(each.digest() for each in inputs).encode()).hexdigest()

@@ -1,17 +1,28 @@
 """Rows of a data set as a model takes them: texts through a tokenizer, images through an image processor."""
 
+import hashlib
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
-from excise.data.batches import encoder_inputs, longest_first, token_masks, tokenize
-from excise.data.images import image_column, pixel_values
+from excise.data.batches import (
+    WINDOW,
+    RowBatches,
+    encoder_inputs,
+    longest_first,
+    stream_windows,
+    token_masks,
+    tokenize,
+)
+from excise.data.images import image_column, images_digest, pixel_values
+from excise.storage.digests import digest
 
 # The column of what a frozen encoder made of images.
 ENCODINGS = "encodings"
@@ -45,6 +56,10 @@ class Inputs(ABC):
     @abstractmethod
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What a model takes of some rows."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of the rows, and of which positions count."""
 
     @abstractmethod
     def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
@@ -87,6 +102,15 @@ class Texts(Inputs):
         padded = self.tokenizer.pad({"input_ids": [list(self.input_ids[i]) for i in rows]}, return_tensors="pt")
         return encoder_inputs(padded)
 
+    def digest(self) -> str:
+        """Of the token ids, and of which of them count."""
+        sha = hashlib.sha256(f"{self.tokenizer.padding_side} {self.tokenizer.pad_token_id}".encode())
+        for column in (self.input_ids, self.masks or ()):
+            for row in column:
+                sha.update(array("q", row).tobytes() + b";")
+            sha.update(b".")
+        return sha.hexdigest()
+
     def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
         """The tokens that count."""
         mask = batch["attention_mask"].bool()
@@ -116,6 +140,11 @@ class Images(Inputs):
         """`pixel_values`, `(batch, channels, height, width)`."""
         return {"pixel_values": pixel_values(self.dataset, self.processor, rows, self.image)}
 
+    def digest(self) -> str:
+        """Of the images as they are stored, and of what is made of them."""
+        about = [images_digest(self.dataset, self.image), self.processor.to_json_string(), self.class_token]
+        return digest(about, {})
+
     def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
         """The first position, where the class token stands, or all."""
         counted = torch.ones(shape, dtype=torch.bool)
@@ -142,6 +171,13 @@ class Encodings(Inputs):
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """`encodings`, `(batch, hidden_size)`."""
         return {ENCODINGS: self.dataset[list(rows)][ENCODINGS]}
+
+    def digest(self) -> str:
+        """Of the numbers."""
+        sha = hashlib.sha256()
+        for part in self.dataset.iter(1_024):
+            sha.update(part[ENCODINGS].numpy().data)
+        return sha.hexdigest()
 
     def positions_mask(self, rows: Sequence[int], batch: dict[str, Tensor], shape: torch.Size) -> Tensor:
         """All."""
@@ -177,11 +213,28 @@ def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positi
     return Texts(tokenize(dataset, tokenizer, text), tokenizer)
 
 
-def shuffled_inputs(dataset: Dataset, processor: Processor, text: str, max_tokens: int, seed: int) -> Inputs:
-    """Rows in random order, enough of them for so many tokens; the rest as `inputs_of`."""
-    shuffled = dataset.shuffle(seed=seed)
-    # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
-    inputs = inputs_of(shuffled.select(range(min(len(shuffled), max_tokens))), processor, text)
+def shuffled_inputs(
+    dataset: Dataset | IterableDataset, processor: Processor, text: str, max_tokens: int, seed: int
+) -> "Inputs | StreamedInputs":
+    """Rows in random order, enough of them for so many tokens; the rest as `inputs_of`.
+
+    Of a stream they are the first rows, in its own order.
+    """
+    if isinstance(dataset, IterableDataset):
+        if image_processor_of(processor):
+            return StreamedInputs(dataset, processor, text)
+        input_ids: list[Sequence[int]] = []
+        for window in stream_windows(dataset, min(WINDOW, max_tokens)):
+            input_ids += tokenize(window, tokenizer_of(processor), text)
+            if sum(map(len, input_ids)) >= max_tokens:
+                break
+        if not input_ids:
+            raise ValueError("The stream is empty; give one with at least one row.")
+        inputs: Inputs = Texts(input_ids, tokenizer_of(processor))
+    else:
+        shuffled = dataset.shuffle(seed=seed)
+        # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
+        inputs = inputs_of(shuffled.select(range(min(len(shuffled), max_tokens))), processor, text)
     if isinstance(inputs, Texts):
         total = rows = 0
         while rows < len(inputs) and total < max_tokens:
@@ -189,6 +242,24 @@ def shuffled_inputs(dataset: Dataset, processor: Processor, text: str, max_token
             rows += 1
         inputs = Texts(inputs.input_ids[:rows], inputs.tokenizer)
     return inputs
+
+
+class StreamedInputs:
+    """Rows of a stream that a model can be run on, batch by batch, and that are never all in memory."""
+
+    def __init__(self, stream: IterableDataset, processor: Processor, text: str = "text"):
+        self.stream, self.processor, self.text = stream, processor, text
+
+    def digest(self) -> str:
+        """Nothing, as they were not read yet."""
+        return ""
+
+    def batches(self, batch_size: int, progress: str | None = None) -> Iterator[tuple[Sequence[int], dict]]:
+        """As those of `Inputs`, in the order of the stream; rows are numbered within what was read together."""
+        for batch in RowBatches(
+            [self.stream], lambda rows: inputs_of(rows, self.processor, self.text), batch_size, progress
+        ):
+            yield batch.rows, *batch.tensors()
 
 
 def image_processor_of(processor: Processor) -> BaseImageProcessor | None:

@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch import Tensor
 from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedModel
 
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
-from excise.data.batches import to_device
+from excise.data.batches import RowBatch, RowBatches, to_device
 from excise.data.classes import ClassSets
 from excise.data.inputs import ENCODINGS, Processor, inputs_of, tokenizer_of
 from excise.evaluation.controls import (
@@ -24,6 +24,7 @@ from excise.evaluation.controls import (
     removed_after,
     taken_over,
 )
+from excise.evaluation.predictions import joined_pass
 from excise.models.activations import eval_mode
 from excise.report.measures import Condition
 from excise.report.results import Evaluation
@@ -37,7 +38,7 @@ TEMPLATES = ("a photo of a {}",)
 def predict_classes(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset,
+    dataset: Dataset | IterableDataset,
     classes: Sequence[str],
     *,
     templates: Sequence[str] = TEMPLATES,
@@ -49,10 +50,12 @@ def predict_classes(
     A classifier's is that of its largest logit. A CLIP's is the one whose name, put into templates, it finds most like
     the image: zero-shot classification, with the mean of a name's embeddings over the templates.
 
+    The processes of a run that call it share the batches, and each gets all classes.
+
     Args:
         model: a CLIP or an image classifier; run in eval mode and left as it was.
         processor: the model's; with a tokenizer, for a CLIP.
-        dataset: rows with an image; or, for a model with a frozen encoder, with its `encodings`.
+        dataset: rows with an image, which may be a stream; or, for a model with a frozen encoder, its `encodings`.
         classes: the names, for a classifier in the order of its labels unless its config has the same names.
         templates: texts with `{}` for the name.
         batch_size: images a batch.
@@ -68,17 +71,22 @@ def predict_classes(
             of_names = _name_embeddings(model, processor, classes, templates)
         else:
             classes = _head_classes(model, classes)
-        predicted: list[str] = []
-        for _, batch in inputs_of(dataset, processor).batches(batch_size, progress):
-            batch = to_device(batch, model.device)
+
+        def step(predicted: dict[int, list[str]], batch: RowBatch) -> dict[int, list[str]]:
+            tensors = to_device(*batch.tensors(), model.device)
             if of_names is None:
-                scores = model(**batch).logits
+                scores = model(**tensors).logits
             else:
-                scores = F.normalize(clip.get_image_features(**batch).pooler_output, dim=-1) @ of_names.T
+                scores = F.normalize(clip.get_image_features(**tensors).pooler_output, dim=-1) @ of_names.T
             if scores.isnan().any():  # of which the first would be taken for the largest
                 raise ValueError("The model's scores are not numbers (NaN), so they tell no class.")
-            predicted += [classes[i] for i in scores.argmax(-1).tolist()]
-    return predicted
+            return predicted | {batch.number: [classes[i] for i in scores.argmax(-1).tolist()]}
+
+        names = {"classes": list(classes), "templates": list(templates)}
+        settings = {"function": "predict_classes", "batch_size": batch_size, **names}
+        batches = RowBatches([dataset], lambda rows: inputs_of(rows, processor), batch_size, progress)
+        predicted = joined_pass(model, settings, batches, step)
+    return [name for number in sorted(predicted) for name in predicted[number]]
 
 
 def accuracy(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
@@ -128,9 +136,14 @@ def _head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "m
 @torch.inference_mode()
 def _encoded(model: Any, processor: Processor, images: Dataset, batch_size: int) -> Dataset:
     """What a frozen encoder makes of images: no condition changes it, so it runs once for all."""
-    batches = inputs_of(images, processor).batches(batch_size)
-    found = [model.encode(batch["pixel_values"].to(model.device)).float().cpu() for _, batch in batches]
-    return Dataset.from_dict({ENCODINGS: torch.cat(found).numpy()})
+
+    def step(found: dict[int, Tensor], batch: RowBatch) -> dict[int, Tensor]:
+        (tensors,) = batch.tensors()
+        return found | {batch.number: model.encode(tensors["pixel_values"].to(model.device)).float().cpu()}
+
+    batches = RowBatches([images], lambda rows: inputs_of(rows, processor), batch_size)
+    found = joined_pass(model, {"function": "encodings", "batch_size": batch_size}, batches, step)
+    return Dataset.from_dict({ENCODINGS: torch.cat([found[number] for number in sorted(found)]).numpy()})
 
 
 def evaluate_classes(

@@ -11,8 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
-from excise.data.batches import padded_batches, to_device
+from excise.data.batches import RowBatch, RowBatches, to_device
 from excise.data.classes import ClassSets
+from excise.data.inputs import Texts
 from excise.data.topics import TopicSets, topic_words
 from excise.evaluation.controls import (
     SETS,
@@ -24,6 +25,7 @@ from excise.evaluation.controls import (
 )
 from excise.evaluation.metrics import Bleu, Chrf, TopicRecall
 from excise.evaluation.metrics.words import rest_of_sentence
+from excise.evaluation.predictions import joined_pass
 from excise.models.activations import eval_mode
 from excise.report.measures import FIXED, Condition
 from excise.report.results import Evaluation
@@ -43,6 +45,8 @@ def generate_texts(
 ) -> list[str]:
     """What a model generates for each text, in the order of the texts, without sampling (CodeUnlearn, appendix B.2).
 
+    The processes of a run that call it share the batches, and each gets all texts.
+
     Args:
         model: any model that generates from `input_ids`; run in eval mode and left as it was.
         tokenizer: the model's.
@@ -53,16 +57,21 @@ def generate_texts(
         progress: label of a progress bar; none is shown without it.
     """
     input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
-    outputs = [""] * len(texts)
     generates: Any = model  # what generates has no type of its own beside `PreTrainedModel`
+    options = {"num_beams": num_beams, "do_sample": False, "max_new_tokens": max_new_tokens}
+
+    def step(outputs: dict[int, str], batch: RowBatch) -> dict[int, str]:
+        (tensors,) = batch.tensors()
+        generated = generates.generate(**to_device(tensors, model.device), **options)
+        texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
+        outputs.update(zip(batch.rows, texts, strict=True))
+        return outputs
+
+    settings = {"function": "generate_texts", "batch_size": batch_size, **options}
+    batches = RowBatches([input_ids], lambda rows: Texts(rows, tokenizer), batch_size, progress)
     with eval_mode(model):
-        for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress):
-            generated = generates.generate(
-                **to_device(batch, model.device), num_beams=num_beams, do_sample=False, max_new_tokens=max_new_tokens
-            )
-            for row, text in zip(rows, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True):
-                outputs[row] = text
-    return outputs
+        outputs = joined_pass(model, settings, batches, step)
+    return [outputs[row] for row in range(len(texts))]
 
 
 def evaluate(

@@ -1,15 +1,18 @@
 """Activations that arrive at a model's bottlenecks, without running what comes after them."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, is_left_out
 from excise.data.batches import real_tokens, to_device
-from excise.data.inputs import Inputs
+from excise.data.inputs import Inputs, StreamedInputs
+from excise.storage.digests import sums
 
 
 @contextmanager
@@ -21,6 +24,31 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
+
+
+def computing(model: nn.Module) -> dict[str, Any]:
+    """What decides the outputs of a model in eval mode, as JSON values, for telling whether two compute the same.
+
+    Its class, settings and state (adapters, hooks, bottlenecks left out, autocast), and sums of its weights: cheap, and
+    not proof against who means to deceive.
+    """
+    settings = {}
+    for name in ("config", "generation_config"):
+        if hasattr(part := getattr(model, name, None), "to_json_string"):
+            settings[name] = {
+                key: value
+                for key, value in json.loads(part.to_json_string(use_diff=False)).items()
+                if key not in ("_name_or_path", "architectures", "dtype", "transformers_version", "unlearning")
+            }
+    state: dict[str, Any] = {"left out": is_left_out(model)}
+    if torch.is_autocast_enabled(kind := next(model.parameters()).device.type):
+        state["autocast"] = str(torch.get_autocast_dtype(kind))
+    for name, module in model.named_modules():
+        adapters = [str(getattr(module, key, "")) for key in ("active_adapters", "disable_adapters", "merged_adapters")]
+        hooks = [len(module._forward_pre_hooks), len(module._forward_hooks)]
+        if any(adapters) or any(hooks):
+            state[name] = [adapters, hooks]
+    return {"class": type(model).__name__, **settings, "state": state, "weights": sums(model.state_dict())}
 
 
 class _Arrived(Exception):
@@ -77,7 +105,12 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
 
 
 def token_activations(
-    model: PreTrainedModel, site: str, inputs: Inputs, max_tokens: int, progress: bool = True, batch_size: int = 128
+    model: PreTrainedModel,
+    site: str,
+    inputs: Inputs | StreamedInputs,
+    max_tokens: int,
+    progress: bool = True,
+    batch_size: int = 128,
 ) -> Tensor:
     """Activations that reach a site, of tokens of the first batches, `(tokens, dim)`, fp32, in eval mode."""
     found, total = [], 0

@@ -67,7 +67,7 @@ def by_main_process(place: str) -> Callable[[Callable[Arguments, Result]], Calla
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
-                _tell(run, key, (False, _sendable(error)))
+                _tell(run, key, (False, sendable(error)))
                 raise
             finally:
                 _main_process_is_writing.reset(token)
@@ -110,7 +110,7 @@ def _run_of_launcher() -> Run:
     return Run(store, rank, size)
 
 
-def _sendable(error: BaseException) -> BaseException:
+def sendable(error: BaseException) -> BaseException:
     """An error that other processes can read: itself, or one of the built-in kind that it is of, with its message."""
     try:
         if type(pickle.loads(pickle.dumps(error))) is type(error):

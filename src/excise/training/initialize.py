@@ -1,23 +1,26 @@
 """Initialisation of codes from data."""
 
 import copy
+from typing import Any
+from uuid import uuid4
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch import Tensor
 from tqdm.auto import trange
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
-from excise.bottlenecks.identity import draw_codes_id
-from excise.bottlenecks.site import bottlenecks
-from excise.data.inputs import Processor, shuffled_inputs
-from excise.models.activations import token_activations
+from excise.bottlenecks.identity import set_codes_id
+from excise.bottlenecks.site import bottlenecks, unwrapped
+from excise.data.inputs import Inputs, Processor, StreamedInputs, shuffled_inputs
+from excise.models.activations import computing, token_activations
+from excise.storage.shared_pass import shared_pass
 
 
 def initialize_codes(
     model: PreTrainedModel,
-    dataset: Dataset,
+    dataset: Dataset | IterableDataset,
     processor: Processor,
     *,
     text: str = "text",
@@ -35,10 +38,13 @@ def initialize_codes(
     those activations (eq. 7), the rest of the model untouched. Sites are done in the order in which they run. The new
     codes get an id, which selections, counts and records of them carry.
 
+    Of the processes of a run (`torchrun`) that call it, one does it, and all have its codes, to the last bit. Most of
+    the time goes into steps that follow one another, and sums of several processes are not those of one.
+
     Args:
         model: a model with bottlenecks. Whatever fails leaves it as it was.
         dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column; for a model of
-            images, rows with an image.
+            images, rows with an image. Of a stream, the first rows are taken: give it shuffled.
         processor: the model's tokenizer or image processor.
         text: the text column, used where there are no `input_ids`.
         max_tokens: number of tokens, or positions of images, whose activations are collected.
@@ -57,7 +63,43 @@ def initialize_codes(
     """
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; new codes would bring back what it forgot.")
+    model = unwrapped(model)
     inputs = shuffled_inputs(dataset, processor, text, max_tokens, seed)
+    settings = {
+        "function": "initialize_codes",
+        "max_tokens": max_tokens,
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "batch_tokens": batch_tokens,
+        "seed": seed,
+    }
+
+    def about() -> dict[str, Any]:
+        return {**settings, "data": inputs.digest(), "model": computing(model)}
+
+    def step(_: dict[str, Any], inputs: Inputs | StreamedInputs) -> dict[str, Any]:
+        errors = _initialize(model, inputs, max_tokens, steps, learning_rate, batch_tokens, seed, progress)
+        states = {site: bottleneck.state_dict() for site, bottleneck in bottlenecks(model).items()}
+        on_cpu = {site: {name: t.cpu() for name, t in state.items()} for site, state in states.items()}
+        return {"errors": errors, "states": on_cpu, "codes_id": uuid4().hex}
+
+    made = shared_pass(about, [inputs], dict, step, lambda parts: parts[0])
+    for site, bottleneck in bottlenecks(model).items():
+        bottleneck.load_state_dict(made["states"][site])
+    set_codes_id(model, made["codes_id"])
+    return made["errors"]
+
+
+def _initialize(
+    model: PreTrainedModel,
+    inputs: Inputs | StreamedInputs,
+    max_tokens: int,
+    steps: int,
+    learning_rate: float,
+    batch_tokens: int,
+    seed: int,
+    progress: bool,
+) -> dict[str, float]:
     errors, sites = {}, bottlenecks(model)
     before = {site: copy.deepcopy(bottleneck.state_dict()) for site, bottleneck in sites.items()}
     try:
@@ -73,7 +115,6 @@ def initialize_codes(
         for site, bottleneck in sites.items():
             bottleneck.load_state_dict(before[site])
         raise
-    draw_codes_id(model)
     return errors
 
 

@@ -1,21 +1,22 @@
 """Least similarity to a code that lets an activation pass, set from data."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
-from excise.bottlenecks.site import bottlenecks
-from excise.data.inputs import Processor, shuffled_inputs
-from excise.models.activations import token_activations
+from excise.bottlenecks.site import bottlenecks, unwrapped
+from excise.data.inputs import Inputs, Processor, StreamedInputs, shuffled_inputs
+from excise.models.activations import computing, token_activations
+from excise.storage.shared_pass import shared_pass
 
 
 @torch.no_grad()
 def set_min_similarity(
     model: PreTrainedModel,
-    dataset: Dataset,
+    dataset: Dataset | IterableDataset,
     processor: Processor,
     *,
     quantile: float = 0.005,
@@ -29,12 +30,12 @@ def set_min_similarity(
 
     Without it a token whose codes were removed is passed on as its next best codes, whose sum still resembles it; with
     it, as nothing (docs/method/experiments.md). Set it when the training has ended. Sites are done in the order in
-    which they run.
+    which they run. Of the processes of a run that call it, one does it for all.
 
     Args:
         model: a model with bottlenecks. Whatever fails leaves it as it was.
         dataset: rows with `input_ids` (the Trainer's own data set will do) or with a text column; for a model of
-            images, rows with an image.
+            images, rows with an image. Of a stream, the first rows are taken: give it shuffled.
         processor: the model's tokenizer or image processor.
         quantile: share of the tokens, those least similar to any code, that are passed on as nothing from now on; 0
             for none of these.
@@ -59,7 +60,31 @@ def set_min_similarity(
         site for site, bottleneck in bottlenecks(model).items() if not hasattr(bottleneck, "min_similarity")
     ]:
         raise ValueError(f"Bottlenecks at {without} are of a kind that has no least similarity to set.")
+    model = unwrapped(model)
     inputs = shuffled_inputs(dataset, processor, text, max_tokens, seed)
+    settings = {"function": "set_min_similarity", "quantile": quantile, "max_tokens": max_tokens}
+    settings |= {"batch_tokens": batch_tokens, "seed": seed}
+
+    def about() -> dict[str, Any]:
+        return {**settings, "data": inputs.digest(), "model": computing(model)}
+
+    def step(_: dict[str, float], inputs: Inputs | StreamedInputs) -> dict[str, float]:
+        return _set(model, inputs, quantile, max_tokens, batch_tokens, progress)
+
+    least = shared_pass(about, [inputs], dict, step, lambda parts: parts[0])
+    for site, bottleneck in cast(dict[str, CodebookSAE], bottlenecks(model)).items():
+        bottleneck.min_similarity.fill_(least[site])
+    return least
+
+
+def _set(
+    model: PreTrainedModel,
+    inputs: Inputs | StreamedInputs,
+    quantile: float,
+    max_tokens: int,
+    batch_tokens: int,
+    progress: bool,
+) -> dict[str, float]:
     sites = cast(dict[str, CodebookSAE], bottlenecks(model))
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
     try:

@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset, Features, List, Value
 from transformers import BaseImageProcessor
 
+from excise.data.batches import refuse_streams
 from excise.data.images import check_labels, image_column, images_digest, label_column, pixel_values
 from excise.data.inputs import ENCODINGS
 from excise.models.key_value import KeyValueForImageClassification
@@ -61,6 +62,7 @@ def encode_images(
         ValueError: if the data set is empty, an image cannot be read, labels are out of range, encodings are not
             finite, or a file of the cache is not what was written.
     """
+    refuse_streams("encode_images", dataset)
     dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
     image = image_column(dataset, image)
     label = label_column(dataset, label)

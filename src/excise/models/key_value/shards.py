@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
-from accelerate import PartialState
 from datasets import (
     Dataset,
     Features,
@@ -20,6 +19,8 @@ from datasets import (
 from tqdm.auto import tqdm
 
 from excise.storage.digests import digest
+from excise.storage.processes import is_main_process
+from excise.storage.shared_pass import shared_pass
 
 
 def in_shards(
@@ -51,7 +52,7 @@ def in_shards(
     fingerprint = digest(about, {})
     folder = Path(cache_dir or Path(config.HF_DATASETS_CACHE, "excise")) / f"{about['kind']}-{fingerprint[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
-    state, numbers = PartialState(), Dataset.from_dict({"row": range(rows)})
+    numbers = Dataset.from_dict({"row": range(rows)})
 
     def shard(start: int) -> Dataset:
         part = numbers.select(range(start, min(start + shard_size, rows)))
@@ -81,14 +82,22 @@ def in_shards(
             )
         return mapped
 
+    def step(_: None, start: int) -> None:
+        shard(start)
+
     starts = range(0, rows, shard_size)
     hidden = are_progress_bars_disabled()
     disable_progress_bars()  # of each file's own
     try:
-        mine = starts[state.process_index :: state.num_processes]
-        for start in tqdm(mine, desc=about["kind"], unit="file", disable=not progress, leave=False):
-            shard(start)
-        state.wait_for_everyone()
+        hide = not (progress and is_main_process())
+        settings = {"function": about["kind"], "about": about, "folder": os.fspath(folder), "shard_size": shard_size}
+        shared_pass(
+            lambda: settings,
+            tqdm(starts, desc=about["kind"], unit="file", disable=hide, leave=False),
+            lambda: None,
+            step,
+            lambda _: None,
+        )
         return concatenate_datasets([shard(start) for start in starts])
     finally:
         if not hidden:

@@ -1,0 +1,191 @@
+"""Passes over batches that the processes of a run share: each takes the next batch that nobody has taken yet."""
+
+import hashlib
+import json
+import logging
+import pickle
+import time
+import zlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from excise.storage import processes
+from excise.storage.processes import ENTRY, Run, current_run, sendable
+
+Batch = TypeVar("Batch")
+Part = TypeVar("Part")
+
+# Sums that are kept for processes that come late: so many of the newest always, and more of them up to so many bytes.
+KEPT_SUMS, KEPT_BYTES = 8, 256 << 20
+
+_calls_by_key: Counter[str] = Counter()
+_kept: deque[tuple[Run, str, int, int]] = deque()
+
+
+class _Over(Exception):
+    """The pass was over before this process came, or what came of it is no longer kept."""
+
+
+def shared_pass(
+    about: Callable[[], dict[str, Any]],
+    batches: Iterable[Batch],
+    begin: Callable[[], Part],
+    step: Callable[[Part, Batch], Part],
+    merged: Callable[[Sequence[Part]], Part],
+    seen: Callable[[], str] | None = None,
+    *,
+    alone: bool = False,
+) -> Part:
+    """What a pass over batches adds up to: the same with one process and with many.
+
+    Every process goes over all batches and runs those that nobody has taken; in the end all have the whole. Nobody has
+    to come: a process that calls alone runs all of them, one that comes late takes what is left or gets the sum, and
+    those that call for different things do not meet. It goes through the run's store, so that there is no collective
+    to hang in and no process group needed.
+
+    Args:
+        about: all that the sum depends on, as JSON values; its `function` names the pass. Processes for which it is the
+            same share. Not called in a process alone.
+        batches: the same in all processes, and cheap to go over again.
+        begin: the sum of nothing.
+        step: adds a batch to a sum, into which it may write; go on with what it returns.
+        merged: adds the sums of several processes, which were pickled, up.
+        seen: called when all batches were gone over: tells what was read where `about` cannot, as of a stream.
+        alone: whether this process runs all batches itself, as with a model whose layers all processes run together.
+
+    Raises:
+        ValueError: if processes have read different batches.
+    """
+    run = None if alone else current_run()
+    if run is None:
+        part = begin()
+        for batch in batches:
+            part = step(part, batch)
+        return part
+    settings = about()
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+    while True:
+        _calls_by_key[key] += 1
+        try:
+            joined = _Joined(run, str(settings["function"]), f"excise/{key}/{_calls_by_key[key]}")
+            return joined.result(batches, begin, step, merged, seen)
+        except _Over:
+            continue
+
+
+class _Joined:
+    """One pass as one of the processes that take part in it.
+
+    In the run's store: `taken` counts the batches that processes have asked for, `done` those whose sums are there;
+    `part/0`, `part/1` and so on are the sums of processes, `sum` the whole, `error` what one of them has raised.
+    """
+
+    def __init__(self, run: Run, name: str, key: str):
+        self.run, self.name, self.key = run, name, key
+
+    def result(
+        self,
+        batches: Iterable[Batch],
+        begin: Callable[[], Part],
+        step: Callable[[Part, Batch], Part],
+        merged: Callable[[Sequence[Part]], Part],
+        seen: Callable[[], str] | None,
+    ) -> Part:
+        if self._is_there("error"):
+            raise _Over
+        try:
+            part, mine, count = begin(), 0, 0
+            place = self._take()
+            for number, batch in enumerate(batches):
+                if number == place:
+                    self._raise_of_others()
+                    part = step(part, batch)
+                    mine, place = mine + 1, self._take()
+                count = number + 1
+            read = seen() if seen else ""
+            if not count:
+                return part
+            if mine:
+                self._put(f"part/{self.run.rank}", (read, part))
+                if self.run.store.add(f"{self.key}/done", mine) == count:  # the last one adds up
+                    whole = self._added_up(read, part, merged)
+                    self._keep("sum", (read, whole))
+                    return whole
+        except _Over:
+            raise
+        except BaseException as error:  # Ctrl-C too
+            self._put("error", sendable(error))
+            raise
+        of_others, whole = self._wait()
+        self._check_read({self.run.rank: read, "who added up": of_others})
+        return whole
+
+    def _take(self) -> int:
+        return self.run.store.add(f"{self.key}/taken", 1) - 1
+
+    def _added_up(self, read: str, part: Part, merged: Callable[[Sequence[Part]], Part]) -> Part:
+        reads, parts = {self.run.rank: read}, {self.run.rank: part}
+        for rank in range(self.run.size):
+            if rank != self.run.rank and self._is_there(f"part/{rank}"):
+                reads[rank], parts[rank] = self._get(f"part/{rank}")
+        self._check_read(reads)
+        for rank in parts:
+            self._let_go(f"part/{rank}")
+        return merged([parts[rank] for rank in sorted(parts)]) if len(parts) > 1 else part
+
+    def _check_read(self, reads: dict) -> None:
+        if len(set(reads.values())) > 1:
+            raise ValueError(
+                f"Processes {', '.join(map(str, reads))} have read different rows in {self.name}. Give each process "
+                "the whole stream, in the same order: do not split it over processes, as batches of it are shared out."
+            )
+
+    def _raise_of_others(self) -> None:
+        if self._is_there("error"):
+            error: BaseException = self._get("error")
+            raise error
+
+    def _wait(self) -> Any:
+        started, notices = time.monotonic(), 0
+        while not self._is_there("sum"):
+            self._raise_of_others()
+            if (waited := time.monotonic() - started) > processes.NOTICE * 2**notices:
+                notices += 1
+                logging.getLogger(__name__).warning(
+                    f"Process {self.run.rank} of {self.run.size} has waited {waited:.0f} s for others to end their "
+                    f"batches of {self.name}."
+                )
+            time.sleep(0.005)
+        return self._get("sum")
+
+    def _is_there(self, name: str) -> bool:
+        return self.run.store.check([f"{self.key}/{name}"])
+
+    def _put(self, name: str, value: Any) -> tuple[int, int]:
+        """Gives the numbers of entries and of bytes."""
+        data = zlib.compress(pickle.dumps(value), 1)  # counts are small numbers
+        entries = [data[start : start + ENTRY] for start in range(0, len(data), ENTRY)]
+        for number, entry in enumerate(entries):
+            self.run.store.set(f"{self.key}/{name}/{number}", entry)
+        self.run.store.set(f"{self.key}/{name}", str(len(entries)))
+        return len(entries), len(data)
+
+    def _get(self, name: str) -> Any:
+        count = int(self.run.store.get(f"{self.key}/{name}"))
+        entries = [self.run.store.get(f"{self.key}/{name}/{number}") for number in range(count)]
+        if not all(entries):  # let go meanwhile
+            raise _Over
+        return pickle.loads(zlib.decompress(b"".join(entries)))
+
+    def _let_go(self, name: str, count: int | None = None) -> None:
+        count = int(self.run.store.get(f"{self.key}/{name}")) if count is None else count
+        for number in range(count):
+            self.run.store.set(f"{self.key}/{name}/{number}", b"")
+
+    def _keep(self, name: str, value: Any) -> None:
+        """Puts a sum, and lets old ones of this process go: nobody may ever ask for them."""
+        _kept.append((self.run, self.key, *self._put(name, value)))
+        while len(_kept) > KEPT_SUMS and sum(size for *_, size in _kept) > KEPT_BYTES:
+            run, key, count, _ = _kept.popleft()
+            _Joined(run, self.name, key)._let_go(name, count)
