@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from excise.data.reading import refuse_stream
 from excise.evaluation.predictions import LABELS, Collator, model_columns
 from excise.models.activations import eval_mode
 
@@ -48,6 +49,7 @@ def check_classifier(
 
 
 def _check_labels(name: str, dataset: Dataset, num_labels: int) -> None:
+    refuse_stream(dataset)
     if len(dataset) == 0:
         raise ValueError(f"The {name} set is empty; give at least one row.")
     column = next((column for column in LABELS if column in dataset.column_names), None)

@@ -18,8 +18,9 @@ from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.pair_counts import PairCounts
 from excise.codes.passes import counted
 from excise.codes.selection import SITE
-from excise.data.batches import RowBatch, RowBatches, refuse_streams, to_device
+from excise.data.batches import RowBatch, RowBatches, to_device
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
+from excise.data.reading import refuse_stream
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
@@ -156,7 +157,7 @@ def _count(
 ) -> dict[str, CodeCounts]:
     model = unwrapped(model)
     if made := {PAIRS, ENCODINGS} & {*(dataset.column_names or ())}:
-        refuse_streams(f"Counting of {min(made)}", dataset)
+        refuse_stream(dataset)
         if SITE not in bottlenecks(model):
             raise ValueError(
                 f"{type(model).__name__} has no key-value bottleneck, so {made.pop()} are not for it: give texts or "

@@ -196,23 +196,5 @@ def stream_windows(stream: IterableDataset, size: int) -> Iterator[Dataset]:
         yield Dataset.from_dict(rows, features=stream.features)
 
 
-def refuse_streams(what: str, *datasets: Any) -> None:
-    """Refuses streams where rows are read more than once, in any order, or have to be counted before.
-
-    Args:
-        what: who refuses them, as `topic_sets`.
-        datasets: what was given; `None` is let through.
-
-    Raises:
-        ValueError: if one is a stream.
-    """
-    if any(isinstance(dataset, IterableDataset) for dataset in datasets):
-        raise ValueError(
-            f"{what} reads rows more than once and in any order, which a stream (IterableDataset) cannot give. Make a "
-            "data set of it, on disk: `datasets.Dataset.from_generator(lambda: iter(stream), features=stream.features)`"
-            ", of a part with `stream.take(100_000)`."
-        )
-
-
 def _joined(inputs: Sequence[Any]) -> str:
     return hashlib.sha256("".join(each.digest() for each in inputs).encode()).hexdigest()

@@ -10,6 +10,8 @@ import numpy as np
 import PIL.Image
 from datasets import ClassLabel, Dataset, Image
 
+from excise.data.reading import refuse_stream
+
 if TYPE_CHECKING:  # sets of images are made without any model
     import torch
     from transformers import BaseImageProcessor
@@ -21,6 +23,7 @@ def image_column(dataset: Dataset, image: str | None = None) -> str:
     Raises:
         ValueError: if the data set is empty, there is no such column, or which one is meant is not clear.
     """
+    refuse_stream(dataset)
     if len(dataset) == 0:
         raise ValueError("The data set is empty; give one with at least one image.")
     columns = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]

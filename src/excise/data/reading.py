@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -83,3 +83,19 @@ def load_demo() -> "DatasetDict":
             for split in ("train", "test")
         }
     )
+
+
+def refuse_stream(dataset: Any) -> None:
+    """Refuses a stream where rows are read more than once, in any order, or have to be counted before.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    from datasets import IterableDataset
+
+    if isinstance(dataset, IterableDataset):
+        raise ValueError(
+            "An IterableDataset is a stream; its rows cannot be read here, where they are needed in any order and more "
+            "than once. Make a data set of it, on disk: `Dataset.from_generator(lambda: iter(stream), "
+            "features=stream.features)`; or of a part, with `stream.take(100_000)` in place of `stream`."
+        )

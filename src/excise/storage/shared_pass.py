@@ -24,7 +24,7 @@ _kept: deque[tuple[Run, str, int, int]] = deque()
 
 
 class _Over(Exception):
-    """The pass was over before this process came, or what came of it is no longer kept."""
+    """The pass was another one, over before this process came, or what came of it is no longer kept."""
 
 
 def shared_pass(
@@ -118,7 +118,8 @@ class _Joined:
             self._put("error", sendable(error))
             raise
         of_others, whole = self._wait()
-        self._check_read({self.run.rank: read, "who added up": of_others})
+        if read != of_others:  # of an earlier call, of other rows, which this process had no part in
+            raise _Over
         return whole
 
     def _take(self) -> int:
@@ -134,7 +135,7 @@ class _Joined:
             self._let_go(f"part/{rank}")
         return merged([parts[rank] for rank in sorted(parts)]) if len(parts) > 1 else part
 
-    def _check_read(self, reads: dict) -> None:
+    def _check_read(self, reads: dict[int, str]) -> None:
         if len(set(reads.values())) > 1:
             raise ValueError(
                 f"Processes {', '.join(map(str, reads))} have read different rows in {self.name}. Give each process "

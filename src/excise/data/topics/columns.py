@@ -7,6 +7,8 @@ import pyarrow
 from datasets import Dataset
 from pyarrow.compute import struct_field
 
+from excise.data.reading import refuse_stream
+
 
 def read_column(dataset: Dataset, name: str) -> list:
     """The values of one text column, or of one language inside a translation column.
@@ -29,6 +31,7 @@ def read_column(dataset: Dataset, name: str) -> list:
 
 def arrow_column(dataset: Dataset, name: str) -> pyarrow.ChunkedArray:
     """The same as `read_column`, still in Arrow: of a data set on disk, nothing is read yet."""
+    refuse_stream(dataset)
     if not isinstance(dataset, Dataset):
         raise ValueError(
             f"Expected a datasets.Dataset, got {type(dataset).__name__}; pick one split of a DatasetDict, "

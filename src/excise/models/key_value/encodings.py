@@ -11,9 +11,9 @@ import torch
 from datasets import Dataset, Features, List, Value
 from transformers import BaseImageProcessor
 
-from excise.data.batches import refuse_streams
 from excise.data.images import check_labels, image_column, images_digest, label_column, pixel_values
 from excise.data.inputs import ENCODINGS
+from excise.data.reading import refuse_stream
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
@@ -59,10 +59,10 @@ def encode_images(
         A data set with `encodings`, float32 `(hidden_size,)`, and `labels`, where there are any, in the given order.
 
     Raises:
-        ValueError: if the data set is empty, an image cannot be read, labels are out of range, encodings are not
-            finite, or a file of the cache is not what was written.
+        ValueError: if the data set is empty or a stream, an image cannot be read, labels are out of range, encodings
+            are not finite, or a file of the cache is not what was written.
     """
-    refuse_streams("encode_images", dataset)
+    refuse_stream(dataset)
     dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
     image = image_column(dataset, image)
     label = label_column(dataset, label)
