@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from excise import class_sets, encode_images, initialize_codes, set_min_similarity, topic_sets
 from excise.baselines import finetune
 from excise.bottlenecks.site import bottlenecks
+from excise.codes import CodeFinder, Search
 from excise.codes.counting import count_apart, count_codes, count_pairs, count_used
 from excise.data import batches
 from excise.evaluation import predict_classes
@@ -100,6 +101,15 @@ def test_predictions_of_a_stream_are_those_of_the_data_set(stream):
     assert class_accuracy(model, stream(encodings)) == class_accuracy(model, encodings)
     with pytest.raises(ValueError, match="neither `labels` nor `label`"):
         predict(model, stream(encodings.remove_columns("labels")))
+
+
+def test_codes_are_chosen_on_a_stream_of_examples_as_on_the_data_set(make_model, tokenizer, topic, stream):
+    finder, rows = CodeFinder(make_model(), tokenizer), topic.target
+    search = Search("activations", count=5)
+    chosen = finder.choose(stream(rows), search, progress=False)
+    assert chosen.codes == finder.choose(rows, search, progress=False).codes and len(chosen) == 5
+    with pytest.raises(ValueError, match="Make a data set of it, on disk"):
+        finder.choose(stream(rows), Search("examples", count=5), progress=False)
 
 
 def test_codes_start_from_the_first_rows_of_a_stream(stream):

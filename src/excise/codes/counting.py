@@ -16,11 +16,11 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.pair_counts import PairCounts
-from excise.codes.passes import counted
+from excise.codes.passes import counted, folder_in
 from excise.codes.selection import SITE
 from excise.data.batches import RowBatch, RowBatches, to_device
 from excise.data.inputs import Inputs, Positions, Processor, inputs_of
-from excise.data.reading import refuse_stream
+from excise.data.reading import is_stream, refuse_stream
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
@@ -65,8 +65,9 @@ def count_pairs(
         ValueError: if sets are empty or of unequal length, a site has fewer live codes than `max_top_s`, activations
             are not finite, or the checkpoint is of another model, other data or other settings.
     """
-    if isinstance(target, Dataset) and isinstance(control, Dataset) and len(target) != len(control):
-        raise ValueError(f"There are {len(target)} targets and {len(control)} controls; they must come in pairs.")
+    lengths = [len(rows) for rows in (target, control) if not is_stream(rows)]
+    if len({*lengths}) > 1:
+        raise ValueError(f"There are {lengths[0]} targets and {lengths[1]} controls; they must come in pairs.")
     model = unwrapped(model)
     counter = _Counter(model, max_top_s)
 
@@ -74,7 +75,7 @@ def count_pairs(
         return {site: PairedCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
 
     def step(totals: dict[str, PairedCounts], batch: RowBatch) -> dict[str, PairedCounts]:
-        found, replaced = counter.ranks(batch)
+        found, replaced = counter.of_batch(batch)
         return {site: counts.add_batch_(found[site], replaced[site]) for site, counts in totals.items()}
 
     label = "counting codes of pairs" if progress else None
@@ -93,6 +94,7 @@ def count_apart(
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> dict[str, PairedCounts]:
     """Which codes targets use, and which controls that are not paired with them; arguments as in `count_pairs`."""
@@ -102,7 +104,11 @@ def count_apart(
         "batch_size": batch_size,
         "progress": progress,
     }
-    targets, controls = (count_codes(model, processor, rows, **options) for rows in (target, control))
+    sets = {"target": target, "control": control}
+    targets, controls = (
+        count_codes(model, processor, rows, checkpoint=folder_in(checkpoint, name), **options)
+        for name, rows in sets.items()
+    )
     return {site: PairedCounts(targets[site], controls[site]) for site in targets}
 
 
@@ -117,10 +123,27 @@ def count_codes(
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> dict[str, CodeCounts]:
-    """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `count_pairs`.
+    """Which codes examples use, at each site, for every S' up to `max_top_s`.
 
-    Of a key-value model, the data set may be what `encode_images` or `select_pairs` made, too; of pairs, there are
-    counts for the model's own S' alone, and no checkpoint.
+    The processes of a run (`torchrun`) that call it share the batches, and each gets the counts of all. Counts of
+    parts add up: `counts[site] + others[site]`.
+
+    Args:
+        model: a model with bottlenecks; run in eval mode and left as it was. Its masks are in force.
+        processor: the model's tokenizer or image processor; a fast tokenizer where `positions` is `"topic"`.
+        dataset: rows with a text or `input_ids`, or with an image; a stream (`IterableDataset`) will do. Of a key-value
+            model, it may be what `encode_images` or `select_pairs` made, too; of pairs, there are counts for the
+            model's own S' alone, and no checkpoint.
+        positions: as in `CodeFinder.count_topic`.
+        max_top_s: the largest S'.
+        batch_size: examples a batch.
+        checkpoint: a folder to keep counts in, every minute. A run that was killed goes on from
+            it, with as many processes as there are then.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if the set is empty, a site has fewer live codes than `max_top_s`, activations are not finite, or
+            the checkpoint is of another model, other data or other settings.
     """
     return _count(model, processor, dataset, positions, max_top_s, batch_size, checkpoint, progress)
 
@@ -165,9 +188,9 @@ def _count(
             )
         if positions != "all":
             raise ValueError(f"positions={positions!r}: {made.pop()} have no positions. Leave it out, or give 'all'.")
-    if isinstance(dataset, Dataset) and PAIRS in dataset.column_names:
-        return _of_pairs(model, dataset)
-    if isinstance(dataset, Dataset) and ENCODINGS in dataset.column_names:
+    if PAIRS in made:
+        return _of_pairs(model, cast(Dataset, dataset))
+    if ENCODINGS in made:
         check_encodings(dataset, cast(KeyValueForImageClassification, model))
     counter = _Counter(model, max_top_s)
 
@@ -175,7 +198,7 @@ def _count(
         return {site: CodeCounts.empty(m.num_codes, max_top_s or m.top_s) for site, m in counter.sites.items()}
 
     def step(totals: dict[str, CodeCounts], batch: RowBatch) -> dict[str, CodeCounts]:
-        (found,) = counter.ranks(batch)
+        (found,) = counter.of_batch(batch)
         return {site: counts.add_batch_(found[site]) for site, counts in totals.items()}
 
     batches = _batches([dataset], processor, positions, batch_size, "counting codes" if progress else None)
@@ -204,7 +227,7 @@ def _batches(
     batch_size: int,
     label: str | None,
 ) -> RowBatches:
-    if any(isinstance(dataset, Dataset) and len(dataset) == 0 for dataset in datasets):
+    if any(not is_stream(dataset) and len(dataset) == 0 for dataset in datasets):
         raise ValueError("There is nothing to count: the set is empty.")
     return RowBatches(datasets, lambda rows: inputs_of(rows, processor, positions=positions), batch_size, label)
 
@@ -224,12 +247,13 @@ class _Counter:
             if max_top_s is not None and not 1 <= max_top_s <= live:
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
-    def ranks(self, batch: RowBatch) -> list[dict[str, BestRanks]]:
-        """By site, the best rank of each code in each example of a batch, for each data set."""
-        return [self._ranks(inputs, batch.rows, inputs.batch(batch.rows)) for inputs in batch.inputs]
+    def of_batch(self, batch: RowBatch) -> list[dict[str, BestRanks]]:
+        """The ranks in each data set of a batch."""
+        return [self.ranks(inputs, batch.rows, inputs.batch(batch.rows)) for inputs in batch.inputs]
 
     @torch.no_grad()
-    def _ranks(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
+    def ranks(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
+        """By site, the best rank of each code in each example of a batch."""
         ranked = {}
         for site, arrived in bottleneck_inputs(self.model, to_device(batch, self.model.device)).items():
             bottleneck = self.sites[site]

@@ -16,11 +16,11 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
+from excise.codes.passes import folder_in
 from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
-from excise.codes.selection import SITE, Selection, draw_examples
-from excise.codes.topic_counts import TargetCounts, TopicCounts
+from excise.codes.selection import SITE, Selection
+from excise.codes.topic_counts import TopicCounts, count_examples
 from excise.data.forget_sets import ForgetSets
-from excise.data.images import without_labels
 from excise.data.inputs import Positions, Processor, image_processor_of, tokenizer_of
 from excise.ledger.ledger import Ledger, check_enough_live
 from excise.ledger.masks import masks_for_a_while
@@ -112,6 +112,7 @@ class CodeFinder:
         retain: bool = False,
         max_top_s: int = MAX_TOP_S,
         batch_size: int = 32,
+        checkpoint: str | os.PathLike | None = None,
         progress: bool = True,
     ) -> TopicCounts:
         """Counts the codes of a topic's target and control, for every S' up to `max_top_s` at once.
@@ -125,12 +126,15 @@ class CodeFinder:
                 `max_retain_ratio`.
             max_top_s: the largest S'.
             batch_size: pairs a batch; it changes nothing but time and memory.
+            checkpoint: a folder to keep counts in, every minute, from which a run that was killed goes on.
             progress: show progress bars.
         """
         options: dict[str, Any] = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         positions = positions or topic.positions
         count = count_pairs if topic.paired else count_apart
+        options["checkpoint"] = folder_in(checkpoint, "pairs")
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
+        options["checkpoint"] = folder_in(checkpoint, "retain")
         counted = count_codes(self.model, self.processor, topic.retain, **options) if retain else {}
         return TopicCounts(topic.name, pairs, counted, positions, topic.digest(), Identity.of(self.sites))
 
@@ -165,6 +169,7 @@ class CodeFinder:
         *,
         max_top_s: int | None = None,
         batch_size: int = 32,
+        checkpoint: str | os.PathLike | None = None,
         progress: bool = True,
         counts: TopicCounts | None = None,
     ) -> SearchCounts:
@@ -175,6 +180,7 @@ class CodeFinder:
             preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
             max_top_s: the largest S'; the largest that a search asks for if not given.
             batch_size: examples a batch.
+            checkpoint: as in `count_topic`.
             progress: show progress bars.
             counts: of the same sets, from `count_topic` with this model as it is; nothing is counted then.
 
@@ -197,27 +203,21 @@ class CodeFinder:
                 counts.check(topic, self.sites, positions, largest, retain)
             return SearchCounts(name, searches, (counts,) * len(searches), *made)
         if retain and isinstance(topic, ForgetSets):
+            options["checkpoint"] = folder_in(checkpoint, "retain")
             retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options)
         by_need: dict[Any, Counts] = {}
         for search in searches:
             if (key := search.counted) in by_need:
                 continue
-            if search.by_frequency or isinstance(topic, Dataset):
-                by_need[key] = self._count_target(topic, search, max_top_s=max_top_s or self.top_s, **options)
+            options["checkpoint"] = folder_in(checkpoint, f"search-{len(by_need) + 1}")
+            if search.by_frequency or not isinstance(topic, ForgetSets):
+                options["max_top_s"] = max_top_s or self.top_s
+                by_need[key] = count_examples(self.model, self.processor, topic, search, **options)
             else:
-                of_topic = self.count_topic(topic, positions=search.positions, max_top_s=largest, **options)
+                options["max_top_s"] = largest
+                of_topic = self.count_topic(topic, positions=search.positions, **options)
                 by_need[key] = replace(of_topic, retain=retained) if retain else of_topic
         return SearchCounts(name, searches, tuple(by_need[search.counted] for search in searches), *made)
-
-    def _count_target(self, topic: ForgetSets | Dataset, search: Search, **options: Any) -> TargetCounts:
-        examples = topic if isinstance(topic, Dataset) else topic.target
-        positions = search.positions or ("all" if isinstance(topic, Dataset) else topic.positions)
-        if search.method == "examples":
-            examples = draw_examples(examples, search.needed_count, search.seed)
-        elif len(examples) == 0:
-            raise ValueError("The forget set is empty; give at least one example.")
-        counted = count_codes(self.model, self.processor, without_labels(examples), positions=positions, **options)
-        return TargetCounts(getattr(topic, "name", ""), counted)
 
     def choose(
         self,
@@ -232,8 +232,8 @@ class CodeFinder:
 
         Args:
             topic: sets as `topic_sets` or `class_sets` make them; a class known by counts, `PairCounts.topic(...)`;
-                examples alone, as a `Dataset` (of a key-value model, images, encodings or pairs), which only searches
-                by `"activations"` and `"examples"` take; or a selection, which is the choice already.
+                examples alone, as a `Dataset` (of a key-value model, images, encodings or pairs) or a stream, which
+                only searches by `"activations"` and `"examples"` take; or a selection, which is the choice already.
             preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
             top_s: S' of all searches; each one's own multiple of S if not given.
             tables: keep the tables that codes were chosen from, of each round, for a `Record`.
@@ -254,7 +254,8 @@ class CodeFinder:
         for done in range(1, rounds):
             more = [search for search in searches if search.rounds > done]
             with self.trial(selection):
-                counts = self.count(topic, more, max_top_s=top_s, **options)
+                folder = folder_in(options.get("checkpoint"), f"round-{done + 1}")
+                counts = self.count(topic, more, max_top_s=top_s, **options | {"checkpoint": folder})
                 selection = selection.with_more(counts.select(top_s, tables=tables))
         return selection
 

@@ -45,6 +45,11 @@ class _Part:
     saved: float = field(default_factory=time.monotonic)
 
 
+def folder_in(checkpoint: str | os.PathLike | None, name: str) -> Path | None:
+    """The checkpoint of one pass of several; none where there is none of the whole."""
+    return None if checkpoint is None else Path(checkpoint, name)
+
+
 def counted(
     model: PreTrainedModel,
     batches: RowBatches,
@@ -131,7 +136,8 @@ class _Left:
 class Checkpoint:
     """A folder with what the processes of a run, and of earlier ones, have counted: a file of each.
 
-    A file is there whole or not at all. Files add up; one of the same batches as another is left out.
+    A file is there whole or not at all. Files add up; one of the same batches as another is left out. One run at a time
+    writes to a folder.
 
     Args:
         folder: where they are, made if it is not there.
@@ -151,6 +157,8 @@ class Checkpoint:
 
         def read(nothing: _Part, _: Any) -> _Part:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.folder.glob(".*.partial"):  # one that was killed while it wrote left it
+                path.unlink()
             files = sorted(self.folder.glob("*.safetensors"))
             parts = sorted((self._read(path, empty) for path in files), key=lambda part: -len(part.batches))
             found = nothing
@@ -171,7 +179,7 @@ class Checkpoint:
         """Writes what this process has counted, in place of what it wrote before; every process writes its own."""
         tensors = {f"{site}/{name}": t for site, counts in part.totals.items() for name, t in _tensors(counts).items()}
         tensors["batches"] = torch.tensor(list(part.batches.items()), dtype=torch.int64)
-        partial = self.folder / f".{self.name}"
+        partial = self.folder / f".{self.name}.partial"
         save_file(tensors, partial, {METADATA: json.dumps(self.about)})
         partial.replace(self.folder / self.name)
         part.saved = time.monotonic()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, SupportsIndex, TypeAlias, cast, get_args
 
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity
@@ -18,7 +18,7 @@ from excise.data.inputs import Positions
 from excise.storage.display import few, shortened
 
 # What can be chosen on: sets of words or of classes, a class known by counts, or examples alone.
-Topic: TypeAlias = ForgetSets | ClassCounts | Dataset
+Topic: TypeAlias = ForgetSets | ClassCounts | Dataset | IterableDataset
 Counts: TypeAlias = TopicCounts | TargetCounts | ClassCounts
 
 # Searches by how often examples select a code, without a test (Unlearning via Sparse Representations, section 4).
@@ -129,7 +129,7 @@ def check_topic(topic: object) -> None:
     Raises:
         ValueError: if it is none of `Topic`.
     """
-    if not isinstance(topic, ForgetSets | ClassCounts | Dataset):
+    if not isinstance(topic, Topic):
         raise ValueError(
             f"A {type(topic).__name__} is nothing to choose codes on: expected sets, as `topic_sets` or `class_sets` "
             "make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."

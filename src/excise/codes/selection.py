@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity, joined
+from excise.data.reading import refuse_stream
 from excise.ledger.packing import pack
 from excise.storage.display import few, shortened
 from excise.storage.strict_json import checked
@@ -289,6 +290,7 @@ def draw_examples(forget: Dataset, count: int, seed: int) -> Dataset:
     Raises:
         ValueError: if `count` is not from 1 to the number of examples.
     """
+    refuse_stream(forget)
     if len(forget) == 0:
         raise ValueError("The forget set is empty; give at least one example.")
     if not 1 <= count <= len(forget):

@@ -5,20 +5,29 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from datasets import Dataset, IterableDataset
+from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity
+from excise.codes.counting import count_codes
 from excise.codes.counts import CodeCounts, PairedCounts
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
+from excise.codes.selection import draw_examples
 from excise.data.forget_sets import ForgetSets
-from excise.data.inputs import Positions
+from excise.data.images import without_labels
+from excise.data.inputs import Positions, Processor
+from excise.data.reading import is_stream
 from excise.storage.display import few, printable, shortened
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, read
+
+if TYPE_CHECKING:
+    from excise.codes.search import Search
 
 # Its name is of version 0.1.
 COUNTS = "profile.json"
@@ -188,3 +197,34 @@ class TargetCounts:
             f"method={method!r} holds examples against a control, and there is none. Give topic_sets or class_sets, or "
             'Search("activations", count=...) or Search("examples", count=...).'
         )
+
+
+def count_examples(
+    model: PreTrainedModel,
+    processor: Processor,
+    topic: ForgetSets | Dataset | IterableDataset,
+    search: "Search",
+    **options: Any,
+) -> TargetCounts:
+    """Counts the examples that a search by frequency looks at: those of sets that are to be forgotten, or all.
+
+    Args:
+        model: whose codes are counted.
+        processor: its tokenizer or image processor.
+        topic: sets, or examples alone.
+        search: by `"activations"` or `"examples"`, which draws some.
+        **options: the other arguments of `count_codes`.
+
+    Raises:
+        ValueError: if there are no examples, or fewer than are to be drawn, or these are to be drawn from a stream.
+    """
+    examples: Any = topic.target if isinstance(topic, ForgetSets) else topic
+    positions = topic.positions if isinstance(topic, ForgetSets) else "all"
+    if search.method == "examples":
+        examples = draw_examples(examples, search.needed_count, search.seed)
+    elif not is_stream(examples) and len(examples) == 0:
+        raise ValueError("The forget set is empty; give at least one example.")
+    if not is_stream(examples):
+        examples = without_labels(examples)
+    counted = count_codes(model, processor, examples, positions=search.positions or positions, **options)
+    return TargetCounts(getattr(topic, "name", ""), counted)

@@ -3,20 +3,23 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from datasets import Dataset, IterableDataset
 from tqdm.auto import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from excise.data.reading import is_stream
 from excise.storage.processes import is_main_process
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
 
 # Rows of a stream that are in memory at once, and sorted by length.
 WINDOW = 4_096
 
 
-def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, text: str = "text") -> list[list[int]]:
+def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str = "text") -> list[list[int]]:
     """The token ids of each row: its `input_ids` if it has them, its `text` column tokenised otherwise.
 
     Raises:
@@ -145,7 +148,7 @@ class RowBatches:
         progress: str | None = None,
     ):
         self.datasets, self.make, self.batch_size, self.progress = datasets, make, batch_size, progress
-        streams = [isinstance(dataset, IterableDataset) for dataset in datasets]
+        streams = [is_stream(dataset) for dataset in datasets]
         self.streamed = any(streams)
         if self.streamed and not all(streams):
             raise ValueError("One is a stream and the other a data set. Give two streams, or two data sets.")
@@ -190,8 +193,10 @@ class RowBatches:
             raise ValueError("The stream has no rows. Give one that begins anew each time that it is read.")
 
 
-def stream_windows(stream: IterableDataset, size: int) -> Iterator[Dataset]:
+def stream_windows(stream: "IterableDataset", size: int) -> Iterator["Dataset"]:
     """The rows of a stream, so many at a time, each in the form in which they are stored."""
+    from datasets import Dataset
+
     for rows in stream.with_format(None).iter(batch_size=size):
         yield Dataset.from_dict(rows, features=stream.features)
 

@@ -4,10 +4,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import torch
-from datasets import Dataset, IterableDataset
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
@@ -22,7 +21,11 @@ from excise.data.batches import (
     tokenize,
 )
 from excise.data.images import image_column, images_digest, pixel_values
+from excise.data.reading import is_stream
 from excise.storage.digests import digest
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
 
 # The column of what a frozen encoder made of images.
 ENCODINGS = "encodings"
@@ -125,7 +128,7 @@ class Texts(Inputs):
 class Images(Inputs):
     """Images, in the order of the data set, of which all positions count, or the class token alone."""
 
-    def __init__(self, dataset: Dataset, processor: BaseImageProcessor, class_token: bool = False):
+    def __init__(self, dataset: "Dataset", processor: BaseImageProcessor, class_token: bool = False):
         self.dataset, self.processor, self.image = dataset, processor, image_column(dataset)
         self.class_token = class_token
 
@@ -158,7 +161,7 @@ class Images(Inputs):
 class Encodings(Inputs):
     """What a frozen encoder made of images, in the order of the data set."""
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: "Dataset"):
         self.dataset = dataset.select_columns(ENCODINGS).with_format("torch")
 
     def __len__(self) -> int:
@@ -184,7 +187,7 @@ class Encodings(Inputs):
         return torch.ones(shape, dtype=torch.bool)
 
 
-def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positions: Positions = "all") -> Inputs:
+def inputs_of(dataset: "Dataset", processor: Processor, text: str = "text", positions: Positions = "all") -> Inputs:
     """A data set's rows for the model that a processor belongs to.
 
     Args:
@@ -214,17 +217,18 @@ def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positi
 
 
 def shuffled_inputs(
-    dataset: Dataset | IterableDataset, processor: Processor, text: str, max_tokens: int, seed: int
+    dataset: "Dataset | IterableDataset", processor: Processor, text: str, max_tokens: int, seed: int
 ) -> "Inputs | StreamedInputs":
     """Rows in random order, enough of them for so many tokens; the rest as `inputs_of`.
 
     Of a stream they are the first rows, in its own order.
     """
-    if isinstance(dataset, IterableDataset):
+    if is_stream(dataset):
+        stream = cast("IterableDataset", dataset)
         if image_processor_of(processor):
-            return StreamedInputs(dataset, processor, text)
+            return StreamedInputs(stream, processor, text)
         input_ids: list[Sequence[int]] = []
-        for window in stream_windows(dataset, min(WINDOW, max_tokens)):
+        for window in stream_windows(stream, min(WINDOW, max_tokens)):
             input_ids += tokenize(window, tokenizer_of(processor), text)
             if sum(map(len, input_ids)) >= max_tokens:
                 break
@@ -232,7 +236,7 @@ def shuffled_inputs(
             raise ValueError("The stream is empty; give one with at least one row.")
         inputs: Inputs = Texts(input_ids, tokenizer_of(processor))
     else:
-        shuffled = dataset.shuffle(seed=seed)
+        shuffled = cast("Dataset", dataset).shuffle(seed=seed)
         # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
         inputs = inputs_of(shuffled.select(range(min(len(shuffled), max_tokens))), processor, text)
     if isinstance(inputs, Texts):
@@ -247,7 +251,7 @@ def shuffled_inputs(
 class StreamedInputs:
     """Rows of a stream that a model can be run on, batch by batch, and that are never all in memory."""
 
-    def __init__(self, stream: IterableDataset, processor: Processor, text: str = "text"):
+    def __init__(self, stream: "IterableDataset", processor: Processor, text: str = "text"):
         self.stream, self.processor, self.text = stream, processor, text
 
     def digest(self) -> str:
@@ -259,7 +263,8 @@ class StreamedInputs:
         for batch in RowBatches(
             [self.stream], lambda rows: inputs_of(rows, self.processor, self.text), batch_size, progress
         ):
-            yield batch.rows, *batch.tensors()
+            (tensors,) = batch.tensors()
+            yield batch.rows, tensors
 
 
 def image_processor_of(processor: Processor) -> BaseImageProcessor | None:

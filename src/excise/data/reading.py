@@ -1,5 +1,6 @@
 """Data sets by name: files, folders, Hub ids, and the sentence pairs that excise carries."""
 
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,15 +86,18 @@ def load_demo() -> "DatasetDict":
     )
 
 
+def is_stream(value: object) -> bool:
+    """Whether something is a stream, `datasets.IterableDataset`. Where `datasets` is not loaded nothing is."""
+    return "datasets" in sys.modules and isinstance(value, sys.modules["datasets"].IterableDataset)
+
+
 def refuse_stream(dataset: Any) -> None:
     """Refuses a stream where rows are read more than once, in any order, or have to be counted before.
 
     Raises:
         ValueError: if it is one.
     """
-    from datasets import IterableDataset
-
-    if isinstance(dataset, IterableDataset):
+    if is_stream(dataset):
         raise ValueError(
             "An IterableDataset is a stream; its rows cannot be read here, where they are needed in any order and more "
             "than once. Make a data set of it, on disk: `Dataset.from_generator(lambda: iter(stream), "

@@ -73,7 +73,7 @@ def predict_classes(
             classes = _head_classes(model, classes)
 
         def step(predicted: dict[int, list[str]], batch: RowBatch) -> dict[int, list[str]]:
-            tensors = to_device(*batch.tensors(), model.device)
+            tensors = to_device(batch.tensors()[0], model.device)
             if of_names is None:
                 scores = model(**tensors).logits
             else:

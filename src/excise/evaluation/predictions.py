@@ -1,7 +1,8 @@
 """Predictions of a classifier on a data set: logits, accuracies and losses, each example by itself."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, default_data_collator
 
 from excise.bottlenecks.site import is_spread
+from excise.data.reading import is_stream
 from excise.models.activations import computing, eval_mode
 from excise.storage.shared_pass import shared_pass
 
@@ -131,19 +133,19 @@ class _Rows:
         self._read = ""
 
     def __iter__(self) -> Iterator[tuple[int, Callable[[], list[Any]]]]:
-        if isinstance(self.dataset, IterableDataset):
+        if is_stream(self.dataset):
             self._read, rows, number = "", iter(self.dataset), 0
             while part := list(islice(rows, self.batch_size)):
                 self._read = Hasher.hash([self._read, part])
-                yield number, lambda part=part: part
+                yield number, partial(list, part)
                 number += 1
         else:
             for number, start in enumerate(range(0, len(self.dataset), self.batch_size)):
                 places = list(range(start, min(start + self.batch_size, len(self.dataset))))
-                yield number, lambda places=places: self.dataset.__getitems__(places)
+                yield number, partial(self.dataset.__getitems__, places)
 
     def digest(self) -> str:
-        return "" if isinstance(self.dataset, IterableDataset) else self.dataset._fingerprint
+        return "" if is_stream(self.dataset) else self.dataset._fingerprint
 
     def seen(self) -> str:
         return self._read
@@ -158,7 +160,7 @@ def model_columns(dataset: AnyRows, model: PreTrainedModel) -> AnyRows:
         ValueError: if there are no labels.
     """
     base = getattr(model, "get_base_model", lambda: model)()
-    taken = inspect.signature(base.forward).parameters
+    taken: Mapping[str, Any] = inspect.signature(base.forward).parameters
     names = dataset.column_names or list(next(iter(dataset), {}))  # a stream may not know them before it is read
     columns = [name for name in names if name in {*taken, *LABELS}]
     if not set(LABELS) & set(columns):

@@ -34,7 +34,8 @@ def computing(model: nn.Module) -> dict[str, Any]:
     """
     settings = {}
     for name in ("config", "generation_config"):
-        if hasattr(part := getattr(model, name, None), "to_json_string"):
+        part: Any = getattr(model, name, None)
+        if hasattr(part, "to_json_string"):
             settings[name] = {
                 key: value
                 for key, value in json.loads(part.to_json_string(use_diff=False)).items()

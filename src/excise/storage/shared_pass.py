@@ -138,8 +138,8 @@ class _Joined:
     def _check_read(self, reads: dict[int, str]) -> None:
         if len(set(reads.values())) > 1:
             raise ValueError(
-                f"Processes {', '.join(map(str, reads))} have read different rows in {self.name}. Give each process "
-                "the whole stream, in the same order: do not split it over processes, as batches of it are shared out."
+                f"Processes {', '.join(map(str, sorted(reads)))} have read different rows in {self.name}. Give each "
+                "process the whole stream, in the same order: its batches are shared, so do not split it by process."
             )
 
     def _raise_of_others(self) -> None:
