@@ -13,12 +13,15 @@ from excise.data import batches
 from tests.helpers import sharing_in_processes
 from tests.helpers.sharing_in_processes import OPTIONS, WINDOW, count_until_killed, of, passes_of, t5, texts
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a spawned process would import everything again")
+
 LOSSES = {"losses", "losses of a stream"}
 
 
 def in_two_processes(root: Path, folder: Path, *mode: str) -> subprocess.CompletedProcess:
     script = root / "tests" / "helpers" / "sharing_in_processes.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["--max-restarts", "1"] if mode == ("restarted",) else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*command, str(script), str(folder), *mode],
@@ -123,3 +126,13 @@ def test_a_count_in_which_one_of_two_was_killed_goes_on_in_one_and_in_two(tmp_pa
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert found[0]["checkpoint"] == found[1]["checkpoint"] == alone["codes"]
     assert not found[0]["ran"]["checkpoint"] + found[1]["ran"]["checkpoint"]
+
+
+@pytest.mark.slow
+def test_a_run_that_its_launcher_starts_anew_goes_on_and_takes_nothing_of_the_attempt_before(tmp_path, root, alone):
+    result = in_two_processes(root, tmp_path, "restarted")
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert [(each["world"], each["attempt"]) for each in found] == [(2, "1")] * 2
+    assert found[0]["counts"] == found[1]["counts"] == alone["codes"]
+    assert len(found[0]["ran"] + found[1]["ran"]) == 4

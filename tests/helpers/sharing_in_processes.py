@@ -1,6 +1,6 @@
 """What each of two processes does in `tests/flows/test_sharing.py`; each writes what it has. Not a test itself.
 
-Arguments: a folder, and `killed` for a count in which the second process is killed.
+Arguments: a folder, and `killed` for a count in which the second process is killed, or `restarted` to go on after it.
 """
 
 import faulthandler
@@ -25,7 +25,7 @@ from excise.data import batches
 from excise.evaluation import example_losses, generate_texts, predict_classes
 from excise.evaluation.classes import evaluate_classes
 from excise.storage.digests import digest
-from excise.storage.processes import current_run, is_main_process
+from excise.storage.processes import attempt, current_run, is_main_process
 from tests.helpers.tiny import codebook_t5, copying, tokenizer
 from tests.helpers.tiny_images import NAMES, images, key_value_model, processor
 
@@ -187,11 +187,25 @@ def count_until_killed(folder: Path, at: int) -> None:
     count_codes(t5(), tokenizer(), texts(), checkpoint=folder / "checkpoint", **OPTIONS)
 
 
+def restarted(folder: Path) -> None:
+    """The second process is killed at the first attempt; at the next, both go on. There is no process group."""
+    if attempt() == "0":
+        count_until_killed(folder, at=3)
+    call = passes_of(folder)["checkpoint"]
+    counts, ran = recorded(call)
+    found = {"counts": counts, "ran": ran, "world": current_run().size, "attempt": attempt()}
+    (folder / f"{current_run().rank}.json").write_text(json.dumps(found))
+    time.sleep(2)  # the store goes with the first process to end, where no process group is waited for
+    os._exit(0)
+
+
 def main(folder: Path, mode: str = "") -> None:
     from accelerate import PartialState
 
     torch.set_num_threads(1)
     passes.SECONDS, batches.WINDOW = -1.0, WINDOW
+    if mode == "restarted":
+        restarted(folder)
     found: dict[str, Any] = {"before a process group": of(count_codes(t5(), tokenizer(), texts(), **OPTIONS))}
     state = PartialState(cpu=True)
     found["world"] = [state.num_processes, current_run().size]

@@ -42,8 +42,9 @@ def computing(model: nn.Module) -> dict[str, Any]:
                 if key not in ("_name_or_path", "architectures", "dtype", "transformers_version", "unlearning")
             }
     state: dict[str, Any] = {"left out": is_left_out(model)}
-    if torch.is_autocast_enabled(kind := next(model.parameters()).device.type):
-        state["autocast"] = str(torch.get_autocast_dtype(kind))
+    for kind in {weight.device.type for weight in model.parameters()} - {"meta"}:
+        if torch.is_autocast_enabled(kind):
+            state[f"autocast {kind}"] = str(torch.get_autocast_dtype(kind))
     for name, module in model.named_modules():
         adapters = [str(getattr(module, key, "")) for key in ("active_adapters", "disable_adapters", "merged_adapters")]
         hooks = [len(module._forward_pre_hooks), len(module._forward_hooks)]

@@ -57,7 +57,7 @@ def by_main_process(place: str) -> Callable[[Callable[Arguments, Result]], Calla
                 return function(*args, **kwargs)
             where = str(signature(function).bind(*args, **kwargs).arguments[place])
             name = f"{function.__module__}.{function.__qualname__}"
-            key = "excise/" + hashlib.sha256(f"{name}\0{where}".encode(errors="surrogatepass")).hexdigest()
+            key = f"excise/{attempt()}/" + hashlib.sha256(f"{name}\0{where}".encode(errors="surrogatepass")).hexdigest()
             _calls_by_key[key] += 1
             key += f"/{_calls_by_key[key]}"
             if run.rank:
@@ -93,6 +93,11 @@ def current_run() -> Run | None:
         store = torch.distributed.distributed_c10d._get_default_store
         return None if size == 1 else Run(store(), torch.distributed.get_rank(), size)
     return _run_of_launcher() if launched else None
+
+
+def attempt() -> str:
+    """The number of times that the launcher has started this run anew: stores keep what earlier ones have put there."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
 
 
 def is_main_process() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from excise.storage import processes
-from excise.storage.processes import ENTRY, Run, current_run, sendable
+from excise.storage.processes import ENTRY, Run, attempt, current_run, sendable
 
 Batch = TypeVar("Batch")
 Part = TypeVar("Part")
@@ -68,7 +68,7 @@ def shared_pass(
     while True:
         _calls_by_key[key] += 1
         try:
-            joined = _Joined(run, str(settings["function"]), f"excise/{key}/{_calls_by_key[key]}")
+            joined = _Joined(run, str(settings["function"]), f"excise/{attempt()}/{key}/{_calls_by_key[key]}")
             return joined.result(batches, begin, step, merged, seen)
         except _Over:
             continue
