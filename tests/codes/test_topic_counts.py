@@ -23,7 +23,7 @@ def test_counts_are_those_of_looking_up_every_token_alone(make_model, tokenizer,
     expected = torch.zeros(32, dtype=torch.int64)
     for text in topic.retain["text"]:
         hidden = bottleneck_inputs(model, tokenizer(text, return_tensors="pt"))["encoder.block.1"]
-        expected[bottleneck.similar_codes(bottleneck.encode(hidden), 4)[0].unique()] += 1
+        expected[bottleneck.most_similar(hidden, 4)[0].unique()] += 1
     assert torch.equal(usage.example_counts(4), expected)
     assert usage.num_examples == 12
 
@@ -33,7 +33,7 @@ def test_a_code_that_would_pass_nothing_on_is_not_counted(make_model, tokenizer,
     before = count_codes(model, tokenizer, topic.retain, max_top_s=6, progress=False)["encoder.block.1"]
     bottleneck = bottlenecks(model)["encoder.block.1"]
     hidden = bottleneck_inputs(model, tokenizer("the cat likes", return_tensors="pt"))["encoder.block.1"]
-    bottleneck.min_similarity.copy_(bottleneck.similar_codes(bottleneck.encode(hidden), 6)[1].median())
+    bottleneck.min_similarity.copy_(bottleneck.most_similar(hidden, 6)[1].median())
     after = count_codes(model, tokenizer, topic.retain, max_top_s=6, progress=False)["encoder.block.1"]
     assert (after.example_counts(6) <= before.example_counts(6)).all()
     assert 0 < after.examples.sum() < before.examples.sum()

@@ -46,7 +46,9 @@ def test_codes_start_from_images_and_a_quantile_of_positions_falls_silent(model_
     assert least[SITE] == bottlenecks(model)[SITE].min_similarity.item()
     pixels = tiny.image_processor()(images["image"][:], return_tensors="pt")["pixel_values"]
     module = bottlenecks(model)[SITE]
-    codes = module.select(module.encode(bottleneck_inputs(model, {"pixel_values": pixels})[SITE]))
+    codes = module.selected(bottleneck_inputs(model, {"pixel_values": pixels})[SITE])[0].unflatten(
+        1, (-1, module.top_s)
+    )
     assert (codes < 0).all(-1).float().mean() == pytest.approx(0.2, abs=0.02)
 
 
@@ -57,7 +59,7 @@ def test_counts_are_those_of_looking_up_every_position_alone():
     for image in images["image"][:]:
         pixels = tiny.image_processor()(image, return_tensors="pt")["pixel_values"]
         hidden = bottleneck_inputs(model, {"pixel_values": pixels})[SITE]
-        expected[module.similar_codes(module.encode(hidden), 4)[0].unique()] += 1
+        expected[module.most_similar(hidden, 4)[0].unique()] += 1
     assert torch.equal(usage.example_counts(4), expected)
     assert usage.num_examples == 7
 
@@ -110,6 +112,6 @@ def test_the_class_token_is_counted_alone():
     for image in images["image"][:]:
         pixels = tiny.image_processor()(image, return_tensors="pt")["pixel_values"]
         first = bottleneck_inputs(model, {"pixel_values": pixels})[SITE][:, 0]
-        expected[module.similar_codes(module.encode(first), 4)[0].flatten()] += 1
+        expected[module.most_similar(first, 4)[0].flatten()] += 1
     assert torch.equal(usage.example_counts(4), expected)
     assert usage.num_examples == 5

@@ -31,7 +31,7 @@ def selected(unlearner, dataset):
     bottleneck, found = unlearner.sites[site], []
     for row in range(len(dataset)):
         arrived = bottleneck_inputs(unlearner.model, inputs.batch([row]))[site]
-        codes = bottleneck.select(arrived if arrived.dim() == 2 else bottleneck.encode(arrived))
+        codes = bottleneck.selected(arrived)[0]
         found.append(set(codes.flatten().tolist()))
     return found
 

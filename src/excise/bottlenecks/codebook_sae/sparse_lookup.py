@@ -155,9 +155,9 @@ def top_codes_of_units(
         if torch.compiler.is_compiling():
             values, codes = _best(rows, weights, blocks, COMPILED_BLOCKS, top_s)
         else:
-            parts = -(-len(rows) // MAX_TOKENS) or 1
-            at_once = MAX_SUMS // (BLOCK * max(1, -(-len(rows) // parts)))
-            parts = zip(rows.chunk(parts), weights.chunk(parts), strict=True)
+            count = -(-len(rows) // MAX_TOKENS) or 1
+            at_once = MAX_SUMS // (BLOCK * max(1, -(-len(rows) // count)))
+            parts = zip(rows.chunk(count), weights.chunk(count), strict=True)
             values, codes = map(torch.cat, zip(*(_best(*part, blocks, at_once, top_s) for part in parts), strict=True))
         return codes, values / lengths
 
