@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int32, Int64
+from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 from transformers.utils.generic import maybe_autocast
 
@@ -21,6 +21,8 @@ BLOCKS = (64, 32, 16)
 SMALL_BLOCK = 8
 # Keys of the codebooks that are gone through at once where the look-up is compiled or exported.
 PART = 2**16
+# Where a head is taken to be that is infinitely far out.
+FAR = 1e15
 # The lower half of an integer of 64 bits.
 LOW = 2**32 - 1
 
@@ -38,7 +40,12 @@ class Nearest(NamedTuple):
 
 
 class _Candidates(NamedTuple):
-    """The blocks of neighbouring keys that hold the nearest: numbers `(*batch, n)`, distances `(*batch, n, block)`."""
+    """Blocks of neighbouring keys that hold the nearest.
+
+    Args:
+        numbers: int64 `(*batch, n)`, of each block.
+        distances: int32 `(*batch, n, block)`, as `_turned` makes them of floats.
+    """
 
     numbers: Tensor
     distances: Tensor
@@ -74,15 +81,18 @@ def nearest_keys(
     """
     with maybe_autocast(heads.device.type, enabled=False):
         heads, keys = heads.float(), keys.float()
+        lengths = heads.square().sum(-1, keepdim=True)
         # The head's own length does not change the order.
         offsets = keys.square().sum(-1).masked_fill(~live, float("inf"))
+        if top_k > 1:
+            heads = heads.nan_to_num(0.0, FAR, -FAR)  # every distance is a number, and those of removed keys are last
         if torch.compiler.is_compiling():
             found, distances = _of_parts(heads, keys, offsets, top_k)
         elif top_k == 1:
             found, distances = _nearest_one(heads, keys, offsets, max_distances)
         else:
             found, distances = _nearest_few(heads, keys, offsets, top_k, max_distances)
-        distances += heads.square().sum(-1, keepdim=True)
+        distances += lengths
     return Nearest(found, distances.clamp_min_(0))  # rounding can bring a distance of zero below it
 
 
@@ -198,10 +208,10 @@ def _candidates(distances: Float[Tensor, "*batch num_pairs"], top_k: int, block:
     *batch, num_pairs = distances.shape
     numbers = torch.arange(num_pairs // block, device=distances.device)
     if block == 1:
-        return _Candidates(numbers[(None,) * len(batch)], distances[..., None])
+        return _Candidates(numbers[(None,) * len(batch)], _turned(distances.view(torch.int32))[..., None])
     least = distances.unflatten(-1, (num_pairs // block, block)).amin(-1)
-    places = _in_order(least, numbers).topk(top_k, sorted=False, largest=False).indices
-    return _Candidates(places, _at(distances, places, block))
+    places = _in_order(_turned(least.view(torch.int32)), numbers).topk(top_k, sorted=False, largest=False).indices
+    return _Candidates(places, _turned(_at(distances, places, block).view(torch.int32)))
 
 
 def _smallest_of(candidates: _Candidates, top_k: int) -> Nearest:
@@ -219,22 +229,20 @@ def _smallest_of(candidates: _Candidates, top_k: int) -> Nearest:
     return Nearest(smallest & LOW, _turned((smallest >> 32).int()).view(torch.float32))
 
 
-def _in_order(distances: Float[Tensor, "*batch n"], numbers: Int64[Tensor, "*numbers n"]) -> Int64[Tensor, "*batch n"]:
-    """Integers in the order of distances, and of numbers where these are equal; what is no number comes last.
-
-    They are found several times faster than the distances with their places, and no two are equal. No distance is -0:
-    it is the sum of a square and something.
-    """
-    bits = distances.nan_to_num(torch.inf, torch.inf, -torch.inf).view(torch.int32)
-    return torch.add(numbers, _turned(bits), alpha=2**32)
-
-
 def _turned(bits: Int32[Tensor, "*shape"]) -> Int32[Tensor, "*shape"]:
-    """The bits of floats as integers in their order, and back: those of negative ones ascend with their size."""
+    """The bits of floats as integers in the same order, and back.
+
+    Integers are found several times faster. No distance is -0, since it is the sum of a square and something.
+    """
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
-def _at(distances: Float[Tensor, "*batch n"], places: Int64[Tensor, "*batch top_k"], block: int) -> Tensor:
+def _in_order(distances: Int32[Tensor, "*batch n"], numbers: Int64[Tensor, "*numbers n"]) -> Int64[Tensor, "*batch n"]:
+    """Integers in the order of distances, and of numbers where these are equal."""
+    return torch.add(numbers, distances, alpha=2**32)
+
+
+def _at(distances: Shaped[Tensor, "*batch n"], places: Int64[Tensor, "*batch top_k"], block: int) -> Tensor:
     """The blocks at the given places, `(*batch, top_k, block)`."""
     rows = torch.arange(places[..., 0].numel(), device=places.device).view(*places.shape[:-1], 1)
     rows = torch.add(places, rows, alpha=distances.shape[-1] // block)
