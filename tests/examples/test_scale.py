@@ -1,9 +1,16 @@
-"""The simulated cluster merges real counts to those of one pass, whoever dies."""
+"""The page on scale says what its script prints; a simulated cluster merges real counts to those of one pass."""
 
 import random
 import runpy
 
 import pytest
+
+
+def test_the_tables_of_the_page_are_those_that_its_script_prints(root):
+    page = (root / "docs" / "scale.md").read_text(encoding="utf-8")
+    tables = runpy.run_path(str(root / "benchmarks" / "scale.py"))["tables"]()
+    assert tables.count("\n") > 25
+    assert [line for line in tables.splitlines() if line not in page] == []
 
 
 @pytest.fixture(scope="module")
