@@ -40,12 +40,7 @@ class Nearest(NamedTuple):
 
 
 class _Candidates(NamedTuple):
-    """Blocks of neighbouring keys that hold the nearest.
-
-    Args:
-        numbers: int64 `(*batch, n)`, of each block.
-        distances: int32 `(*batch, n, block)`, as `_turned` makes them of floats.
-    """
+    """Blocks of neighbouring keys that hold the nearest: numbers `(*batch, n)`, distances `(*batch, n, block)`."""
 
     numbers: Tensor
     distances: Tensor
@@ -208,15 +203,15 @@ def _candidates(distances: Float[Tensor, "*batch num_pairs"], top_k: int, block:
     *batch, num_pairs = distances.shape
     numbers = torch.arange(num_pairs // block, device=distances.device)
     if block == 1:
-        return _Candidates(numbers[(None,) * len(batch)], _turned(distances.view(torch.int32))[..., None])
+        return _Candidates(numbers[(None,) * len(batch)], distances[..., None])
     least = distances.unflatten(-1, (num_pairs // block, block)).amin(-1)
     places = _in_order(_turned(least.view(torch.int32)), numbers).topk(top_k, sorted=False, largest=False).indices
-    return _Candidates(places, _turned(_at(distances, places, block).view(torch.int32)))
+    return _Candidates(places, _at(distances, places, block))
 
 
 def _smallest_of(candidates: _Candidates, top_k: int) -> Nearest:
     """The nearest keys among candidates: of each of their blocks, the smaller ones with the `top_k` smallest minima."""
-    numbers, distances = candidates
+    numbers, distances = candidates.numbers, _turned(candidates.distances.view(torch.int32))
     block = distances.shape[-1]
     if block > SMALL_BLOCK:
         small = block // SMALL_BLOCK
