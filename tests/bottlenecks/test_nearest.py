@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from excise.bottlenecks.key_value import lookup
@@ -28,8 +28,75 @@ def test_the_keys_found_are_those_of_an_exhaustive_search(batch, codebooks, pair
     torch.testing.assert_close(found.distances, expected.values, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("pairs", "top_k"), [(64, 1), (100, 1), (64, 5)])
-@pytest.mark.parametrize("part", [1, 150, 2**16])
+def sorted_densely(heads, keys, top_k, live):
+    """All distances, sorted; of equal ones the first."""
+    offsets = keys.float().square().sum(-1).masked_fill(~live, torch.inf)
+    lengths = heads.float().square().sum(-1)
+    to_keys = torch.baddbmm(offsets[:, None], heads.float().transpose(0, 1), keys.float().transpose(1, 2), alpha=-2)
+    distances, order = to_keys.transpose(0, 1).sort(dim=-1, stable=True)
+    return order[..., :top_k], (distances[..., :top_k] + lengths[..., None]).clamp_min(0)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 7),
+    st.integers(1, 5),
+    st.sampled_from([2, 40, 63, 200, 257, 1000, 1024, 1300]),
+    st.integers(1, 40),
+    st.sampled_from(["random", "repeated", "k live", "all equal"]),
+    st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    st.sampled_from([1, 3000, 2**20]),
+    st.integers(0, 9),
+)
+def test_several_keys_are_those_of_a_dense_sort_ties_included(
+    batch, codebooks, pairs, top_k, kind, dtype, max_distances, seed
+):
+    top_k = min(top_k, pairs)
+    generator = torch.Generator().manual_seed(seed)
+    # Small whole numbers: no distance is rounded, and many are equal.
+    heads = torch.randint(-2, 3, (batch, codebooks, 3), generator=generator).to(dtype)
+    keys = torch.randint(-2, 3, (codebooks, pairs, 3), generator=generator).to(dtype)
+    live = torch.rand(codebooks, pairs, generator=generator) < 0.7
+    live[:, :top_k] = True
+    if kind == "random":
+        keys = torch.randn(keys.shape, generator=generator).mul_(8).round_().to(dtype)
+    elif kind == "k live":
+        live = torch.zeros(codebooks, pairs).scatter_(
+            1, torch.rand(codebooks, pairs, generator=generator).topk(top_k).indices, 1
+        )
+    elif kind == "all equal":
+        keys[:] = 1
+    found = nearest_keys(heads, keys, top_k, live.bool(), max_distances=max_distances)
+    order, distances = sorted_densely(heads, keys, top_k, live.bool())
+    assert torch.equal(found.keys, order)
+    assert torch.equal(found.distances, distances) and found.distances.dtype == torch.float32
+
+
+@pytest.mark.parametrize("pairs", [30, 1024, 1100])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_head_that_is_not_finite_selects_live_keys_and_leaves_the_other_heads_alone(pairs, bad):
+    heads, keys, live = random_case(4, 3, pairs, 8)
+    expected = nearest_keys(heads, keys, 5, live)
+    heads[1, :, 0] = bad
+    found = nearest_keys(heads, keys, 5, live)
+    others = [0, 2, 3]
+    assert torch.equal(found.keys[others], expected.keys[others])
+    assert live[torch.arange(3)[:, None], found.keys].all()
+    assert (found.keys.sort(dim=-1).values.diff() > 0).all()  # each once
+    assert not found.distances[1].isfinite().any()
+
+
+def test_candidates_are_held_for_as_many_codebooks_as_are_allowed(monkeypatch):
+    heads, keys, live = random_case(9, 7, 512, 4)
+    expected = nearest_keys(heads, keys, 3, live)
+    for candidates in (1, 9 * 3 * 64 * 2, 2**20):
+        monkeypatch.setattr(lookup, "MAX_CANDIDATES", candidates)
+        found = nearest_keys(heads, keys, 3, live)
+        assert torch.equal(found.keys, expected.keys) and torch.equal(found.distances, expected.distances)
+
+
+@pytest.mark.parametrize(("pairs", "top_k"), [(64, 1), (100, 1), (64, 5), (512, 3), (700, 4)])
+@pytest.mark.parametrize("part", [1, 150, 1500, 2**16])
 def test_codebooks_at_once_give_the_same_keys_where_it_is_compiled(pairs, top_k, part, monkeypatch):
     heads, keys, live = random_case(9, 5, pairs, 4)
     expected = nearest_keys(heads, keys, top_k, live)
@@ -69,5 +136,6 @@ def test_of_equal_keys_the_first_is_nearest_whatever_the_size_of_the_codebook(pa
     heads, keys, _ = random_case(6, 2, pairs, 4)
     keys[:, 70 % pairs] = keys[:, 3] = heads[0]
     keys[:, 1] = keys[:, pairs - 1] = heads[1]
-    found = nearest_keys(heads, keys, 1, torch.ones(2, pairs, dtype=torch.bool)).keys
-    assert (found[0] == 3).all() and (found[1] == 1).all()
+    for top_k in (1, 2):
+        found = nearest_keys(heads, keys, top_k, torch.ones(2, pairs, dtype=torch.bool)).keys
+        assert (found[0, :, 0] == 3).all() and (found[1, :, 0] == 1).all()
