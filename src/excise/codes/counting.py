@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from datasets import Dataset
@@ -14,10 +15,12 @@ from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
+from excise.codes.index import CodeIndex
+from excise.codes.index.ranks import IndexedRanks, merged
 from excise.codes.pair_counts import PairCounts
 from excise.codes.selection import SITE
 from excise.data.batches import to_device
-from excise.data.inputs import Inputs, Positions, Processor, inputs_of
+from excise.data.inputs import Inputs, Positions, Processor, Texts, inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
@@ -37,6 +40,7 @@ def count_pairs(
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, PairedCounts]:
     """Which codes targets and their controls use, at each site, for every S' up to `max_top_s`.
 
@@ -51,14 +55,15 @@ def count_pairs(
         max_top_s: the largest S'.
         batch_size: pairs a batch.
         progress: show a progress bar.
+        index: of a corpus, built with this model: texts that are in it are not run.
 
     Raises:
         ValueError: if sets are empty or of unequal length, a site has fewer live codes than `max_top_s`, or
-            activations are not finite.
+            activations are not finite, or the index is of another model, or of this one before more training.
     """
     if len(target) != len(control):
         raise ValueError(f"There are {len(target)} targets and {len(control)} controls; they must come in pairs.")
-    counter = _Counter(model, max_top_s)
+    counter = _Counter(model, max_top_s, index)
     targets, controls = (_inputs(rows, processor, positions) for rows in (target, control))
     totals = {site: PairedCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
@@ -79,6 +84,7 @@ def count_apart(
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, PairedCounts]:
     """Which codes targets use, and which controls that are not paired with them; arguments as in `count_pairs`."""
     options: dict[str, Any] = {
@@ -86,6 +92,7 @@ def count_apart(
         "max_top_s": max_top_s,
         "batch_size": batch_size,
         "progress": progress,
+        "index": index,
     }
     targets, controls = (count_codes(model, processor, rows, **options) for rows in (target, control))
     return {site: PairedCounts(targets[site], controls[site]) for site in targets}
@@ -100,13 +107,14 @@ def count_codes(
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, CodeCounts]:
     """Which codes examples use, at each site, for every S' up to `max_top_s`; arguments as in `count_pairs`.
 
     Of a key-value model, the data set may be what `encode_images` or `select_pairs` made, too; of pairs, there are
     counts for the model's own S' alone.
     """
-    return _count(model, processor, dataset, positions, max_top_s, batch_size, progress)
+    return _count(model, processor, dataset, positions, max_top_s, batch_size, progress, index)
 
 
 def count_used(
@@ -117,6 +125,7 @@ def count_used(
     positions: Positions = "all",
     batch_size: int = 32,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, CodeCounts]:
     """Which codes examples are passed on as, at each site, for every S' up to the model's own; else as `count_codes`.
 
@@ -125,7 +134,7 @@ def count_used(
     in the wake of another, and would not be passed on by itself, is not what carries the topic, and beyond the model's
     own S there is no sum that it could be in.
     """
-    return _count(model, processor, dataset, positions, None, batch_size, progress)
+    return _count(model, processor, dataset, positions, None, batch_size, progress, index)
 
 
 def _count(
@@ -136,6 +145,7 @@ def _count(
     max_top_s: int | None,
     batch_size: int,
     progress: bool,
+    index: CodeIndex | None,
 ) -> dict[str, CodeCounts]:
     if made := {PAIRS, ENCODINGS} & {*dataset.column_names}:
         if SITE not in bottlenecks(model):
@@ -149,7 +159,7 @@ def _count(
         return _of_pairs(model, dataset)
     if ENCODINGS in dataset.column_names:
         check_encodings(dataset, cast(KeyValueForImageClassification, model))
-    counter = _Counter(model, max_top_s)
+    counter = _Counter(model, max_top_s, index)
     inputs = _inputs(dataset, processor, positions)
     totals = {site: CodeCounts.empty(m.num_codes, max_top_s or m.top_s) for site, m in counter.sites.items()}
     with eval_mode(model):
@@ -180,17 +190,33 @@ def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inp
 class _Counter:
     """Ranks the codes of a batch's counted inputs at every site; without a largest S', those that are passed on."""
 
-    def __init__(self, model: PreTrainedModel, max_top_s: int | None):
-        self.model, self.max_top_s = model, max_top_s
+    def __init__(self, model: PreTrainedModel, max_top_s: int | None, index: CodeIndex | None = None):
+        self.model, self.max_top_s, self.index = model, max_top_s, index
+        self._indexed: WeakKeyDictionary[Inputs, IndexedRanks] = WeakKeyDictionary()
         self.sites = bottlenecks(model)
         for site, bottleneck in self.sites.items():
             live = bottleneck.max_top_s
             if max_top_s is not None and not 1 <= max_top_s <= live:
                 raise ValueError(f"max_top_s={max_top_s}: {site} has {live} live codes. Give a number from 1 to that.")
 
-    @torch.no_grad()
     def ranks(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
         """By site, the best rank of each code in each example of a batch."""
+        if self.index is None or not isinstance(inputs, Texts):
+            return self._run(inputs, rows, batch)
+        if inputs not in self._indexed:
+            self._indexed[inputs] = self.index.ranks(self.model, inputs, self.max_top_s, self.max_top_s is None)
+        indexed = self._indexed[inputs]
+        there, absent = ([i for i, row in enumerate(rows) if bool(indexed.has[row]) == has] for has in (True, False))
+        if not there:
+            return self._run(inputs, rows, batch)
+        parts = [(there, indexed.best([rows[i] for i in there]))]
+        if absent:
+            rest = [rows[i] for i in absent]
+            parts.append((absent, self._run(inputs, rest, inputs.batch(rest))))
+        return merged(parts, {site: bottleneck.num_codes for site, bottleneck in self.sites.items()})
+
+    @torch.no_grad()
+    def _run(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
         ranked = {}
         for site, arrived in bottleneck_inputs(self.model, to_device(batch, self.model.device)).items():
             bottleneck = self.sites[site]

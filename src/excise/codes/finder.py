@@ -15,6 +15,7 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
+from excise.codes.index import CodeIndex
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
 from excise.codes.selection import SITE, Selection, draw_examples
@@ -36,11 +37,16 @@ class CodeFinder:
     Args:
         model: a model with bottlenecks. Its masks are in force.
         processor: the model's tokenizer, image processor, or processor of both.
+        index: of a corpus of texts, built with this model: what is in it is counted without running the model.
+
+    Raises:
+        ValueError: if the index is of another model or tokenizer, or of this one before more training.
     """
 
-    def __init__(self, model: PreTrainedModel, processor: Processor):
-        self.model = model
-        self.processor = processor
+    def __init__(self, model: PreTrainedModel, processor: Processor, index: CodeIndex | None = None):
+        self.model, self.processor, self.index = model, processor, index
+        if index is not None:
+            index.check(model, processor)
 
     def __repr__(self) -> str:
         sites = [f"{site}: {int(m.live.sum()):,} of {m.num_codes:,} codes live" for site, m in self.sites.items()]
@@ -128,6 +134,7 @@ class CodeFinder:
             progress: show progress bars.
         """
         options: dict[str, Any] = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
+        options["index"] = self.index
         positions = positions or topic.positions
         count = count_pairs if topic.paired else count_apart
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
@@ -197,7 +204,9 @@ class CodeFinder:
                 counts.check(topic, self.sites, positions, largest, retain)
             return SearchCounts(name, searches, (counts,) * len(searches), *made)
         if retain and isinstance(topic, ForgetSets):
-            retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options)
+            retained = count_codes(
+                self.model, self.processor, topic.retain, max_top_s=largest, index=self.index, **options
+            )
         by_need: dict[Any, Counts] = {}
         for search in searches:
             if (key := search.counted) in by_need:
@@ -216,7 +225,8 @@ class CodeFinder:
             examples = draw_examples(examples, search.needed_count, search.seed)
         elif len(examples) == 0:
             raise ValueError("The forget set is empty; give at least one example.")
-        counted = count_codes(self.model, self.processor, without_labels(examples), positions=positions, **options)
+        options |= {"positions": positions, "index": self.index}
+        counted = count_codes(self.model, self.processor, without_labels(examples), **options)
         return TargetCounts(getattr(topic, "name", ""), counted)
 
     def choose(

@@ -1,5 +1,6 @@
 """Rows of a data set as a model takes them: texts through a tokenizer, images through an image processor."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias, get_args
@@ -12,6 +13,7 @@ from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorM
 
 from excise.data.batches import encoder_inputs, longest_first, token_masks, tokenize
 from excise.data.images import image_column, pixel_values
+from excise.storage.digests import digest
 
 # The column of what a frozen encoder made of images.
 ENCODINGS = "encodings"
@@ -208,3 +210,13 @@ def tokenizer_of(processor: Processor) -> PreTrainedTokenizerBase:
     if tokenizer is None:
         raise ValueError(f"{type(processor).__name__} has no tokenizer; give a processor that has, or the tokenizer.")
     return tokenizer
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of all that decides which tokens a text becomes, and of the length that it is cut to."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state = tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
+    if backend is not None:
+        state |= {"truncation": None, "padding": None}  # these change with each call
+    about = [str(tokenizer.model_max_length), tokenizer.padding_side, tokenizer.truncation_side]
+    return digest([state, about, sorted(map(str, tokenizer.all_special_tokens))], {})
