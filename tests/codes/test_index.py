@@ -1,8 +1,11 @@
 """A code index: counts that are read from it are those of the model, whatever is masked, and never of another model."""
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from excise import Unlearner
 from excise.bottlenecks.site import bottlenecks
-from excise.codes import CodeFinder, CodeIndex, Search, Selection
+from excise.codes import CodeFinder, CodeIndex, Search, Selection, code_tokens, token_meanings
 from excise.codes.counting import count_codes, count_pairs, count_used
 from excise.codes.index import building
 from excise.codes.index.ranks import among_live
@@ -237,7 +240,7 @@ def test_an_index_grows_with_its_corpus_and_runs_what_is_new(model, tokenizer, t
     rows = Dataset.from_dict({"text": texts})
     plain = count_codes(model, tokenizer, rows, max_top_s=4, progress=False)
     assert same(plain, count_codes(model, tokenizer, rows, max_top_s=4, progress=False, index=grown))
-    with pytest.raises(ValueError, match="max_top_s=9: the index in .* is for S' up to 4"):
+    with pytest.raises(ValueError, match=r"max_top_s=9: the index in .* is for S' up to 4"):
         CodeIndex.build(model, tokenizer, first, tmp_path / "i", max_top_s=9)
 
 
@@ -258,7 +261,7 @@ def test_a_build_that_was_stopped_goes_on_and_makes_the_same_files(model, tokeni
     monkeypatch.setattr(building, "write_part", full)
     with pytest.raises(stop):
         CodeIndex.build(model, tokenizer, rows, tmp_path / "i", progress=False)
-    with pytest.raises(ValueError, match="not finished. Build it again: it goes on from there"):
+    with pytest.raises(ValueError, match=r"not finished\. Build it again: it goes on from there"):
         CodeIndex.load(tmp_path / "i")
     (tmp_path / "i" / "part-0000-000001.arrow").write_bytes(b"ARROW1 cut short")  # not believed
     again = []
@@ -356,3 +359,85 @@ def test_images_are_told_that_an_index_is_for_texts(model, index):
 
     with pytest.raises(ValueError, match=r"A CodeIndex is of texts, and a ViTImageProcessor\w* makes inputs of images"):
         CodeFinder(model, ViTImageProcessor(), index)
+
+
+@pytest.fixture(scope="module")
+def in_processes(tmp_path_factory, root):
+    """What each of two processes saw, where a build had been killed after a part."""
+    from tests.helpers.indexing_in_processes import build
+
+    folder = tmp_path_factory.mktemp("processes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "PART_TEXTS", 8)
+        build(folder / "alone")
+        shutil.copytree(folder / "alone", folder / "alone grown")
+        build(folder / "alone grown", 49)
+    (folder / "killed").mkdir()
+    shutil.copy(folder / "alone" / "part-0000-000001.arrow", folder / "killed")
+    (folder / "killed" / ".part-0000-000002-0.arrow").write_bytes(b"half")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    script = str(root / "tests" / "helpers" / "indexing_in_processes.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*command, script, str(folder)], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr[-8000:]
+    return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_two_processes_write_what_one_does_and_go_on_from_a_kill(in_processes):
+    folder, found = in_processes
+    assert [each["world"] for each in found] == [2, 2]
+    assert [(each["texts"], each["grown"], each["resumed"]) for each in found] == [(40, 49, 40)] * 2
+    for alone, other in (("alone", "killed"), ("alone grown", "index")):
+        first, second = ({p.name: p.read_bytes() for p in (folder / name).iterdir()} for name in (alone, other))
+        assert first == second
+
+
+def test_what_one_process_raises_all_raise(in_processes):
+    first, second = (each["error"] for each in in_processes[1])
+    assert first.startswith("RuntimeError: Another process could not index its part: FileNotFoundError")
+    assert second.startswith("FileNotFoundError")
+
+
+def test_meanings_of_codes_are_those_of_the_model(make_model, tokenizer, corpus, tmp_path):
+    plain, indexed = (Unlearner(make_model(num_codes=40), tokenizer) for _ in range(2))
+    indexed.index = CodeIndex.build(indexed.model, tokenizer, corpus, tmp_path / "i", progress=False)
+    texts = [*corpus["text"][:30], "a book reads the doctor teacher house likes"]
+    ((site, _),) = plain.sites.items()
+    for unlearner in (plain, indexed):
+        unlearner.mask(Selection({site: [1, 2, 3]}, {}), "some")
+    for options in ({"count": 99}, {"top_s": 5, "codes": {site: range(0, 40, 2)}}):
+        assert token_meanings(plain, texts, **options, progress=False) == token_meanings(
+            indexed, texts, **options, progress=False
+        )
+    for code in (2, 7):
+        first, second = (code_tokens(one, texts, site, code, progress=False) for one in (plain, indexed))
+        close = pytest.approx([row.pop("similarity") for row in first["contexts"]], abs=1e-5)
+        assert [row.pop("similarity") for row in second["contexts"]] == close
+        assert first == second
+
+
+def test_random_controls_are_drawn_by_the_same_numbers(make_model, tokenizer, topic, corpus, tmp_path):
+    from excise.evaluation.controls import use_counts
+
+    unlearner = Unlearner(make_model(num_codes=40), tokenizer)
+    plain = use_counts(unlearner, topic.retain, progress=False)
+    unlearner.index = CodeIndex.build(unlearner.model, tokenizer, corpus, tmp_path / "i", progress=False)
+    assert same(plain, use_counts(unlearner, topic.retain, progress=False))
+
+
+def test_no_file_of_an_index_is_saved_or_published(make_model, tokenizer, corpus, tmp_path):
+    model = make_model(num_codes=40)
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    unlearner = Unlearner.from_pretrained(tmp_path / "model")
+    index = CodeIndex.build(unlearner.model, unlearner.tokenizer, corpus, tmp_path / "model" / "index", progress=False)
+    unlearner.index = index
+    unlearner.forget(Selection({next(iter(unlearner.sites)): [1, 2]}, {}), name="some")
+    unlearner.save_pretrained(tmp_path / "checkpoint")
+    unlearner.save_bundle(tmp_path / "bundle")
+    for folder in ("checkpoint", "bundle"):
+        names = {path.name for path in (tmp_path / folder).rglob("*")}
+        assert "model.safetensors" in names and not names & {path.name for path in index.folder.iterdir()}
+    assert same_files(index.folder, lambda: index.check(unlearner.model, unlearner.tokenizer))

@@ -6,7 +6,7 @@ The counts are for every S' up to --max-top-s at once; the table is for one of t
 from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_batch_size, add_model, add_out_folder, add_test, add_topic, load_topic
+from excise.cli.options import add_batch_size, add_index, add_model, add_out_folder, add_test, add_topic, load_topic
 from excise.cli.output import Output
 from excise.storage.files import check_file, check_free
 
@@ -28,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--top-s", type=int, metavar="N", help="S' of the table (default: 3 x S)")
     add_test(parser, method="mcnemar", positions="topic")
+    add_index(parser)
     add_batch_size(parser)
 
 
@@ -37,7 +38,7 @@ def run(args: Namespace) -> Output:
 
     check_free(args.out)
     check_file(args.table)
-    unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    unlearner, topic = load_unlearner(args.model, args.index), load_topic(args.topic)
     top_s = args.top_s or 3 * unlearner.top_s
     fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())
     counts = unlearner.count_topic(

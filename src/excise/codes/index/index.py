@@ -226,7 +226,7 @@ class CodeIndex:
                 stacklevel=2,
             )
             read = self._read_nothing
-        of_sites = {site: top_s or bottleneck.top_s for site, bottleneck in bottlenecks(model).items()}
+        of_sites = {site: min(top_s or of.top_s, int(of.in_force.sum())) for site, of in bottlenecks(model).items()}
         return IndexedRanks(read, model, inputs, of_sites, passed_on)
 
     def _rows(self, keys: np.ndarray) -> np.ndarray:
