@@ -11,11 +11,11 @@ from accelerate import PartialState
 from datasets import Dataset
 
 from excise.codes import CodeIndex
-from excise.codes.index import building
+from excise.codes.index import indexing
 from tests.helpers import tiny
 
 TEXTS = 40
-building.PART_TEXTS = 8
+indexing.PART_TEXTS = 8
 
 
 def build(folder: Path, number: int = TEXTS) -> CodeIndex:
@@ -33,8 +33,8 @@ def main(folder: Path) -> None:
     found = {"world": state.num_processes, "texts": len(build(folder / "index"))}
     found["grown"] = len(build(folder / "index", TEXTS + 9))
     found["resumed"] = len(build(folder / "killed"))
-    write = building.write_part
-    building.write_part = lambda path, *rest: write(path / "nowhere" if state.process_index else path, *rest)
+    write = indexing.write_part
+    indexing.write_part = lambda path, *rest: write(path / "nowhere" if state.process_index else path, *rest)
     try:
         build(folder / "failed")
     except Exception as error:

@@ -1,7 +1,8 @@
 """Index the codes that each text of a corpus uses, in one pass, so that topics are counted without running the model.
 
 What the folder holds already is not run again: an index grows with its corpus, and one that was interrupted goes on.
-Verbs that count take it as --index. It holds digests of texts, by which these can be guessed: keep that of private data.
+Verbs that count take it as --index. It holds digests of texts, by which these can be guessed: do not publish that of
+private data.
 """
 
 from argparse import ArgumentParser, Namespace

@@ -209,10 +209,10 @@ class _Counter:
         there, absent = ([i for i, row in enumerate(rows) if bool(indexed.has[row]) == has] for has in (True, False))
         if not there:
             return self._run(inputs, rows, batch)
-        parts = [(there, indexed.best([rows[i] for i in there]))]
-        if absent:
-            rest = [rows[i] for i in absent]
-            parts.append((absent, self._run(inputs, rest, inputs.batch(rest))))
+        known, rest = indexed.best([rows[i] for i in there]), [rows[i] for i in absent]
+        if not rest:
+            return known
+        parts = [(there, known), (absent, self._run(inputs, rest, inputs.batch(rest)))]
         return merged(parts, {site: bottleneck.num_codes for site, bottleneck in self.sites.items()})
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,8 +122,25 @@ class Manifest:
 
 
 @by_main_process("folder")
-def save_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes the manifest of a folder, which makes its parts count, and removes what counts for nothing."""
+def commit(
+    folder: Path, manifest: Manifest, parts: Sequence[tuple[Path, dict[str, Any]]], data: dict[str, Any]
+) -> None:
+    """Writes the manifest of a folder, which makes new parts count, and removes what counts for nothing.
+
+    Args:
+        folder: of the index.
+        manifest: as it was.
+        parts: that were written since, and what each is of.
+        data: digest of what they are of, and its number of rows.
+
+    Raises:
+        ValueError: if the folder has others.
+    """
+    if other := [path.name for path, about in parts if not is_there(path, about)]:
+        raise ValueError(f"{folder} has other parts than were written ({other[0]}): does another run write there too?")
+    new = tuple(part for path, _ in parts if (part := PartFile(path).described()).texts)
+    if new or data not in manifest.data:
+        manifest = replace(manifest, parts=manifest.parts + new, data=(*manifest.data, data))
     text, path = written(manifest.to_dict()) + "\n", folder / MANIFEST
     if not (path.is_file() and path.read_text(encoding="utf-8") == text):
         with new_file(path) as partial:
@@ -138,6 +155,15 @@ def is_unfinished(folder: Path) -> bool:
     """Whether a folder holds parts of an index, whole or half written, and nothing else."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return bool(names) and all(PART.fullmatch(name) or name.startswith(".part-") for name in names)
+
+
+def is_there(path: Path, about: Mapping[str, Any]) -> bool:
+    """Whether a part was written, whole and of just this."""
+    try:
+        found = PartFile(path).about
+    except ValueError:
+        return False
+    return {name: found.get(name) for name in about} == about
 
 
 def write_part(path: Path, ranked: Ranked, about: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks, unwrapped
-from excise.codes.index.building import CorpusPass, index_texts, with_masks_lifted
+from excise.codes.index.code_indexing import CorpusPass, index_texts, with_masks_lifted
 from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer
-from excise.codes.index.parts import MANIFEST, Manifest, PartFile, Ranked, is_unfinished, save_manifest
+from excise.codes.index.parts import MANIFEST, Manifest, PartFile, Ranked, commit, is_unfinished
 from excise.codes.index.ranks import IndexedRanks, ranges
 from excise.data.inputs import Processor, Texts
 from excise.storage.digests import digest
@@ -142,7 +141,7 @@ class CodeIndex:
             "batch_size": batch_size,
             "depth": manifest.depth,
         }
-        files = index_texts(
+        parts = index_texts(
             model,
             tokenizer,
             corpus,
@@ -157,10 +156,7 @@ class CodeIndex:
         if not corpus.rows:
             raise ValueError(f"No row has a text in {text!r}, so there is nothing to index. Give at least one.")
         data = {"rows": corpus.rows, "sha256": corpus.sha256}
-        parts = tuple(part for file in files if (part := file.described()).texts)
-        if parts or data not in manifest.data:
-            manifest = replace(manifest, parts=manifest.parts + parts, data=(*manifest.data, data))
-        save_manifest(path, manifest)
+        commit(path, manifest, parts, data)
         return cls.load(path)
 
     def add(
@@ -221,8 +217,8 @@ class CodeIndex:
         live = max(int(bottleneck.in_force.sum()) for bottleneck in bottlenecks(model).values())
         if top_s is not None and depth < min(top_s, live):
             warnings.warn(
-                f"The code index goes to S' = {self.max_top_s}, and {top_s} is asked for: all texts are run through the "
-                f"model. Ask for less, or build an index with max_top_s={top_s}.",
+                f"The code index goes to S' = {self.max_top_s}, and {top_s} is asked for: all texts are run through "
+                f"the model. Ask for less, or build an index with max_top_s={top_s}.",
                 stacklevel=2,
             )
             read = self._read_nothing

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.index.parts import PartFile, Ranked, keys_of, write_part
+from excise.codes.index.parts import Ranked, is_there, keys_of, write_part
 from excise.data.batches import to_device
 from excise.data.inputs import Texts
 from excise.data.topics.columns import read_column
@@ -125,8 +125,8 @@ def index_texts(
     about: dict[str, Any],
     batch_size: int,
     progress: bool,
-) -> list[PartFile]:
-    """Writes the parts of all texts that are not known yet; those that an earlier run has left are not made again.
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Writes parts of all texts that are not known yet; those that an earlier run has left are not made again.
 
     Processes of a run take parts in turn: batches are the same however many there are.
 
@@ -143,7 +143,7 @@ def index_texts(
         progress: show a progress bar.
 
     Returns:
-        The parts, in order; those in which nothing is new are left out.
+        The parts in order, and what each is of.
     """
     run = current_run()
     rank, size = (run.rank, run.size) if run else (0, 1)
@@ -156,7 +156,7 @@ def index_texts(
                 path = folder / f"part-{generation:04d}-{window.number:06d}.arrow"
                 of = {**about, "window": window.sha256}
                 windows.append((path, of))
-                if window.number % size == rank and not _is_there(path, of):
+                if window.number % size == rank and not is_there(path, of):
                     ranked = ranked_texts(model, tokenizer, window.texts, known, depth, batch_size, bar)
                     write_part(path, ranked, of)
                 else:
@@ -169,18 +169,7 @@ def index_texts(
             raise RuntimeError(f"Another process could not index its part: {next(filter(None, errors))}")
     if error is not None:
         raise error
-    if other := [path.name for path, of in windows if not _is_there(path, of)]:
-        raise ValueError(f"{folder} has other parts than were written ({other[0]}): does another run write there too?")
-    return [PartFile(path) for path, _ in windows]
-
-
-def _is_there(path: Path, about: dict[str, Any]) -> bool:
-    """Whether a part was written, whole and of the same."""
-    try:
-        found = PartFile(path).about
-    except ValueError:
-        return False
-    return {name: found.get(name) for name in about} == about
+    return windows
 
 
 @torch.no_grad()
