@@ -123,7 +123,7 @@ def test_a_mask_runs_again_only_the_texts_whose_ranks_do_not_suffice(
 ):
     model = make_model(num_codes=40)
     index = CodeIndex.build(model, tokenizer, corpus, tmp_path / "i", max_top_s=6, progress=False)
-    ((site, counts),) = count_codes(model, tokenizer, topic.retain, max_top_s=6, progress=False).items()
+    ((_site, counts),) = count_codes(model, tokenizer, topic.retain, max_top_s=6, progress=False).items()
     often = counts.example_counts(1).argsort(descending=True)[:3].tolist()
     with masked(model, often):
         for top_s, least in ((2, True), (7, False)):

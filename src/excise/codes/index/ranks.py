@@ -44,7 +44,7 @@ class IndexedRanks:
         self.has = places >= 0
         texts = np.flatnonzero(self.has)
         lengths, starts = ranked.lengths[places[texts]], (np.cumsum(ranked.lengths) - ranked.lengths)[places[texts]]
-        # Tokens of the texts that are there, one after the other: where each stands, of which text, and whether it counts.
+        # The tokens of the texts that are there: where each stands, of which text it is, and whether it counts.
         tokens, of_text = ranges(starts, lengths), np.repeat(np.arange(len(texts)), lengths)
         counts = np.ones(len(tokens), bool)
         if inputs.masks is not None:
