@@ -396,7 +396,7 @@ def test_two_processes_write_what_one_does_and_go_on_from_a_kill(in_processes):
 
 def test_what_one_process_raises_all_raise(in_processes):
     first, second = (each["error"] for each in in_processes[1])
-    assert first.startswith("RuntimeError: Another process could not index its part: FileNotFoundError")
+    assert first.startswith("RuntimeError: Another process could not index its part. FileNotFoundError")
     assert second.startswith("FileNotFoundError")
 
 

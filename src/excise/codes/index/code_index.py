@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks, unwrapped
-from excise.codes.index.code_indexing import CorpusPass, index_texts, with_masks_lifted
+from excise.codes.index.indexing import CorpusPass, index_texts, with_masks_lifted
 from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer
 from excise.codes.index.parts import MANIFEST, Manifest, PartFile, Ranked, commit, is_unfinished
 from excise.codes.index.ranks import IndexedRanks, ranges

@@ -166,7 +166,7 @@ def index_texts(
     if size > 1:
         errors = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
         if error is None and any(errors):
-            raise RuntimeError(f"Another process could not index its part: {next(filter(None, errors))}")
+            raise RuntimeError(f"Another process could not index its part. {next(filter(None, errors))}.")
     if error is not None:
         raise error
     return windows
