@@ -202,7 +202,7 @@ def ranked_texts(
         places = np.concatenate([np.arange(bounds[row], bounds[row + 1]) for row in rows])
         for site, arrived in bottleneck_inputs(model, to_device(batch, model.device)).items():
             bottleneck = sites[site]
-            found, cosines = bottleneck.similar_codes(bottleneck.encode(arrived[where.to(arrived.device)]), depth)
+            found, cosines = bottleneck.most_similar(arrived[where.to(arrived.device)], depth)
             codes[site][places] = found.cpu().numpy()
             similar[site][places] = (cosines >= bottleneck.min_similarity).sum(-1).cpu().numpy()
         bar.update(len(rows))
