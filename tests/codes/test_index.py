@@ -300,6 +300,7 @@ def test_rows_without_a_text_are_left_out_and_no_rows_are_refused(model, tokeniz
             CodeIndex.build(model, tokenizer, Dataset.from_dict(empty), tmp_path / "empty", progress=False)
     with pytest.raises(ValueError, match="There is no text column 'en'"):
         CodeIndex.build(model, tokenizer, rows, tmp_path / "other", text="en", progress=False)
+    assert not (tmp_path / "empty").exists() and not (tmp_path / "other").exists()
 
 
 def test_broken_and_foreign_files_are_refused_in_words(index, tmp_path, model, tokenizer, topic):
@@ -328,6 +329,7 @@ def test_broken_and_foreign_files_are_refused_in_words(index, tmp_path, model, t
             f / manifest, parts=[{"name": "../x", "texts": 1, "tokens": 1, "bytes": 1, "sha256": ""}]
         ),
         "origin": lambda f, p: changed(f / manifest, origin={}),
+        "is of another index": lambda f, p: changed(f / manifest, depth=3),
     }
     for number, (message, change) in enumerate(changes.items()):
         with pytest.raises(ValueError, match=message):

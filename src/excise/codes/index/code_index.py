@@ -2,12 +2,13 @@
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, IterableDataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks, unwrapped
@@ -16,7 +17,6 @@ from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer
 from excise.codes.index.parts import MANIFEST, Manifest, PartFile, Ranked, commit, is_unfinished
 from excise.codes.index.ranks import IndexedRanks, ranges
 from excise.data.inputs import Processor, Texts
-from excise.storage.digests import digest
 from excise.storage.files import check_free
 
 
@@ -107,17 +107,30 @@ class CodeIndex:
         """
         tokenizer, whole = text_tokenizer(processor), unwrapped(model)
         model = getattr(whole, "get_base_model", lambda: whole)()
-        sites = bottlenecks(model)
-        for site, bottleneck in sites.items():
+        for site, bottleneck in bottlenecks(model).items():
             if not isinstance(bottleneck, CodebookSAE):
                 raise ValueError(f"A CodeIndex is of codebooks, and the bottleneck at {site} has none.")
         path = Path(folder)
         if not (path / MANIFEST).is_file() and not is_unfinished(path):
             check_free(path)
+        index = cls._begun(model, tokenizer, path, max_top_s)
+        corpus = CorpusPass(dataset, text, prefix)
         path.mkdir(parents=True, exist_ok=True)
-        with with_masks_lifted(model):
-            live = min(int(bottleneck.in_force.sum()) for bottleneck in sites.values())
-        origin = Origin.of(model, tokenizer)
+        try:
+            parts = index_texts(model, tokenizer, corpus, index._manifest, path, index.holds, batch_size, progress)
+            if not corpus.rows:
+                raise ValueError(f"No row has a text in {text!r}, so there is nothing to index. Give at least one.")
+            commit(path, index._manifest, parts, {"rows": corpus.rows, "sha256": corpus.sha256})
+        finally:
+            with suppress(OSError):
+                path.rmdir()  # where nothing is in it
+        return cls.load(path)
+
+    @classmethod
+    def _begun(
+        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path, max_top_s: int | None
+    ) -> "CodeIndex":
+        """The index to add to; an empty one where there is none."""
         if (path / MANIFEST).is_file():
             index = cls.load(path)
             index.check(model, tokenizer)
@@ -126,38 +139,15 @@ class CodeIndex:
                     f"max_top_s={max_top_s}: the index in {path} is for S' up to {index.max_top_s}. Leave it out to "
                     "add to that, or build another in another folder."
                 )
-            manifest = index._manifest
-        else:
-            most = min(3 * max(of.top_s for of in sites.values()), live) if max_top_s is None else max_top_s
-            if not 1 <= most <= live:
-                raise ValueError(f"max_top_s={most}: the model has {live} live codes. Give a number from 1 to that.")
-            # A few more, which take the places of codes that will be removed.
-            manifest = Manifest(origin, most, min(most + max(2, most // 12), live))
-            index = cls(path, manifest)
-        corpus = CorpusPass(dataset, text, prefix)
-        about = {
-            "origin": digest(manifest.origin.to_dict(), {}),
-            "known": digest([part.sha256 for part in manifest.parts], {}),
-            "batch_size": batch_size,
-            "depth": manifest.depth,
-        }
-        parts = index_texts(
-            model,
-            tokenizer,
-            corpus,
-            path,
-            len(manifest.data),
-            index.holds,
-            depth=manifest.depth,
-            about=about,
-            batch_size=batch_size,
-            progress=progress,
-        )
-        if not corpus.rows:
-            raise ValueError(f"No row has a text in {text!r}, so there is nothing to index. Give at least one.")
-        data = {"rows": corpus.rows, "sha256": corpus.sha256}
-        commit(path, manifest, parts, data)
-        return cls.load(path)
+            return index
+        sites = bottlenecks(model)
+        with with_masks_lifted(model):
+            live = min(int(bottleneck.in_force.sum()) for bottleneck in sites.values())
+        most = min(3 * max(of.top_s for of in sites.values()), live) if max_top_s is None else max_top_s
+        if not 1 <= most <= live:
+            raise ValueError(f"max_top_s={most}: the model has {live} live codes. Give a number from 1 to that.")
+        # A few more, which take the places of codes that will be removed.
+        return cls(path, Manifest(Origin.of(model, tokenizer), most, min(most + max(2, most // 12), live)))
 
     def add(
         self,
@@ -233,6 +223,16 @@ class CodeIndex:
         rows = self._order[places]
         return np.where((self._keys[rows] == keys).all(1), rows, -1)
 
+    def _fits(self, batch: Ranked) -> bool:
+        """Whether a record batch can be of this index."""
+        settings, depth = self._manifest.origin.settings, self._manifest.depth
+        return batch.codes.keys() == settings.keys() and all(
+            codes.shape == (batch.lengths.sum(), depth)
+            and len(batch.similar[site]) == len(codes)
+            and (not len(codes) or codes.max() < settings[site]["num_codes"])
+            for site, codes in batch.codes.items()
+        )
+
     def _read_nothing(self, keys: np.ndarray) -> tuple[Ranked, np.ndarray]:
         return self._read(keys[:0])[0], np.full(len(keys), -1)
 
@@ -249,7 +249,7 @@ class CodeIndex:
             file, of_part = self._batches[number]
             batch = file.batch(of_part)
             inside = wanted[batches == number] - self._bounds[number]
-            if batch.codes.keys() != codes.keys() or len(batch.lengths) <= inside.max():
+            if not self._fits(batch) or len(batch.lengths) <= inside.max():
                 raise ValueError(f"{file.path} is of another index. {ANEW}.")
             tokens = ranges((np.cumsum(batch.lengths) - batch.lengths)[inside], batch.lengths[inside])
             lengths.append(batch.lengths[inside])

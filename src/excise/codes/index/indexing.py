@@ -15,13 +15,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
-from excise.codes.index.parts import Ranked, is_there, keys_of, write_part
+from excise.codes.index.parts import Manifest, Ranked, is_there, keys_of, write_part
 from excise.data.batches import to_device
 from excise.data.inputs import Texts
 from excise.data.topics.columns import read_column
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import masks_for_a_while
 from excise.models.activations import bottleneck_inputs, eval_mode
+from excise.storage.digests import digest
 from excise.storage.processes import current_run
 
 # Texts of a part, which a build that is killed loses at most (of each process). Batches are made among them.
@@ -117,12 +118,9 @@ def index_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     corpus: CorpusPass,
+    manifest: Manifest,
     folder: Path,
-    generation: int,
     known: Callable[[np.ndarray], np.ndarray],
-    *,
-    depth: int,
-    about: dict[str, Any],
     batch_size: int,
     progress: bool,
 ) -> list[tuple[Path, dict[str, Any]]]:
@@ -134,17 +132,22 @@ def index_texts(
         model: its masks are lifted.
         tokenizer: the model's.
         corpus: the texts.
-        folder: of the parts.
-        generation: how often the index was added to; in the names of the parts.
+        manifest: of the index so far.
+        folder: of the index.
         known: tells of keys, `(texts, 2)`, which are in the index already.
-        depth: ranks that are stored.
-        about: what the parts are of, as JSON values.
         batch_size: texts a batch.
         progress: show a progress bar.
 
     Returns:
         The parts in order, and what each is of.
     """
+    about = {
+        "origin": digest(manifest.origin.to_dict(), {}),
+        "known": digest([part.sha256 for part in manifest.parts], {}),
+        "batch_size": batch_size,
+        "depth": manifest.depth,
+    }
+    generation = len(manifest.data)
     run = current_run()
     rank, size = (run.rank, run.size) if run else (0, 1)
     error: Exception | None = None
@@ -157,7 +160,7 @@ def index_texts(
                 of = {**about, "window": window.sha256}
                 windows.append((path, of))
                 if window.number % size == rank and not is_there(path, of):
-                    ranked = ranked_texts(model, tokenizer, window.texts, known, depth, batch_size, bar)
+                    ranked = ranked_texts(model, tokenizer, window.texts, known, manifest.depth, batch_size, bar)
                     write_part(path, ranked, of)
                 else:
                     bar.update(len(window.texts))

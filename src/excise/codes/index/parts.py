@@ -242,13 +242,14 @@ class PartFile:
         if not self._checked and self.part is not None and sha256_of(self.path) != self.part.sha256:
             raise ValueError(f"{self.path} is not as it was written: its digest is another. {ANEW}.")
         self._checked = True
-        batch = self._read(lambda: self._reader.get_batch(number))
+        return self._read(lambda: self._ranked(self._reader.get_batch(number)))
+
+    def _ranked(self, batch: pa.RecordBatch) -> Ranked:
         lengths, codes, similar = np.zeros(0, np.int64), {}, {}
         for i, site in enumerate(self.sites):
             lists = batch.column(f"codes-{i}")
             lengths = np.diff(lists.offsets.to_numpy())
-            depth = lists.type.value_type.list_size
-            codes[site] = lists.values.values.to_numpy().reshape(-1, depth)
+            codes[site] = lists.values.values.to_numpy().reshape(-1, lists.type.value_type.list_size)
             similar[site] = batch.column(f"similar-{i}").values.to_numpy()
         return Ranked(np.zeros((len(lengths), 2), np.uint64), lengths, codes, similar)
 
@@ -261,7 +262,7 @@ class PartFile:
     def _read(self, call: Any) -> Any:
         try:
             return call()
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{self.path} cannot be read: {shortened(str(error))}. {ANEW}.") from error
 
 

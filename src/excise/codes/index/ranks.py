@@ -104,21 +104,22 @@ def among_live(
         >>> found.tolist(), enough.tolist()
         ([[7, 3], [3, -1]], [True, False])
     """
-    depth, tokens = codes.shape[1], np.arange(len(codes))
-    order = np.broadcast_to(np.arange(depth), codes.shape)
-    if (touched := gone.any(1)).any():
-        order = order.copy()
-        order[touched] = np.argsort(gone[touched], axis=1, kind="stable")
-    kept = depth - gone.sum(1)
-    width = min(top_s, depth)
+    depth, width = codes.shape[1], min(top_s, codes.shape[1])
+    touched = gone.any(1)
+    order = np.argsort(gone[touched], axis=1, kind="stable")  # those that are left first, each in its place
     best = np.full((len(codes), top_s), -1, np.int32)
-    best[:, :width] = codes[tokens[:, None], order[:, :width]]
+    best[:, :width] = codes[:, :width]
+    best[touched, :width] = np.take_along_axis(codes[touched], order, 1)[:, :width]
+    kept = depth - gone.sum(1)
     best[np.arange(top_s) >= kept[:, None]] = -1
     if not passed_on:
-        best[:, :width][order[:, :width] >= similar[:, None]] = -1
+        unlike = np.arange(width) >= similar[:, None]
+        unlike[touched] = order[:, :width] >= similar[touched, None]
+        best[:, :width][unlike] = -1
         # Beyond the last code that is similar enough, no other is.
         return best, (kept >= top_s) | (similar < depth)
-    first = np.where(kept > 0, order[:, 0] if depth else depth, depth)
+    first = np.zeros(len(codes), np.int64)
+    first[touched] = np.where(kept[touched] > 0, order[:, 0], depth)
     nothing = (first >= similar) & (similar < depth)
     best[nothing] = -1
     return best, (kept >= top_s) | nothing
