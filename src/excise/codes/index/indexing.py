@@ -186,7 +186,7 @@ def ranked_texts(
     bar: tqdm,
 ) -> Ranked:
     """The codes of those texts that are not known yet."""
-    tokenized = texts if not isinstance(texts[0], str) else tokenizer(list(texts), truncation=True)["input_ids"]
+    tokenized: Any = texts if not isinstance(texts[0], str) else tokenizer(list(texts), truncation=True)["input_ids"]
     keys = keys_of(tokenized)
     first = np.unique(keys, axis=0, return_index=True)[1]
     new = np.zeros(len(keys), bool)

@@ -48,7 +48,7 @@ class IndexedRanks:
         tokens, of_text = ranges(starts, lengths), np.repeat(np.arange(len(texts)), lengths)
         counts = np.ones(len(tokens), bool)
         if inputs.masks is not None:
-            counts = np.array([flag for text in texts for flag in inputs.masks[text]], bool)
+            counts = np.array([flag for text in texts.tolist() for flag in inputs.masks[text]], bool)
         unsure = np.zeros(len(texts), bool)
         chosen: dict[str, np.ndarray] = {}
         for number, (site, bottleneck) in enumerate(self.sites.items()):
@@ -70,9 +70,9 @@ class IndexedRanks:
 
     def codes(self, rows: Sequence[int], site: str) -> tuple[np.ndarray, np.ndarray]:
         """The codes of the counted tokens of some texts, `(tokens, top_s)`, -1 for none, and the text of each."""
-        rows = np.asarray(rows, np.int64)
-        lengths = self._lengths[rows]
-        return self._codes[site][ranges(self._starts[rows], lengths)], np.repeat(np.arange(len(rows)), lengths)
+        texts = np.asarray(rows, np.int64)
+        lengths = self._lengths[texts]
+        return self._codes[site][ranges(self._starts[texts], lengths)], np.repeat(np.arange(len(texts)), lengths)
 
     def best(self, rows: Sequence[int]) -> dict[str, BestRanks]:
         """By site, the best rank of each code in each of some texts, all of which it has."""

@@ -55,11 +55,11 @@ def token_meanings(
     with finder.without_masks(), eval_mode(model):
         if finder.index is not None:
             indexed = finder.index.ranks(model, Texts(input_ids, tokenizer), top_s, passed_on=True)
-            there = np.flatnonzero(indexed.has)
+            there = np.flatnonzero(indexed.has).tolist()
             tokens = np.array([token for row in there for token in input_ids[row]], np.int64)[:, None]
             for site, parts in found.items():
-                selected = indexed.codes(there, site)[0]
-                numbers = (selected.astype(np.int64) * len(tokenizer) + tokens)[selected >= 0]
+                known = indexed.codes(there, site)[0]
+                numbers = (known.astype(np.int64) * len(tokenizer) + tokens)[known >= 0]
                 parts.append(np.unique(numbers, return_counts=True))
             input_ids = [input_ids[row] for row in np.flatnonzero(~indexed.has)]
         batches = padded_batches(input_ids, tokenizer, batch_size, "looking up tokens" if progress else None)
@@ -151,8 +151,8 @@ def code_tokens(
     with eval_mode(model), finder.without_masks():
         label = "looking up" if progress else None
         run = _texts_to_run(finder, encoded["input_ids"], site, code)
-        for places, padded in padded_batches([encoded["input_ids"][i] for i in run], finder.tokenizer, progress=label):
-            rows = [run[place] for place in places]
+        for part, padded in padded_batches([encoded["input_ids"][i] for i in run], finder.tokenizer, progress=label):
+            rows = [run[i] for i in part]
             batch = to_device(padded, model.device)
             selected, cosines = bottleneck.selected(bottleneck_inputs(model, batch, until=site)[site])
             is_code = selected.unflatten(1, (-1, bottleneck.top_s)) == code
@@ -183,7 +183,7 @@ def _texts_to_run(finder: CodeFinder, input_ids: Sequence[Sequence[int]], site: 
         return list(range(len(input_ids)))
     indexed = finder.index.ranks(finder.model, Texts(input_ids, finder.tokenizer), passed_on=True)
     there, run = np.flatnonzero(indexed.has), ~indexed.has
-    selected, texts = indexed.codes(there, site)
+    selected, texts = indexed.codes(there.tolist(), site)
     run[there[texts[(selected == code).any(1)]]] = True
     return np.flatnonzero(run).tolist()
 
