@@ -7,9 +7,8 @@ that takes them for independent finds codes that are not there.
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # its parts are loaded at their first use; `scipy.stats` takes half a second
 from jaxtyping import Float, Int
-from scipy import special, stats
-from scipy.stats import binomtest
 
 # Half an example in 500. CodeUnlearn gives no value. It changes neither the sign of a ratio nor any p-value, but with
 # a much smaller one a code seen once by accident would get a ratio as high as a code of the topic.
@@ -77,7 +76,7 @@ def mcnemar(target_only: Int[np.ndarray, "num_codes"], control_only: Int[np.ndar
     if min(target_only.min(initial=0), control_only.min(initial=0)) < 0:
         raise ValueError("Counts of discordant pairs must not be negative.")
     fewer = np.minimum(target_only, control_only)
-    pvalue = np.minimum(2 * stats.binom.cdf(fewer, target_only + control_only, 0.5), 1.0)
+    pvalue = np.minimum(2 * scipy.stats.binom.cdf(fewer, target_only + control_only, 0.5), 1.0)
     return EnrichmentTest(fewer.astype(np.float64), pvalue)
 
 
@@ -121,7 +120,7 @@ def fisher(
     for same, codes in zip(totals.tolist(), np.split(order, starts[1:]), strict=False):
         smallest = max(0, same - num_control)
         outcomes = np.arange(smallest, min(same, num_target) + 1)
-        probability = special.softmax(log_ways_target[outcomes] + log_ways_control[same - outcomes])
+        probability = scipy.special.softmax(log_ways_target[outcomes] + log_ways_control[same - outcomes])
         ascending = np.sort(probability)
         as_likely_or_less = np.cumsum(ascending)
         as_likely_or_less[-1] = 1.0
@@ -164,7 +163,7 @@ def chi_squared(
     margins = num_target * num_control * (fires + control_fires) * (silent + control_silent)
     # A code that fires always or never has a distance of 0 and no expectation to divide by.
     statistic = distance**2 * examples**3 / np.where(margins == 0, 1.0, margins)
-    return EnrichmentTest(statistic, special.chdtrc(1, statistic))
+    return EnrichmentTest(statistic, scipy.special.chdtrc(1, statistic))
 
 
 def benjamini_hochberg(pvalues: Float[np.ndarray, "num_tests"]) -> Float[np.ndarray, "num_tests"]:
@@ -186,13 +185,19 @@ def benjamini_hochberg(pvalues: Float[np.ndarray, "num_tests"]) -> Float[np.ndar
     if not np.all((pvalues >= 0) & (pvalues <= 1)):
         bad = np.count_nonzero(~((pvalues >= 0) & (pvalues <= 1)))
         raise ValueError(f"{bad} of {len(pvalues)} p-values are NaN or outside [0, 1]; test every code before this.")
-    return stats.false_discovery_control(pvalues, method="bh")
+    # As `scipy.stats.false_discovery_control`, whose import takes longer than most words take to make sets of.
+    number, order = len(pvalues), np.argsort(pvalues)
+    rising = pvalues[order] * (number / np.arange(1, number + 1, dtype=pvalues.dtype))
+    qvalues = np.empty_like(rising)
+    qvalues[order] = np.minimum.accumulate(rising[::-1])[::-1]
+    return qvalues.clip(0, 1)
 
 
 def _log_choose(number: int) -> np.ndarray:
     """Log of the ways to choose 0, 1, ... `number` of `number` examples."""
     chosen = np.arange(number + 1)
-    return special.gammaln(number + 1) - special.gammaln(chosen + 1) - special.gammaln(number - chosen + 1)
+    log_factorial = scipy.special.gammaln
+    return log_factorial(number + 1) - log_factorial(chosen + 1) - log_factorial(number - chosen + 1)
 
 
 def _tables(
@@ -248,7 +253,7 @@ def clopper_pearson(hits: int | np.integer, total: int | np.integer, confidence:
         raise ValueError(f"Got {hits} hits of {total}: expected at least one trial and 0 <= hits <= total.")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: expected a number between 0 and 1, for example 0.95.")
-    interval = binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")
+    interval = scipy.stats.binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")
     return Interval(float(interval.low), float(interval.high))
 
 

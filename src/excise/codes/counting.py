@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -23,6 +22,9 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
 from excise.models.key_value.pairs import PAIRS
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 # The paper's largest S' (section 4.2): 13 times its S.
 MAX_TOP_S = 104
 
@@ -30,8 +32,8 @@ MAX_TOP_S = 104
 def count_pairs(
     model: PreTrainedModel,
     processor: Processor,
-    target: Dataset,
-    control: Dataset,
+    target: "Dataset",
+    control: "Dataset",
     *,
     positions: Positions = "topic",
     max_top_s: int = MAX_TOP_S,
@@ -72,8 +74,8 @@ def count_pairs(
 def count_apart(
     model: PreTrainedModel,
     processor: Processor,
-    target: Dataset,
-    control: Dataset,
+    target: "Dataset",
+    control: "Dataset",
     *,
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
@@ -94,7 +96,7 @@ def count_apart(
 def count_codes(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset,
+    dataset: "Dataset",
     *,
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
@@ -112,7 +114,7 @@ def count_codes(
 def count_used(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset,
+    dataset: "Dataset",
     *,
     positions: Positions = "all",
     batch_size: int = 32,
@@ -131,7 +133,7 @@ def count_used(
 def _count(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset,
+    dataset: "Dataset",
     positions: Positions,
     max_top_s: int | None,
     batch_size: int,
@@ -163,7 +165,7 @@ def _identified(totals: Mapping[str, CodeCounts], sites: Mapping[str, Bottleneck
     return {site: replace(counts, identity=Identity.of({site: sites[site]})) for site, counts in totals.items()}
 
 
-def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
+def _of_pairs(model: PreTrainedModel, pairs: "Dataset") -> dict[str, CodeCounts]:
     ((site, bottleneck),) = bottlenecks(model).items()
     # An encoding selects a pair at the model's own S' or not at all, so every smaller rank has none.
     examples = torch.zeros(bottleneck.top_s, bottleneck.num_codes, dtype=torch.int64)
@@ -171,7 +173,7 @@ def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
     return _identified({site: CodeCounts(examples, len(pairs))}, {site: bottleneck})
 
 
-def _inputs(dataset: Dataset, processor: Processor, positions: Positions) -> Inputs:
+def _inputs(dataset: "Dataset", processor: Processor, positions: Positions) -> Inputs:
     if len(dataset) == 0:
         raise ValueError("There is nothing to count: the set is empty.")
     return inputs_of(dataset, processor, positions=positions)

@@ -4,9 +4,8 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.base import Bottleneck
@@ -28,6 +27,9 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.storage.display import few
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class CodeFinder:
@@ -77,7 +79,9 @@ class CodeFinder:
         searches = searches_of(preset if topic is None else preset_for(topic, preset))
         return max(search.top_s(self.top_s) for search in searches)
 
-    def pairs(self, dataset: Dataset, *, cache_dir: str | os.PathLike | None = None, progress: bool = True) -> Dataset:
+    def pairs(
+        self, dataset: "Dataset", *, cache_dir: str | os.PathLike | None = None, progress: bool = True
+    ) -> "Dataset":
         """The key-value pairs that the examples of a data set select.
 
         Args:
@@ -202,16 +206,16 @@ class CodeFinder:
         for search in searches:
             if (key := search.counted) in by_need:
                 continue
-            if search.by_frequency or isinstance(topic, Dataset):
+            if search.by_frequency or not isinstance(topic, ForgetSets):
                 by_need[key] = self._count_target(topic, search, max_top_s=max_top_s or self.top_s, **options)
             else:
                 of_topic = self.count_topic(topic, positions=search.positions, max_top_s=largest, **options)
                 by_need[key] = replace(of_topic, retain=retained) if retain else of_topic
         return SearchCounts(name, searches, tuple(by_need[search.counted] for search in searches), *made)
 
-    def _count_target(self, topic: ForgetSets | Dataset, search: Search, **options: Any) -> TargetCounts:
-        examples = topic if isinstance(topic, Dataset) else topic.target
-        positions = search.positions or ("all" if isinstance(topic, Dataset) else topic.positions)
+    def _count_target(self, topic: "ForgetSets | Dataset", search: Search, **options: Any) -> TargetCounts:
+        examples = topic.target if isinstance(topic, ForgetSets) else topic
+        positions = search.positions or (topic.positions if isinstance(topic, ForgetSets) else "all")
         if search.method == "examples":
             examples = draw_examples(examples, search.needed_count, search.seed)
         elif len(examples) == 0:

@@ -1,15 +1,17 @@
 """Texts and tokenised data sets as padded batches of like length."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+if TYPE_CHECKING:
+    from datasets import Dataset
 
-def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, text: str = "text") -> list[list[int]]:
+
+def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str = "text") -> list[list[int]]:
     """The token ids of each row: its `input_ids` if it has them, its `text` column tokenised otherwise.
 
     Raises:

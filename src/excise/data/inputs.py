@@ -2,16 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
-from datasets import Dataset
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
 from excise.data.batches import encoder_inputs, longest_first, token_masks, tokenize
 from excise.data.images import image_column, pixel_values
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # The column of what a frozen encoder made of images.
 ENCODINGS = "encodings"
@@ -101,7 +103,7 @@ class Texts(Inputs):
 class Images(Inputs):
     """Images, in the order of the data set, of which all positions count, or the class token alone."""
 
-    def __init__(self, dataset: Dataset, processor: BaseImageProcessor, class_token: bool = False):
+    def __init__(self, dataset: "Dataset", processor: BaseImageProcessor, class_token: bool = False):
         self.dataset, self.processor, self.image = dataset, processor, image_column(dataset)
         self.class_token = class_token
 
@@ -129,7 +131,7 @@ class Images(Inputs):
 class Encodings(Inputs):
     """What a frozen encoder made of images, in the order of the data set."""
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: "Dataset"):
         self.dataset = dataset.select_columns(ENCODINGS).with_format("torch")
 
     def __len__(self) -> int:
@@ -148,7 +150,7 @@ class Encodings(Inputs):
         return torch.ones(shape, dtype=torch.bool)
 
 
-def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positions: Positions = "all") -> Inputs:
+def inputs_of(dataset: "Dataset", processor: Processor, text: str = "text", positions: Positions = "all") -> Inputs:
     """A data set's rows for the model that a processor belongs to.
 
     Args:
@@ -177,7 +179,7 @@ def inputs_of(dataset: Dataset, processor: Processor, text: str = "text", positi
     return Texts(tokenize(dataset, tokenizer, text), tokenizer)
 
 
-def shuffled_inputs(dataset: Dataset, processor: Processor, text: str, max_tokens: int, seed: int) -> Inputs:
+def shuffled_inputs(dataset: "Dataset", processor: Processor, text: str, max_tokens: int, seed: int) -> Inputs:
     """Rows in random order, enough of them for so many tokens; the rest as `inputs_of`."""
     shuffled = dataset.shuffle(seed=seed)
     # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
