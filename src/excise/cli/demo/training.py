@@ -64,7 +64,7 @@ class Recipe:
 
 def easy_pairs(recipe: Recipe) -> tuple[Dataset, Dataset]:
     """Sentence pairs, train and test, that a small model learns in a minute: short, of frequent words."""
-    pairs = {split: list(rows["translation"]) for split, rows in load_demo().items()}
+    pairs = {split: rows["translation"][:] for split, rows in load_demo().items()}
 
     def words(text):
         return WORD.findall(text.lower())
