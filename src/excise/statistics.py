@@ -7,8 +7,11 @@ that takes them for independent finds codes that are not there.
 from typing import NamedTuple
 
 import numpy as np
-import scipy  # its parts are loaded at their first use; `scipy.stats` takes half a second
+import scipy
 from jaxtyping import Float, Int
+from scipy import special
+
+# `scipy.stats`, which takes half a second to load, is loaded at its first use: of `scipy`, not imported from it.
 
 # Half an example in 500. CodeUnlearn gives no value. It changes neither the sign of a ratio nor any p-value, but with
 # a much smaller one a code seen once by accident would get a ratio as high as a code of the topic.
@@ -120,7 +123,7 @@ def fisher(
     for same, codes in zip(totals.tolist(), np.split(order, starts[1:]), strict=False):
         smallest = max(0, same - num_control)
         outcomes = np.arange(smallest, min(same, num_target) + 1)
-        probability = scipy.special.softmax(log_ways_target[outcomes] + log_ways_control[same - outcomes])
+        probability = special.softmax(log_ways_target[outcomes] + log_ways_control[same - outcomes])
         ascending = np.sort(probability)
         as_likely_or_less = np.cumsum(ascending)
         as_likely_or_less[-1] = 1.0
@@ -163,7 +166,7 @@ def chi_squared(
     margins = num_target * num_control * (fires + control_fires) * (silent + control_silent)
     # A code that fires always or never has a distance of 0 and no expectation to divide by.
     statistic = distance**2 * examples**3 / np.where(margins == 0, 1.0, margins)
-    return EnrichmentTest(statistic, scipy.special.chdtrc(1, statistic))
+    return EnrichmentTest(statistic, special.chdtrc(1, statistic))
 
 
 def benjamini_hochberg(pvalues: Float[np.ndarray, "num_tests"]) -> Float[np.ndarray, "num_tests"]:
@@ -185,19 +188,13 @@ def benjamini_hochberg(pvalues: Float[np.ndarray, "num_tests"]) -> Float[np.ndar
     if not np.all((pvalues >= 0) & (pvalues <= 1)):
         bad = np.count_nonzero(~((pvalues >= 0) & (pvalues <= 1)))
         raise ValueError(f"{bad} of {len(pvalues)} p-values are NaN or outside [0, 1]; test every code before this.")
-    # As `scipy.stats.false_discovery_control`, whose import takes longer than most words take to make sets of.
-    number, order = len(pvalues), np.argsort(pvalues)
-    rising = pvalues[order] * (number / np.arange(1, number + 1, dtype=pvalues.dtype))
-    qvalues = np.empty_like(rising)
-    qvalues[order] = np.minimum.accumulate(rising[::-1])[::-1]
-    return qvalues.clip(0, 1)
+    return scipy.stats.false_discovery_control(pvalues, method="bh")
 
 
 def _log_choose(number: int) -> np.ndarray:
     """Log of the ways to choose 0, 1, ... `number` of `number` examples."""
     chosen = np.arange(number + 1)
-    log_factorial = scipy.special.gammaln
-    return log_factorial(number + 1) - log_factorial(chosen + 1) - log_factorial(number - chosen + 1)
+    return special.gammaln(number + 1) - special.gammaln(chosen + 1) - special.gammaln(number - chosen + 1)
 
 
 def _tables(
