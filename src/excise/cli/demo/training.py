@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any, cast
 
 from datasets import Dataset
 from transformers import (
@@ -138,7 +139,7 @@ def fit(
     trainer = Seq2SeqTrainer(
         model=model,
         args=args,
-        train_dataset=rows,
+        train_dataset=cast(Any, rows.to_list()),  # rows of a list are at hand, those of a `Dataset` are made each time
         processing_class=tokenizer,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         callbacks=[BottleneckCallback()] if has_codes else None,
