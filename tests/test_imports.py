@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from excise.cli import VERBS
 from excise.storage.extras import EXTRAS
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "excise"
@@ -37,6 +38,9 @@ ONLY = {
 }
 # Of an extra, so not there for everyone, and slow to import: inside the functions that use them.
 OF_EXTRAS = {module for modules in EXTRAS.values() for module in modules}
+
+# Folders of models, and with them the codes that the verbs load a model by.
+KINDS = ("codebook_t5", "codebook_clip", "key_value")
 
 
 def imported_names(path: Path, nodes: Iterator[ast.AST]) -> list[str]:
@@ -157,6 +161,59 @@ def modules_after(statement: str) -> set[str]:
     code = f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(result.stdout))
+
+
+def loaded_with(names: set[str]) -> dict[str, set[str]]:
+    """The modules of excise that are loaded with some, and the packages of others that each loads itself.
+
+    Statements outside functions alone count, and the packages that a module lies in.
+    """
+    known = {module_name(path): path for path in MODULES}
+    todo, loaded = sorted(names), {}
+    while todo:
+        name = todo.pop()
+        if name in loaded:
+            continue
+        nodes = list(outside_functions(ast.parse(known[name].read_text(encoding="utf-8"))))
+        others = imported_names(known[name], nodes)
+        others += [f"{n.module}.{alias.name}" for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names]
+        loaded[name] = {other for other in others if other.partition(".")[0] != "excise"}
+        parts = name.split(".")
+        todo += imported_modules(known[name], set(known)) | {".".join(parts[:i]) for i in range(1, len(parts))}
+    return loaded
+
+
+# What is loaded together, and what is not to come along: half a second and more each, and not what it is there for.
+APART = {
+    "the command, whose help needs nothing": (
+        {"excise.cli", *(f"excise.cli.{verb}" for verb in VERBS)},
+        {"numpy", "PIL", "torch", "transformers", "datasets", "scipy", "accelerate", "huggingface_hub"},
+    ),
+    "what undoes, deletes and saves": (
+        {"excise.unlearner", *(f"excise.models.{kind}.modeling_{kind}" for kind in KINDS)},
+        {"datasets", "evaluate", "matplotlib", "pandas", "peft", "pyarrow", "scipy.stats", "sklearn"},
+    ),
+    "what makes topic sets": (
+        {"excise.data.topics", "excise.data.reading", "excise.data.forget_sets", "excise.storage.digests"},
+        {"torch", "transformers", "accelerate", "scipy.stats", "evaluate"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", APART)
+def test_what_a_verb_loads_takes_nothing_along_that_it_does_not_use(what):
+    names, heavy = APART[what]
+    for module, others in loaded_with(names).items():
+        along = {other for other in others if any(f"{other}.".startswith(f"{name}.") for name in heavy)}
+        assert not along, (
+            f"{module} is loaded with {what}, and loads {along}: import them inside functions or for types"
+        )
+
+
+def test_what_is_loaded_along_is_read_through_faces_and_from_both_forms_of_import():
+    loaded = loaded_with({"excise.evaluation.metrics.base"})
+    assert "excise.evaluation.metrics.bleu" in loaded  # by the face of its package, which is loaded first
+    assert {"evaluate", "datasets", "datasets.Features"} <= loaded["excise.evaluation.metrics.base"]
 
 
 def test_importing_excise_loads_little_that_transformers_would_not():

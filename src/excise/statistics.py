@@ -7,9 +7,11 @@ that takes them for independent finds codes that are not there.
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy import special, stats
-from scipy.stats import binomtest
+from scipy import special
+
+# `scipy.stats`, which takes half a second to load, is loaded at its first use: of `scipy`, not imported from it.
 
 # Half an example in 500. CodeUnlearn gives no value. It changes neither the sign of a ratio nor any p-value, but with
 # a much smaller one a code seen once by accident would get a ratio as high as a code of the topic.
@@ -77,7 +79,7 @@ def mcnemar(target_only: Int[np.ndarray, "num_codes"], control_only: Int[np.ndar
     if min(target_only.min(initial=0), control_only.min(initial=0)) < 0:
         raise ValueError("Counts of discordant pairs must not be negative.")
     fewer = np.minimum(target_only, control_only)
-    pvalue = np.minimum(2 * stats.binom.cdf(fewer, target_only + control_only, 0.5), 1.0)
+    pvalue = np.minimum(2 * scipy.stats.binom.cdf(fewer, target_only + control_only, 0.5), 1.0)
     return EnrichmentTest(fewer.astype(np.float64), pvalue)
 
 
@@ -187,7 +189,7 @@ def benjamini_hochberg(pvalues: Float[np.ndarray, "num_tests"]) -> Float[np.ndar
     if not np.all((pvalues >= 0) & (pvalues <= 1)):
         bad = np.count_nonzero(~((pvalues >= 0) & (pvalues <= 1)))
         raise ValueError(f"{bad} of {len(pvalues)} p-values are NaN or outside [0, 1]; test every code before this.")
-    return stats.false_discovery_control(pvalues, method="bh")
+    return scipy.stats.false_discovery_control(pvalues, method="bh")
 
 
 def _log_choose(number: int, most: int) -> np.ndarray:
@@ -249,7 +251,7 @@ def clopper_pearson(hits: int | np.integer, total: int | np.integer, confidence:
         raise ValueError(f"Got {hits} hits of {total}: expected at least one trial and 0 <= hits <= total.")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: expected a number between 0 and 1, for example 0.95.")
-    interval = binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")
+    interval = scipy.stats.binomtest(int(hits), int(total)).proportion_ci(confidence_level=confidence, method="exact")
     return Interval(float(interval.low), float(interval.high))
 
 

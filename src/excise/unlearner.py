@@ -12,7 +12,6 @@ from excise.bottlenecks.identity import copy_codes_id
 from excise.bottlenecks.site import adapted_codes, bottlenecks, unwrapped
 from excise.codes.asked import Asked, asked_for
 from excise.codes.finder import CodeFinder
-from excise.codes.index import CodeIndex
 from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
 from excise.data.inputs import Processor
@@ -30,6 +29,8 @@ from excise.sharing.hub import PushInfo, download, publish
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+    from excise.codes.index import CodeIndex
 
 
 class Unlearner(CodeFinder):
@@ -54,7 +55,7 @@ class Unlearner(CodeFinder):
         unlearner.undo(request)
     """
 
-    def __init__(self, model: "PreTrainedModel | PeftModel", processor: Processor, index: CodeIndex | None = None):
+    def __init__(self, model: "PreTrainedModel | PeftModel", processor: Processor, index: "CodeIndex | None" = None):
         self.whole = whole = unwrapped(model)
         base: Any = getattr(whole, "get_base_model", lambda: whole)()
         super().__init__(base, processor, index)

@@ -1,11 +1,14 @@
 """Rows of any kind as what a model takes."""
 
+import sys
+
 import pytest
 import torch
 from datasets import Dataset
 from transformers import ProcessorMixin
 
 from excise.data.inputs import Images, Texts, image_processor_of, inputs_of, shuffled_inputs, tokenizer_of
+from excise.data.reading import is_dataset
 from tests.helpers import tiny
 
 TEXTS = Dataset.from_dict({"text": ["the cat", "a cat and a dog", "the teacher ran"]})
@@ -94,3 +97,11 @@ def test_a_processor_of_texts_alone_tokenizes_as_its_tokenizer_does():
         assert inputs.input_ids == expected.input_ids and inputs.masks == expected.masks
     with pytest.raises(ValueError, match="OfTextsAlone has no tokenizer"):
         tokenizer_of(OfTextsAlone())
+
+
+def test_a_dataset_is_told_from_what_is_none_and_nothing_is_one_where_datasets_is_not_loaded(monkeypatch):
+    rows = Dataset.from_dict({"text": ["a"]})
+    assert is_dataset(rows)
+    assert not is_dataset([{"text": "a"}]) and not is_dataset(Dataset)
+    monkeypatch.delitem(sys.modules, "datasets")
+    assert not is_dataset(rows)

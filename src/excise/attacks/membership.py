@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from excise.statistics import Interval
 from excise.storage.extras import require
@@ -115,5 +115,5 @@ def _labelled(forget: np.ndarray, heldout: np.ndarray) -> tuple[np.ndarray, np.n
 def _interval(values: list[float]) -> Interval | None:
     if len(values) < 2:
         return None
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
     return Interval(max(0.0, float(np.mean(values) - half)), min(1.0, float(np.mean(values) + half)))

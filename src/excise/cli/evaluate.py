@@ -12,7 +12,6 @@ from excise.cli.options import add_batch_size, add_index, add_model, add_search,
 from excise.cli.output import Output
 from excise.storage.extras import require
 from excise.storage.files import check_file
-from excise.storage.strict_json import read
 
 if TYPE_CHECKING:
     from evaluate import Metric
@@ -121,6 +120,7 @@ def run(args: Namespace) -> Output:
 def _evaluate(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", options: dict[str, Any]) -> Output:
     from excise.codes.selection import Selection
     from excise.evaluation.texts import evaluate
+    from excise.storage.strict_json import read
 
     selection = Selection.from_dict(read(args.codes)) if args.codes else None
     result = evaluate(unlearner, topic, selection=selection, **options)

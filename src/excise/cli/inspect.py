@@ -8,10 +8,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
-
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_index, add_model
@@ -21,6 +17,8 @@ from excise.storage.files import check_file, new_file
 from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from excise.unlearner import Unlearner
 
 HELP = "show the ledger and the codes of a model"
@@ -129,7 +127,7 @@ def _inspect_images(args: Namespace, unlearner: "Unlearner", site: str, code: in
 
 
 @by_main_process("path")
-def _save(sheet: PIL.Image.Image, path: str) -> None:
+def _save(sheet: "PIL.Image.Image", path: str) -> None:
     with new_file(path) as partial:
         sheet.save(partial, "PNG")
 
@@ -137,12 +135,16 @@ def _save(sheet: PIL.Image.Image, path: str) -> None:
 COLUMNS, SIDE, CAPTION, GAP = 5, 128, 16, 8
 
 
-def contact_sheet(images: Sequence[PIL.Image.Image], captions: Sequence[str]) -> PIL.Image.Image:
+def contact_sheet(images: "Sequence[PIL.Image.Image]", captions: Sequence[str]) -> "PIL.Image.Image":
     """A sheet of images in rows of five, a line of text under each.
 
     Raises:
         ValueError: if there is no image.
     """
+    import PIL.Image
+    import PIL.ImageDraw
+    import PIL.ImageFont
+
     if not images:
         raise ValueError("There is no image to put on a sheet.")
     columns = min(COLUMNS, len(images))
@@ -160,8 +162,10 @@ def contact_sheet(images: Sequence[PIL.Image.Image], captions: Sequence[str]) ->
     return sheet
 
 
-def _fitted(image: PIL.Image.Image) -> PIL.Image.Image:
+def _fitted(image: "PIL.Image.Image") -> "PIL.Image.Image":
     """The whole image in the middle of a square."""
+    import PIL.Image
+
     scale = SIDE / max(image.size)
     # small images keep their pixels, which a smooth enlargement would blur
     kind = PIL.Image.Resampling.NEAREST if scale > 1 else PIL.Image.Resampling.LANCZOS

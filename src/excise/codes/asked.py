@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from datasets import Dataset
-
 from excise.codes.pair_counts import ClassCounts
-from excise.codes.search import Topic, check_topic
+from excise.codes.search import Topic, check_topic, is_topic
 from excise.codes.selection import Selection
 from excise.data.forget_sets import ForgetSets, PrivateLabel, dataset_digest
+from excise.data.reading import is_dataset
 from excise.storage.digests import DigestKey
 
 
@@ -31,12 +30,12 @@ def asked_for(topic: Topic | Selection, name: Any, label: str | None, private: b
     about = topic if name is None or isinstance(name, str) else name
     known = getattr(about, "private", None)
     of_what = name if isinstance(name, str) and not known else getattr(about, "name", None)
-    if (of_what is None and not private) or not isinstance(about, Topic | Selection):
+    if (of_what is None and not private) or not (is_topic(about) or isinstance(about, Selection)):
         raise ValueError(
             f"A {type(about).__name__} does not tell what is forgotten. Name it for the ledger, as by "
             'name="the topic"; of a selection, give the sets that it was chosen on, or words.'
         )
-    data = {"target": dataset_digest(about)} if isinstance(about, Dataset) else {}
+    data = {"target": dataset_digest(about)} if is_dataset(about) else {}
     data |= about.digest() if isinstance(about, ForgetSets | ClassCounts) else {}
     if known and isinstance(private, DigestKey) and private != known.key:
         raise ValueError("The topic is private under another key. Leave the key out, or call `private_as` with it.")

@@ -3,11 +3,10 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
-from datasets import Dataset, IterableDataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,8 +15,6 @@ from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
-from excise.codes.index import CodeIndex
-from excise.codes.index.ranks import IndexedRanks, merged
 from excise.codes.pair_counts import PairCounts
 from excise.codes.passes import counted, folder_in
 from excise.codes.selection import SITE
@@ -29,6 +26,12 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
 from excise.models.key_value.pairs import PAIRS
 
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+    from excise.codes.index import CodeIndex
+    from excise.codes.index.ranks import IndexedRanks
+
 # The paper's largest S' (section 4.2): 13 times its S.
 MAX_TOP_S = 104
 
@@ -36,15 +39,15 @@ MAX_TOP_S = 104
 def count_pairs(
     model: PreTrainedModel,
     processor: Processor,
-    target: Dataset | IterableDataset,
-    control: Dataset | IterableDataset,
+    target: "Dataset | IterableDataset",
+    control: "Dataset | IterableDataset",
     *,
     positions: Positions = "topic",
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
-    index: CodeIndex | None = None,
+    index: "CodeIndex | None" = None,
 ) -> dict[str, PairedCounts]:
     """Which codes targets and their controls use, at each site, for every S' up to `max_top_s`.
 
@@ -68,7 +71,8 @@ def count_pairs(
 
     Raises:
         ValueError: if sets are empty or of unequal length, a site has fewer live codes than `max_top_s`, activations
-            are not finite, or checkpoint or index are of another model, other data or other settings.
+            are not finite, the checkpoint is of another model, other data or other settings, or the index of another
+            model, or of this one before more training.
     """
     lengths = [len(rows) for rows in (target, control) if not is_stream(rows)]
     if len({*lengths}) > 1:
@@ -93,15 +97,15 @@ def count_pairs(
 def count_apart(
     model: PreTrainedModel,
     processor: Processor,
-    target: Dataset | IterableDataset,
-    control: Dataset | IterableDataset,
+    target: "Dataset | IterableDataset",
+    control: "Dataset | IterableDataset",
     *,
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
-    index: CodeIndex | None = None,
+    index: "CodeIndex | None" = None,
 ) -> dict[str, PairedCounts]:
     """Which codes targets use, and which controls that are not paired with them; arguments as in `count_pairs`."""
     options: dict[str, Any] = {
@@ -122,14 +126,14 @@ def count_apart(
 def count_codes(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset | IterableDataset,
+    dataset: "Dataset | IterableDataset",
     *,
     positions: Positions = "all",
     max_top_s: int = MAX_TOP_S,
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
-    index: CodeIndex | None = None,
+    index: "CodeIndex | None" = None,
 ) -> dict[str, CodeCounts]:
     """Which codes examples use, at each site, for every S' up to `max_top_s`.
 
@@ -145,8 +149,7 @@ def count_codes(
         positions: as in `CodeFinder.count_topic`.
         max_top_s: the largest S'.
         batch_size: examples a batch.
-        checkpoint: a folder to keep counts in, every minute. A run that was killed goes on from
-            it, with as many processes as there are then.
+        checkpoint: as in `count_pairs`.
         progress: show a progress bar.
 
     Raises:
@@ -159,13 +162,13 @@ def count_codes(
 def count_used(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset | IterableDataset,
+    dataset: "Dataset | IterableDataset",
     *,
     positions: Positions = "all",
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
-    index: CodeIndex | None = None,
+    index: "CodeIndex | None" = None,
 ) -> dict[str, CodeCounts]:
     """Which codes examples are passed on as, at each site, for every S' up to the model's own; else as `count_codes`.
 
@@ -180,13 +183,13 @@ def count_used(
 def _count(
     model: PreTrainedModel,
     processor: Processor,
-    dataset: Dataset | IterableDataset,
+    dataset: "Dataset | IterableDataset",
     positions: Positions,
     max_top_s: int | None,
     batch_size: int,
     checkpoint: str | os.PathLike | None,
     progress: bool,
-    index: CodeIndex | None,
+    index: "CodeIndex | None",
 ) -> dict[str, CodeCounts]:
     model = unwrapped(model)
     if made := {PAIRS, ENCODINGS} & {*(dataset.column_names or ())}:
@@ -222,7 +225,7 @@ def _identified(totals: Mapping[str, CodeCounts], sites: Mapping[str, Bottleneck
     return {site: replace(counts, identity=Identity.of({site: sites[site]})) for site, counts in totals.items()}
 
 
-def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
+def _of_pairs(model: PreTrainedModel, pairs: "Dataset") -> dict[str, CodeCounts]:
     ((site, bottleneck),) = bottlenecks(model).items()
     # An encoding selects a pair at the model's own S' or not at all, so every smaller rank has none.
     examples = torch.zeros(bottleneck.top_s, bottleneck.num_codes, dtype=torch.int64)
@@ -231,7 +234,7 @@ def _of_pairs(model: PreTrainedModel, pairs: Dataset) -> dict[str, CodeCounts]:
 
 
 def _batches(
-    datasets: Sequence[Dataset | IterableDataset],
+    datasets: Sequence["Dataset | IterableDataset"],
     processor: Processor,
     positions: Positions,
     batch_size: int,
@@ -249,7 +252,7 @@ def _settings(function: str, positions: Positions, max_top_s: int | None, batch_
 class _Counter:
     """Ranks the codes of a batch's counted inputs at every site; without a largest S', those that are passed on."""
 
-    def __init__(self, model: PreTrainedModel, max_top_s: int | None, index: CodeIndex | None = None):
+    def __init__(self, model: PreTrainedModel, max_top_s: int | None, index: "CodeIndex | None" = None):
         self.model, self.max_top_s, self.index = model, max_top_s, index
         self._indexed: WeakKeyDictionary[Inputs, IndexedRanks] = WeakKeyDictionary()
         self.sites = bottlenecks(model)
@@ -272,6 +275,8 @@ class _Counter:
         there, absent = ([i for i, row in enumerate(rows) if bool(indexed.has[row]) == has] for has in (True, False))
         if not there:
             return self._run(inputs, rows, batch)
+        from excise.codes.index.ranks import merged
+
         known, rest = indexed.best([rows[i] for i in there]), [rows[i] for i in absent]
         if not rest:
             return known

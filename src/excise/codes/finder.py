@@ -4,9 +4,8 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.base import Bottleneck
@@ -15,7 +14,6 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
-from excise.codes.index import CodeIndex
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.passes import folder_in
 from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
@@ -30,6 +28,11 @@ from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.storage.display import few
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from excise.codes.index import CodeIndex
+
 
 class CodeFinder:
     """Finds the codes of topics in a model with bottlenecks, and changes nothing.
@@ -43,7 +46,7 @@ class CodeFinder:
         ValueError: if the index is of another model or tokenizer, or of this one before more training.
     """
 
-    def __init__(self, model: PreTrainedModel, processor: Processor, index: CodeIndex | None = None):
+    def __init__(self, model: PreTrainedModel, processor: Processor, index: "CodeIndex | None" = None):
         self.model, self.processor, self.index = model, processor, index
         if index is not None:
             index.check(model, processor)
@@ -83,7 +86,9 @@ class CodeFinder:
         searches = searches_of(preset if topic is None else preset_for(topic, preset))
         return max(search.top_s(self.top_s) for search in searches)
 
-    def pairs(self, dataset: Dataset, *, cache_dir: str | os.PathLike | None = None, progress: bool = True) -> Dataset:
+    def pairs(
+        self, dataset: "Dataset", *, cache_dir: str | os.PathLike | None = None, progress: bool = True
+    ) -> "Dataset":
         """The key-value pairs that the examples of a data set select.
 
         Args:
@@ -203,6 +208,7 @@ class CodeFinder:
             topic.check(self.sites)
             return SearchCounts(name, searches, (topic,) * len(searches), *made)
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        indexed: dict[str, Any] = {"index": self.index}
         largest = max_top_s or self.preset_top_s(searches)
         retain = any(search.max_retain_ratio is not None for search in searches)
         if counts is not None:
@@ -211,9 +217,7 @@ class CodeFinder:
             return SearchCounts(name, searches, (counts,) * len(searches), *made)
         if retain and isinstance(topic, ForgetSets):
             options["checkpoint"] = folder_in(checkpoint, "retain")
-            retained = count_codes(
-                self.model, self.processor, topic.retain, max_top_s=largest, index=self.index, **options
-            )
+            retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options, **indexed)
         by_need: dict[Any, Counts] = {}
         for search in searches:
             if (key := search.counted) in by_need:
@@ -221,7 +225,7 @@ class CodeFinder:
             options["checkpoint"] = folder_in(checkpoint, f"search-{len(by_need) + 1}")
             if search.by_frequency or not isinstance(topic, ForgetSets):
                 options["max_top_s"] = max_top_s or self.top_s
-                by_need[key] = count_examples(self.model, self.processor, topic, search, index=self.index, **options)
+                by_need[key] = count_examples(self.model, self.processor, topic, search, **options, **indexed)
             else:
                 options["max_top_s"] = largest
                 of_topic = self.count_topic(topic, positions=search.positions, **options)

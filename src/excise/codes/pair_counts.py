@@ -6,10 +6,9 @@ import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, SupportsIndex, cast
+from typing import TYPE_CHECKING, ClassVar, SupportsIndex, cast
 
 import numpy as np
-from datasets import Dataset
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.sparse import csr_array
@@ -29,6 +28,9 @@ from excise.storage.display import printable, shortened
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, parsed
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 KINDS = {"shape": tuple[int, int], "keys": str, "top_k": int, "classes": list[str] | None, "codes_id": str | None}
 
@@ -63,7 +65,7 @@ class PairCounts:
         )
 
     @classmethod
-    def count(cls, pairs: Dataset, bottleneck: KeyValueBottleneck) -> "PairCounts":
+    def count(cls, pairs: "Dataset", bottleneck: KeyValueBottleneck) -> "PairCounts":
         """The counts over a data set.
 
         Args:
@@ -190,8 +192,9 @@ class PairCounts:
         """Writes the counts to a safetensors file; what was there is replaced only when all is written."""
         table = self.table.tocsr()
         arrays = {"data": table.data, "indices": table.indices, "indptr": table.indptr, "examples": self.examples}
-        about = {"shape": table.shape, "keys": self.keys, "top_k": self.top_k, "classes": self.classes}
-        about["codes_id"] = self.codes_id
+        about = {"shape": table.shape} | {
+            name: getattr(self, name) for name in ("keys", "top_k", "classes", "codes_id")
+        }
         with new_file(path) as partial:
             save_file(arrays, partial, metadata={"excise.pair_counts": json.dumps(about)})
 
@@ -222,8 +225,7 @@ class PairCounts:
         whole_numbers = table.dtype.kind == parts["examples"].dtype.kind == "i"
         if parts["examples"].shape != table.shape[:1] or not whole_numbers:
             raise ValueError(where)
-        classes = about.get("classes")
-        names = None if classes is None else tuple(classes)
+        names = None if (classes := about.get("classes")) is None else tuple(classes)
         return cls(table, parts["examples"], about["keys"], about["top_k"], names, about.get("codes_id"))
 
     def _check(self, index: int) -> None:

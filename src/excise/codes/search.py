@@ -3,9 +3,7 @@
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, SupportsIndex, TypeAlias, cast, get_args
-
-from datasets import Dataset, IterableDataset
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, Union, cast, get_args
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity
@@ -15,10 +13,14 @@ from excise.codes.selection import Selection, Step, by_activations, ever_selecte
 from excise.codes.topic_counts import TargetCounts, TopicCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
+from excise.data.reading import is_dataset, is_stream
 from excise.storage.display import few, shortened
 
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
 # What can be chosen on: sets of words or of classes, a class known by counts, or examples alone.
-Topic: TypeAlias = ForgetSets | ClassCounts | Dataset | IterableDataset
+Topic: TypeAlias = Union[ForgetSets, ClassCounts, "Dataset", "IterableDataset"]
 Counts: TypeAlias = TopicCounts | TargetCounts | ClassCounts
 
 # Searches by how often examples select a code, without a test (Unlearning via Sparse Representations, section 4).
@@ -123,13 +125,18 @@ PRESETS: Mapping[str, tuple[Search, ...]] = {
 }
 
 
+def is_topic(value: object) -> bool:
+    """Whether something is a `Topic`."""
+    return isinstance(value, ForgetSets | ClassCounts) or is_dataset(value) or is_stream(value)
+
+
 def check_topic(topic: object) -> None:
     """Refuses what no codes can be chosen on.
 
     Raises:
         ValueError: if it is none of `Topic`.
     """
-    if not isinstance(topic, Topic):
+    if not is_topic(topic):
         raise ValueError(
             f"A {type(topic).__name__} is nothing to choose codes on: expected sets, as `topic_sets` or `class_sets` "
             "make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from datasets import Dataset
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity, joined
@@ -16,6 +15,8 @@ from excise.storage.display import few, shortened
 from excise.storage.strict_json import checked
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from excise.codes.enrichment import Enrichment
 
 # A random code is drawn among this many unused ones nearest in frequency.
@@ -284,7 +285,7 @@ def _by_site(counts: Mapping[str, np.ndarray], places: np.ndarray) -> dict[str, 
     return codes
 
 
-def draw_examples(forget: Dataset, count: int, seed: int) -> Dataset:
+def draw_examples(forget: "Dataset", count: int, seed: int) -> "Dataset":
     """Examples drawn at random, in an order of their own; drawn from again, the same ones.
 
     Raises:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
@@ -27,6 +26,8 @@ from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, read
 
 if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
     from excise.codes.search import Search
 
 # Its name is of version 0.1.
@@ -202,7 +203,7 @@ class TargetCounts:
 def count_examples(
     model: PreTrainedModel,
     processor: Processor,
-    topic: ForgetSets | Dataset | IterableDataset,
+    topic: "ForgetSets | Dataset | IterableDataset",
     search: "Search",
     **options: Any,
 ) -> TargetCounts:

@@ -8,17 +8,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from datasets import Dataset, Image, load_from_disk
-
-from excise.data.images import encoded_images
-from excise.data.inputs import Positions
+from excise.data.images import columns_of, encoded_images
 from excise.storage.digests import DigestKey
 from excise.storage.display import printable, shortened
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, read
+
+if TYPE_CHECKING:  # sets are made without any model
+    from datasets import Dataset
+
+    from excise.data.inputs import Positions
 
 SET_NAMES = ("target", "control", "retain", "heldout", "heldout_retain")
 RECORD = "topic.json"
@@ -112,13 +114,13 @@ class ForgetSets(ABC):
 
     kind: ClassVar[str]
     paired: ClassVar[bool]
-    positions: ClassVar[Positions]
+    positions: ClassVar["Positions"]
     preset: ClassVar[str]
-    target: Dataset
-    control: Dataset
-    retain: Dataset
-    heldout: Dataset
-    heldout_retain: Dataset
+    target: "Dataset"
+    control: "Dataset"
+    retain: "Dataset"
+    heldout: "Dataset"
+    heldout_retain: "Dataset"
     private: PrivateLabel | None
 
     @property
@@ -142,7 +144,7 @@ class ForgetSets(ABC):
 
     @classmethod
     @abstractmethod
-    def _from_record(cls: type[Sets], record: Mapping[str, Any], sets: Mapping[str, Dataset]) -> Sets:
+    def _from_record(cls: type[Sets], record: Mapping[str, Any], sets: "Mapping[str, Dataset]") -> Sets:
         """What `_record` was made of."""
 
     def sizes(self) -> str:
@@ -205,6 +207,8 @@ class ForgetSets(ABC):
             ValueError: there are no sets of this kind in the folder, or they were changed or written by a newer
                 version.
         """
+        from datasets import load_from_disk
+
         folder = Path(folder)
         if not (folder / RECORD).is_file():
             raise ValueError(f"No topic sets in {folder}: {RECORD} is missing; save some there first.")
@@ -232,10 +236,10 @@ class ForgetSets(ABC):
         return sets
 
 
-def dataset_digest(dataset: Dataset) -> str:
+def dataset_digest(dataset: "Dataset") -> str:
     """The sha256 of a data set's rows, in order and as they are stored, whatever format is set."""
     dataset = dataset.with_format(None)
-    images = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    images = columns_of(dataset, "Image")
     hashes = {name: [hashlib.sha256(found).hexdigest() for found in encoded_images(dataset, name)] for name in images}
     sha = hashlib.sha256()
     for i, row in enumerate(dataset.remove_columns(images)):

@@ -4,20 +4,27 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import PIL.Image
-from datasets import ClassLabel, Dataset, Image
 
 from excise.data.reading import refuse_stream
 
 if TYPE_CHECKING:  # sets of images are made without any model
     import torch
+    from datasets import Dataset
     from transformers import BaseImageProcessor
 
 
-def image_column(dataset: Dataset, image: str | None = None) -> str:
+def columns_of(dataset: "Dataset", kind: Literal["Image", "ClassLabel"]) -> list[str]:
+    """The names of a data set's columns of one of the types of `datasets`."""
+    import datasets
+
+    return [name for name, feature in dataset.features.items() if isinstance(feature, getattr(datasets, kind))]
+
+
+def image_column(dataset: "Dataset", image: str | None = None) -> str:
     """The name of a data set's image column: the one asked for, or the only one there is.
 
     Raises:
@@ -26,7 +33,7 @@ def image_column(dataset: Dataset, image: str | None = None) -> str:
     refuse_stream(dataset)
     if len(dataset) == 0:
         raise ValueError("The data set is empty; give one with at least one image.")
-    columns = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    columns = columns_of(dataset, "Image")
     if image is not None:
         if image not in columns:
             raise ValueError(f"The data set has no image column {image!r}; its image columns are {columns or 'none'}.")
@@ -40,13 +47,13 @@ def image_column(dataset: Dataset, image: str | None = None) -> str:
 
 
 def pixel_values(
-    dataset: Dataset, processor: "BaseImageProcessor", rows: Sequence[int], image: str | None = None
+    dataset: "Dataset", processor: "BaseImageProcessor", rows: Sequence[int], image: str | None = None
 ) -> "torch.Tensor":
     """Some rows' images as a model takes them, `(rows, channels, height, width)`; errors as in `rgb_images`."""
     return processor(rgb_images(dataset, rows, image), return_tensors="pt")["pixel_values"]
 
 
-def rgb_images(dataset: Dataset, rows: Sequence[int], image: str | None = None) -> list:
+def rgb_images(dataset: "Dataset", rows: Sequence[int], image: str | None = None) -> list:
     """Rows of a data set as RGB images of Pillow, as they are stored: a transform that is set is not applied.
 
     Raises:
@@ -75,7 +82,7 @@ def _rgb(picture: PIL.Image.Image, row: int) -> PIL.Image.Image:
     return picture.convert("RGB")
 
 
-def _unreadable(dataset: Dataset, rows: Sequence[int], name: str) -> str:
+def _unreadable(dataset: "Dataset", rows: Sequence[int], name: str) -> str:
     for row in rows:
         with suppress(Exception):
             dataset[row]
@@ -84,7 +91,7 @@ def _unreadable(dataset: Dataset, rows: Sequence[int], name: str) -> str:
     return f"Images in {name!r} of rows {rows[0]} to {rows[-1]} cannot be read together."
 
 
-def label_column(dataset: Dataset, label: str | None = None) -> str | None:
+def label_column(dataset: "Dataset", label: str | None = None) -> str | None:
     """The name of a data set's column of class indices: the one asked for, or the only one there is, or `None`.
 
     Raises:
@@ -94,14 +101,14 @@ def label_column(dataset: Dataset, label: str | None = None) -> str | None:
         if label not in dataset.column_names:
             raise ValueError(f"The data set has no column {label!r}; its columns are {dataset.column_names}.")
         return label
-    columns = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    columns = columns_of(dataset, "ClassLabel")
     columns = columns or [name for name in ("labels", "label") if name in dataset.column_names]
     if len(columns) > 1:
         raise ValueError(f"The data set has the label columns {columns}; name one.")
     return columns[0] if columns else None
 
 
-def check_labels(dataset: Dataset, label: str, num_labels: int) -> None:
+def check_labels(dataset: "Dataset", label: str, num_labels: int) -> None:
     """Makes sure that labels are classes of a model.
 
     Raises:
@@ -119,12 +126,14 @@ def check_labels(dataset: Dataset, label: str, num_labels: int) -> None:
         )
 
 
-def encoded_images(dataset: Dataset, name: str) -> Iterator[bytes]:
+def encoded_images(dataset: "Dataset", name: str) -> Iterator[bytes]:
     """The files that a column's images are stored as, such as PNG, in order.
 
     Raises:
         ValueError: if one is missing; the message tells which.
     """
+    from datasets import Image
+
     stored = dataset.select_columns(name).with_format(None).cast_column(name, Image(decode=False))
     for row, image in enumerate(stored):
         found = image[name] or {}
@@ -136,7 +145,7 @@ def encoded_images(dataset: Dataset, name: str) -> Iterator[bytes]:
             raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")
 
 
-def images_digest(dataset: Dataset, name: str) -> str:
+def images_digest(dataset: "Dataset", name: str) -> str:
     """SHA-256 of the images of a column as they are stored, in order."""
     sha = hashlib.sha256()
     for content in encoded_images(dataset, name):
@@ -144,7 +153,7 @@ def images_digest(dataset: Dataset, name: str) -> str:
     return sha.hexdigest()
 
 
-def without_labels(dataset: Dataset) -> Dataset:
+def without_labels(dataset: "Dataset") -> "Dataset":
     """A data set without its columns of class indices: the classes of a proxy set need not be a model's."""
-    labels = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    labels = columns_of(dataset, "ClassLabel")
     return dataset.remove_columns([*labels, *({"label", "labels"} & {*dataset.column_names} - {*labels})])

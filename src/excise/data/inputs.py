@@ -28,6 +28,9 @@ from excise.storage.digests import digest
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 # The column of what a frozen encoder made of images.
 ENCODINGS = "encodings"
 # Of a text, the tokens of the topic's words or all tokens; of an image, all positions or the class token alone.

@@ -5,8 +5,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
@@ -51,6 +49,11 @@ def load_rows(name: str, config: str | None = None, split: str = "train") -> "Da
     return rows[split]
 
 
+def is_dataset(value: object) -> bool:
+    """Whether something is a `datasets.Dataset`. Where `datasets` is not loaded, which takes a while, nothing is."""
+    return "datasets" in sys.modules and isinstance(value, sys.modules["datasets"].Dataset)
+
+
 def load_demo() -> "DatasetDict":
     """The demo's sentence pairs, in a fixed random order, no English sentence in both splits.
 
@@ -65,6 +68,7 @@ def load_demo() -> "DatasetDict":
     >>> sorted(demo), sorted(demo["test"][0]["translation"])
     (['test', 'train'], ['en', 'fr'])
     """
+    import numpy as np
     import pyarrow.parquet as pq
     from datasets import Dataset, DatasetDict, Features, Value
 

@@ -6,14 +6,16 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from huggingface_hub.utils.sha import sha_fileobj
+if TYPE_CHECKING:
+    import torch
 
 
-def digest(settings: Any, tensors: Mapping[str, torch.Tensor]) -> str:
+def digest(settings: Any, tensors: "Mapping[str, torch.Tensor]") -> str:
     """SHA-256 of settings, as JSON values, and tensors."""
+    import torch
+
     sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -21,11 +23,13 @@ def digest(settings: Any, tensors: Mapping[str, torch.Tensor]) -> str:
     return sha.hexdigest()
 
 
-def sums(tensors: Mapping[str, torch.Tensor]) -> str:
+def sums(tensors: "Mapping[str, torch.Tensor]") -> str:
     """SHA-256 of the sums of tensors' bits, each on the device where it is: cheap, and the same wherever it is.
 
     What is moved within a tensor does not change it: for telling copies of a model from trained ones, not for proof.
     """
+    import torch
+
     found = {}
     for name, tensor in sorted(tensors.items()):
         total = 0
@@ -38,6 +42,8 @@ def sums(tensors: Mapping[str, torch.Tensor]) -> str:
 
 def sha256_of(path: str | os.PathLike) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
+    from huggingface_hub.utils.sha import sha_fileobj
+
     with open(path, "rb") as stream:
         return sha_fileobj(stream).hex()
 

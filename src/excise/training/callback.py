@@ -3,10 +3,10 @@
 import math
 from typing import Any, cast
 
+import scipy
 import torch
 import torch.nn.functional as F
 from accelerate.utils import broadcast, reduce
-from scipy.stats import entropy
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -164,7 +164,7 @@ def perplexity(counts: Tensor) -> float:
         >>> round(perplexity(torch.tensor([3, 3, 0, 3])), 3)
         3.0
     """
-    return math.exp(entropy(counts.cpu().numpy()))
+    return math.exp(scipy.stats.entropy(counts.cpu().numpy()))
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any, cast
 
 from datasets import Dataset
 from transformers import (
@@ -64,7 +65,7 @@ class Recipe:
 
 def easy_pairs(recipe: Recipe) -> tuple[Dataset, Dataset]:
     """Sentence pairs, train and test, that a small model learns in a minute: short, of frequent words."""
-    pairs = {split: list(rows["translation"]) for split, rows in load_demo().items()}
+    pairs = {split: rows["translation"][:] for split, rows in load_demo().items()}
 
     def words(text):
         return WORD.findall(text.lower())
@@ -138,7 +139,7 @@ def fit(
     trainer = Seq2SeqTrainer(
         model=model,
         args=args,
-        train_dataset=rows,
+        train_dataset=cast(Any, rows.to_list()),  # rows of a list are at hand, those of a `Dataset` are made each time
         processing_class=tokenizer,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         callbacks=[BottleneckCallback()] if has_codes else None,

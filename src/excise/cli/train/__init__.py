@@ -23,7 +23,7 @@ class _Help(argparse.Action):
     """Shows the arguments of the training too, which are known only once transformers is loaded."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from excise.cli.train.translation import own_arguments
+        from excise.cli.train.arguments import own_arguments
 
         print(parser.format_help())
         print(own_arguments().format_help().partition("\n\n")[2])

@@ -1,11 +1,13 @@
 """Arguments of a training beside transformers' `Seq2SeqTrainingArguments`."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
-from excise.models.codebook_t5 import CodebookT5Config
-from excise.models.settings import sub_config
+if TYPE_CHECKING:  # the arguments are shown without loading a model
+    from transformers import HfArgumentParser
+
+    from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+    from excise.models.codebook_t5 import CodebookT5Config
 
 
 @dataclass
@@ -99,14 +101,27 @@ class DataArguments:
     max_eval_samples: int | None = field(default=1000, metadata={"help": "Evaluate on so many rows, drawn by seed."})
 
 
+# `Any`: what transformers asks for, a `DataClassType`, is none of the types of dataclasses.
+OWN_ARGUMENTS: Any = (ModelArguments, CodebookArguments, DataArguments)
+
+
+def own_arguments() -> "HfArgumentParser":
+    """A parser of what is added to transformers' `Seq2SeqTrainingArguments`."""
+    from transformers import HfArgumentParser
+
+    return HfArgumentParser(OWN_ARGUMENTS, usage="", add_help=False)
+
+
 # What may be another in a further training; all else is fixed by the weights.
 OF_THE_LOSS = ("l1_weight", "reconstruction_weight", "detach_target")
 
 
-def new_config(args: CodebookArguments, hidden_size: int) -> CodebookSAEConfig:
+def new_config(args: CodebookArguments, hidden_size: int) -> "CodebookSAEConfig":
     """The settings of a new bottleneck, for activations of a width."""
+    from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+
     make = CodebookSAEConfig.paper if args.preset == "paper" else CodebookSAEConfig
-    return make(hidden_size=hidden_size, **_given(args))
+    return make(hidden_size=hidden_size, **_given(args, CodebookSAEConfig))
 
 
 def encoder_blocks(args: CodebookArguments) -> list[int]:
@@ -114,13 +129,16 @@ def encoder_blocks(args: CodebookArguments) -> list[int]:
     return args.bottleneck_layers or [2 if args.preset == "paper" else 0]
 
 
-def trained_config(args: CodebookArguments, config: CodebookT5Config) -> CodebookSAEConfig:
+def trained_config(args: CodebookArguments, config: "CodebookT5Config") -> "CodebookSAEConfig":
     """The settings of a trained bottleneck, with what is given for the loss.
 
     Raises:
         ValueError: if another setting is given than the one that it was trained with.
     """
-    given, trained = _given(args), sub_config(config.bottleneck).to_dict()
+    from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+    from excise.models.settings import sub_config
+
+    given, trained = _given(args, CodebookSAEConfig), sub_config(config.bottleneck).to_dict()
     layers = {"bottleneck_layers": args.bottleneck_layers} if args.bottleneck_layers else {}
     has = trained | {"bottleneck_layers": list(config.bottleneck_layers)}
     other = {n: value for n, value in (given | layers).items() if n not in OF_THE_LOSS and value != has[n]}
@@ -132,6 +150,5 @@ def trained_config(args: CodebookArguments, config: CodebookT5Config) -> Codeboo
     return CodebookSAEConfig(**trained | {name: given[name] for name in OF_THE_LOSS if name in given})
 
 
-def _given(args: CodebookArguments) -> dict[str, Any]:
-    settings = {name: value for name, value in asdict(args).items() if hasattr(CodebookSAEConfig, name)}
-    return {name: value for name, value in settings.items() if value is not None}
+def _given(args: CodebookArguments, settings: type) -> dict[str, Any]:
+    return {name: value for name, value in asdict(args).items() if hasattr(settings, name) and value is not None}

@@ -28,6 +28,7 @@ from transformers import (
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.cli.train.arguments import (
+    OWN_ARGUMENTS,
     CodebookArguments,
     DataArguments,
     ModelArguments,
@@ -46,14 +47,7 @@ from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)
 
-# `Any`: what transformers asks for, a `DataClassType`, is none of the types of dataclasses.
-OWN_ARGUMENTS: Any = (ModelArguments, CodebookArguments, DataArguments)
 ALL_ARGUMENTS: Any = (*OWN_ARGUMENTS, Seq2SeqTrainingArguments)
-
-
-def own_arguments() -> HfArgumentParser:
-    """A parser of what is added to transformers' `Seq2SeqTrainingArguments`."""
-    return HfArgumentParser(OWN_ARGUMENTS, usage="", add_help=False)
 
 
 def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | None = None) -> dict[str, float]:

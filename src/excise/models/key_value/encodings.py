@@ -5,10 +5,9 @@ import hashlib
 import json
 import os
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from datasets import Dataset, Features, List, Value
 from transformers import BaseImageProcessor
 
 from excise.data.images import check_labels, image_column, images_digest, label_column, pixel_values
@@ -18,6 +17,9 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 LABELS = "labels"
 # What an encoder's configuration says beside how it computes; the type of its weights is told by these themselves.
 NO_SETTINGS = ("_name_or_path", "architectures", "dtype", "id2label", "label2id", "transformers_version")
@@ -25,7 +27,7 @@ NO_SETTINGS = ("_name_or_path", "architectures", "dtype", "id2label", "label2id"
 
 def encode_images(
     model: KeyValueForImageClassification,
-    dataset: Dataset,
+    dataset: "Dataset",
     processor: BaseImageProcessor,
     *,
     image: str | None = None,
@@ -35,7 +37,7 @@ def encode_images(
     dtype: torch.dtype | None = None,
     cache_dir: str | os.PathLike | None = None,
     progress: bool = True,
-) -> Dataset:
+) -> "Dataset":
     """The encodings of a data set's images; computed at the first call, read from disk at every later one.
 
     They are kept under a fingerprint of encoder, processor, images and labels, so that none of these can change and an
@@ -62,6 +64,8 @@ def encode_images(
         ValueError: if the data set is empty or a stream, an image cannot be read, labels are out of range, encodings
             are not finite, or a file of the cache is not what was written.
     """
+    from datasets import Features, List, Value
+
     refuse_stream(dataset)
     dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
     image = image_column(dataset, image)
@@ -105,7 +109,7 @@ def encode_images(
     return described(found, about)
 
 
-def check_encodings(encodings: Dataset, model: KeyValueForImageClassification) -> None:
+def check_encodings(encodings: "Dataset", model: KeyValueForImageClassification) -> None:
     """Makes sure that a data set holds encodings by a model's encoder.
 
     Raises:

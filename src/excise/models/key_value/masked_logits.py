@@ -1,11 +1,15 @@
 """Logits of the same encodings under one mask after another."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from datasets import Dataset
 from torch import Tensor
 
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.models.key_value.encodings import ENCODINGS
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class MaskedLogits:
@@ -21,7 +25,7 @@ class MaskedLogits:
     """
 
     @torch.no_grad()
-    def __init__(self, bottleneck: KeyValueBottleneck, encodings: Dataset, batch_size: int = 1024):
+    def __init__(self, bottleneck: KeyValueBottleneck, encodings: "Dataset", batch_size: int = 1024):
         self.bottleneck, self.rows = bottleneck, encodings._fingerprint
         rows = encodings.select_columns(ENCODINGS).with_format("torch", device=bottleneck.keys.device)
         self.heads = torch.cat([bottleneck.heads(part[ENCODINGS]) for part in rows.iter(batch_size)])

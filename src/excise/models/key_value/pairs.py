@@ -1,9 +1,7 @@
 """Key-value pairs that the examples of a data set select, computed once and cached."""
 
 import os
-from typing import Any
-
-from datasets import Dataset, Features, List, Value
+from typing import TYPE_CHECKING, Any
 
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.models.key_value import KeyValueForImageClassification
@@ -11,18 +9,21 @@ from excise.models.key_value.encodings import ENCODINGS, LABELS, check_encodings
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 PAIRS = "pairs"
 
 
 def select_pairs(
     model: KeyValueForImageClassification,
-    encodings: Dataset,
+    encodings: "Dataset",
     *,
     batch_size: int = 256,
     shard_size: int = 10_000,
     cache_dir: str | os.PathLike | None = None,
     progress: bool = True,
-) -> Dataset:
+) -> "Dataset":
     """The pairs that each encoding selects; computed at the first call, read from disk at every later one.
 
     Training on them is training on the images: encoder, projections and keys are frozen. They are kept under a
@@ -43,6 +44,8 @@ def select_pairs(
     Raises:
         ValueError: if the encodings are none, or another encoder's.
     """
+    from datasets import Features, List, Value
+
     check_encodings(encodings, model)
     bottleneck = model.bottleneck
     about = {
@@ -71,7 +74,7 @@ def select_pairs(
     return described(found, about)
 
 
-def check_pairs(pairs: Dataset, bottleneck: KeyValueBottleneck) -> None:
+def check_pairs(pairs: "Dataset", bottleneck: KeyValueBottleneck) -> None:
     """Makes sure that a data set holds pairs of this bottleneck, as it is or as it was without any mask.
 
     Raises:

@@ -4,36 +4,29 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow
-from datasets import (
-    Dataset,
-    Features,
-    are_progress_bars_disabled,
-    concatenate_datasets,
-    config,
-    disable_progress_bars,
-    enable_progress_bars,
-)
 from tqdm.auto import tqdm
 
 from excise.storage.digests import digest
 from excise.storage.processes import is_main_process
 from excise.storage.shared_pass import shared_pass
 
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
 
 def in_shards(
     rows: int,
     function: Callable[[list[int]], dict],
-    features: Features,
+    features: "Features",
     about: dict[str, Any],
     *,
     batch_size: int,
     shard_size: int,
     cache_dir: str | os.PathLike | None,
     progress: bool,
-) -> Dataset:
+) -> "Dataset":
     """What a function makes of each row, computed where no file of an earlier call has it.
 
     Args:
@@ -49,12 +42,17 @@ def in_shards(
     Raises:
         ValueError: if a file is not what was written.
     """
-    fingerprint = digest(about, {})
-    folder = Path(cache_dir or Path(config.HF_DATASETS_CACHE, "excise")) / f"{about['kind']}-{fingerprint[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = Dataset.from_dict({"row": range(rows)})
+    import datasets
+    import pyarrow
 
-    def shard(start: int) -> Dataset:
+    fingerprint = digest(about, {})
+    folder = (
+        Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE, "excise")) / f"{about['kind']}-{fingerprint[:16]}"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = datasets.Dataset.from_dict({"row": range(rows)})
+
+    def shard(start: int) -> "Dataset":
         part = numbers.select(range(start, min(start + shard_size, rows)))
         file = folder / f"{start:09d}-{start + len(part):09d}.arrow"
         was_there = file.exists()
@@ -86,8 +84,8 @@ def in_shards(
         shard(start)
 
     starts = range(0, rows, shard_size)
-    hidden = are_progress_bars_disabled()
-    disable_progress_bars()  # of each file's own
+    hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()  # of each file's own
     try:
         hide = not (progress and is_main_process())
         settings = {"function": about["kind"], "about": about, "folder": os.fspath(folder), "shard_size": shard_size}
@@ -98,19 +96,19 @@ def in_shards(
             step,
             lambda _: None,
         )
-        return concatenate_datasets([shard(start) for start in starts])
+        return datasets.concatenate_datasets([shard(start) for start in starts])
     finally:
         if not hidden:
-            enable_progress_bars()
+            datasets.enable_progress_bars()
 
 
-def described(dataset: Dataset, about: dict[str, Any]) -> Dataset:
+def described(dataset: "Dataset", about: dict[str, Any]) -> "Dataset":
     """The data set, which carries from now on, through `select` and `filter`, what it was made of."""
     dataset.info.description = json.dumps({"excise": about})
     return dataset
 
 
-def description(dataset: Dataset) -> dict[str, Any]:
+def description(dataset: "Dataset") -> dict[str, Any]:
     """What `described` has noted; empty for a data set of other origin."""
     try:
         return json.loads(dataset.info.description)["excise"]

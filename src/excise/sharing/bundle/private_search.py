@@ -18,13 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import PIL.Image
-from datasets import Dataset
 
 from excise.codes.pair_counts import ClassCounts
 from excise.data.forget_sets import SET_NAMES, ForgetSets, PrivateLabel, whole_words
+from excise.data.reading import is_dataset
 from excise.report.card import model_card
 from excise.report.markdown import unescaped
 from excise.report.page import write_report
@@ -32,6 +32,9 @@ from excise.report.private import evidence, given, redacted, without_given
 from excise.report.record import FILE, Record
 from excise.sharing.erasure.streams import streams
 from excise.storage.hub_repository import own_files
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 IN_A_ROW, FEWEST, INSIDE, BY_CHANCE = 6, 4, 5, 6
 LONGEST = 40  # longer runs of letters are no words
@@ -187,14 +190,14 @@ def _collected(one: Any) -> tuple[list[str], list[str]]:
     elif isinstance(one, ForgetSets):
         words += one.own_words
         texts += [text for name in SET_NAMES for text in _strings(getattr(one, name))]
-    elif isinstance(one, Dataset):
+    elif is_dataset(one):
         texts += _strings(one)
     elif isinstance(one, Record):
         words, texts = evidence(one.state)
     return words, texts
 
 
-def _strings(rows: Dataset) -> list[str]:
+def _strings(rows: "Dataset") -> list[str]:
     columns = [name for name, feature in rows.features.items() if getattr(feature, "dtype", None) == "string"]
     return [text for name in columns for text in rows.with_format(None)[name] if text]
 
