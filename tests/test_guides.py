@@ -41,6 +41,8 @@ def word(tmp_path_factory):
 def test_a_word_is_forgotten_in_the_guide(word):
     names = word[1]
     assert names["request"].num_codes and len(names["selection"]) == names["request"].num_codes
+    with names["unlearner"].without_masks():
+        assert names["unlearner"].index and names["unlearner"].choose(names["topic"]).codes == names["selection"].codes
     kinds = [(request.kind, bool(request.undone)) for request in names["again"].ledger.requests]
     assert kinds == [("mask", True), ("mask", False), ("delete", False)]
 

@@ -113,5 +113,17 @@ print(json.dumps({
 def test_the_installed_command_explains_itself(fresh):
     text = run(fresh / "bin" / "excise", "--help", cwd=fresh)
     assert "usage" in text.lower()
-    for verb in ("topic", "train", "count", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo"):
+    for verb in (
+        "topic",
+        "train",
+        "index",
+        "count",
+        "unlearn",
+        "evaluate",
+        "undo",
+        "delete",
+        "inspect",
+        "report",
+        "demo",
+    ):
         assert verb in text

@@ -12,6 +12,7 @@ from excise.bottlenecks.identity import copy_codes_id
 from excise.bottlenecks.site import adapted_codes, bottlenecks, unwrapped
 from excise.codes.asked import Asked, asked_for
 from excise.codes.finder import CodeFinder
+from excise.codes.index import CodeIndex
 from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
 from excise.data.inputs import Processor
@@ -41,9 +42,11 @@ class Unlearner(CodeFinder):
         model: a model with bottlenecks, or a `PeftModel` around one; of a compiled one, the model that was compiled is
             taken, which has the same weights.
         processor: the model's tokenizer, image processor, or processor of both.
+        index: as in `CodeFinder`.
 
     Raises:
-        ValueError: if the model has no bottleneck, its masks are not those of its ledger, or an adapter adds to codes.
+        ValueError: if the model has no bottleneck, its masks are not those of its ledger, an adapter adds to codes, or
+            the index is none of this model.
 
     Example:
         unlearner = Unlearner(model, tokenizer)  # or an image processor
@@ -51,10 +54,10 @@ class Unlearner(CodeFinder):
         unlearner.undo(request)
     """
 
-    def __init__(self, model: "PreTrainedModel | PeftModel", processor: Processor):
+    def __init__(self, model: "PreTrainedModel | PeftModel", processor: Processor, index: CodeIndex | None = None):
         self.whole = whole = unwrapped(model)
         base: Any = getattr(whole, "get_base_model", lambda: whole)()
-        super().__init__(base, processor)
+        super().__init__(base, processor, index)
         sites = self.sites  # raises where there are none
         if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
             raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")

@@ -275,3 +275,24 @@ def test_a_label_without_private_is_wrong_usage(failing, saved, tmp_path):
     argv = ["unlearn", saved / "model", saved / "topic", "--out", tmp_path / "out", "--label", "request-17"]
     assert "go with --private" in failing(*argv, status=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_index_counts_what_the_model_would_and_goes_with_every_verb_that_counts(excise, failing, saved, tmp_path):
+    rows = tmp_path / "rows.json"
+    texts = [*TopicSets.load(saved / "topic").target["text"], *TopicSets.load(saved / "topic").retain["text"]]
+    rows.write_text("\n".join(json.dumps({"en": text}) for text in texts))
+    made = excise("index", saved / "model", rows, "--text", "en", "--out", tmp_path / "index")
+    again = excise("index", saved / "model", rows, "--text", "en", "--out", tmp_path / "index")
+    assert made == again and made["texts"] == len(set(texts)) and made["max_top_s"] == 6
+    for name, options in {"plain": (), "indexed": ("--index", tmp_path / "index")}.items():
+        excise("count", saved / "model", saved / "topic", "--out", tmp_path / name, "--max-top-s", 6, *options)
+        out = ("--out", tmp_path / f"{name}-model", "--codes-out", tmp_path / f"{name}.json")
+        excise("unlearn", saved / "model", saved / "topic", *out, "--count", 2, "--q", 0.5, *options)
+    tables = [TopicCounts.load(tmp_path / name).enrich(4).to_pandas() for name in ("plain", "indexed")]
+    assert tables[0].equals(tables[1])
+    assert (tmp_path / "plain.json").read_bytes() == (tmp_path / "indexed.json").read_bytes()
+    code = ("--code", f"{SITE}:3", "--dataset", rows, "--text", "en")
+    found = [excise("inspect", saved / "model", *code, *options) for options in ((), ("--index", tmp_path / "index"))]
+    assert found[0]["selected"] == found[1]["selected"] and found[0]["top_tokens"] == found[1]["top_tokens"]
+    message = failing("count", saved / "model", saved / "topic", "--out", tmp_path / "x", "--index", tmp_path)
+    assert message.endswith("holds no code index (code_index.json is missing). Build one: `CodeIndex.build`.")

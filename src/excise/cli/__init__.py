@@ -12,7 +12,7 @@ from excise.cli.output import hide_library_bars
 from excise.storage.extras import MissingExtraError
 from excise.storage.processes import is_main_process
 
-VERBS = ("topic", "train", "count", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
+VERBS = ("topic", "train", "index", "count", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
 
 EPILOG = """\
 from a data set to a model that forgot:

@@ -6,7 +6,7 @@ The counts are for every S' up to --max-top-s at once; the table is for one of t
 from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_batch_size, add_model, add_out_folder, add_test, add_topic, load_topic
+from excise.cli.options import add_batch_size, add_index, add_model, add_out_folder, add_test, add_topic, load_topic
 from excise.cli.output import Output
 from excise.storage.files import check_file, check_free
 
@@ -24,10 +24,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_out_folder(parser, "the counts")
     parser.add_argument("--table", metavar="FILE.parquet", help="write the table, one row per code, to a file")
     parser.add_argument(
-        "--max-top-s", type=int, metavar="N", help="largest S' counted (default: 104, or all live codes if fewer)"
+        "--max-top-s",
+        type=int,
+        metavar="N",
+        help="largest S' counted (default: 104, an index's own, or all live codes if fewer)",
     )
     parser.add_argument("--top-s", type=int, metavar="N", help="S' of the table (default: 3 x S)")
     add_test(parser, method="mcnemar", positions="topic")
+    add_index(parser)
     add_batch_size(parser)
 
 
@@ -37,14 +41,15 @@ def run(args: Namespace) -> Output:
 
     check_free(args.out)
     check_file(args.table)
-    unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    unlearner, topic = load_unlearner(args.model, args.index), load_topic(args.topic)
     top_s = args.top_s or 3 * unlearner.top_s
+    most = MAX_TOP_S if unlearner.index is None else unlearner.index.max_top_s
     fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())
     counts = unlearner.count_topic(
         topic,
         positions=args.positions,
         retain=True,  # what is kept is kept whole
-        max_top_s=args.max_top_s or max(top_s, min(MAX_TOP_S, fewest)),
+        max_top_s=args.max_top_s or max(top_s, min(most, fewest)),
         batch_size=args.batch_size,
         progress=not args.quiet,
     )

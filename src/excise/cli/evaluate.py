@@ -8,7 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import check_there, load_model, load_unlearner
-from excise.cli.options import add_batch_size, add_model, add_search, add_topic, load_topic, preset
+from excise.cli.options import add_batch_size, add_index, add_model, add_search, add_topic, load_topic, preset
 from excise.cli.output import Output
 from excise.storage.extras import require
 from excise.storage.files import check_file
@@ -54,6 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--beams", type=int, default=1, metavar="N", help="beams of the search (default: 1, greedy)")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest output (default: 128)")
+    add_index(parser)
     add_batch_size(parser, default=64)
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="changed sentences shown (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the random codes (default: 0)")
@@ -100,7 +101,7 @@ def run(args: Namespace) -> Output:
         check_file(args.plot)
     if args.base:
         check_there(args.base)
-    unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    unlearner, topic = load_unlearner(args.model, args.index), load_topic(args.topic)
     reference, reference_tokenizer = load_model(args.reference_model) if args.reference_model else (None, None)
     options = {
         "words": args.word,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from excise.cli.loading import load_unlearner
 from excise.cli.options import (
     add_batch_size,
+    add_index,
     add_model,
     add_out_folder,
     add_private,
@@ -38,6 +39,7 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
     parser.add_argument(
         "--counts", metavar="FOLDER", help="counts that `excise count` wrote of this model and topic: none are made"
     )
+    add_index(parser)
     add_batch_size(parser)
     parser.add_argument(
         "--top-s", type=int, metavar="N", help="codes counted for each token, S' (default: the preset's)"
@@ -70,7 +72,7 @@ def forget(args: Namespace, kind: str) -> Output:
     check_free(args.out)
     check_file(key_file if args.private else None)
     check_file(args.codes_out)
-    unlearner, topic = load_unlearner(args.model), load_topic(args.topic)
+    unlearner, topic = load_unlearner(args.model, args.index), load_topic(args.topic)
     if getattr(topic, "private", None) and not args.key:
         key = None  # the sets have their own, and lie beside it
     seconds = {}

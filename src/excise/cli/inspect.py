@@ -14,7 +14,7 @@ import PIL.ImageFont
 
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_model
+from excise.cli.options import add_index, add_model
 from excise.cli.output import Output
 from excise.data.reading import DEMO, load_rows
 from excise.storage.files import check_file, new_file
@@ -46,6 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--count", type=int, default=10, metavar="N", help="tokens, contexts and images shown (default: 10)"
     )
     parser.add_argument("--text", metavar="COLUMN", help="of texts: column, or key of a translation, as en")
+    add_index(parser)
     images = parser.add_argument_group("models of images")
     images.add_argument("--image", metavar="COLUMN", help="column of the images (default: the only one)")
     images.add_argument("--label", metavar="COLUMN", help="column of their classes (default: the only one)")
@@ -67,7 +68,7 @@ def run(args: Namespace) -> Output:
 
     from excise.data.inputs import image_processor_of
 
-    unlearner = load_unlearner(args.model)
+    unlearner = load_unlearner(args.model, args.index)
     if image_processor_of(unlearner.processor) is not None:
         return _inspect_images(args, unlearner, site, int(number))
     if args.text is None:

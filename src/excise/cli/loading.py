@@ -19,17 +19,26 @@ def load_model(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     return model.to(_device()), AutoTokenizer.from_pretrained(name)
 
 
-def load_unlearner(name: str) -> "Unlearner":
+def load_unlearner(name: str, index: str | None = None) -> "Unlearner":
     """A model with bottlenecks or an adapter of one, on a GPU where there is one, and its ledger.
 
+    Args:
+        name: of the model.
+        index: the folder of a code index.
+
     Raises:
-        ValueError: if the model has no bottleneck, or its masks are not those of its ledger.
+        ValueError: if the model has no bottleneck, its masks are not those of its ledger, or the index is none of it.
     """
     from excise.unlearner import Unlearner
 
     check_there(name)
     unlearner = Unlearner.from_pretrained(name)
     unlearner.whole.eval().to(_device())
+    if index is not None:
+        from excise.codes import CodeIndex
+
+        unlearner.index = CodeIndex.load(index)
+        unlearner.index.check(unlearner.model, unlearner.processor)
     return unlearner
 
 

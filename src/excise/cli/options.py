@@ -43,6 +43,13 @@ def digest_key(file: str) -> "DigestKey":
     return DigestKey.load(file) if os.path.exists(file) else DigestKey.new()
 
 
+def add_index(parser: ArgumentParser) -> None:
+    """--index."""
+    parser.add_argument(
+        "--index", metavar="FOLDER", help="what `excise index` made with this model: texts in it are not run to count"
+    )
+
+
 def add_batch_size(parser: ArgumentParser, default: int = 32) -> None:
     """--batch-size."""
     parser.add_argument(

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "budget": ["select_within_budget"],
         "enrichment": ["Enrichment", "enrich_counts"],
         "finder": ["CodeFinder"],
+        "index": ["CodeIndex"],
         "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],
         "pair_counts": ["ClassCounts", "PairCounts"],
         "search": ["PRESETS", "Search", "SearchCounts"],

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from datasets import Dataset, IterableDataset
@@ -15,11 +16,13 @@ from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
+from excise.codes.index import CodeIndex
+from excise.codes.index.ranks import IndexedRanks, merged
 from excise.codes.pair_counts import PairCounts
 from excise.codes.passes import counted, folder_in
 from excise.codes.selection import SITE
 from excise.data.batches import RowBatch, RowBatches, to_device
-from excise.data.inputs import Inputs, Positions, Processor, inputs_of
+from excise.data.inputs import Inputs, Positions, Processor, Texts, inputs_of
 from excise.data.reading import is_stream, refuse_stream
 from excise.models.activations import bottleneck_inputs, eval_mode
 from excise.models.key_value import KeyValueForImageClassification
@@ -41,6 +44,7 @@ def count_pairs(
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, PairedCounts]:
     """Which codes targets and their controls use, at each site, for every S' up to `max_top_s`.
 
@@ -60,16 +64,18 @@ def count_pairs(
         checkpoint: a folder to keep counts in, every minute. A run that was killed goes on from it, with as many
             processes as there are then; what was counted in the same way is not counted again.
         progress: show a progress bar.
+        index: of a corpus, built with this model: texts that are in it are not run.
 
     Raises:
         ValueError: if sets are empty or of unequal length, a site has fewer live codes than `max_top_s`, activations
-            are not finite, or the checkpoint is of another model, other data or other settings.
+            are not finite, the checkpoint is of another model, other data or other settings, or the index of another
+            model, or of this one before more training.
     """
     lengths = [len(rows) for rows in (target, control) if not is_stream(rows)]
     if len({*lengths}) > 1:
         raise ValueError(f"There are {lengths[0]} targets and {lengths[1]} controls; they must come in pairs.")
     model = unwrapped(model)
-    counter = _Counter(model, max_top_s)
+    counter = _Counter(model, max_top_s, index)
 
     def empty() -> dict[str, PairedCounts]:
         return {site: PairedCounts.empty(m.num_codes, max_top_s) for site, m in counter.sites.items()}
@@ -96,6 +102,7 @@ def count_apart(
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, PairedCounts]:
     """Which codes targets use, and which controls that are not paired with them; arguments as in `count_pairs`."""
     options: dict[str, Any] = {
@@ -103,6 +110,7 @@ def count_apart(
         "max_top_s": max_top_s,
         "batch_size": batch_size,
         "progress": progress,
+        "index": index,
     }
     sets = {"target": target, "control": control}
     targets, controls = (
@@ -122,6 +130,7 @@ def count_codes(
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, CodeCounts]:
     """Which codes examples use, at each site, for every S' up to `max_top_s`.
 
@@ -145,7 +154,7 @@ def count_codes(
         ValueError: if the set is empty, a site has fewer live codes than `max_top_s`, activations are not finite, or
             the checkpoint is of another model, other data or other settings.
     """
-    return _count(model, processor, dataset, positions, max_top_s, batch_size, checkpoint, progress)
+    return _count(model, processor, dataset, positions, max_top_s, batch_size, checkpoint, progress, index)
 
 
 def count_used(
@@ -157,6 +166,7 @@ def count_used(
     batch_size: int = 32,
     checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
+    index: CodeIndex | None = None,
 ) -> dict[str, CodeCounts]:
     """Which codes examples are passed on as, at each site, for every S' up to the model's own; else as `count_codes`.
 
@@ -165,7 +175,7 @@ def count_used(
     in the wake of another, and would not be passed on by itself, is not what carries the topic, and beyond the model's
     own S there is no sum that it could be in.
     """
-    return _count(model, processor, dataset, positions, None, batch_size, checkpoint, progress)
+    return _count(model, processor, dataset, positions, None, batch_size, checkpoint, progress, index)
 
 
 def _count(
@@ -177,6 +187,7 @@ def _count(
     batch_size: int,
     checkpoint: str | os.PathLike | None,
     progress: bool,
+    index: CodeIndex | None,
 ) -> dict[str, CodeCounts]:
     model = unwrapped(model)
     if made := {PAIRS, ENCODINGS} & {*(dataset.column_names or ())}:
@@ -192,7 +203,7 @@ def _count(
         return _of_pairs(model, cast(Dataset, dataset))
     if ENCODINGS in made:
         check_encodings(dataset, cast(KeyValueForImageClassification, model))
-    counter = _Counter(model, max_top_s)
+    counter = _Counter(model, max_top_s, index)
 
     def empty() -> dict[str, CodeCounts]:
         return {site: CodeCounts.empty(m.num_codes, max_top_s or m.top_s) for site, m in counter.sites.items()}
@@ -239,8 +250,9 @@ def _settings(function: str, positions: Positions, max_top_s: int | None, batch_
 class _Counter:
     """Ranks the codes of a batch's counted inputs at every site; without a largest S', those that are passed on."""
 
-    def __init__(self, model: PreTrainedModel, max_top_s: int | None):
-        self.model, self.max_top_s = model, max_top_s
+    def __init__(self, model: PreTrainedModel, max_top_s: int | None, index: CodeIndex | None = None):
+        self.model, self.max_top_s, self.index = model, max_top_s, index
+        self._indexed: WeakKeyDictionary[Inputs, IndexedRanks] = WeakKeyDictionary()
         self.sites = bottlenecks(model)
         for site, bottleneck in self.sites.items():
             live = bottleneck.max_top_s
@@ -251,9 +263,24 @@ class _Counter:
         """The ranks in each data set of a batch."""
         return [self.ranks(inputs, batch.rows, inputs.batch(batch.rows)) for inputs in batch.inputs]
 
-    @torch.no_grad()
     def ranks(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
         """By site, the best rank of each code in each example of a batch."""
+        if self.index is None or not isinstance(inputs, Texts):
+            return self._run(inputs, rows, batch)
+        if inputs not in self._indexed:
+            self._indexed[inputs] = self.index.ranks(self.model, inputs, self.max_top_s, self.max_top_s is None)
+        indexed = self._indexed[inputs]
+        there, absent = ([i for i, row in enumerate(rows) if bool(indexed.has[row]) == has] for has in (True, False))
+        if not there:
+            return self._run(inputs, rows, batch)
+        known, rest = indexed.best([rows[i] for i in there]), [rows[i] for i in absent]
+        if not rest:
+            return known
+        parts = [(there, known), (absent, self._run(inputs, rest, inputs.batch(rest)))]
+        return merged(parts, {site: bottleneck.num_codes for site, bottleneck in self.sites.items()})
+
+    @torch.no_grad()
+    def _run(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
         ranked = {}
         for site, arrived in bottleneck_inputs(self.model, to_device(batch, self.model.device)).items():
             bottleneck = self.sites[site]

@@ -15,6 +15,7 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
+from excise.codes.index import CodeIndex
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.passes import folder_in
 from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
@@ -36,11 +37,16 @@ class CodeFinder:
     Args:
         model: a model with bottlenecks. Its masks are in force.
         processor: the model's tokenizer, image processor, or processor of both.
+        index: of a corpus of texts, built with this model: what is in it is counted without running the model.
+
+    Raises:
+        ValueError: if the index is of another model or tokenizer, or of this one before more training.
     """
 
-    def __init__(self, model: PreTrainedModel, processor: Processor):
-        self.model = model
-        self.processor = processor
+    def __init__(self, model: PreTrainedModel, processor: Processor, index: CodeIndex | None = None):
+        self.model, self.processor, self.index = model, processor, index
+        if index is not None:
+            index.check(model, processor)
 
     def __repr__(self) -> str:
         sites = [f"{site}: {int(m.live.sum()):,} of {m.num_codes:,} codes live" for site, m in self.sites.items()]
@@ -130,6 +136,7 @@ class CodeFinder:
             progress: show progress bars.
         """
         options: dict[str, Any] = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
+        options["index"] = self.index
         positions = positions or topic.positions
         count = count_pairs if topic.paired else count_apart
         options["checkpoint"] = folder_in(checkpoint, "pairs")
@@ -196,6 +203,7 @@ class CodeFinder:
             topic.check(self.sites)
             return SearchCounts(name, searches, (topic,) * len(searches), *made)
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        indexed: dict[str, Any] = {"index": self.index}
         largest = max_top_s or self.preset_top_s(searches)
         retain = any(search.max_retain_ratio is not None for search in searches)
         if counts is not None:
@@ -204,7 +212,7 @@ class CodeFinder:
             return SearchCounts(name, searches, (counts,) * len(searches), *made)
         if retain and isinstance(topic, ForgetSets):
             options["checkpoint"] = folder_in(checkpoint, "retain")
-            retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options)
+            retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options, **indexed)
         by_need: dict[Any, Counts] = {}
         for search in searches:
             if (key := search.counted) in by_need:
@@ -212,7 +220,7 @@ class CodeFinder:
             options["checkpoint"] = folder_in(checkpoint, f"search-{len(by_need) + 1}")
             if search.by_frequency or not isinstance(topic, ForgetSets):
                 options["max_top_s"] = max_top_s or self.top_s
-                by_need[key] = count_examples(self.model, self.processor, topic, search, **options)
+                by_need[key] = count_examples(self.model, self.processor, topic, search, **options, **indexed)
             else:
                 options["max_top_s"] = largest
                 of_topic = self.count_topic(topic, positions=search.positions, **options)

@@ -1,6 +1,7 @@
 """Rows of a data set as a model takes them: texts through a tokenizer, images through an image processor."""
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
@@ -284,3 +285,13 @@ def tokenizer_of(processor: Processor) -> PreTrainedTokenizerBase:
     if tokenizer is None:
         raise ValueError(f"{type(processor).__name__} has no tokenizer; give a processor that has, or the tokenizer.")
     return tokenizer
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of all that decides which tokens a text becomes, and of the length that it is cut to."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state = tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
+    if backend is not None:
+        state |= {"truncation": None, "padding": None}  # these change with each call
+    about = [str(tokenizer.model_max_length), tokenizer.padding_side, tokenizer.truncation_side]
+    return digest([state, about, sorted(map(str, tokenizer.all_special_tokens))], {})

@@ -213,7 +213,7 @@ def base_model(base: str | os.PathLike | PreTrainedModel, finder: CodeFinder) ->
 
 def use_counts(finder: CodeFinder, rows: Dataset, progress: bool = True) -> dict[str, CodeCounts]:
     """How often each code is used in a set: what random codes are matched on."""
-    return count_used(finder.model, finder.processor, rows, progress=progress)
+    return count_used(finder.model, finder.processor, rows, progress=progress, index=finder.index)
 
 
 def _frequency(finder: CodeFinder, counts: Mapping[str, CodeCounts]) -> dict[str, np.ndarray]:

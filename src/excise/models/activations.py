@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from excise.bottlenecks.identity import NOT_TRAINED
 from excise.bottlenecks.site import bottlenecks, is_left_out
 from excise.data.batches import real_tokens, to_device
 from excise.data.inputs import Inputs, StreamedInputs
@@ -104,6 +105,34 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
                 "tokens. The model's weights are broken, or its dtype overflows: try float32 or bfloat16."
             )
     return inputs
+
+
+def deciding_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors that decide what codes a model of texts selects, by name: all that a text goes through until then.
+
+    Those that hold something of each code are left out, and what changes without training. Which modules run before
+    the last bottleneck is seen on a text of one token.
+    """
+    sites = bottlenecks(model)
+    ran: set[nn.Module] = set()
+    handles = [module.register_forward_pre_hook(lambda run, _: ran.add(run)) for module in model.modules()]
+    one = torch.zeros((1, 1), dtype=torch.long, device=next(model.parameters()).device)
+    try:
+        with eval_mode(model):
+            bottleneck_inputs(model, {"input_ids": one, "attention_mask": torch.ones_like(one)})
+    finally:
+        for handle in handles:
+            handle.remove()
+    inside = {module for bottleneck in sites.values() for module in bottleneck.modules()}
+    left_out = {(site, name) for site, of in sites.items() for name in (*of.code_tensors, *NOT_TRAINED)}
+    names = {module: site for site, module in sites.items()}
+    return {
+        f"{name}.{key}": tensor
+        for name, module in model.named_modules()
+        if module in ran or module in inside
+        for key, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        if (names.get(module), key) not in left_out
+    }
 
 
 def token_activations(

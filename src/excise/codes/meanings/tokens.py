@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.codes.finder import CodeFinder
 from excise.data.batches import padded_batches, to_device
+from excise.data.inputs import Texts
 from excise.models.activations import bottleneck_inputs, eval_mode
 
 END = "(end of text)"
@@ -52,6 +53,15 @@ def token_meanings(
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {site: [] for site in finder.sites}
     model = finder.model
     with finder.without_masks(), eval_mode(model):
+        if finder.index is not None:
+            indexed = finder.index.ranks(model, Texts(input_ids, tokenizer), top_s, passed_on=True)
+            there = np.flatnonzero(indexed.has).tolist()
+            tokens = np.array([token for row in there for token in input_ids[row]], np.int64)[:, None]
+            for site, parts in found.items():
+                known = indexed.codes(there, site)[0]
+                numbers = (known.astype(np.int64) * len(tokenizer) + tokens)[known >= 0]
+                parts.append(np.unique(numbers, return_counts=True))
+            input_ids = [input_ids[row] for row in np.flatnonzero(~indexed.has)]
         batches = padded_batches(input_ids, tokenizer, batch_size, "looking up tokens" if progress else None)
         for _, padded in batches:
             batch = to_device(padded, model.device)
@@ -140,7 +150,9 @@ def code_tokens(
     model = finder.model
     with eval_mode(model), finder.without_masks():
         label = "looking up" if progress else None
-        for rows, padded in padded_batches(encoded["input_ids"], finder.tokenizer, progress=label):
+        run = _texts_to_run(finder, encoded["input_ids"], site, code)
+        for part, padded in padded_batches([encoded["input_ids"][i] for i in run], finder.tokenizer, progress=label):
+            rows = [run[i] for i in part]
             batch = to_device(padded, model.device)
             selected, cosines = bottleneck.selected(bottleneck_inputs(model, batch, until=site)[site])
             is_code = selected.unflatten(1, (-1, bottleneck.top_s)) == code
@@ -163,6 +175,17 @@ def code_tokens(
         "top_tokens": dict(tokens.most_common(count)),
         "contexts": [_context(*hit) for hit in hits[:count]],
     }
+
+
+def _texts_to_run(finder: CodeFinder, input_ids: Sequence[Sequence[int]], site: str, code: int) -> list[int]:
+    """The texts with tokens that select a code, as an index tells, and those that it knows nothing of."""
+    if finder.index is None:
+        return list(range(len(input_ids)))
+    indexed = finder.index.ranks(finder.model, Texts(input_ids, finder.tokenizer), passed_on=True)
+    there, run = np.flatnonzero(indexed.has), ~indexed.has
+    selected, texts = indexed.codes(there.tolist(), site)
+    run[there[texts[(selected == code).any(1)]]] = True
+    return np.flatnonzero(run).tolist()
 
 
 def _context(similarity: float, text: str, place: tuple[int, int]) -> dict[str, Any]:

@@ -1,0 +1,157 @@
+"""Origin of a code index: the model and the tokenizer that its rows are of, and what makes it stale."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from excise.bottlenecks.identity import Identity
+from excise.bottlenecks.site import bottlenecks
+from excise.data.inputs import Processor, image_processor_of, tokenizer_digest, tokenizer_of
+from excise.ledger.ledger import Ledger
+from excise.models.activations import deciding_tensors
+from excise.storage.digests import digest
+from excise.storage.strict_json import checked
+
+WHAT = "Code index"
+ANEW = "Build an index anew, in another folder: `CodeIndex.build`, or `excise index`"
+KINDS = {
+    "weights": str,
+    "tokenizer": str,
+    "settings": dict[str, dict[str, Any]],
+    "deleted": dict[str, list[int]],
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model and a tokenizer, told from others and from the same before or after a training.
+
+    Masks, undoing and deletions leave a model the same: an index is of all codes that were not deleted.
+
+    Attributes:
+        identity: of the codes, with their rows.
+        weights: digest of the tensors that decide what arrives at the bottlenecks, to the last bit.
+        tokenizer: digest of the tokenizer, and of the length that it cuts texts to.
+        settings: by site, what a look-up depends on besides.
+        deleted: by site, the codes that were deleted already.
+    """
+
+    identity: Identity
+    weights: str
+    tokenizer: str
+    settings: Mapping[str, Mapping[str, Any]]
+    deleted: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "Origin":
+        """A model and a tokenizer as they are now."""
+        sites = bottlenecks(model)
+        ledger = Ledger.from_dict(model.config.unlearning)
+        return cls(
+            Identity.of(sites, {site: range(module.num_codes) for site, module in sites.items()}),
+            digest([], deciding_tensors(model)),
+            tokenizer_digest(tokenizer),
+            _settings(model),
+            {site: list(ledger.removed(site, kinds=("delete",))) for site in sites},
+        )
+
+    def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Makes sure that a model and a tokenizer are still these.
+
+        Raises:
+            ValueError: if they are not. The message tells what differs and what to do.
+        """
+        sites = bottlenecks(model)
+        if self.settings.keys() != sites.keys():
+            raise ValueError(f"{WHAT}: made at {sorted(self.settings)}, but the model has {sorted(sites)}. {ANEW}.")
+        self.identity.check(sites, WHAT, ANEW)
+        differs = []
+        if self.weights != digest([], deciding_tensors(model)):
+            differs.append("the weights before its bottlenecks have other numbers, or another precision, now")
+        if self.tokenizer != tokenizer_digest(tokenizer):
+            differs.append(
+                "the tokenizer is another one, or cuts texts to another length "
+                f"(model_max_length={tokenizer.model_max_length} now)"
+            )
+        for site, now in _settings(model).items():
+            for name, value in now.items():
+                if (then := self.settings[site].get(name)) != value:
+                    differs.append(f"{name} of {site} was {then} and is {value}")
+        ledger = Ledger.from_dict(model.config.unlearning)
+        for site, codes in self.deleted.items():
+            if back := {*codes} - {*ledger.removed(site, kinds=("delete",))}:
+                differs.append(f"{len(back)} codes of {site} are there that were deleted when it was made")
+        if differs:
+            raise ValueError(
+                f"{WHAT}: made with another model or tokenizer, or before a change: {'; '.join(differs)}. {ANEW}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The origin as JSON values; `from_dict` reads it back."""
+        return {
+            "identity": self.identity.to_dict(),
+            "weights": self.weights,
+            "tokenizer": self.tokenizer,
+            "settings": {site: dict(values) for site, values in self.settings.items()},
+            "deleted": {site: list(codes) for site, codes in self.deleted.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, state: Any) -> "Origin":
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        known = checked(state, dict[str, Any], "A code index's origin")
+        parts = {name: checked(known.get(name), kind, f"An origin's {name}") for name, kind in KINDS.items()}
+        if not (identity := Identity.from_dict(known.get("identity"))).shared:
+            raise ValueError("A code index's origin has no identity of a model.")
+        return cls(identity, **parts)
+
+
+def text_tokenizer(processor: Processor) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model of texts.
+
+    Raises:
+        ValueError: if the model is one of images, which no index is of.
+    """
+    if image_processor_of(processor) is not None:
+        raise ValueError(
+            f"A CodeIndex is of texts, and a {type(processor).__name__} makes inputs of images. Leave the index out: "
+            "images are counted by running the model."
+        )
+    return tokenizer_of(processor)
+
+
+def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[Any, ...]:
+    """What changes with whatever `Origin.check` looks at, and takes a tenth of the time: sums of the tensors' bits."""
+    sites = bottlenecks(model)
+    tensors = [*deciding_tensors(model).values()]
+    tensors += [getattr(module, name) for module in sites.values() for name in module.code_tensors]
+    about = (len(tokenizer), tokenizer.model_max_length, tokenizer.padding_side, id(tokenizer))
+    return (*map(_sum_of_bits, tensors), repr(_settings(model)), id(model), about)
+
+
+def _settings(model: PreTrainedModel) -> dict[str, dict[str, Any]]:
+    return {
+        site: {
+            "num_codes": module.num_codes,
+            "top_s": module.top_s,
+            "active": getattr(module.config, "active", None),
+            "min_similarity": float(getattr(module, "min_similarity", -1.0)),
+        }
+        for site, module in bottlenecks(model).items()
+    }
+
+
+@torch.no_grad()
+def _sum_of_bits(tensor: Tensor) -> tuple[str, int]:
+    flat = tensor.detach().contiguous().flatten().view(torch.uint8)
+    whole = len(flat) // 8 * 8
+    total = int(flat[:whole].view(torch.int64).sum()) + int(flat[whole:].sum())
+    return str(tensor.dtype), total
