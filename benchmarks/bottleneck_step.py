@@ -1,8 +1,8 @@
 """The bottleneck alone, forward and backward, against a dense one written out in plain torch.
 
-The dense one is the bottleneck of excise 0.2.0 at the default settings: encoder, largest units, layer norm, cosines with
-all codes, sum of the best, decoder, unexplained variance, and the L1 norms of all codes, looked up. Both have the same
-weights and get the same tokens, and the losses of both are compared. It is to take a quarter of the time.
+The dense one is the bottleneck of excise 0.2.0 at the default settings: encoder, largest units, layer norm, cosines
+with all codes, sum of the best, decoder, unexplained variance, and the L1 norms of all codes, looked up. Both have the
+same weights and get the same tokens, and the losses of both are compared. Ours is to take a quarter of the time.
 
     python benchmarks/bottleneck_step.py --tokens 1024
 """
@@ -76,7 +76,9 @@ def measure(args):
     settings |= {"num_codes": args.num_codes, "top_s": config.top_s, "losses": losses, "tokens_of_same_codes": same}
     title = f"bottleneck alone, {args.tokens:,} tokens, default shape of a model {args.hidden_size} wide"
     note = f"the same codes for {same:.2%} of the tokens; losses {losses['excise']:.6g} and {losses['dense']:.6g}"
-    yield ratio(f"{title}, forward and backward", seconds, "excise", "dense", reach=Reach(0.25), settings=settings, note=note)
+    yield ratio(
+        f"{title}, forward and backward", seconds, "excise", "dense", reach=Reach(0.25), settings=settings, note=note
+    )
     yield ratio(f"{title}, forward without gradient", seconds, "excise, forward", "dense, forward", settings=settings)
     yield seconds_row(f"{title}, forward and backward", seconds["excise"], settings=settings)
 

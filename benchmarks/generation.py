@@ -27,7 +27,7 @@ TINY = {"shape": ["tiny"], "num_codes": 64, "batch_size": 4, "batches": 2, "roun
 
 def batches_of(rows, tokenizer, batch_size, count):
     """Batches from all over the lengths, each of sentences of like length, and how many tokens each is to get."""
-    rows = rows.sort("length")
+    rows = rows.select(np.argsort(rows["length"], kind="stable"))
     starts = np.linspace(0, len(rows) - batch_size, 2 * count + 1).astype(int)[1::2]
     for start in starts:
         batch = rows.select(range(start, start + batch_size))
@@ -49,7 +49,8 @@ def measure(args):
                 limits = {"min_new_tokens": length, "max_new_tokens": length}
                 model.generate(**inputs, do_sample=False, num_beams=1, **limits)
 
-        turns = {"plain": lambda m=plain.eval(): generate(m), "excise": lambda m=codebook.eval(): generate(m)}
+        models = {"plain": plain.eval(), "excise": codebook.eval()}
+        turns = {name: lambda model=model: generate(model) for name, model in models.items()}
         seconds = take_turns(turns, args.rounds)
         sentences = args.batch_size * args.batches
         rates = {name: round(sentences / min(values), 1) for name, values in seconds.items()}

@@ -23,6 +23,11 @@ def arguments(parser):
     parser.add_argument("--rounds", type=int, default=5)
 
 
+# What is to be known to read a peer's number.
+NOTES = {
+    "vector-quantize-pytorch": "one code a token, cosine; it gives the code vectors too",
+    "codebook-features": "eight codes a token, cosine; it gives their mean too",
+}
 TINY = {"tokens": 64, "hidden_size": 16, "num_codes": 200, "rounds": 2}
 
 
@@ -45,58 +50,67 @@ def quantizer(package, dim, num_codes):
     return name, lambda tokens: layer(tokens[None])
 
 
+def quantizers(dim, num_codes):
+    """The peers that are there, as `quantizer` gives them by package; and why the others are not."""
+    there, gone = {}, {}
+    for package in NOTES:
+        try:
+            there[package] = quantizer(package, dim, num_codes)
+        except MissingPeerError as error:  # noqa: PERF203
+            gone[package] = str(error)
+    return there, gone
+
+
 @torch.no_grad()
 def measure(args):
-    sizes = {"tokens": args.tokens, "num_codes": args.num_codes, "hidden_size": args.hidden_size}
-    configs = {
-        "default": CodebookSAEConfig(hidden_size=args.hidden_size, num_codes=args.num_codes),
-        "dense": CodebookSAEConfig.paper(args.hidden_size, num_codes=args.num_codes),
+    dense = CodebookSAEConfig.paper(args.hidden_size, num_codes=args.num_codes)
+    default = CodebookSAEConfig(hidden_size=args.hidden_size, num_codes=args.num_codes)
+    yield from of_shape(args, "default", default, Reach(0.2))
+    yield from of_shape(args, "dense", dense, Reach(1.1))
+
+
+def of_shape(args, shape, config, reach):
+    """The rows of a shape."""
+    bottleneck = start(CodebookSAE(config), args.seed)
+    arrived = torch.randn(args.tokens, args.hidden_size)
+    codebook = bottleneck.codebook.detach().clone()
+    dim = codebook.shape[1]
+    features = torch.randn(args.tokens, dim)
+    live, many = torch.ones(args.num_codes, dtype=torch.bool), min(104, args.num_codes)
+    turns = {
+        "product": lambda: torch.mm(features, codebook.T),
+        "excise": lambda: bottleneck.rank(arrived, config.top_s),
+        "excise, one code": lambda: bottleneck.rank(arrived, 1),
     }
-    reaches = {"default": Reach(0.2), "dense": Reach(1.1)}
-    for shape, config in configs.items():
-        bottleneck = start(CodebookSAE(config), args.seed)
-        arrived = torch.randn(args.tokens, args.hidden_size)
-        codebook = bottleneck.codebook.detach().clone()
-        features = torch.randn(args.tokens, codebook.shape[1])
-        width = {**sizes, "code_dim": codebook.shape[1], "active": config.active}
-        turns = {
-            "product": lambda f=features, c=codebook: torch.mm(f, c.T),
-            "excise": lambda b=bottleneck, a=arrived: b.rank(a, config.top_s),
-        }
-        if shape == "default":
-            turns["excise, 104 codes"] = lambda b=bottleneck, a=arrived: b.rank(a, min(104, args.num_codes))
-            turns["excise, codes changed"] = Turn(turns["excise"], before=lambda b=bottleneck: b.codebook.mul_(1.0))
-        live = torch.ones(args.num_codes, dtype=torch.bool)
-        turns["excise, one code"] = lambda f=features, c=codebook: top_codes(f, c, 1, live)
-        if shape == "default":
-            turns["excise, one code"] = lambda b=bottleneck, a=arrived: b.rank(a, 1)
-        names, gone = {}, []
-        for package in ("vector-quantize-pytorch", "codebook-features"):
-            try:
-                name, run = quantizer(package, codebook.shape[1], args.num_codes)
-                names[package], turns[name] = name, lambda run=run, f=features: run(f)
-            except MissingPeerError as error:
-                gone.append((package, str(error)))
-        seconds = take_turns(turns, args.rounds)
-        title = f"look-up of {args.tokens:,} tokens in {args.num_codes:,} codes, {shape} encoder, {codebook.shape[1]:,} wide"
-        yield ratio(
-            title, seconds, "excise", "product", reach=reaches[shape], settings=width, note="with the encoder before it"
-        )
-        if shape == "default":
-            note = "the codebook is prepared anew, as after a step of training"
-            yield ratio(f"{title}, codes just changed", seconds, "excise, codes changed", "product", settings=width, note=note)
-            yield ratio(f"{title}, 104 codes a token", seconds, "excise, 104 codes", "product", settings=width)
-        notes = {
-            "vector-quantize-pytorch": "one code a token, cosine; it gives the code vectors too; ours has no encoder here"
-            if shape == "dense"
-            else "one code a token, cosine; it gives the code vectors too; ours has its encoder in it",
-            "codebook-features": "eight codes a token, cosine; it gives their mean too; ours has its encoder in it",
-        }
-        for package, name in names.items():
-            ours = "excise, one code" if package == "vector-quantize-pytorch" else "excise"
-            yield ratio(title, seconds, ours, name, settings=width, note=notes[package], peer=True)
-        for package, why in gone:
-            yield missing(title, package, why, peer=True)
+    if shape == "default":
+        turns["excise, many codes"] = lambda: bottleneck.rank(arrived, many)
+        turns["excise, codes changed"] = Turn(turns["excise"], before=lambda: bottleneck.codebook.mul_(1.0))
+    else:  # without the encoder, as the others have none
+        turns["excise, one code"] = lambda: top_codes(features, codebook, 1, live)
+        turns["excise, no encoder"] = lambda: top_codes(features, codebook, config.top_s, live)
+    peers, gone = quantizers(dim, args.num_codes)
+    for name, run in peers.values():
+        turns[name] = lambda run=run: run(features)
+    seconds = take_turns(turns, args.rounds)
+
+    settings = {"tokens": args.tokens, "num_codes": args.num_codes, "hidden_size": args.hidden_size}
+    settings |= {"code_dim": dim, "active": config.active}
+    title = f"look-up of {args.tokens:,} tokens in {args.num_codes:,} codes, {shape} encoder, {dim:,} wide"
+    note = "with the encoder before it"
+    yield ratio(title, seconds, "excise", "product", reach=reach, settings=settings, note=note)
+    if shape == "default":
+        changed = "the codebook is prepared anew, as after a step of training"
+        told = (("codes just changed", "excise, codes changed", changed), (f"{many} a token", "excise, many codes", ""))
+        for what, ours, note in told:
+            yield ratio(f"{title}, {what}", seconds, ours, "product", settings=settings, note=note)
+    with_encoder = "ours has its encoder in it" if shape == "default" else "no encoder on either side"
+    eight = "excise" if shape == "default" else "excise, no encoder"
+    for package, (name, _) in peers.items():
+        ours = "excise, one code" if package == "vector-quantize-pytorch" else eight
+        note = f"{NOTES[package]}; {with_encoder}"
+        yield ratio(title, seconds, ours, name, settings=settings, note=note, peer=True)
+    for package, why in gone.items():
+        yield missing(title, package, why, peer=True)
 
 
 BENCHMARK = Benchmark(__doc__, measure, arguments, TINY)

@@ -1,8 +1,9 @@
 """How long it takes to build the topic sets of a word on as many pairs as the train split of the real run has.
 
-Without `--data`, the pairs are the packaged ones, again and again with one word of each replaced by another, until there
-are 142,444 different ones: real sentences in length and words, simpler than a corpus. The first word pays for what
-depends on the corpus alone, further ones do not. A round has rows of its own, which nothing kept from another fits.
+Without `--data`, the pairs are the packaged ones, again and again with one word of each replaced by another, until
+there are 142,444 different ones: real sentences in length and words, simpler than a corpus. The first word pays for
+what depends on the corpus alone, further ones do not. A round has rows of its own, which nothing kept from another
+fits.
 
     python benchmarks/topic_sets.py --data train.parquet --words teacher car water
 """
@@ -28,7 +29,7 @@ def arguments(parser):
     parser.add_argument("--rounds", type=int, default=2)
 
 
-TINY = {"rows": 9000, "words": ["teacher", "water"], "rounds": 1}
+TINY = {"rows": 3000, "words": ["teacher", "water"], "rounds": 1}
 
 
 def made_up_pairs(count, seed):

@@ -17,7 +17,13 @@ import numpy as np
 from harness.measurement import Benchmark, Reach, ratio
 from harness.shapes import SHAPES, plain_and_codebook, words_of
 from harness.synthetic import token_pairs, word_tokenizer
-from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PrinterCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+)
 from transformers.utils import logging
 
 from excise import BottleneckCallback
@@ -79,6 +85,7 @@ def train(model, has_codes, rows, tokenizer, folder, steps, batch_size, seed):
         callbacks=[BottleneckCallback()] if has_codes else None,
         optimizers=(adamw(model, settings) if has_codes else None, None),
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(times)
     trainer.train()
     return statistics.median(times.seconds[STARTING:])

@@ -1,7 +1,7 @@
 """`excise undo` on a saved model as small as the demo's, against what transformers needs to import and load one.
 
-Both are processes of their own, started in turns: `excise undo MODEL --request 1 --out NEW`, which loads the model, takes
-a mask back and saves it, and a Python that imports transformers and loads the plain T5 of the same size with its
+Both are processes of their own, started in turns: `excise undo MODEL --request 1 --out NEW`, which loads the model,
+takes a mask back and saves it, and a Python that imports transformers and loads the plain T5 of the same size with its
 tokenizer. Python's start-up is in both.
 
     python benchmarks/undo.py --rounds 5
@@ -25,9 +25,9 @@ from excise import Selection, Unlearner
 UNDO = "import sys; from excise.cli import main; sys.exit(main(sys.argv[1:]))"
 LOAD = """
 import sys
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoTokenizer, T5ForConditionalGeneration
 AutoTokenizer.from_pretrained(sys.argv[1])
-AutoModelForSeq2SeqLM.from_pretrained(sys.argv[1])
+T5ForConditionalGeneration.from_pretrained(sys.argv[1])
 """
 
 

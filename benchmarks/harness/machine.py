@@ -43,18 +43,22 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package; `None` where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """The versions of installed packages."""
-    installed = {}
-    for name in packages:
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return installed
+    """The versions of those packages that are installed."""
+    return {name: installed for name in packages if (installed := installed_version(name))}
 
 
 def date() -> str:

@@ -6,7 +6,6 @@ the median of the rounds, its lowest and highest, and the median and minimum of 
 """
 
 import argparse
-import gc
 import json
 import statistics
 import sys
@@ -49,7 +48,6 @@ def take_turns(
             turn = turns[name]
             turn = turn if isinstance(turn, Turn) else Turn(turn)
             turn.before()
-            gc.collect()
             wait()
             started = time.perf_counter()
             result = turn.run()
@@ -156,7 +154,17 @@ def ratio(
     top, bottom = (against, ours) if speed else (ours, against)
     ratios = [a / b for a, b in zip(seconds[top], seconds[bottom], strict=True)]
     both = {name: seconds[name] for name in (ours, against)}
-    return Row(what, statistics.median(ratios), "x", min(ratios), max(ratios), ours=ours, against=against, seconds=both, **fields)
+    return Row(
+        what,
+        statistics.median(ratios),
+        "x",
+        min(ratios),
+        max(ratios),
+        ours=ours,
+        against=against,
+        seconds=both,
+        **fields,
+    )
 
 
 def seconds_row(what: str, seconds: list[float], **fields: Any) -> Row:

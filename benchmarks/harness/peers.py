@@ -1,8 +1,9 @@
 """Other libraries that excise is measured beside: which are installed, and what is missing."""
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+
+from harness.machine import installed_version
 
 # The module that has what is measured, by the name of the package.
 MODULES = {
@@ -24,10 +25,10 @@ def load_peer(package: str) -> tuple[ModuleType, str]:
     Raises:
         MissingPeerError: if it is not installed or does not import, with the reason.
     """
-    try:
-        name = f"{package} {version(package)}"
-    except PackageNotFoundError as error:
-        raise MissingPeerError(f"{package} is not installed; `make bench` makes an environment with it.") from error
+    installed = installed_version(package)
+    if installed is None:
+        raise MissingPeerError(f"{package} is not installed; `make bench` makes an environment with it.")
+    name = f"{package} {installed}"
     try:
         return importlib.import_module(MODULES[package]), name
     except Exception as error:  # whatever a package of others raises, the benchmark goes on without it
@@ -36,10 +37,4 @@ def load_peer(package: str) -> tuple[ModuleType, str]:
 
 def peer_versions() -> dict[str, str]:
     """The versions of the peers that are installed; `not installed` for the others."""
-    versions = {}
-    for package in MODULES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    return {package: installed_version(package) or "not installed" for package in MODULES}

@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration, initialize_codes
 from excise.models import CodebookT5Config
 
-# T5-small is what T5Config has as defaults. The real run is the T5 whose forgetting docs/method reports; the demo's is what `excise demo` trains.
+# T5-small is what T5Config has as defaults. The real run is the T5 whose forgetting docs/method reports; the demo's is
+# what `excise demo` trains.
 SHAPES: dict[str, dict[str, Any]] = {
     "T5-small": {"decoder_start_token_id": 0},
     "real run": {
