@@ -1,10 +1,10 @@
 """The look-ups on an accelerator: the same codes, seconds and memory, both ways. At most eight minutes.
 
-For each of three shapes: which codes a dense look-up in fp64, a dense one in fp32 and the bottleneck's own select, on
-the device and on the processor; then the bare product, the look-up, the bottleneck forward and a step of training
-(forward, backward, AdamW), the dense way and the bottleneck's own, with the most memory each takes. Then a training
-step and greedy generation of a T5 of T5-small's shape, plain and with codes. What has not begun after `--limit`
-seconds is left out and named.
+For each of three shapes: whether the dense look-up and the one by active units find the same codes, as one in fp64 does
+and as on the processor; then the bare product, the look-up, the bottleneck forward and a step of training (forward,
+backward, AdamW), both ways and written out in plain torch, with the most memory each takes. Then a training step and
+greedy generation of a T5 of T5-small's shape, plain and with codes. What has not begun after `--limit` seconds is left
+out and named.
 
     python benchmarks/gpu.py --out gpu.json
     python benchmarks/gpu.py --device cpu --tiny        a test of the script
@@ -40,14 +40,23 @@ TINY = {
 }
 
 
-def ways_of(bottleneck):
-    """The two ways to look up, functions from activations and S to codes; the place to force one or the other."""
+# Whether a bottleneck looks up by active units alone: the values of `CodebookSAE.sparse_lookup`.
+WAYS = {"dense": False, "sparse": True}
 
-    def by_products(arrived, top_s):
-        features = bottleneck.encode(arrived)
-        return top_codes(features, bottleneck.codebook, top_s, bottleneck.live)[0]
 
-    return {"dense": by_products, "own": lambda arrived, top_s: bottleneck.rank(arrived, top_s)[0][:, 0]}
+def by(way, bottleneck, run):
+    """A function that has the bottleneck look up in a way."""
+
+    def forced(*args):
+        bottleneck.sparse_lookup = WAYS[way]
+        return run(*args)
+
+    return forced
+
+
+def look_up(way, bottleneck):
+    """A function from activations and S to codes, in a way."""
+    return by(way, bottleneck, lambda arrived, top_s: bottleneck.rank(arrived, top_s)[0][:, 0])
 
 
 class Clock:
@@ -86,17 +95,18 @@ class Clock:
 @torch.no_grad()
 def parity(bottleneck, on_cpu, tokens, top_s):
     """Shares of tokens with the same codes in the same order, and as the same set, against fp64 and each other."""
-    few = tokens[:512]
+    few, half = tokens[:512], tokens.bfloat16()
     exact = bottleneck.encode(few).double() @ torch.nn.functional.normalize(bottleneck.codebook.double(), dim=1).T
     truth = exact.topk(top_s, dim=1).indices
-    ways = {name: look_up(tokens, top_s) for name, look_up in ways_of(bottleneck).items()}
-    half = ways_of(bottleneck)["own"](tokens.bfloat16(), top_s)
-    shares = {f"{name}, as fp64": same(codes[: len(few)], truth) for name, codes in ways.items()}
-    shares["own, as dense"] = same(ways["own"], ways["dense"])
-    shares["own, as on the processor"] = same(ways["own"][: len(few)].cpu(), ways_of(on_cpu)["own"](few.cpu(), top_s))
-    shares["own in bf16, as own of the same in fp32"] = same(
-        half, ways_of(bottleneck)["own"](tokens.bfloat16().float(), top_s)
-    )
+    codes = {way: look_up(way, bottleneck)(tokens, top_s) for way in WAYS}
+    shares = {"sparse, as dense": same(codes["sparse"], codes["dense"])}
+    for way in WAYS:
+        run = look_up(way, bottleneck)
+        shares[f"{way}, as fp64"] = same(codes[way][: len(few)], truth)
+        shares[f"{way}, as on the processor"] = same(
+            codes[way][: len(few)].cpu(), look_up(way, on_cpu)(few.cpu(), top_s)
+        )
+        shares[f"{way}, bf16 activations as the same in fp32"] = same(run(half, top_s), run(half.float(), top_s))
     return shares
 
 
@@ -120,9 +130,10 @@ def of_shape(shape, args, clock):
         result["parity"][f"{top_s} codes"] = parity(bottleneck.eval(), on_cpu, tokens, top_s)
     with torch.no_grad():
         turns = {"product": lambda: torch.mm(features, bottleneck.codebook.T)}
-        turns |= {f"look-up, {name}": lambda f=f: f(tokens, 8) for name, f in ways_of(bottleneck).items()}
-        turns["forward, dense"] = lambda: dense(bottleneck, tokens[None])
-        turns["forward, own"] = lambda: bottleneck(tokens[None])
+        for way in WAYS:
+            turns[f"look-up, {way}"] = lambda run=look_up(way, bottleneck): run(tokens, 8)
+            turns[f"forward, {way}"] = lambda run=by(way, bottleneck, bottleneck): run(tokens[None])
+        turns["forward, plain torch"] = lambda: dense(bottleneck, tokens[None])
         result["inference"] = clock.measure(turns, args.rounds)
     optimizer = torch.optim.AdamW(bottleneck.parameters(), lr=1e-6, fused=clock.cuda)
     hidden_states = tokens[None].clone().requires_grad_()
@@ -139,7 +150,8 @@ def of_shape(shape, args, clock):
         return output.reconstruction, output.loss
 
     bottleneck.train()
-    turns = {"dense": lambda: step(lambda: dense(bottleneck, hidden_states)[:2]), "own": lambda: step(own)}
+    turns = {way: lambda run=by(way, bottleneck, own): step(run) for way in WAYS}
+    turns["plain torch"] = lambda: step(lambda: dense(bottleneck, hidden_states)[:2])
     result["training step"] = clock.measure(turns, args.rounds)
     return result
 
@@ -151,7 +163,7 @@ def of_model(args, clock):
     words = words_of(shape)
     tokenizer = word_tokenizer(words)
     rows = token_pairs(20 * batch_size, words, np.random.default_rng(args.seed))
-    models = dict(zip(("plain", "own"), plain_and_codebook(shape, num_codes, rows, tokenizer), strict=True))
+    models = dict(zip(("plain", "codebook"), plain_and_codebook(shape, num_codes, rows, tokenizer), strict=True))
     batch = tokenizer.pad(
         rows.select(range(batch_size)).select_columns(["input_ids", "attention_mask"])[:], return_tensors="pt"
     )

@@ -25,6 +25,7 @@ from harness.report import END, START, ResultsFile, number, write_readme
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = (
     "lookup",
+    "lookup_rule",
     "lookup_memory",
     "bottleneck_step",
     "sparse_coders",
