@@ -75,9 +75,9 @@ BENCH_PIP = .venv-bench/bin/python -m pip install --quiet --disable-pip-version-
 	@$(BENCH_PIP) --no-deps codebook-features==0.1.2 || echo "The benchmarks go on without codebook-features, which wants Python < 3.12."
 	@touch $@
 
-# make bench ONLY="lookup generation" DATA=train.parquet
+# make bench ONLY="lookup generation" DATA=train.parquet MODEL=trained
 bench: .venv-bench/installed
-	@.venv-bench/bin/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data $(DATA))
+	@.venv-bench/bin/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 clean:
 	rm -rf .venv .venv-oldest .venv-bench build dist site .coverage .pytest_cache .ruff_cache .hypothesis src/excise.egg-info

@@ -25,7 +25,7 @@ from harness.synthetic import token_pairs, word_tokenizer
 from lookup import start
 
 from excise import CodebookSAEConfig
-from excise.bottlenecks import CodebookSAE, top_codes
+from excise.bottlenecks import CodebookSAE
 
 # Width of the model, of the codes, number of codes, active units.
 SHAPES = {
@@ -131,8 +131,8 @@ def of_shape(shape, args, clock):
     with torch.no_grad():
         turns = {"product": lambda: torch.mm(features, bottleneck.codebook.T)}
         for way in WAYS:
-            turns[f"look-up, {way}"] = lambda run=look_up(way, bottleneck): run(tokens, 8)
-            turns[f"forward, {way}"] = lambda run=by(way, bottleneck, bottleneck): run(tokens[None])
+            turns[f"look-up, {way}"] = lambda way=way: look_up(way, bottleneck)(tokens, 8)
+            turns[f"forward, {way}"] = lambda way=way: by(way, bottleneck, bottleneck)(tokens[None])
         turns["forward, plain torch"] = lambda: dense(bottleneck, tokens[None])
         result["inference"] = clock.measure(turns, args.rounds)
     optimizer = torch.optim.AdamW(bottleneck.parameters(), lr=1e-6, fused=clock.cuda)
@@ -150,7 +150,7 @@ def of_shape(shape, args, clock):
         return output.reconstruction, output.loss
 
     bottleneck.train()
-    turns = {way: lambda run=by(way, bottleneck, own): step(run) for way in WAYS}
+    turns = {way: lambda way=way: step(by(way, bottleneck, own)) for way in WAYS}
     turns["plain torch"] = lambda: step(lambda: dense(bottleneck, hidden_states)[:2])
     result["training step"] = clock.measure(turns, args.rounds)
     return result

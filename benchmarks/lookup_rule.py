@@ -73,7 +73,7 @@ def measure(args):
             bottleneck(arrived).loss.backward()
 
         turns = {way: Turn(step, before=lambda way=way: change(way)) for way in WAYS}
-        title = f"rule: a step of training of {tokens} tokens, default shape, {args.widths[-1]:,} wide, sparse against dense"
+        title = f"rule: a step of training of {tokens} tokens, {args.widths[-1]:,} wide, sparse against dense"
         yield row(title, take_turns(turns, args.rounds), {"num_codes": args.num_codes, "tokens": tokens})
 
 

@@ -38,7 +38,8 @@ BENCHMARKS = (
     "undo",
     "demo",
 )
-TAKE_DATA = {"topic_sets"}
+# Options that some benchmarks take.
+TAKE = {"data": {"topic_sets", "code_index"}, "model": {"code_index"}}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=BENCHMARKS, nargs="+", default=BENCHMARKS, metavar="NAME")
     parser.add_argument("--folder", type=Path, default=HERE, help="where results.json, README.md and plots go")
     parser.add_argument("--data", help="pairs for the benchmarks that read a corpus; made up if not given")
+    parser.add_argument("--model", help="a model with codes, trained on them, for the index; random if not given")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tiny", action="store_true", help="sizes for a test of the scripts, not for numbers")
@@ -74,8 +76,7 @@ def run_one(name: str, args: argparse.Namespace) -> dict:
     """The section of a benchmark: what it ran on, and its rows, each told as it comes."""
     benchmark: Benchmark = importlib.import_module(name).BENCHMARK
     options = [f"--threads={args.threads}", f"--seed={args.seed}", *(["--tiny"] if args.tiny else [])]
-    if args.data and name in TAKE_DATA:
-        options.append(f"--data={args.data}")
+    options += [f"--{of}={value}" for of, names in TAKE.items() if name in names and (value := getattr(args, of))]
     before, started, rows = load(), time.perf_counter(), []
     for row in benchmark.rows(options):
         rows.append(row.as_json())
