@@ -44,7 +44,8 @@ def measure(args):
         yield missing(title, None, f"it ended with {result.returncode}: {result.stderr.strip()[-300:]}")
         return
     note = "within its bounds" if result.returncode == 0 else "it missed its bounds"
-    settings = {"steps": json.loads(result.stdout).get("seconds", {})}
+    shown = json.loads(result.stdout)
+    settings = {"steps": shown["seconds"], "scores": shown["scores"]}
     yield seconds_row(title, [seconds], reach=Reach(90.0), settings=settings, note=note)
 
 
