@@ -50,7 +50,7 @@ def given(args):
     rows = load_rows(args.data)
     rows = rows.select(range(min(len(rows), args.sentences or len(rows))))
     model = CodebookT5ForConditionalGeneration.from_pretrained(args.model)
-    topic = topic_sets(rows, args.word, text=args.text, max_examples=args.pairs, min_examples=1)
+    topic = topic_sets(rows, args.word, text=args.text, max_examples=args.pairs, min_examples=1, progress=False)
     return model, AutoTokenizer.from_pretrained(args.model), rows, topic
 
 

@@ -55,7 +55,9 @@ def measure(args):
     title = "topic sets"
     keys = {"text": args.text, "reference": args.reference}
     try:
-        topic_sets(load_demo()["train"], "book", text="en", reference="fr", min_examples=1)  # imports, word lists
+        topic_sets(
+            load_demo()["train"], "book", text="en", reference="fr", min_examples=1, progress=False
+        )  # imports, word lists
     except ImportError as error:
         yield missing(title, None, str(error))
         return
@@ -67,7 +69,7 @@ def measure(args):
             rows = made_up_pairs(args.rows, args.seed + index)
         for word, of_word in zip(args.words, seconds, strict=True):
             started = time.perf_counter()
-            topic_sets(rows, word, **keys, min_examples=1)
+            topic_sets(rows, word, **keys, min_examples=1, progress=False)
             of_word.append(time.perf_counter() - started)
     settings = {"rows": len(rows), "words": args.words, "data": "given" if args.data else "made up of packaged pairs"}
     title = f"topic sets of a word on {len(rows):,} pairs"
