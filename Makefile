@@ -18,7 +18,7 @@ help:
 	@echo "make lint         ruff: rules and format; mypy: types"
 	@echo "make format       ruff: repair what can be repaired"
 	@echo "make docs         the documentation site, into site/"
-	@echo "make bench        the benchmarks, one after the other"
+	@echo "make bench        the benchmarks, beside other libraries: benchmarks/results.json and README.md (20 minutes)"
 	@echo "make clean        remove the environments, caches and build folders"
 
 # The stamp is written last, so an interrupted installation is taken up again.
@@ -63,10 +63,22 @@ format: .venv/installed
 docs: .venv/docs
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
-bench: .venv/installed
-	@ls benchmarks/*.py > /dev/null
-	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python $$script || exit 1; done
+# excise and the libraries that it is measured beside, all in one process. codebook-features comes without its
+# requirements, which ask for versions of 2023 that the others cannot do with; what it imports is in peers.txt.
+BENCH_PIP = .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check
+.venv-bench/installed: setup.cfg pyproject.toml constraints.txt benchmarks/peers.txt benchmarks/constraints-peers.txt
+	@echo "Making .venv-bench with $$($(PYTHON) --version): excise and the libraries beside it (minutes, the first time)"
+	@$(PYTHON) -m venv .venv-bench
+	@$(BENCH_PIP) --constraint constraints.txt --editable ".[text,report]"
+	@$(BENCH_PIP) --constraint constraints.txt --constraint benchmarks/constraints-peers.txt \
+		--requirement benchmarks/peers.txt
+	@$(BENCH_PIP) --no-deps codebook-features==0.1.2 || echo "The benchmarks go on without codebook-features, which wants Python < 3.12."
+	@touch $@
+
+# make bench ONLY="lookup generation" DATA=train.parquet MODEL=trained
+bench: .venv-bench/installed
+	@.venv-bench/bin/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 clean:
-	rm -rf .venv .venv-oldest build dist site .coverage .pytest_cache .ruff_cache .hypothesis src/excise.egg-info
-	find src tests examples docs research -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-oldest .venv-bench build dist site .coverage .pytest_cache .ruff_cache .hypothesis src/excise.egg-info
+	find src tests examples docs research benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,75 +1,121 @@
-"""What the bottleneck adds to the time of a training step of a T5 of T5-small's shape. Reach: 1.6 times.
+"""What the bottleneck adds to a training, in steps of a `Seq2SeqTrainer` as users run it.
 
-Steps (forward, backward, AdamW) of the model with and without the bottleneck take turns, so that a busy machine slows
-both; the medians are compared.
+A plain T5 and the same with a codebook of the default settings take turns of a few steps, each with its own `Trainer`
+(the one with codes has excise's callback and optimizer), on the same batches: made-up pairs whose lengths are as uneven
+as real ones, grouped by length as in the real run. A step is what lies between a Trainer's `on_step_begin` and
+`on_step_end`: forward, backward, clipping, optimizer. The first steps of each turn count for nothing. A ratio of steps
+is a ratio of epochs, as both models do the same number of them.
 
-    python benchmarks/training_step.py --batch-size 32 --length 33
+    python benchmarks/training_step.py --shape "real run"
 """
 
-import argparse
-import json
-import os
+import statistics
+import tempfile
 import time
 
 import numpy as np
-import torch
-from transformers import T5Config, T5ForConditionalGeneration
+from harness.measurement import Benchmark, Reach, ratio
+from harness.shapes import SHAPES, plain_and_codebook, words_of
+from harness.synthetic import token_pairs, word_tokenizer
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PrinterCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+)
+from transformers.utils import logging
 
-from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration
-from excise.models import CodebookT5Config
+from excise import BottleneckCallback
+from excise.training import adamw
+
+STARTING = 2  # steps of a turn that make an optimizer's state and warm caches
+
+# Rounds, timed steps a turn, and pairs a batch.
+PLANS = {"real run": (5, 6, 96), "T5-small": (4, 3, 96), "tiny": (2, 2, 8)}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--length", type=int, default=33, help="tokens of each source and target")
+def arguments(parser):
+    parser.add_argument("--shape", choices=sorted(SHAPES), nargs="+", default=["real run", "T5-small"])
     parser.add_argument("--num-codes", type=int, default=25_000)
-    parser.add_argument("--steps", type=int, default=15, help="timed steps of each model")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-
-    shape = {"decoder_start_token_id": 0}
-    bottleneck = CodebookSAEConfig(num_codes=args.num_codes)
-    trained = {
-        "plain": T5ForConditionalGeneration(T5Config(**shape)),
-        "codebook": CodebookT5ForConditionalGeneration(CodebookT5Config(**shape, bottleneck=bottleneck)),
-    }
-    vocabulary = trained["plain"].config.vocab_size
-    tokens = torch.randint(3, vocabulary, (2, args.batch_size, args.length), device=args.device)
-    batch = {"input_ids": tokens[0], "attention_mask": torch.ones_like(tokens[0]), "labels": tokens[1]}
-    steps = {name: training_step(model.to(args.device).train(), batch) for name, model in trained.items()}
-
-    seconds = {name: [] for name in steps}
-    for i in range(args.steps + 2):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            if args.device.startswith("cuda"):
-                torch.cuda.synchronize()
-            if i >= 2:  # the first steps make the optimizer's state
-                seconds[name].append(time.perf_counter() - started)
-    medians = {name: float(np.median(times)) for name, times in seconds.items()}
-    numbers = {f"{name}_ms": round(1000 * median, 1) for name, median in medians.items()}
-    times = round(medians["codebook"] / medians["plain"], 3)
-    about = {"batch_size": args.batch_size, "length": args.length, "steps": args.steps, "device": args.device}
-    machine = {"threads": args.threads, "load": round(os.getloadavg()[0], 2)}
-    print(json.dumps({"benchmark": "training step", "times": times, **numbers, **about, **machine, "reach": 1.6}))
+    parser.add_argument("--rounds", type=int, help="turns of each model; by shape if not given")
+    parser.add_argument("--steps", type=int, help="timed steps of a turn; by shape if not given")
+    parser.add_argument("--batch-size", type=int, help="pairs; by shape if not given")
 
 
-def training_step(model, batch):
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+TINY = {"shape": ["tiny"], "num_codes": 64}
 
-    def step():
-        model(**batch).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
-    return step
+class StepTimes(TrainerCallback):
+    """Keeps the seconds of each step of a Trainer."""
 
+    def __init__(self):
+        self.seconds = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.started = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.seconds.append(time.perf_counter() - self.started)
+
+
+def train(model, has_codes, rows, tokenizer, folder, steps, batch_size, seed):
+    """The median seconds of a few steps of a new Trainer."""
+    settings = Seq2SeqTrainingArguments(
+        folder,
+        max_steps=steps + STARTING,
+        per_device_train_batch_size=batch_size,
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        learning_rate=1e-4,
+        seed=seed,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        use_cpu=True,
+    )
+    times = StepTimes()
+    trainer = Seq2SeqTrainer(
+        model,
+        settings,
+        train_dataset=rows,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        callbacks=[BottleneckCallback()] if has_codes else None,
+        optimizers=(adamw(model, settings) if has_codes else None, None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(times)
+    trainer.train()
+    return statistics.median(times.seconds[STARTING:])
+
+
+def measure(args):
+    logging.set_verbosity_error()
+    for shape in args.shape:
+        rounds, steps, batch_size = PLANS[shape]
+        rounds, steps = args.rounds or rounds, args.steps or steps
+        batch_size = args.batch_size or batch_size
+        words = words_of(shape)
+        tokenizer = word_tokenizer(words)
+        # As many rows as Trainer's groups of 50 batches need to be of one length within a batch.
+        rows = token_pairs(50 * batch_size, words, np.random.default_rng(args.seed))
+        plain, codebook = plain_and_codebook(shape, args.num_codes, rows, tokenizer)
+        models = {"plain": (plain, False), "excise": (codebook, True)}
+        seconds = {name: [] for name in models}
+        with tempfile.TemporaryDirectory() as folder:
+            for index in range(rounds):
+                for name in list(models)[:: -1 if index % 2 else 1]:
+                    taken = train(*models[name], rows, tokenizer, folder, steps, batch_size, args.seed + index)
+                    seconds[name].append(taken)
+        settings = {"shape": shape, "pairs_a_batch": batch_size, "steps_a_turn": steps, "num_codes": args.num_codes}
+        reach = Reach(1.25) if shape == "real run" else None
+        note = f"batches of {batch_size} pairs, 11 tokens a source on average, grouped by length; AdamW"
+        yield ratio(f"training, {shape}'s shape", seconds, "excise", "plain", reach=reach, settings=settings, note=note)
+
+
+BENCHMARK = Benchmark(__doc__, measure, arguments, TINY)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()
