@@ -69,12 +69,14 @@ def new_bottleneck(config):
 def look_ups(args, config, title):
     """Ten pairs a codebook against one, and the whole bottleneck against the peer's."""
     bottleneck, encodings = new_bottleneck(config), torch.randn(args.batch_size, WIDTH)
-    turns = {f"top {top}": lambda top=top: bottleneck.rank(encodings, top) for top in (1, 10)}
+    turns = {f"top {top}": lambda top=top: bottleneck.rank(encodings, top) for top in (1, 2, 10, 64)}
     seconds = take_turns(turns, args.rounds)
     sizes = {"codebooks": args.codebooks, "num_pairs": args.num_pairs, "key_dim": config.key_dim}
     settings = sizes | {"batch_size": args.batch_size}
-    what = f"{title}: look-up of a batch of {args.batch_size}, top 10 against top 1"
-    yield ratio(what, seconds, "top 10", "top 1", reach=Reach(2.0), settings=settings)
+    what = f"{title}: look-up of a batch of {args.batch_size}"
+    for top in (2, 10, 64):
+        reach = Reach(2.0) if top == 10 else None
+        yield ratio(f"{what}, top {top}", seconds, f"top {top}", "top 1", reach=reach, settings=settings)
     try:
         module, name = load_peer(PEER)
     except MissingPeerError as error:
