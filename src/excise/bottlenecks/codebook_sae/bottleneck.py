@@ -129,10 +129,11 @@ class CodebookSAE(Bottleneck):
 
     def _units(self, hidden_states: Float[Tensor, "*tokens hidden_size"]) -> Tensor | ActiveUnits:
         standardized = (hidden_states.float() - self.mean.float()) / self.scale.float()
-        units = torch.relu(self.encoder(standardized.to(self.dtype)))
+        units = self.encoder(standardized.to(self.dtype)).relu_()
         if self.config.active is None or self.config.active >= units.shape[-1]:
             return units
-        return ActiveUnits(*units.topk(self.config.active, sorted=False), units.shape[-1])
+        values, places = units.topk(self.config.active, sorted=False)
+        return ActiveUnits(values, places, units.shape[-1])
 
     def _features(self, units: Tensor | ActiveUnits, dtype: torch.dtype | None = None) -> Tensor:
         dense = units.dense() if isinstance(units, ActiveUnits) else units

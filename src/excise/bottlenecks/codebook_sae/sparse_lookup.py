@@ -1,6 +1,7 @@
 """Look-up of codes by the few active units of a sparse encoder: the product with all codes, without its zeros."""
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -14,10 +15,14 @@ from transformers.utils.generic import maybe_autocast
 BLOCK = 128
 # Blocks of which the best code at each place is found first, so that the search for the best sees an eighth of all.
 GROUP = 8
-# Sums held at once: 4M in fp32 are 16 MiB; what says which numbers they are sums of takes half as much again.
-MAX_SUMS = 2**22
+# Sums held at once: 2M in fp32 are 8 MiB; what says of which numbers they are sums takes half as much again.
+MAX_SUMS = 2**21
+# Codes whose products with gain and bias are made at once.
+CODES_AT_ONCE = 2**12
 # Tokens looked up at once, so that a part of the blocks has many more codes than are selected.
-MAX_TOKENS = 640
+MAX_TOKENS = 512
+# Bytes; 32 MiB is the most that it takes for such a size.
+KEPT_BY_GLIBC = 31 * 2**20
 # Blocks gone through at once where the look-up is compiled or exported, for any number of tokens.
 COMPILED_BLOCKS = 4 * GROUP
 # A processor looks up by active units where they are at most this share of all (benchmarks/README.md).
@@ -57,30 +62,24 @@ class ActiveUnits(NamedTuple):
 
 @dataclass
 class PreparedCodebook:
-    """A codebook as the sparse look-up reads it: in blocks of codes, unit by unit, codes brought to length 1.
+    """A codebook as the sparse look-up reads it: in blocks of codes, unit by unit.
 
     Args:
         blocks: fp32 `(blocks, code_dim + 2, BLOCK)`, as many bytes as the codebook in fp32. The last two rows are the
-            codes' products with the layer norm's gain and with its bias; to the latter -inf is added for what is not
-            live, and for what fills the last block up.
-        on_bias: fp32 `(blocks, BLOCK)`, the last row before anything is added.
-        live: what is live in `blocks`, bool `(num_codes,)`; `None` before the first time.
+            codes' products with the layer norm's gain and with its bias. What fills the last block up is 0.
+        scale: one over the codes' lengths, fp32 `(blocks, 1, BLOCK)`.
+        removed: -inf for codes that are not live and for what fills up, 0 for others, fp32 `(blocks, 1, BLOCK)`.
+        live: what is live, bool `(num_codes,)`.
         version: of the codebook that it was made of.
         numbers: some of the codebook's, and all of the layer norm's.
     """
 
     blocks: Tensor
-    on_bias: Tensor
-    live: Tensor | None = None
+    scale: Tensor
+    removed: Tensor
+    live: Tensor
     version: tuple[object, ...] = ()
     numbers: Tensor | None = None
-
-    def remove(self, live: Tensor) -> None:
-        """Takes codes that are not live out, and others in again."""
-        removed = torch.full_like(self.on_bias, float("-inf"))
-        removed.view(-1)[: len(live)].masked_fill_(live, 0)
-        self.blocks[:, -1] = self.on_bias + removed
-        self.live = live.clone()
 
 
 @torch.no_grad()
@@ -93,44 +92,61 @@ def prepared_codebook(
     code are compared as well. Where it is compiled or exported nothing is kept.
     """
     if torch.compiler.is_compiling():
-        found = PreparedCodebook(*_blocks(codebook, layer_norm, None))
-        found.remove(live)
-        return found
+        blocks, scale = _blocks(codebook, layer_norm, None)
+        return PreparedCodebook(blocks, scale, _removed(live, scale), live)
     # A tensor made in inference mode has no version: it is never taken for what it was.
     version = id(codebook), codebook.data_ptr(), object() if codebook.is_inference() else codebook._version
     some = codebook[:, :: max(1, codebook.shape[1] // 2)].flatten().float()
     numbers = torch.cat([some, layer_norm.weight.float(), layer_norm.bias.float()])
     kept = _prepared.get(layer_norm)
-    right = kept is not None and kept.version == version and torch.equal(cast(Tensor, kept.numbers), numbers)
-    if kept is not None and right and torch.equal(cast(Tensor, kept.live), live):
-        return kept
-    _prepared.pop(layer_norm, None)  # so that no other thread takes it while it is written over
-    if kept is None or not right:
-        blocks = _blocks(codebook, layer_norm, None if kept is None else kept.blocks)
-        kept = PreparedCodebook(*blocks, version=version, numbers=numbers)
-    kept.remove(live)
+    if kept is None or kept.version != version or not torch.equal(cast(Tensor, kept.numbers), numbers):
+        _prepared.pop(layer_norm, None)  # so that no other thread takes it while it is written over
+        blocks, scale = _blocks(codebook, layer_norm, None if kept is None else kept.blocks)
+        kept = PreparedCodebook(blocks, scale, _removed(live, scale), live.clone(), version, numbers)
+    elif not torch.equal(kept.live, live):
+        kept = replace(kept, removed=_removed(live, kept.scale), live=live.clone())
     _prepared[layer_norm] = kept
     return kept
+
+
+def _removed(live: Tensor, scale: Tensor) -> Tensor:
+    filled_up = scale.numel() - live.shape[0]
+    return torch.where(F.pad(live, (0, filled_up)), 0.0, float("-inf")).view(scale.shape)
 
 
 def _blocks(codebook: Tensor, layer_norm: nn.LayerNorm, memory: Tensor | None) -> tuple[Tensor, Tensor]:
     num_codes, width = codebook.shape
     group = min(GROUP, -(-num_codes // BLOCK))
-    shape = (-(-num_codes // BLOCK // group) * group, width + 2, BLOCK)
-    weight = torch.linalg.vector_norm(codebook, dim=1, dtype=torch.float32)
-    weight = weight.clamp_min(torch.finfo(torch.float32).tiny).reciprocal()
-    affine = torch.stack([layer_norm.weight, layer_norm.bias]).float()
+    count = -(-num_codes // BLOCK // group) * group
+    lengths = torch.linalg.vector_norm(codebook, dim=1, dtype=torch.float32)
+    scale = lengths.clamp_min(torch.finfo(torch.float32).tiny).reciprocal()
+    affine = torch.stack([layer_norm.weight, layer_norm.bias], 1).float()
+    on_affine = torch.cat([codes.float() @ affine for codes in codebook.split(CODES_AT_ONCE)]).T
+
+    def in_blocks(by_code: Tensor) -> Tensor:
+        padded = F.pad(by_code, (0, count * BLOCK - num_codes))
+        return padded.reshape(-1, count, BLOCK).transpose(0, 1)
+
+    scale = in_blocks(scale).contiguous()
     if torch.compiler.is_compiling():
-        units = F.pad((codebook.float() * weight[:, None]).T, (0, shape[0] * BLOCK - num_codes))
-        rows = torch.cat([units, affine @ units]).unflatten(1, (shape[0], BLOCK)).transpose(0, 1).contiguous()
-        return rows, rows[:, -1].clone()
-    blocks = memory if memory is not None and memory.shape == shape else codebook.new_zeros(shape, dtype=torch.float32)
-    # Block by block: a scaled copy of the whole codebook would take longer than all the rest.
-    for block, codes, weights in zip(blocks, codebook.split(BLOCK), weight.split(BLOCK), strict=False):
-        units = codes.float().T * weights
-        block[:width, : len(codes)] = units
-        block[width:, : len(codes)] = affine @ units
-    return blocks, blocks[:, -1].clone()
+        return torch.cat([in_blocks(codebook.float().T.contiguous()), in_blocks(on_affine)], 1), scale
+    shape = (count, width + 2, BLOCK)
+    if memory is None or memory.shape != shape:
+        memory = codebook.new_zeros(shape, dtype=torch.float32)
+        # From now on glibc keeps what is given back in pieces up to this size, and does not ask the system for it anew,
+        # page by page, which takes as long as the sums themselves.
+        torch.empty(KEPT_BY_GLIBC, dtype=torch.uint8)
+    blocks = memory
+    blocks[:, width:] = in_blocks(on_affine)
+
+    @torch.no_grad()
+    def turn(block: Tensor, codes: Tensor) -> None:
+        block[:width, : len(codes)] = codes.T
+
+    # A core turns one block after the other, within its cache; of one block it would turn all.
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(turn, blocks, codebook.split(BLOCK)))
+    return blocks, scale
 
 
 @torch.no_grad()
@@ -149,16 +165,25 @@ def top_codes_of_units(
         layer_norm: that the units go through.
         top_s: how many codes to select; at most the number of live codes.
     """
-    blocks = codebook.blocks
     with maybe_autocast(units.values.device.type, enabled=False):
         rows, weights, lengths = _terms(units, layer_norm)
         if torch.compiler.is_compiling():
-            values, codes = _best(rows, weights, blocks, COMPILED_BLOCKS, top_s)
+            tokens, at_once = [(rows, weights)], COMPILED_BLOCKS
         else:
-            count = -(-len(rows) // MAX_TOKENS) or 1
-            at_once = MAX_SUMS // (BLOCK * max(1, -(-len(rows) // count)))
-            parts = zip(rows.chunk(count), weights.chunk(count), strict=True)
-            values, codes = map(torch.cat, zip(*(_best(*part, blocks, at_once, top_s) for part in parts), strict=True))
+            chunks = -(-len(rows) // MAX_TOKENS) or 1
+            tokens = list(zip(rows.chunk(chunks), weights.chunk(chunks), strict=True))
+            at_once = MAX_SUMS // (BLOCK * max(1, len(tokens[0][0])))
+        group = min(GROUP, codebook.blocks.shape[0])
+        at_once = max(1, at_once // group) * group
+        values, codes = weights[:, :0], units.places[:, :0]
+        # Part by part of the codebook, so that each is read once; the best so far and the best of a part are merged.
+        parts = zip(*(part.split(at_once) for part in (codebook.blocks, codebook.scale, codebook.removed)), strict=True)
+        for i, (blocks, scale, removed) in enumerate(parts):
+            best = [_best_of_part(*some, blocks, scale, removed, group, top_s) for some in tokens]
+            values = torch.cat([values, torch.cat([of_some[0] for of_some in best])], 1)
+            codes = torch.cat([codes, torch.cat([of_some[1] for of_some in best]) + i * at_once * BLOCK], 1)
+            values, where = values.topk(min(top_s, values.shape[1]), dim=1)
+            codes = codes.gather(1, where)
         return codes, values / lengths
 
 
@@ -187,25 +212,10 @@ def _terms(
     return rows, torch.cat([weights, -shift, torch.ones_like(shift)], 1).float(), lengths
 
 
-def _best(
-    rows: Tensor, weights: Tensor, blocks: Tensor, at_once: int, top_s: int
-) -> tuple[Float[Tensor, "tokens top_s"], Int64[Tensor, "tokens top_s"]]:
-    """The best codes of some blocks at a time, and then the best of these."""
-    group = min(GROUP, len(blocks))
-    at_once = max(1, at_once // group) * group
-    values, codes = [], []
-    for start in range(0, len(blocks), at_once):
-        of_part = _best_of_part(rows, weights, blocks[start : start + at_once], group, top_s)
-        values.append(of_part[0])
-        codes.append(of_part[1] + start * BLOCK)
-    best = torch.cat(values, 1).topk(top_s, dim=1)
-    return best.values, torch.cat(codes, 1).gather(1, best.indices)
-
-
 def _best_of_part(
-    rows: Tensor, weights: Tensor, blocks: Tensor, group: int, top_s: int
+    rows: Tensor, weights: Tensor, blocks: Tensor, scale: Tensor, removed: Tensor, group: int, top_s: int
 ) -> tuple[Float[Tensor, "tokens best"], Int64[Tensor, "tokens best"]]:
-    """The best codes of some blocks, or all of them if they are fewer."""
+    """The best codes of some blocks, or all of them if they are fewer; `group` divides the number of blocks."""
     (count, height, _), (tokens, terms) = blocks.shape, rows.shape
     starts = torch.arange(count, dtype=rows.dtype, device=rows.device) * height
     sums = F.embedding_bag(
@@ -214,7 +224,8 @@ def _best_of_part(
         torch.arange(count * tokens, dtype=rows.dtype, device=rows.device) * terms,
         mode="sum",
         per_sample_weights=weights.expand(count, tokens, terms).flatten(),
-    ).view(count // group, group, tokens, BLOCK)
+    ).view(count, tokens, BLOCK)
+    sums = torch.addcmul(removed, sums, scale, out=sums).unflatten(0, (-1, group))
     # The best codes are in the groups that have the best codes.
     groups = sums.amax(1).transpose(0, 1).flatten(1)
     chosen = groups.topk(min(top_s, groups.shape[1]), dim=1).indices
