@@ -11,7 +11,9 @@ BOUNDS = {
     "units": 17,
     "layers": 10,
     "pairs": 75,
-    "files": 205,  # 195 when the house was redrawn; since then guard, identity, verdicts, private evidence, processes
+    # 195 when the house was redrawn; since then guard, identity, verdicts, private evidence, processes; and the sparse
+    # look-up, the code index, passes that are shared and resumed, sentences kept for topics
+    "files": 216,
     "files sharing a name": 21,
     "files over 300 lines": 0,
     "required packages": 14,

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "budget": ["select_within_budget"],
-        "enrichment": ["Enrichment", "enrich_counts"],
+        "enrichment": ["Enrichment"],
         "finder": ["CodeFinder"],
         "index": ["CodeIndex"],
         "meanings": ["code_images", "code_tokens", "image_meanings", "token_meanings"],

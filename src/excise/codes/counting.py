@@ -202,7 +202,7 @@ def _count(
         if positions != "all":
             raise ValueError(f"positions={positions!r}: {made.pop()} have no positions. Leave it out, or give 'all'.")
     if PAIRS in made:
-        return _of_pairs(model, cast(Dataset, dataset))
+        return _of_pairs(model, cast("Dataset", dataset))
     if ENCODINGS in made:
         check_encodings(dataset, cast(KeyValueForImageClassification, model))
     counter = _Counter(model, max_top_s, index)

@@ -58,11 +58,8 @@ class PairCounts:
     codes_id: str | None = None
 
     def __repr__(self) -> str:
-        classes, pairs = self.table.shape
-        return (
-            f"PairCounts: {pairs:,} pairs in {int(self.examples.sum()):,} examples of {classes:,} classes, "
-            f"top_k={self.top_k}"
-        )
+        (classes, pairs), examples = self.table.shape, int(self.examples.sum())
+        return f"PairCounts: {pairs:,} pairs in {examples:,} examples of {classes:,} classes, top_k={self.top_k}"
 
     @classmethod
     def count(cls, pairs: "Dataset", bottleneck: KeyValueBottleneck) -> "PairCounts":

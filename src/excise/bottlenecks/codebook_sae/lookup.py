@@ -98,7 +98,7 @@ def sum_of_codes(
         >>> sums.tolist(), norms.tolist()
         ([[1.0, -2.0], [0.0, -2.0]], [3.0, 2.0])
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or codes.is_meta:  # where it is not known which codes are selected
         weights = (codes >= 0).to(codebook.dtype)
         norms = torch.linalg.vector_norm(codebook, 1, dim=1, dtype=torch.float32)[codes.clamp_min(0)]
         sums = F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)

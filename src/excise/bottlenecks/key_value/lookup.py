@@ -72,7 +72,7 @@ def nearest_keys(
         >>> keys = torch.tensor([[[0.0], [1.0], [3.0]]])
         >>> live = torch.tensor([[True, False, True]])
         >>> [part.tolist() for part in nearest_keys(torch.tensor([[[1.2]]]), keys, 1, live)]
-        [[[[0]], [[[1.440000057220459]]]]
+        [[[[0]]], [[[1.440000057220459]]]]
     """
     with maybe_autocast(heads.device.type, enabled=False):
         heads, keys = heads.float(), keys.float()

@@ -27,7 +27,7 @@ PART = re.compile(r"part-\d{4,}-\d{6,}\.arrow")
 BATCH = 1024
 METADATA = b"excise.code_index"
 # A token's codes stand beside one another, sentences in the order of the corpus: tokens whose neighbours are the same
-# have the same codes in the same order, which zstd finds. Planes of bytes, columns of ranks and packed bits take more.
+# have the same codes in the same order, which zstd finds. Planes of bytes and columns of ranks take more.
 COMPRESSION = "zstd"
 LEVEL = 3
 
