@@ -229,6 +229,23 @@ def test_nothing_is_made_anew_while_nothing_changes(monkeypatch):
     module.eval()(h[None])
 
 
+def test_what_is_made_in_inference_mode_is_used_and_made_anew_outside_of_it():
+    module, h = bottleneck(True), torch.randn(2, 50, 6)
+    for _ in range(3):
+        with torch.inference_mode():
+            module.live[::7] ^= True
+            inside = similar(module, h)
+        module(h).loss.backward()
+        assert torch.equal(similar(module, h), inside)
+        with torch.no_grad():
+            module.codebook.mul_(torch.randn(len(module.codebook), 1))
+        with torch.inference_mode():
+            inside = similar(module, h)
+        module.live[::5] ^= True
+        module.live[::5] ^= True
+        assert torch.equal(similar(module, h), inside)
+
+
 def test_what_is_kept_is_in_no_state_and_goes_with_the_module():
     module = bottleneck(True)
     names = {*module.state_dict(), *vars(module)}

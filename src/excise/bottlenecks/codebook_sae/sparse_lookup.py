@@ -94,6 +94,11 @@ def prepared_codebook(
     if torch.compiler.is_compiling():
         blocks, scale = _blocks(codebook, layer_norm, None)
         return PreparedCodebook(blocks, scale, _removed(live, scale), live)
+    with torch.inference_mode(False), torch.no_grad():  # what is kept is used outside of inference mode as well
+        return _kept(codebook, layer_norm, live)
+
+
+def _kept(codebook: Tensor, layer_norm: nn.LayerNorm, live: Tensor) -> PreparedCodebook:
     # A tensor made in inference mode has no version: it is never taken for what it was.
     version = id(codebook), codebook.data_ptr(), object() if codebook.is_inference() else codebook._version
     some = codebook[:, :: max(1, codebook.shape[1] // 2)].flatten().float()
