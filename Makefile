@@ -11,7 +11,7 @@ COVERAGE = COVERAGE_CORE=$$(.venv/bin/python -c 'import sys; print("sysmon" if s
 .PHONY: demo test test-slow test-oldest lint format docs bench clean help
 
 help:
-	@echo "make demo         train a small model, make it forget a topic, show it (two minutes after the installation)"
+	@echo "make demo         train a small model, make it forget a topic, show it (90 seconds after the installation)"
 	@echo "make test         the test suite without the tests marked slow, and how much of the code it runs"
 	@echo "make test-slow    the tests marked slow"
 	@echo "make test-oldest  the test suite on the oldest Python and the oldest versions that setup.cfg allows"

@@ -1,6 +1,6 @@
 """Train a small model from nothing on sentences that excise carries, make it forget a topic, and show what happened.
 
-Takes about two minutes on two cores and needs no network. Fails if the topic is not gone or the rest did not stay.
+Takes about 90 seconds on one core and needs no network. Fails if the topic is not gone or the rest did not stay.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from excise.cli.output import Output, hide_library_bars
 from excise.storage.extras import require
 from excise.storage.files import check_free
 
-HELP = "train, forget and show it, in two minutes"
+HELP = "train, forget and show it, in 90 seconds"
 EXAMPLES = """\
   excise demo
   excise demo --out demo --json
