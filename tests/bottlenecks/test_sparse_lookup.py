@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -18,6 +19,8 @@ from excise.bottlenecks import CodebookSAE
 from excise.bottlenecks.codebook_sae import sparse_lookup
 from excise.bottlenecks.codebook_sae.lookup import top_codes
 from excise.bottlenecks.codebook_sae.sparse_lookup import ActiveUnits, prepared_codebook, top_codes_of_units
+from excise.bottlenecks.guard import erase_rows
+from tests.helpers import tiny
 
 WIDTH = 64
 
@@ -68,7 +71,7 @@ def test_the_codes_are_those_of_the_dense_look_up(seed, tokens, num_codes, activ
 def test_parts_of_any_size_give_the_same(sums, tokens, monkeypatch):
     drawn_sets = drawn(0, 23, 3000)
     expected, _ = both(*drawn_sets, 9)
-    monkeypatch.setattr(sparse_lookup, "MAX_SUMS", sums)
+    monkeypatch.setattr(sparse_lookup, "MAX_NUMBERS", sums)
     monkeypatch.setattr(sparse_lookup, "MAX_TOKENS", tokens)
     found, _ = both(*drawn_sets, 9)
     assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
@@ -270,11 +273,13 @@ def test_a_deleted_code_is_not_found_whatever_is_kept():
 COMPILED = """
 import torch
 from torch.export import Dim, export
+from accelerate import cpu_offload
 from excise import CodebookSAEConfig
 from excise.bottlenecks import CodebookSAE
 
 torch.manual_seed(0)
 module = CodebookSAE(CodebookSAEConfig(hidden_size=6, code_dim=64, num_codes=9000, active=4, top_s=3)).eval()
+module.sparse_lookup = True
 module.live[::5] = False
 batches = [torch.randn(2, 7, 6), torch.randn(5, 3, 6)]
 expected = [module(batch) for batch in batches]
@@ -309,6 +314,7 @@ def test_threads_find_the_same_and_make_nothing_anew(monkeypatch):
 
 MEMORY = """
 import resource, torch
+from accelerate import cpu_offload
 from excise import CodebookSAEConfig
 from excise.bottlenecks import CodebookSAE
 torch.set_num_threads(1)
@@ -327,3 +333,73 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_4096_tokens_take_at_most_64_mb_beside_the_prepared_codebook():
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert int(result.stdout) * 1024 <= 64e6
+
+
+def test_what_is_kept_is_the_same_under_autocast():
+    module, h = bottleneck(True).eval(), torch.randn(60, 6)
+    expected = similar(bottleneck(False), h)
+    with torch.autocast("cpu", torch.bfloat16):
+        similar(module, h)
+    assert torch.equal(similar(module, h), expected)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38])
+def test_a_token_that_is_not_finite_selects_live_codes_and_spoils_no_other(sparse, value):
+    module, h = bottleneck(sparse).eval(), torch.randn(20, 6)
+    module.live[::2] = False
+    expected = similar(module, h)
+    h[7] = value
+    codes = similar(module, h)
+    others = torch.arange(20) != 7
+    assert torch.equal(codes[others], expected[others])
+    assert module.live[codes].all()
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_removed_code_whose_row_is_not_finite_is_not_selected(sparse):
+    module, h = bottleneck(sparse).eval(), torch.randn(20, 6)
+    expected = similar(module, h)
+    gone = [code for code in range(1500) if code not in expected][:3]
+    module.live[gone] = False
+    module.codebook.data[gone[0]], module.codebook.data[gone[1]] = float("nan"), float("inf")
+    assert torch.equal(similar(module, h), expected)
+
+
+def test_a_layer_norm_that_does_more_is_run_as_it_is():
+    module, h = bottleneck(True).eval(), torch.randn(20, 6)
+    module.layer_norm.register_forward_hook(lambda *args: args[-1].flip(-1))
+    found = similar(module, h)
+    module.sparse_lookup = False
+    assert torch.equal(found, similar(module, h))
+
+
+def test_weights_that_are_elsewhere_until_they_are_used():
+    model = tiny.codebook_t5(num_codes=200, code_dim=64, active=4)
+    batch = {"input_ids": torch.tensor([[5, 7, 9, 1]]), "decoder_input_ids": torch.tensor([[0, 5]])}
+    expected = model(**batch).logits
+    cpu_offload(model, "cpu")
+    torch.testing.assert_close(model(**batch).logits, expected)
+
+
+def test_nothing_is_kept_of_an_erased_row():
+    module, h = bottleneck(True, num_codes=1490).eval(), torch.randn(20, 6)
+    similar(module, h)
+    with torch.no_grad():
+        erase_rows(module, torch.arange(1300, 1490))
+    assert module.layer_norm not in sparse_lookup._prepared
+    similar(module, h)
+    erased = module.codebook.data[1299].clone()
+    module.codebook.data.copy_(torch.randn(1490, 64))
+    similar(module, h)
+    module.codebook = nn.Parameter(module.codebook.detach()[:1200])
+    module.live = torch.ones(1200, dtype=torch.bool)
+    similar(module, h)
+    kept = sparse_lookup._prepared[module.layer_norm].blocks
+    assert not kept[9, :64, 1200 - 9 * 128 :].any() and erased.numel()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes_run(dtype):
+    module = bottleneck(True).to(dtype)
+    module(torch.randn(2, 70, 6, dtype=dtype)).loss.backward()

@@ -139,6 +139,9 @@ class Bottleneck(PreTrainedModel):
         """Why a mask leaves fewer live codes than an input needs; `None` where it leaves enough."""
         raise NotImplementedError
 
+    def rows_erased(self) -> None:
+        """Called when rows of codes were erased: what is kept of them elsewhere in memory goes, too."""
+
     def start_from_data(self, activations: Tensor, generator: Generator) -> None:
         """Puts codes where data is, before any training.
 

@@ -150,6 +150,7 @@ def erase_rows(bottleneck: Any, codes: Tensor) -> None:
         bottleneck.by_code(tensor)[codes] = 0
         if tensor.grad is not None:
             bottleneck.by_code(tensor.grad)[codes] = 0
+    bottleneck.rows_erased()
 
 
 def check_buffers_loaded(bottleneck: nn.Module) -> None:

@@ -11,8 +11,11 @@ from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.codebook_sae.lookup import sum_of_codes, top_codes
 from excise.bottlenecks.codebook_sae.sparse_lookup import (
     MAX_ACTIVE,
+    MIN_COMPILED_TOKENS,
     MIN_TOKENS,
     ActiveUnits,
+    can_be_prepared,
+    drop_prepared,
     prepared_codebook,
     top_codes_of_units,
 )
@@ -135,12 +138,12 @@ class CodebookSAE(Bottleneck):
         values, places = units.topk(self.config.active, sorted=False)
         return ActiveUnits(values, places, units.shape[-1])
 
-    def _features(self, units: Tensor | ActiveUnits, dtype: torch.dtype | None = None) -> Tensor:
+    def _features(self, units: Tensor | ActiveUnits, in_fp32: bool = False) -> Float[Tensor, "*tokens code_dim"]:
         dense = units.dense() if isinstance(units, ActiveUnits) else units
-        if dtype is None:
-            return self.layer_norm(dense)
-        weight, bias = (p.to(dtype) for p in (self.layer_norm.weight, self.layer_norm.bias))
-        return F.layer_norm(dense.to(dtype), weight.shape, weight, bias, self.layer_norm.eps)
+        norm = self.layer_norm
+        if not in_fp32 or dense.dtype == torch.float32 or not can_be_prepared(self.codebook, norm):
+            return norm(dense)
+        return F.layer_norm(dense.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
 
     def most_similar(
         self, hidden_states: Float[Tensor, "*tokens hidden_size"], top_s: int
@@ -161,18 +164,21 @@ class CodebookSAE(Bottleneck):
             codes, cosines = top_codes_of_units(units.flat(), codebook, self.layer_norm, top_s)
         else:
             if features is None or features.dtype != torch.float32:
-                features = self._features(units, torch.float32)
+                features = self._features(units, in_fp32=True)
             shape = features.shape[:-1]
             codes, cosines = top_codes(features.flatten(0, -2), self.codebook, top_s, self.in_force)
         return codes.unflatten(0, shape), cosines.unflatten(0, shape)
 
     def _by_active_units(self, units: ActiveUnits) -> bool:
-        if self.sparse_lookup is not None:
-            return self.sparse_lookup
+        if self.sparse_lookup is not None or not can_be_prepared(self.codebook, self.layer_norm):
+            return bool(self.sparse_lookup) and can_be_prepared(self.codebook, self.layer_norm)
         if units.values.device.type != "cpu" or units.values.shape[-1] > MAX_ACTIVE * units.width:
             return False
-        # A step of training prepares the codebook anew, which takes as long as looking so many tokens up without.
-        return torch.compiler.is_compiling() or not self.training or units.values[..., 0].numel() >= MIN_TOKENS
+        if torch.compiler.is_exporting():  # for any number of tokens, and one is most frequent
+            return False
+        # A compiled pass and a step of training prepare the codebook anew, which takes as long as so many tokens.
+        least = MIN_COMPILED_TOKENS if torch.compiler.is_compiling() else MIN_TOKENS if self.training else 0
+        return units.values[..., 0].numel() >= least
 
     def _passed_on(
         self, units: Tensor | ActiveUnits, features: Tensor | None = None
@@ -208,6 +214,10 @@ class CodebookSAE(Bottleneck):
         codes, cosines = self._passed_on(self._units(arrived))
         return codes.flatten(1), cosines.flatten(1)
 
+    def rows_erased(self) -> None:
+        """Forgets what the look-up keeps of the codebook."""
+        drop_prepared(self.layer_norm)
+
     @torch.no_grad()
     def start_from_data(self, activations: Float[Tensor, "tokens hidden_size"], generator: torch.Generator) -> None:
         """Mean and scale of activations, and codes that are encoded activations of random tokens, divided by S.
@@ -241,7 +251,7 @@ class CodebookSAE(Bottleneck):
         """
         units = self._units(hidden_states)
         features = self._features(units)
-        real = None if attention_mask is None else attention_mask.to(features.device).bool()
+        real = None if attention_mask is None else attention_mask.to(features.device).bool().expand(features.shape[:-1])
         codes = self._codes(units, features, real)
         summed, l1 = sum_of_codes(codes.flatten(0, -2), self.codebook)
         summed, l1 = summed.view_as(features), l1.view(codes.shape[:-1])

@@ -43,25 +43,29 @@ def top_codes(
         ([[1, 0]], [[0.800000011920929, 0.6000000238418579]])
     """
     with maybe_autocast(queries.device.type, enabled=False):
-        codebook = codebook.float()
-        # The query's own norm does not change the order. A live code of norm zero has similarity 0, as has every code
-        # with a query of norm zero.
+        queries, codebook = queries.float(), codebook.float()
+        # A code or query of norm zero has similarity 0 with all, and so has one that is not finite.
         tiny = torch.finfo(torch.float32).tiny
-        weight = torch.linalg.vector_norm(codebook, dim=1).clamp_min(tiny).reciprocal()
+        queries = queries / torch.linalg.vector_norm(queries, dim=1, keepdim=True).clamp_min(tiny)
+        queries = queries.nan_to_num_(0.0, 0.0, 0.0)
+        lengths = torch.linalg.vector_norm(codebook, dim=1)
+        if not torch.compiler.is_compiling() and has_numbers(lengths) and not lengths.isfinite().all():
+            codebook = codebook.masked_fill(~lengths.isfinite()[:, None], 0)
+        weight = lengths.nan_to_num(0.0, 0.0, 0.0).clamp_min(tiny).reciprocal()
         # Adding -inf takes a tenth of the time of masked_fill_.
         removed = torch.zeros_like(weight).masked_fill_(~live, float("-inf"))
         if torch.compiler.is_compiling():
-            return _top_of_parts(queries.float(), codebook, weight, removed, top_s)
+            return _top_of_parts(queries, codebook, weight, removed, top_s)
         rows = max(1, max_similarities // len(codebook))
         # One matrix for all chunks: a new one would be made while the last one is still there.
         similarities = codebook.new_empty((min(rows, len(queries)), len(codebook)))
         codes, cosines = [], []
-        for chunk in queries.float().split(rows):
+        for chunk in queries.split(rows):
             found = similarities[: len(chunk)].addmm_(chunk, codebook.T, beta=0)
             found.mul_(weight).add_(removed)
             best = found.topk(top_s, dim=1)
             codes.append(best.indices)
-            cosines.append(best.values / torch.linalg.vector_norm(chunk, dim=1, keepdim=True).clamp_min(tiny))
+            cosines.append(best.values)
     return torch.cat(codes), torch.cat(cosines)
 
 
@@ -81,8 +85,15 @@ def _top_of_parts(
         values.append(best.values)
         indices.append(best.indices + start)
     best = torch.cat(values, dim=1).topk(top_s, dim=1)
-    norms = torch.linalg.vector_norm(queries, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.cat(indices, dim=1).gather(1, best.indices), best.values / norms
+    return torch.cat(indices, dim=1).gather(1, best.indices), best.values
+
+
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor has memory of its own, and what is done with it is not recorded for others."""
+    try:
+        return not tensor.is_meta and not torch.jit.is_tracing() and tensor.data_ptr() != 0
+    except RuntimeError:  # fake tensors, and those that `torch.func` wraps
+        return False
 
 
 def sum_of_codes(
@@ -98,7 +109,8 @@ def sum_of_codes(
         >>> sums.tolist(), norms.tolist()
         ([[1.0, -2.0], [0.0, -2.0]], [3.0, 2.0])
     """
-    if torch.compiler.is_compiling() or codes.is_meta:  # where it is not known which codes are selected
+    # Where it is not known which codes are selected.
+    if torch.compiler.is_compiling() or not (has_numbers(codes) and has_numbers(codebook)):
         weights = (codes >= 0).to(codebook.dtype)
         norms = torch.linalg.vector_norm(codebook, 1, dim=1, dtype=torch.float32)[codes.clamp_min(0)]
         sums = F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)
@@ -112,7 +124,7 @@ class _SumOfCodes(torch.autograd.Function):
         weights = (codes >= 0).to(codebook.dtype)
         sums = F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)
         selected, places = codes.clamp_min(0).unique(return_inverse=True)
-        norms = torch.empty(len(selected), device=codebook.device)
+        norms = torch.empty(len(selected), dtype=torch.float32, device=codebook.device)
         rows = max(1, MAX_NUMBERS // codebook.shape[1])
         for some, of_some in zip(selected.split(rows), norms.split(rows), strict=True):
             torch.sum(codebook.index_select(0, some).float().abs_(), dim=1, out=of_some)
