@@ -23,7 +23,7 @@ from excise.models import CodebookT5Config
 SENTENCES = 10**9
 TOKENS = 33  # a sentence; 25 words of Opus Books have as many
 NUM_CODES, ACTIVE = 25_000, 32
-INDEX_BYTES = 450  # a sentence, for S' to 24; the bound that the index is held to
+INDEX_BYTES = 35  # a token, for S' to 24; of 100,037 texts of 11.8 tokens (docs/how-it-works.md, "The code index")
 # By `--measure`, the slower of two runs on a busy machine with an AMD EPYC (AVX-512): tokens that one core counts a
 # second in T5-small's shape, for S' to 24, and seconds to add two tables of counts for S' to 104.
 MEASURED = {"tokens_a_second": 4_372, "seconds_to_add": 0.012}
@@ -91,7 +91,7 @@ def billion():
         ("cores to be done in a week", f"{core_hours / WEEK:,.0f}", "hours of one core / 168"),
         ("hours of one GPU, dense", f"{SMALL.gpu_hours(tokens, False):,.0f}", "estimate"),
         ("hours of one GPU, sparse", f"{SMALL.gpu_hours(tokens, True):,.1f}", "estimate; gathers will not reach it"),
-        ("code index, S' to 24", shown(SENTENCES * INDEX_BYTES), f"{INDEX_BYTES} bytes a sentence, the bound it has"),
+        ("code index, S' to 24", shown(tokens * INDEX_BYTES), f"{INDEX_BYTES} bytes a token, measured"),
         ("the same, uncompressed", shown(tokens * 24 * 2), "24 codes a token, 2 bytes each"),
         ("a table of counts, S' to 104", shown(table), f"104 x {NUM_CODES:,} x 8 bytes, however many sentences"),
         (f"tables of {shards:,} shards", shown(shards * table), "all that is sent to be merged"),
