@@ -19,6 +19,7 @@ from excise.codes.counts import CodeCounts, PairedCounts
 from excise.data.batches import RowBatch, RowBatches
 from excise.models.activations import computing
 from excise.storage.digests import digest
+from excise.storage.display import printable, shortened
 from excise.storage.shared_pass import shared_pass
 from excise.storage.strict_json import checked, parsed
 
@@ -43,6 +44,18 @@ class _Part:
     totals: dict[str, Any]
     batches: dict[int, int] = field(default_factory=dict)
     saved: float = field(default_factory=time.monotonic)
+
+
+def checked_index(index: Any) -> Any:
+    """An index of codes, or none, as it was given.
+
+    Raises:
+        ValueError: if it is something else, such as the path of one.
+    """
+    if index is not None and not callable(getattr(index, "ranks", None)):
+        given = shortened(printable(repr(index)))
+        raise ValueError(f"index={given}: expected a CodeIndex. Of one in a folder, give `CodeIndex.load(path)`.")
+    return index
 
 
 def folder_in(checkpoint: str | os.PathLike | None, name: str) -> Path | None:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks, unwrapped
-from excise.codes.index.indexing import CorpusPass, index_texts, with_masks_lifted
+from excise.codes.index.indexing import CorpusPass, check_corpus, index_texts, with_masks_lifted
 from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer
 from excise.codes.index.parts import MANIFEST, Manifest, PartFile, Ranked, commit, is_unfinished
 from excise.codes.index.ranks import IndexedRanks, ranges
@@ -101,10 +101,11 @@ class CodeIndex:
             progress: show a progress bar.
 
         Raises:
-            ValueError: if the model is none of texts or has no codebook, no row has a text, or the folder holds an
+            ValueError: if an argument is of the wrong kind, the model is none of texts or has no codebook, no row has a text, or the folder holds an
                 index of something else.
             FileExistsError: if the folder holds something else.
         """
+        check_corpus(dataset, text, prefix, batch_size, max_top_s)
         tokenizer, whole = text_tokenizer(processor), unwrapped(model)
         model = getattr(whole, "get_base_model", lambda: whole)()
         for site, bottleneck in bottlenecks(model).items():

@@ -1,7 +1,7 @@
 """Building of a code index: one pass over texts, in parts that are kept when it is killed."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.index.parts import Manifest, Ranked, is_there, keys_of, write_part
-from excise.data.batches import to_device
+from excise.data.batches import check_batch_size, to_device
 from excise.data.inputs import Texts
 from excise.data.topics.columns import read_column
 from excise.ledger.ledger import Ledger
@@ -45,6 +45,25 @@ class Window(NamedTuple):
     number: int
     texts: list[Text]
     sha256: str
+
+
+def check_corpus(dataset: Any, text: Any, prefix: Any, batch_size: Any, max_top_s: Any) -> None:
+    """Makes sure that what is to be indexed, and how, is of the right kinds.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    if not isinstance(dataset, Dataset | IterableDataset):
+        splits = " Give one of its splits." if isinstance(dataset, Mapping) else ""
+        raise ValueError(
+            f"The corpus is a {type(dataset).__name__}, not a data set.{splits or ' Make one by `Dataset.from_dict`.'}"
+        )
+    for name, value in {"text": text, "prefix": prefix}.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{name}={value!r}: expected a str. Leave it out if there is none.")
+    check_batch_size(batch_size)
+    if max_top_s is not None and (isinstance(max_top_s, bool) or not isinstance(max_top_s, int)):
+        raise ValueError(f"max_top_s={max_top_s!r}: expected a whole number. Leave it out for three times S.")
 
 
 class CorpusPass:

@@ -1,0 +1,52 @@
+"""What a code index refuses by name: wrong arguments, other computations, deletions it does not know of."""
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from excise import Unlearner
+from excise.codes import CodeFinder, CodeIndex
+from excise.codes.counting import count_codes
+
+ROWS = Dataset.from_dict({"text": ["the cat", "a dog reads", "the teacher sees the book", "the house ."]})
+
+
+@pytest.fixture
+def model(make_model):
+    return make_model(num_codes=40, layers=(0, 2))
+
+
+@pytest.fixture
+def index(model, tokenizer, tmp_path):
+    return CodeIndex.build(model, tokenizer, ROWS, tmp_path / "i", max_top_s=6, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"batch_size": size}, "batch_size=.*expected a whole number") for size in (-1, 0, 2.5, None, True)),
+        *(({"max_top_s": most}, "max_top_s=.*expected a whole number") for most in ("6", 2.5, True)),
+        ({"prefix": None}, "prefix=None: expected a str"),
+        *(({"dataset": rows}, "The corpus is a") for rows in (["a"], "a", DatasetDict(train=ROWS))),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused_by_name(model, tokenizer, index, tmp_path, options, message):
+    given = {"dataset": ROWS, "progress": False} | options
+    with pytest.raises(ValueError, match=message):
+        CodeIndex.build(model, tokenizer, folder=tmp_path / "new", **given)
+    assert not (tmp_path / "new").exists()
+    if "max_top_s" not in options:
+        with pytest.raises(ValueError, match=message):
+            index.add(model, tokenizer, **given)
+    if "batch_size" in options:
+        with pytest.raises(ValueError, match=message):
+            count_codes(model, tokenizer, ROWS, max_top_s=2, **options)
+
+
+def test_a_path_in_place_of_an_index_is_told_how_to_load_it(model, tokenizer, index):
+    for call in (
+        lambda: Unlearner(model, tokenizer, index=str(index.folder)),
+        lambda: CodeFinder(model, tokenizer, index=index.folder),
+        lambda: count_codes(model, tokenizer, ROWS, max_top_s=2, index=str(index.folder)),
+    ):
+        with pytest.raises(ValueError, match=r"index=.*expected a CodeIndex\..*give `CodeIndex.load\(path\)`"):
+            call()
