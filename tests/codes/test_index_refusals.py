@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from excise import Unlearner
-from excise.codes import CodeFinder, CodeIndex
+from excise.codes import CodeFinder, CodeIndex, Selection
 from excise.codes.counting import count_codes
 
 ROWS = Dataset.from_dict({"text": ["the cat", "a dog reads", "the teacher sees the book", "the house ."]})
@@ -50,3 +50,16 @@ def test_a_path_in_place_of_an_index_is_told_how_to_load_it(model, tokenizer, in
     ):
         with pytest.raises(ValueError, match=r"index=.*expected a CodeIndex\..*give `CodeIndex.load\(path\)`"):
             call()
+
+
+def test_a_model_with_deletions_that_the_index_does_not_know_of_adds_nothing(make_model, tokenizer, tmp_path):
+    unlearner = Unlearner(make_model(num_codes=40), tokenizer)
+    index = CodeIndex.build(unlearner.model, tokenizer, ROWS, tmp_path / "i", max_top_s=6, progress=False)
+    unlearner.delete(Selection({next(iter(unlearner.sites)): [1, 2]}, {}), name="some")
+    more = Dataset.from_dict({"text": ["the doctor likes the dog"]})
+    for add in (index.add, lambda *args, **options: CodeIndex.build(*args, index.folder, **options)):
+        with pytest.raises(ValueError, match=r"2 codes of \S+ were deleted .* Add with the model as it was"):
+            add(unlearner.model, tokenizer, more, progress=False)
+    assert len(CodeIndex.load(index.folder)) == len(ROWS)
+    of_less = CodeIndex.build(unlearner.model, tokenizer, ROWS, tmp_path / "of less", max_top_s=6, progress=False)
+    assert len(of_less.add(unlearner.model, tokenizer, more, progress=False)) == len(ROWS) + 1

@@ -280,10 +280,8 @@ class _Counter:
         known, rest = indexed.best([rows[i] for i in there]), [rows[i] for i in absent]
         if not rest:
             return known
-        found = self._run(inputs, rest, inputs.batch(rest))
-        return merged(
-            [(there, known), (absent, found)], {site: bottleneck.num_codes for site, bottleneck in self.sites.items()}
-        )
+        parts = [(there, known), (absent, self._run(inputs, rest, inputs.batch(rest)))]
+        return merged(parts, {site: of.num_codes for site, of in self.sites.items()})
 
     @torch.no_grad()
     def _run(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:

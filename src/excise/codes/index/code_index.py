@@ -101,8 +101,8 @@ class CodeIndex:
             progress: show a progress bar.
 
         Raises:
-            ValueError: if an argument is of the wrong kind, the model is none of texts or has no codebook, no row has a text, or the folder holds an
-                index of something else.
+            ValueError: if an argument is of the wrong kind, the model is none of texts or has no codebook, no row has a
+                text, or the folder holds an index of something else, or of this model before codes were deleted.
             FileExistsError: if the folder holds something else.
         """
         check_corpus(dataset, text, prefix, batch_size, max_top_s)
@@ -135,6 +135,7 @@ class CodeIndex:
         if (path / MANIFEST).is_file():
             index = cls.load(path)
             index.check(model, tokenizer)
+            index._manifest.origin.check_grows(model)
             if max_top_s not in (None, index.max_top_s):
                 raise ValueError(
                     f"max_top_s={max_top_s}: the index in {path} is for S' up to {index.max_top_s}. Leave it out to "

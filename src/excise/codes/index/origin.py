@@ -90,6 +90,21 @@ class Origin:
                 f"{WHAT}: made with another model or tokenizer, or before a change: {'; '.join(differs)}. {ANEW}."
             )
 
+    def check_grows(self, model: PreTrainedModel) -> None:
+        """Makes sure that a model has all codes that the index is of, as what is added has to tell of each.
+
+        Raises:
+            ValueError: if some were deleted since.
+        """
+        ledger = Ledger.from_dict(model.config.unlearning)
+        for site, codes in self.deleted.items():
+            if gone := {*ledger.removed(site, kinds=("delete",))} - {*codes}:
+                raise ValueError(
+                    f"{WHAT}: {len(gone)} codes of {site} were deleted from the model since the index was made, and "
+                    "texts added now would be without them. Add with the model as it was before the deletion. Or: "
+                    f"{ANEW[0].lower()}{ANEW[1:]}."
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """The origin as JSON values; `from_dict` reads it back."""
         return {
