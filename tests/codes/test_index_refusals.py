@@ -4,6 +4,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from excise import Unlearner
+from excise.bottlenecks.site import bottlenecks
 from excise.codes import CodeFinder, CodeIndex, Selection
 from excise.codes.counting import count_codes
 
@@ -63,3 +64,17 @@ def test_a_model_with_deletions_that_the_index_does_not_know_of_adds_nothing(mak
     assert len(CodeIndex.load(index.folder)) == len(ROWS)
     of_less = CodeIndex.build(unlearner.model, tokenizer, ROWS, tmp_path / "of less", max_top_s=6, progress=False)
     assert len(of_less.add(unlearner.model, tokenizer, more, progress=False)) == len(ROWS) + 1
+
+
+def test_swapped_rows_between_two_counts_are_seen(model, tokenizer, index):
+    def count():
+        count_codes(model, tokenizer, ROWS, max_top_s=2, progress=False, index=index)
+
+    count()
+    for tensor in (next(iter(bottlenecks(model).values())).codebook, model.get_input_embeddings().weight):
+        kept = tensor.detach().clone()
+        tensor.data[[1, 5]] = kept[[5, 1]]
+        with pytest.raises(ValueError, match="Build an index anew"):
+            count()
+        tensor.data.copy_(kept)
+        count()
