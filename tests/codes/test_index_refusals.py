@@ -1,6 +1,10 @@
 """What a code index refuses by name: wrong arguments, other computations, deletions it does not know of."""
 
+import json
+from contextlib import contextmanager
+
 import pytest
+import torch
 from datasets import Dataset, DatasetDict
 
 from excise import Unlearner
@@ -78,3 +82,62 @@ def test_swapped_rows_between_two_counts_are_seen(model, tokenizer, index):
             count()
         tensor.data.copy_(kept)
         count()
+
+
+@contextmanager
+def hooked(model):
+    hook = model.encoder.block[0].register_forward_hook(lambda module, given, out: None)
+    yield
+    hook.remove()
+
+
+@contextmanager
+def another_epsilon(model):
+    norm = model.encoder.block[0].layer[0].layer_norm
+    before, norm.variance_epsilon = norm.variance_epsilon, 0.1
+    yield
+    norm.variance_epsilon = before
+
+
+@contextmanager
+def autocast(model):
+    with torch.autocast("cpu", torch.bfloat16):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (hooked, r"forward hooks of encoder\.block\.0: none when it was made, 1 now"),
+        (another_epsilon, r"variance_epsilon of encoder\S+: 1e-06 when it was made, 0\.1 now"),
+        (autocast, r"autocast on cpu: none when it was made, torch\.bfloat16 now"),
+    ],
+)
+def test_what_changes_activations_and_no_tensor_is_refused_by_name(model, tokenizer, index, tmp_path, changed, message):
+    def count(of=index):
+        count_codes(model, tokenizer, ROWS, max_top_s=2, progress=False, index=of)
+
+    count()
+    with changed(model), pytest.raises(ValueError, match=message):
+        count()
+    count()
+    with changed(model):
+        other = CodeIndex.build(model, tokenizer, ROWS, tmp_path / "other", max_top_s=6, progress=False)
+        count(other)
+    with pytest.raises(ValueError, match="when it was made"):
+        count(other)
+    hook = model.decoder.block[0].register_forward_hook(lambda module, given, out: None)
+    count()  # what comes after the bottlenecks does not matter
+    hook.remove()
+
+
+def test_an_index_that_knows_no_circumstances_still_loads(model, tokenizer, index):
+    path = index.folder / "code_index.json"
+    state = json.loads(path.read_text())
+    del state["origin"]["circumstances"]
+    path.write_text(json.dumps(state))
+    count_codes(model, tokenizer, ROWS, max_top_s=2, progress=False, index=CodeIndex.load(index.folder))
+    state["origin"]["circumstances"] = {"state": {}}
+    path.write_text(json.dumps(state))
+    with pytest.raises(ValueError, match="circumstances"):
+        CodeIndex.load(index.folder)

@@ -10,12 +10,14 @@ from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor, image_processor_of, tokenizer_digest, tokenizer_of
 from excise.ledger.ledger import Ledger
-from excise.models.activations import deciding_tensors
+from excise.models.activations import circumstances, deciding_modules, deciding_tensors
 from excise.storage.digests import digest, sums
 from excise.storage.strict_json import checked
 
 WHAT = "Code index"
 ANEW = "Build an index anew, in another folder: `CodeIndex.build`, or `excise index`"
+# Changed circumstances that a message tells of.
+SHOWN = 4
 KINDS = {
     "weights": str,
     "tokenizer": str,
@@ -36,6 +38,8 @@ class Origin:
         tokenizer: digest of the tokenizer, and of the length that it cuts texts to.
         settings: by site, what a look-up depends on besides.
         deleted: by site, the codes that were deleted already.
+        circumstances: as `excise.models.activations.circumstances`, of what comes before the bottlenecks; `None` in an
+            index that was made before they were looked at.
     """
 
     identity: Identity
@@ -43,18 +47,20 @@ class Origin:
     tokenizer: str
     settings: Mapping[str, Mapping[str, Any]]
     deleted: Mapping[str, Sequence[int]]
+    circumstances: Mapping[str, Mapping[str, Any]] | None = None
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "Origin":
         """A model and a tokenizer as they are now."""
-        sites = bottlenecks(model)
+        sites, modules = bottlenecks(model), deciding_modules(model)
         ledger = Ledger.from_dict(model.config.unlearning)
         return cls(
             Identity.of(sites, {site: range(module.num_codes) for site, module in sites.items()}),
-            digest([], deciding_tensors(model)),
+            digest([], deciding_tensors(model, modules)),
             tokenizer_digest(tokenizer),
             _settings(model),
             {site: list(ledger.removed(site, kinds=("delete",))) for site in sites},
+            circumstances(model, modules),
         )
 
     def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -67,8 +73,9 @@ class Origin:
         if self.settings.keys() != sites.keys():
             raise ValueError(f"{WHAT}: made at {sorted(self.settings)}, but the model has {sorted(sites)}. {ANEW}.")
         self.identity.check(sites, WHAT, ANEW)
-        differs = []
-        if self.weights != digest([], deciding_tensors(model)):
+        modules = deciding_modules(model)
+        differs = self._changed(circumstances(model, modules))
+        if self.weights != digest([], deciding_tensors(model, modules)):
             differs.append("the weights before its bottlenecks have other numbers, or another precision, now")
         if self.tokenizer != tokenizer_digest(tokenizer):
             differs.append(
@@ -87,6 +94,20 @@ class Origin:
             raise ValueError(
                 f"{WHAT}: made with another model or tokenizer, or before a change: {'; '.join(differs)}. {ANEW}."
             )
+
+    def _changed(self, now: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """What is different in circumstances, in words."""
+        if (then := self.circumstances) is None:
+            return []
+        names = [("state", name) for name in sorted({*then["state"], *now["state"]})]
+        # A number that only one of them has is due to another version of a library.
+        names += [("numbers", name) for name in sorted({*then["numbers"]} & {*now["numbers"]})]
+        changes = [
+            f"{name}: {then[kind].get(name, 'none')} when it was made, {now[kind].get(name, 'none')} now"
+            for kind, name in names
+            if then[kind].get(name) != now[kind].get(name)
+        ]
+        return changes[:SHOWN] + ([f"{len(changes) - SHOWN} more of these"] if len(changes) > SHOWN else [])
 
     def check_grows(self, model: PreTrainedModel) -> None:
         """Makes sure that a model has all codes that the index is of, as what is added has to tell of each.
@@ -111,6 +132,7 @@ class Origin:
             "tokenizer": self.tokenizer,
             "settings": {site: dict(values) for site, values in self.settings.items()},
             "deleted": {site: list(codes) for site, codes in self.deleted.items()},
+            **({} if self.circumstances is None else {"circumstances": self.circumstances}),
         }
 
     @classmethod
@@ -124,7 +146,10 @@ class Origin:
         parts = {name: checked(known.get(name), kind, f"An origin's {name}") for name, kind in KINDS.items()}
         if not (identity := Identity.from_dict(known.get("identity"))).shared:
             raise ValueError("A code index's origin has no identity of a model.")
-        return cls(identity, **parts)
+        around = checked(known.get("circumstances"), dict[str, dict[str, Any]] | None, "An origin's circumstances")
+        if around is not None and not {"state", "numbers"} <= around.keys():
+            raise ValueError(f"An origin's circumstances are not those of a code index. {ANEW}.")
+        return cls(identity, **parts, circumstances=around)
 
 
 def text_tokenizer(processor: Processor) -> PreTrainedTokenizerBase:
@@ -143,11 +168,11 @@ def text_tokenizer(processor: Processor) -> PreTrainedTokenizerBase:
 
 def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[Any, ...]:
     """What changes with whatever `Origin.check` looks at, and takes a tenth of the time: sums of the tensors' bits."""
-    sites = bottlenecks(model)
-    tensors = deciding_tensors(model)
+    sites, modules = bottlenecks(model), deciding_modules(model)
+    tensors = deciding_tensors(model, modules)
     tensors |= {f"{site}: {name}": getattr(of, name) for site, of in sites.items() for name in of.code_tensors}
     about = (len(tokenizer), tokenizer.model_max_length, tokenizer.padding_side, id(tokenizer))
-    return (sums(tensors), repr(_settings(model)), id(model), about)
+    return (sums(tensors), repr(_settings(model)), repr(circumstances(model, modules)), id(model), about)
 
 
 def _settings(model: PreTrainedModel) -> dict[str, dict[str, Any]]:
