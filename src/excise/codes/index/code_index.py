@@ -80,7 +80,7 @@ class CodeIndex:
         text: str = "text",
         prefix: str = "",
         max_top_s: int | None = None,
-        batch_size: int = 64,
+        batch_size: int = 32,
         progress: bool = True,
     ) -> "CodeIndex":
         """Runs a model over the texts of a corpus, as far as its last bottleneck, and stores the codes.
@@ -97,7 +97,7 @@ class CodeIndex:
                 `input_ids`.
             prefix: put before each text: what is indexed is what the model is given.
             max_top_s: the largest S'; three times the model's S if not given. The preset `"paper"` asks for 104.
-            batch_size: texts a batch.
+            batch_size: texts a batch; as in counting, by default.
             progress: show a progress bar.
 
         Raises:
@@ -159,7 +159,7 @@ class CodeIndex:
         *,
         text: str = "text",
         prefix: str = "",
-        batch_size: int = 64,
+        batch_size: int = 32,
         progress: bool = True,
     ) -> "CodeIndex":
         """The index with the texts of more data, of which only those are run that are new; arguments as in `build`."""
