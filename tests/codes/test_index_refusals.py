@@ -141,3 +141,27 @@ def test_an_index_that_knows_no_circumstances_still_loads(model, tokenizer, inde
     path.write_text(json.dumps(state))
     with pytest.raises(ValueError, match="circumstances"):
         CodeIndex.load(index.folder)
+
+
+def test_a_read_only_index_with_nothing_to_add_is_left_as_it_is(model, tokenizer, index, monkeypatch):
+    from excise.codes.index import indexing, parts
+
+    def refused(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(indexing, "write_part", refused)
+    monkeypatch.setattr(parts, "new_file", refused)
+    for rows in (ROWS, ROWS.select(range(2))):
+        assert len(index.add(model, tokenizer, rows, progress=False)) == len(ROWS)
+    with pytest.raises(PermissionError):
+        index.add(model, tokenizer, Dataset.from_dict({"text": ["the doctor ."]}), progress=False)
+
+
+def test_processes_that_read_other_rows_are_told(model, tokenizer, tmp_path, monkeypatch):
+    from excise.codes.index import indexing
+    from excise.storage.processes import Run
+
+    monkeypatch.setattr(indexing, "current_run", lambda: Run(None, 0, 2))
+    monkeypatch.setattr(indexing, "gather_object", lambda told: [*told, (None, "other rows", [])])
+    with pytest.raises(ValueError, match=r"have read different rows of the corpus.*do not split it by process"):
+        CodeIndex.build(model, tokenizer, ROWS, tmp_path / "split", progress=False)

@@ -86,7 +86,8 @@ class CodeIndex:
         """Runs a model over the texts of a corpus, as far as its last bottleneck, and stores the codes.
 
         What is in the folder already is not run again: an index grows with its corpus, and a build that was killed or
-        interrupted goes on. The processes of a run (`torchrun`) share the work; what they write is what one would.
+        interrupted goes on. The processes of a run (`torchrun`) share the work; what they write is what one would. All
+        have to call it, and `add`, with the whole corpus: each waits for the others.
 
         Args:
             model: a model of texts with codebooks. Masks in force are lifted meanwhile.

@@ -158,7 +158,11 @@ def index_texts(
         progress: show a progress bar.
 
     Returns:
-        The parts in order, and what each is of.
+        The parts in order, without those that have nothing new, and what each is of.
+
+    Raises:
+        RuntimeError: if another process could not index its part.
+        ValueError: if processes have read different rows.
     """
     about = {
         "origin": digest(manifest.origin.to_dict(), {}),
@@ -171,6 +175,7 @@ def index_texts(
     rank, size = (run.rank, run.size) if run else (0, 1)
     error: Exception | None = None
     windows: list[tuple[Path, dict[str, Any]]] = []
+    nothing: list[int] = []
     bar = tqdm(desc="indexing codes", unit="text", disable=not progress or rank > 0, leave=False)
     try:
         with bar, eval_mode(model), with_masks_lifted(model):
@@ -180,18 +185,28 @@ def index_texts(
                 windows.append((path, of))
                 if window.number % size == rank and not is_there(path, of):
                     ranked = ranked_texts(model, tokenizer, window.texts, known, manifest.depth, batch_size, bar)
-                    write_part(path, ranked, of)
+                    if len(ranked.keys):
+                        write_part(path, ranked, of)
+                    else:
+                        nothing.append(window.number)
                 else:
                     bar.update(len(window.texts))
     except Exception as raised:  # told to the other processes, which would wait for this one
         error = raised
     if size > 1:
-        errors = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
+        told = None if error is None else f"{type(error).__name__}: {error}"
+        errors, read, nothings = zip(*gather_object([(told, corpus.sha256, nothing)]), strict=True)
         if error is None and any(errors):
             raise RuntimeError(f"Another process could not index its part. {next(filter(None, errors))}.")
+        if error is None and len({*read}) > 1:
+            raise ValueError(
+                "Processes have read different rows of the corpus. Give each process the whole of it, in the same "
+                "order: its parts are shared, so do not split it by process."
+            )
+        nothing = [number for each in nothings for number in each]
     if error is not None:
         raise error
-    return windows
+    return [window for number, window in enumerate(windows) if number not in {*nothing}]
 
 
 @torch.no_grad()

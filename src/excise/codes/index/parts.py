@@ -6,6 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,7 +144,8 @@ def commit(
         manifest = replace(manifest, parts=manifest.parts + new, data=(*manifest.data, data))
     text, path = written(manifest.to_dict()) + "\n", folder / MANIFEST
     if not (path.is_file() and path.read_text(encoding="utf-8") == text):
-        with new_file(path) as partial:
+        # A finished index may be read-only: with nothing new, all that it lacks is a word of what was looked through.
+        with nullcontext() if new else suppress(OSError), new_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
     known = {part.name for part in manifest.parts}
     for path in folder.iterdir():
