@@ -1,6 +1,7 @@
 """What a code index refuses by name: wrong arguments, other computations, deletions it does not know of."""
 
 import json
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -165,3 +166,19 @@ def test_processes_that_read_other_rows_are_told(model, tokenizer, tmp_path, mon
     monkeypatch.setattr(indexing, "gather_object", lambda told: [*told, (None, "other rows", [])])
     with pytest.raises(ValueError, match=r"have read different rows of the corpus.*do not split it by process"):
         CodeIndex.build(model, tokenizer, ROWS, tmp_path / "split", progress=False)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are not told here")
+def test_few_parts_of_many_are_open_at_once(model, tokenizer, tmp_path, monkeypatch):
+    from excise.codes.index import indexing, parts
+
+    monkeypatch.setattr(parts, "OPEN", 3)
+    monkeypatch.setattr(indexing, "PART_TEXTS", 1)
+    rows = Dataset.from_dict({"text": [" ".join(["the cat"] * length) for length in range(1, 13)]})
+    index = CodeIndex.build(model, tokenizer, rows, tmp_path / "i", max_top_s=6, progress=False)
+    assert len(index._parts) == 12
+    plain = count_codes(model, tokenizer, rows, max_top_s=4, progress=False)
+    indexed = count_codes(model, tokenizer, rows, max_top_s=4, progress=False, index=index)
+    assert all(torch.equal(plain[site].examples, indexed[site].examples) for site in plain)
+    files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert sum(str(index.folder) in file for file in files) <= 3
