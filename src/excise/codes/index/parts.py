@@ -108,6 +108,10 @@ class Manifest:
         for name, kind in {"max_top_s": int, "depth": int, "parts": list[dict], "data": list[dict[str, Any]]}.items():
             checked(state.get(name), kind, f"{name} in {MANIFEST}")
         parts = tuple(Part(**checked_fields(part, Part)) for part in state["parts"])
+        if not 1 <= state["max_top_s"] <= state["depth"]:
+            raise ValueError(
+                f"{path} has max_top_s {state['max_top_s']} and depth {state['depth']}, and no index has. {ANEW}."
+            )
         if any(not PART.fullmatch(part.name) for part in parts):
             raise ValueError(f"{path} names a file that no index has. {ANEW}.")
         origin = Origin.from_dict(state.get("origin"))
