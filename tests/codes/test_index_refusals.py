@@ -4,6 +4,7 @@ import json
 import os
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
@@ -182,3 +183,30 @@ def test_few_parts_of_many_are_open_at_once(model, tokenizer, tmp_path, monkeypa
     assert all(torch.equal(plain[site].examples, indexed[site].examples) for site in plain)
     files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     assert sum(str(index.folder) in file for file in files) <= 3
+
+
+def test_codes_that_no_model_has_are_refused(model, tokenizer, index):
+    batch = index._parts[0].batch(0)
+    assert index._fits(batch)
+    for code in (-1, 40):
+        for site, codes in batch.codes.items():
+            wrong = codes.astype(np.int32)
+            wrong[0, 0] = code
+            assert not index._fits(batch._replace(codes={**batch.codes, site: wrong}))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_a_model_with_an_adapter_builds_and_counts_by_the_same_index(model, tokenizer, tmp_path):
+    import peft
+
+    adapted = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q", "v"], r=2, init_lora_weights=False))
+    index = CodeIndex.build(adapted, tokenizer, ROWS, tmp_path / "i", max_top_s=6, progress=False)
+    plain = count_codes(adapted, tokenizer, ROWS, max_top_s=3, progress=False)
+    for counted in (adapted, adapted.get_base_model()):
+        indexed = count_codes(counted, tokenizer, ROWS, max_top_s=3, progress=False, index=index)
+        assert all(torch.equal(plain[site].examples, indexed[site].examples) for site in plain)
+    for module in adapted.modules():
+        if isinstance(getattr(module, "scaling", None), dict):
+            module.scaling["default"] *= 2
+    with pytest.raises(ValueError, match=r"scaling of encoder\S+ \(default\): 4\.0 when it was made, 8\.0 now"):
+        count_codes(adapted, tokenizer, ROWS, max_top_s=3, progress=False, index=index)

@@ -11,9 +11,9 @@ from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
-from excise.bottlenecks.site import bottlenecks, unwrapped
+from excise.bottlenecks.site import bottlenecks
 from excise.codes.index.indexing import CorpusPass, check_corpus, index_texts, with_masks_lifted
-from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer
+from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer, without_adapter
 from excise.codes.index.parts import MANIFEST, Manifest, PartFile, Ranked, commit, is_unfinished
 from excise.codes.index.ranks import IndexedRanks, ranges
 from excise.data.inputs import Processor, Texts
@@ -107,8 +107,7 @@ class CodeIndex:
             FileExistsError: if the folder holds something else.
         """
         check_corpus(dataset, text, prefix, batch_size, max_top_s)
-        tokenizer, whole = text_tokenizer(processor), unwrapped(model)
-        model = getattr(whole, "get_base_model", lambda: whole)()
+        tokenizer, model = text_tokenizer(processor), without_adapter(model)
         for site, bottleneck in bottlenecks(model).items():
             if not isinstance(bottleneck, CodebookSAE):
                 raise ValueError(f"A CodeIndex is of codebooks, and the bottleneck at {site} has none.")
@@ -182,7 +181,7 @@ class CodeIndex:
         Raises:
             ValueError: if the model was trained since, or either is another. The message tells what differs.
         """
-        tokenizer = text_tokenizer(processor)
+        tokenizer, model = text_tokenizer(processor), without_adapter(model)
         if (now := fingerprint(model, tokenizer)) != self._checked:
             self._manifest.origin.check(model, tokenizer)
             self._checked = now
@@ -232,7 +231,7 @@ class CodeIndex:
         return batch.codes.keys() == settings.keys() and all(
             codes.shape == (batch.lengths.sum(), depth)
             and len(batch.similar[site]) == len(codes)
-            and (not len(codes) or codes.max() < settings[site]["num_codes"])
+            and (not len(codes) or 0 <= codes.min() <= codes.max() < settings[site]["num_codes"])
             for site, codes in batch.codes.items()
         )
 

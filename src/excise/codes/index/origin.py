@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.identity import Identity
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Processor, image_processor_of, tokenizer_digest, tokenizer_of
 from excise.ledger.ledger import Ledger
 from excise.models.activations import circumstances, deciding_modules, deciding_tensors
 from excise.storage.digests import digest, sums
 from excise.storage.strict_json import checked
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 WHAT = "Code index"
 ANEW = "Build an index anew, in another folder: `CodeIndex.build`, or `excise index`"
@@ -150,6 +153,19 @@ class Origin:
         if around is not None and not {"state", "numbers"} <= around.keys():
             raise ValueError(f"An origin's circumstances are not those of a code index. {ANEW}.")
         return cls(identity, **parts, circumstances=around)
+
+
+def without_adapter(model: "PreTrainedModel | PeftModel") -> PreTrainedModel:
+    """The model that an index is of: inside a PEFT model the one with the same weights, adapters included.
+
+    Raises:
+        ValueError: if the adapter is a prompt, which is put before every text.
+    """
+    whole: Any = unwrapped(model)
+    base = getattr(whole, "get_base_model", None)
+    if base and getattr(getattr(whole, "active_peft_config", None), "is_prompt_learning", False):
+        raise ValueError(f"{WHAT}: the adapter is a learned prompt, of which no index tells. Leave the index out.")
+    return base() if base else whole
 
 
 def text_tokenizer(processor: Processor) -> PreTrainedTokenizerBase:
