@@ -54,10 +54,8 @@ def check_corpus(dataset: Any, text: Any, prefix: Any, batch_size: Any, max_top_
         ValueError: if one is not.
     """
     if not isinstance(dataset, Dataset | IterableDataset):
-        splits = " Give one of its splits." if isinstance(dataset, Mapping) else ""
-        raise ValueError(
-            f"The corpus is a {type(dataset).__name__}, not a data set.{splits or ' Make one by `Dataset.from_dict`.'}"
-        )
+        how = "Give one of its splits" if isinstance(dataset, Mapping) else "Make one, as by `Dataset.from_dict`"
+        raise ValueError(f"The corpus is a {type(dataset).__name__}, and no data set of rows. {how}.")
     for name, value in {"text": text, "prefix": prefix}.items():
         if not isinstance(value, str):
             raise ValueError(f"{name}={value!r}: expected a str. Leave it out if there is none.")
