@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from excise.bottlenecks.site import bottlenecks
@@ -224,3 +225,33 @@ def test_all_that_a_choice_counts_is_kept_each_in_a_folder_of_its_own(make_model
     assert sorted(path.name for path in (tmp_path / "topic").iterdir()) == ["pairs", "retain"]
     whole = finder.count_topic(topic, retain=True, max_top_s=4, progress=False)
     assert_same(counts.retain, whole.retain)
+
+
+def test_a_folder_that_is_no_checkpoint_of_this_loses_nothing(make_model, tokenizer, rows, tmp_path):
+    model = make_model()
+    count_codes(model, tokenizer, rows, checkpoint=tmp_path / "own", **OPTIONS)
+    own, another = (tmp_path / "own" / f".{'0' * 32}.safetensors.partial", tmp_path / "own" / ".download.partial")
+    for path in (own, another):
+        path.write_bytes(b"half")
+    with pytest.raises(ValueError, match="holds counts of another run"):
+        count_codes(model, tokenizer, rows, checkpoint=tmp_path / "own", **OPTIONS | {"max_top_s": 3})
+    assert own.exists() and another.exists()
+    count_codes(model, tokenizer, rows, checkpoint=tmp_path / "own", **OPTIONS)
+    assert not own.exists() and another.exists()
+
+
+def test_a_file_and_a_checkpoint_that_lacks_counts_are_refused_in_words(make_model, tokenizer, rows, tmp_path):
+    model = make_model()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="is a file, and a checkpoint is a folder"):
+        count_codes(model, tokenizer, rows, checkpoint=tmp_path / "file", **OPTIONS)
+    assert (tmp_path / "file").read_text() == "mine"
+    count_codes(model, tokenizer, rows, checkpoint=tmp_path / "own", **OPTIONS)
+    (path,) = (tmp_path / "own").glob("*.safetensors")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    for name in tensors:
+        save_file({other: tensor for other, tensor in tensors.items() if other != name}, path, metadata)
+        with pytest.raises(ValueError, match=r"lacks some of its counts\. Remove it"):
+            count_codes(model, tokenizer, rows, checkpoint=tmp_path / "own", **OPTIONS)

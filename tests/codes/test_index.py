@@ -329,7 +329,9 @@ def test_broken_and_foreign_files_are_refused_in_words(index, tmp_path, model, t
             f / manifest, parts=[{"name": "../x", "texts": 1, "tokens": 1, "bytes": 1, "sha256": ""}]
         ),
         "origin": lambda f, p: changed(f / manifest, origin={}),
-        "is of another index": lambda f, p: changed(f / manifest, depth=3),
+        "has max_top_s 6 and depth -1": lambda f, p: changed(f / manifest, depth=-1),
+        "has max_top_s 0 and depth": lambda f, p: changed(f / manifest, max_top_s=0),
+        "is of another index": lambda f, p: changed(f / manifest, depth=7),
     }
     for number, (message, change) in enumerate(changes.items()):
         with pytest.raises(ValueError, match=message):

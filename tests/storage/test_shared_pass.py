@@ -163,3 +163,38 @@ def test_who_waits_says_so(monkeypatch, caplog):
 
 def test_in_a_process_alone_nothing_is_asked_of_a_pass():
     assert shared_pass.shared_pass(None, range(3), list, add, None) == [0, 1, 2]
+
+
+def test_what_one_that_was_ended_has_taken_is_not_waited_for_without_end(monkeypatch, caplog):
+    monkeypatch.setattr(processes, "PATIENCE", 0.3)
+    monkeypatch.setattr(processes, "NOTICE", 0.05)
+    together = Processes(3)
+
+    def ended(total, batch):
+        raise SystemExit  # as if killed: it tells nobody
+
+    dead = together.joined(1)
+    monkeypatch.setattr(dead, "_put", lambda *_: None)
+    with pytest.raises(SystemExit):
+        dead.result(range(20), list, ended, merged, None)
+    together.run(0)
+    assert isinstance(together.results[0], TimeoutError)
+    assert "others to end their batches of counting. Missing: 1. Nothing is heard" in str(together.results[0])
+    assert "Missing: 1." in caplog.text
+
+
+def test_one_whose_batch_takes_long_is_waited_for(monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", 0.8)
+    together, begun = Processes(2), threading.Event()
+
+    def long(total, batch):
+        begun.set()
+        time.sleep(1.6)
+        return add(total, batch)
+
+    thread = threading.Thread(target=together.run, args=(0, long), kwargs={"batches": range(1)})
+    thread.start()
+    begun.wait(10)
+    together.run(1, batches=range(1))
+    thread.join(10)
+    assert together.results == {0: [0], 1: [0]}

@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out", metavar="FOLDER", required=True, help="folder for the index: a new one, or that of one to add to"
     )
     parser.add_argument("--max-top-s", type=int, metavar="N", help="largest S' that it tells of (default: 3 x S)")
-    add_batch_size(parser, default=64)
+    add_batch_size(parser, default=32)
 
 
 def run(args: Namespace) -> Output:

@@ -16,7 +16,7 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.counts import BestRanks, CodeCounts, PairedCounts, best_ranks
 from excise.codes.pair_counts import PairCounts
-from excise.codes.passes import counted, folder_in
+from excise.codes.passes import checked_index, counted, folder_in
 from excise.codes.selection import SITE
 from excise.data.batches import RowBatch, RowBatches, to_device
 from excise.data.inputs import Inputs, Positions, Processor, Texts, inputs_of
@@ -253,7 +253,7 @@ class _Counter:
     """Ranks the codes of a batch's counted inputs at every site; without a largest S', those that are passed on."""
 
     def __init__(self, model: PreTrainedModel, max_top_s: int | None, index: "CodeIndex | None" = None):
-        self.model, self.max_top_s, self.index = model, max_top_s, index
+        self.model, self.max_top_s, self.index = model, max_top_s, checked_index(index)
         self._indexed: WeakKeyDictionary[Inputs, IndexedRanks] = WeakKeyDictionary()
         self.sites = bottlenecks(model)
         for site, bottleneck in self.sites.items():
@@ -281,7 +281,7 @@ class _Counter:
         if not rest:
             return known
         parts = [(there, known), (absent, self._run(inputs, rest, inputs.batch(rest)))]
-        return merged(parts, {site: bottleneck.num_codes for site, bottleneck in self.sites.items()})
+        return merged(parts, {site: of.num_codes for site, of in self.sites.items()})
 
     @torch.no_grad()
     def _run(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:

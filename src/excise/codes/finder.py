@@ -15,7 +15,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pairs
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
-from excise.codes.passes import folder_in
+from excise.codes.passes import checked_index, folder_in
 from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
 from excise.codes.selection import SITE, Selection
 from excise.codes.topic_counts import TopicCounts, count_examples
@@ -47,7 +47,7 @@ class CodeFinder:
     """
 
     def __init__(self, model: PreTrainedModel, processor: Processor, index: "CodeIndex | None" = None):
-        self.model, self.processor, self.index = model, processor, index
+        self.model, self.processor, self.index = model, processor, checked_index(index)
         if index is not None:
             index.check(model, processor)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from excise.codes.counts import CodeCounts, PairedCounts
 from excise.data.batches import RowBatch, RowBatches
 from excise.models.activations import computing
 from excise.storage.digests import digest
+from excise.storage.display import printable, shortened
 from excise.storage.shared_pass import shared_pass
 from excise.storage.strict_json import checked, parsed
 
@@ -26,6 +28,8 @@ from excise.storage.strict_json import checked, parsed
 SECONDS = 60.0
 # The key of what a checkpoint is of, in the metadata of its files.
 METADATA = "excise.checkpoint"
+# What a file is called while it is written.
+PARTIAL = re.compile(r"\.[0-9a-f]{32}\.safetensors\.partial")
 
 Counts = TypeVar("Counts", CodeCounts, PairedCounts)
 
@@ -43,6 +47,18 @@ class _Part:
     totals: dict[str, Any]
     batches: dict[int, int] = field(default_factory=dict)
     saved: float = field(default_factory=time.monotonic)
+
+
+def checked_index(index: Any) -> Any:
+    """An index of codes, or none, as it was given.
+
+    Raises:
+        ValueError: if it is something else, such as the path of one.
+    """
+    if index is not None and not callable(getattr(index, "ranks", None)):
+        given = shortened(printable(repr(index)))
+        raise ValueError(f"index={given}: expected a CodeIndex. Of one in a folder, give `CodeIndex.load(path)`.")
+    return index
 
 
 def folder_in(checkpoint: str | os.PathLike | None, name: str) -> Path | None:
@@ -156,11 +172,16 @@ class Checkpoint:
         """
 
         def read(nothing: _Part, _: Any) -> _Part:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise ValueError(
+                    f"{self.folder} is a file, and a checkpoint is a folder. Give a folder, or a new name."
+                )
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.glob(".*.partial"):  # one that was killed while it wrote left it
-                path.unlink()
             files = sorted(self.folder.glob("*.safetensors"))
             parts = sorted((self._read(path, empty) for path in files), key=lambda part: -len(part.batches))
+            for path in self.folder.glob(".*.partial"):
+                if PARTIAL.fullmatch(path.name):  # one that was killed while it wrote left it
+                    path.unlink()
             found = nothing
             for part in parts:
                 if found.batches.keys().isdisjoint(part.batches):
@@ -199,11 +220,19 @@ class Checkpoint:
                 f"{path} holds counts of another run: {', '.join(other)} differ. Give the same arguments as then to "
                 "go on with it, or another folder."
             )
+        wanted = {f"{site}/{name}": t for site, counts in empty().items() for name, t in _tensors(counts).items()}
+        batches = tensors.get("batches")
+        if (
+            batches is None
+            or batches.numel() % 2
+            or any(name not in tensors or tensors[name].shape != wanted[name].shape for name in wanted)
+        ):
+            raise ValueError(f"{path} lacks some of its counts. Remove it, and its batches are counted again.")
         totals = {
             site: _of_tensors(counts, {name: tensors[f"{site}/{name}"] for name in _tensors(counts)})
             for site, counts in empty().items()
         }
-        return _Part(totals, dict(tensors["batches"].tolist()))
+        return _Part(totals, dict(batches.reshape(-1, 2).tolist()))
 
 
 def _added_up(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -104,6 +104,16 @@ def real_tokens(hidden_states: torch.Tensor, batch: Mapping[str, torch.Tensor]) 
     return hidden_states.flatten(0, -2) if mask is None else hidden_states[mask.bool().to(hidden_states.device)]
 
 
+def check_batch_size(batch_size: Any) -> None:
+    """Makes sure that a batch size is a whole number of rows, at least one.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r}: expected a whole number of rows a batch. Give 1 or more.")
+
+
 class RowBatch(NamedTuple):
     """Rows of one data set, or the same rows of several.
 
@@ -137,7 +147,7 @@ class RowBatches:
         progress: label of a progress bar; none is shown without it, or but by the main process.
 
     Raises:
-        ValueError: if only some are streams.
+        ValueError: if only some are streams, or the batch size is no whole number of rows.
     """
 
     def __init__(
@@ -147,6 +157,7 @@ class RowBatches:
         batch_size: int,
         progress: str | None = None,
     ):
+        check_batch_size(batch_size)
         self.datasets, self.make, self.batch_size, self.progress = datasets, make, batch_size, progress
         streams = [is_stream(dataset) for dataset in datasets]
         self.streamed = any(streams)

@@ -1,7 +1,7 @@
 """Activations that arrive at a model's bottlenecks, without running what comes after them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,16 +42,41 @@ def computing(model: nn.Module) -> dict[str, Any]:
                 for key, value in json.loads(part.to_json_string(use_diff=False)).items()
                 if key not in ("_name_or_path", "architectures", "dtype", "transformers_version", "unlearning")
             }
-    state: dict[str, Any] = {"left out": is_left_out(model)}
+    return {"class": type(model).__name__, **settings, **circumstances(model), "weights": sums(model.state_dict())}
+
+
+def circumstances(model: nn.Module, modules: Mapping[str, nn.Module] | None = None) -> dict[str, dict[str, Any]]:
+    """What decides what a model computes besides its settings and tensors, as JSON values.
+
+    Args:
+        model: the model.
+        modules: those that matter, by name; all of the model's if not given.
+
+    Returns:
+        `state`: autocast, bottlenecks left out, adapters and hooks, where there are any. `numbers`: those that modules
+        hold beside their tensors, such as the epsilon of a norm or the scaling of an adapter.
+    """
+    state: dict[str, Any] = {"bottlenecks left out": True} if is_left_out(model) else {}
+    numbers: dict[str, str] = {}
     for kind in {weight.device.type for weight in model.parameters()} - {"meta"}:
         if torch.is_autocast_enabled(kind):
-            state[f"autocast {kind}"] = str(torch.get_autocast_dtype(kind))
-    for name, module in model.named_modules():
+            state[f"autocast on {kind}"] = str(torch.get_autocast_dtype(kind))
+    for name, module in (dict(model.named_modules()) if modules is None else modules).items():
         adapters = [str(getattr(module, key, "")) for key in ("active_adapters", "disable_adapters", "merged_adapters")]
-        hooks = [len(module._forward_pre_hooks), len(module._forward_hooks)]
-        if any(adapters) or any(hooks):
-            state[name] = [adapters, hooks]
-    return {"class": type(model).__name__, **settings, "state": state, "weights": sums(model.state_dict())}
+        if any(adapters):
+            state[f"adapters of {name or 'the model'}"] = adapters
+        if hooks := len(module._forward_pre_hooks) + len(module._forward_hooks):
+            state[f"forward hooks of {name or 'the model'}"] = hooks
+        for key, value in vars(module).items():
+            if key.startswith("_") or "drop" in key or isinstance(module, nn.modules.dropout._DropoutNd):
+                continue
+            several = value if isinstance(value, dict) else {"": value}
+            numbers |= {
+                f"{key} of {name}" + (f" ({which})" if which else ""): str(number)
+                for which, number in several.items()
+                if isinstance(number, float)
+            }
+    return {"state": state, "numbers": numbers}
 
 
 class _Arrived(Exception):
@@ -107,13 +132,11 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
     return inputs
 
 
-def deciding_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors that decide what codes a model of texts selects, by name: all that a text goes through until then.
+def deciding_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that a text goes through until a model's last bottleneck, and all inside of bottlenecks, by name.
 
-    Those that hold something of each code are left out, and what changes without training. Which modules run before
-    the last bottleneck is seen on a text of one token.
+    Which run is seen on a text of one token.
     """
-    sites = bottlenecks(model)
     ran: set[nn.Module] = set()
     handles = [module.register_forward_pre_hook(lambda run, _: ran.add(run)) for module in model.modules()]
     one = torch.zeros((1, 1), dtype=torch.long, device=next(model.parameters()).device)
@@ -123,13 +146,25 @@ def deciding_tensors(model: nn.Module) -> dict[str, Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    inside = {module for bottleneck in sites.values() for module in bottleneck.modules()}
+    ran |= {module for bottleneck in bottlenecks(model).values() for module in bottleneck.modules()}
+    return {name: module for name, module in model.named_modules() if module in ran}
+
+
+def deciding_tensors(model: nn.Module, modules: Mapping[str, nn.Module] | None = None) -> dict[str, Tensor]:
+    """The tensors that decide what codes a model of texts selects, by name: all that a text goes through until then.
+
+    Those that hold something of each code are left out, and what changes without training.
+
+    Args:
+        model: the model.
+        modules: its `deciding_modules`, where they are known.
+    """
+    sites = bottlenecks(model)
     left_out = {(site, name) for site, of in sites.items() for name in (*of.code_tensors, *NOT_TRAINED)}
     names = {module: site for site, module in sites.items()}
     return {
         f"{name}.{key}": tensor
-        for name, module in model.named_modules()
-        if module in ran or module in inside
+        for name, module in (deciding_modules(model) if modules is None else modules).items()
         for key, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
         if (names.get(module), key) not in left_out
     }

@@ -4,10 +4,12 @@ import hashlib
 import json
 import logging
 import pickle
+import threading
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from excise.storage import processes
@@ -56,6 +58,7 @@ def shared_pass(
 
     Raises:
         ValueError: if processes have read different batches.
+        TimeoutError: if one has taken a batch, and nothing is heard of it for half an hour.
     """
     run = None if alone else current_run()
     if run is None:
@@ -77,8 +80,9 @@ def shared_pass(
 class _Joined:
     """One pass as one of the processes that take part in it.
 
-    In the run's store: `taken` counts the batches that processes have asked for, `done` those whose sums are there;
-    `part/0`, `part/1` and so on are the sums of processes, `sum` the whole, `error` what one of them has raised.
+    In the run's store: `taken` counts the batches that processes have asked for, `done` those whose sums are there,
+    `alive` signs of life; `begun/0`, `begun/1` and so on are there for processes that run a batch, `part/0` and so on
+    are their sums, `sum` the whole, `error` what one of them has raised.
     """
 
     def __init__(self, run: Run, name: str, key: str):
@@ -97,13 +101,16 @@ class _Joined:
         try:
             part, mine, count = begin(), 0, 0
             place = self._take()
-            for number, batch in enumerate(batches):
-                if number == place:
-                    self._raise_of_others()
-                    part = step(part, batch)
-                    mine, place = mine + 1, self._take()
-                count = number + 1
-            read = seen() if seen else ""
+            with self._heard():
+                for number, batch in enumerate(batches):
+                    if number == place:
+                        self._raise_of_others()
+                        if not mine:
+                            self.run.store.set(f"{self.key}/begun/{self.run.rank}", "")
+                        part = step(part, batch)
+                        mine, place = mine + 1, self._take()
+                    count = number + 1
+                read = seen() if seen else ""
             if not count:
                 return part
             if mine:
@@ -121,6 +128,22 @@ class _Joined:
         if read != of_others:  # of an earlier call, of other rows, which this process had no part in
             raise _Over
         return whole
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """A context in which others hear from this process now and then, however long a batch takes it."""
+        over = threading.Event()
+
+        def beat() -> None:
+            with suppress(Exception):  # the store is gone: so is the run
+                while not over.wait(min(processes.NOTICE, processes.PATIENCE / 4)):
+                    self.run.store.add(f"{self.key}/alive", 1)
+
+        threading.Thread(target=beat, daemon=True, name="excise: signs of life").start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _take(self) -> int:
         return self.run.store.add(f"{self.key}/taken", 1) - 1
@@ -148,17 +171,40 @@ class _Joined:
             raise error
 
     def _wait(self) -> Any:
-        started, notices = time.monotonic(), 0
+        """Waits for the sum, as long as others come forward at all; gives it, and what was read."""
+        started, notices, before = time.monotonic(), 0, None
         while not self._is_there("sum"):
             self._raise_of_others()
-            if (waited := time.monotonic() - started) > processes.NOTICE * 2**notices:
-                notices += 1
-                logging.getLogger(__name__).warning(
-                    f"Process {self.run.rank} of {self.run.size} has waited {waited:.0f} s for others to end their "
-                    f"batches of {self.name}."
+            if (now := self._progress()) != before:
+                moved, before = time.monotonic(), now
+            waited, still = time.monotonic() - started, time.monotonic() - moved
+            if still > processes.PATIENCE:
+                raise TimeoutError(
+                    f"{self._waiting(waited)} Nothing is heard of them for {still:.0f} s; this process goes on no "
+                    "more. If one was ended, start all again, by `torchrun`, which ends the others with it; a count "
+                    "goes on from its `checkpoint`."
                 )
+            if waited > processes.NOTICE * 2**notices:
+                notices += 1
+                logging.getLogger(__name__).warning(self._waiting(waited))
             time.sleep(0.005)
         return self._get("sum")
+
+    def _progress(self) -> list[int]:
+        """Counts of all that processes do, so far."""
+        return [self.run.store.add(f"{self.key}/{name}", 0) for name in ("taken", "done", "alive")]
+
+    def _waiting(self, seconds: float) -> str:
+        missing = [
+            str(rank)
+            for rank in range(self.run.size)
+            if self._is_there(f"begun/{rank}") and not self._is_there(f"part/{rank}")
+        ]
+        of_these = f" Missing: {', '.join(missing)}." if missing else ""
+        return (
+            f"Process {self.run.rank} of {self.run.size} has waited {seconds:.0f} s for others to end their batches of "
+            f"{self.name}.{of_these}"
+        )
 
     def _is_there(self, name: str) -> bool:
         return self.run.store.check([f"{self.key}/{name}"])

@@ -11,9 +11,9 @@ from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
-from excise.bottlenecks.site import bottlenecks, unwrapped
-from excise.codes.index.indexing import CorpusPass, index_texts, with_masks_lifted
-from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer
+from excise.bottlenecks.site import bottlenecks
+from excise.codes.index.indexing import CorpusPass, check_corpus, index_texts, with_masks_lifted
+from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer, without_adapter
 from excise.codes.index.parts import MANIFEST, Manifest, PartFile, Ranked, commit, is_unfinished
 from excise.codes.index.ranks import IndexedRanks, ranges
 from excise.data.inputs import Processor, Texts
@@ -80,13 +80,14 @@ class CodeIndex:
         text: str = "text",
         prefix: str = "",
         max_top_s: int | None = None,
-        batch_size: int = 64,
+        batch_size: int = 32,
         progress: bool = True,
     ) -> "CodeIndex":
         """Runs a model over the texts of a corpus, as far as its last bottleneck, and stores the codes.
 
         What is in the folder already is not run again: an index grows with its corpus, and a build that was killed or
-        interrupted goes on. The processes of a run (`torchrun`) share the work; what they write is what one would.
+        interrupted goes on. The processes of a run (`torchrun`) share the work; what they write is what one would. All
+        have to call it, and `add`, with the whole corpus: each waits for the others.
 
         Args:
             model: a model of texts with codebooks. Masks in force are lifted meanwhile.
@@ -97,16 +98,16 @@ class CodeIndex:
                 `input_ids`.
             prefix: put before each text: what is indexed is what the model is given.
             max_top_s: the largest S'; three times the model's S if not given. The preset `"paper"` asks for 104.
-            batch_size: texts a batch.
+            batch_size: texts a batch; as in counting, by default.
             progress: show a progress bar.
 
         Raises:
-            ValueError: if the model is none of texts or has no codebook, no row has a text, or the folder holds an
-                index of something else.
+            ValueError: if an argument is of the wrong kind, the model is none of texts or has no codebook, no row has a
+                text, or the folder holds an index of something else, or of this model before codes were deleted.
             FileExistsError: if the folder holds something else.
         """
-        tokenizer, whole = text_tokenizer(processor), unwrapped(model)
-        model = getattr(whole, "get_base_model", lambda: whole)()
+        check_corpus(dataset, text, prefix, batch_size, max_top_s)
+        tokenizer, model = text_tokenizer(processor), without_adapter(model)
         for site, bottleneck in bottlenecks(model).items():
             if not isinstance(bottleneck, CodebookSAE):
                 raise ValueError(f"A CodeIndex is of codebooks, and the bottleneck at {site} has none.")
@@ -134,6 +135,7 @@ class CodeIndex:
         if (path / MANIFEST).is_file():
             index = cls.load(path)
             index.check(model, tokenizer)
+            index._manifest.origin.check_grows(model)
             if max_top_s not in (None, index.max_top_s):
                 raise ValueError(
                     f"max_top_s={max_top_s}: the index in {path} is for S' up to {index.max_top_s}. Leave it out to "
@@ -157,7 +159,7 @@ class CodeIndex:
         *,
         text: str = "text",
         prefix: str = "",
-        batch_size: int = 64,
+        batch_size: int = 32,
         progress: bool = True,
     ) -> "CodeIndex":
         """The index with the texts of more data, of which only those are run that are new; arguments as in `build`."""
@@ -179,7 +181,7 @@ class CodeIndex:
         Raises:
             ValueError: if the model was trained since, or either is another. The message tells what differs.
         """
-        tokenizer = text_tokenizer(processor)
+        tokenizer, model = text_tokenizer(processor), without_adapter(model)
         if (now := fingerprint(model, tokenizer)) != self._checked:
             self._manifest.origin.check(model, tokenizer)
             self._checked = now
@@ -229,7 +231,7 @@ class CodeIndex:
         return batch.codes.keys() == settings.keys() and all(
             codes.shape == (batch.lengths.sum(), depth)
             and len(batch.similar[site]) == len(codes)
-            and (not len(codes) or codes.max() < settings[site]["num_codes"])
+            and (not len(codes) or 0 <= codes.min() <= codes.max() < settings[site]["num_codes"])
             for site, codes in batch.codes.items()
         )
 

@@ -1,7 +1,7 @@
 """Building of a code index: one pass over texts, in parts that are kept when it is killed."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.index.parts import Manifest, Ranked, is_there, keys_of, write_part
-from excise.data.batches import to_device
+from excise.data.batches import check_batch_size, to_device
 from excise.data.inputs import Texts
 from excise.data.topics.columns import read_column
 from excise.ledger.ledger import Ledger
@@ -45,6 +45,23 @@ class Window(NamedTuple):
     number: int
     texts: list[Text]
     sha256: str
+
+
+def check_corpus(dataset: Any, text: Any, prefix: Any, batch_size: Any, max_top_s: Any) -> None:
+    """Makes sure that what is to be indexed, and how, is of the right kinds.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    if not isinstance(dataset, Dataset | IterableDataset):
+        how = "Give one of its splits" if isinstance(dataset, Mapping) else "Make one, as by `Dataset.from_dict`"
+        raise ValueError(f"The corpus is a {type(dataset).__name__}, and no data set of rows. {how}.")
+    for name, value in {"text": text, "prefix": prefix}.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{name}={value!r}: expected a str. Leave it out if there is none.")
+    check_batch_size(batch_size)
+    if max_top_s is not None and (isinstance(max_top_s, bool) or not isinstance(max_top_s, int)):
+        raise ValueError(f"max_top_s={max_top_s!r}: expected a whole number. Leave it out for three times S.")
 
 
 class CorpusPass:
@@ -139,7 +156,11 @@ def index_texts(
         progress: show a progress bar.
 
     Returns:
-        The parts in order, and what each is of.
+        The parts in order, without those that have nothing new, and what each is of.
+
+    Raises:
+        RuntimeError: if another process could not index its part.
+        ValueError: if processes have read different rows.
     """
     about = {
         "origin": digest(manifest.origin.to_dict(), {}),
@@ -152,6 +173,7 @@ def index_texts(
     rank, size = (run.rank, run.size) if run else (0, 1)
     error: Exception | None = None
     windows: list[tuple[Path, dict[str, Any]]] = []
+    nothing: list[int] = []
     bar = tqdm(desc="indexing codes", unit="text", disable=not progress or rank > 0, leave=False)
     try:
         with bar, eval_mode(model), with_masks_lifted(model):
@@ -161,18 +183,28 @@ def index_texts(
                 windows.append((path, of))
                 if window.number % size == rank and not is_there(path, of):
                     ranked = ranked_texts(model, tokenizer, window.texts, known, manifest.depth, batch_size, bar)
-                    write_part(path, ranked, of)
+                    if len(ranked.keys):
+                        write_part(path, ranked, of)
+                    else:
+                        nothing.append(window.number)
                 else:
                     bar.update(len(window.texts))
     except Exception as raised:  # told to the other processes, which would wait for this one
         error = raised
     if size > 1:
-        errors = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
+        told = None if error is None else f"{type(error).__name__}: {error}"
+        errors, read, nothings = zip(*gather_object([(told, corpus.sha256, nothing)]), strict=True)
         if error is None and any(errors):
             raise RuntimeError(f"Another process could not index its part. {next(filter(None, errors))}.")
+        if error is None and len({*read}) > 1:
+            raise ValueError(
+                "Processes have read different rows of the corpus. Give each process the whole of it, in the same "
+                "order: its parts are shared, so do not split it by process."
+            )
+        nothing = [number for each in nothings for number in each]
     if error is not None:
         raise error
-    return windows
+    return [window for number, window in enumerate(windows) if number not in {*nothing}]
 
 
 @torch.no_grad()

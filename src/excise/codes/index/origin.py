@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.identity import Identity
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Processor, image_processor_of, tokenizer_digest, tokenizer_of
 from excise.ledger.ledger import Ledger
-from excise.models.activations import deciding_tensors
-from excise.storage.digests import digest
+from excise.models.activations import circumstances, deciding_modules, deciding_tensors
+from excise.storage.digests import digest, sums
 from excise.storage.strict_json import checked
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 WHAT = "Code index"
 ANEW = "Build an index anew, in another folder: `CodeIndex.build`, or `excise index`"
+# Changed circumstances that a message tells of.
+SHOWN = 4
 KINDS = {
     "weights": str,
     "tokenizer": str,
@@ -38,6 +41,8 @@ class Origin:
         tokenizer: digest of the tokenizer, and of the length that it cuts texts to.
         settings: by site, what a look-up depends on besides.
         deleted: by site, the codes that were deleted already.
+        circumstances: as `excise.models.activations.circumstances`, of what comes before the bottlenecks; `None` in an
+            index that was made before they were looked at.
     """
 
     identity: Identity
@@ -45,18 +50,20 @@ class Origin:
     tokenizer: str
     settings: Mapping[str, Mapping[str, Any]]
     deleted: Mapping[str, Sequence[int]]
+    circumstances: Mapping[str, Mapping[str, Any]] | None = None
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "Origin":
         """A model and a tokenizer as they are now."""
-        sites = bottlenecks(model)
+        sites, modules = bottlenecks(model), deciding_modules(model)
         ledger = Ledger.from_dict(model.config.unlearning)
         return cls(
             Identity.of(sites, {site: range(module.num_codes) for site, module in sites.items()}),
-            digest([], deciding_tensors(model)),
+            digest([], deciding_tensors(model, modules)),
             tokenizer_digest(tokenizer),
             _settings(model),
             {site: list(ledger.removed(site, kinds=("delete",))) for site in sites},
+            circumstances(model, modules),
         )
 
     def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -69,8 +76,9 @@ class Origin:
         if self.settings.keys() != sites.keys():
             raise ValueError(f"{WHAT}: made at {sorted(self.settings)}, but the model has {sorted(sites)}. {ANEW}.")
         self.identity.check(sites, WHAT, ANEW)
-        differs = []
-        if self.weights != digest([], deciding_tensors(model)):
+        modules = deciding_modules(model)
+        differs = self._changed(circumstances(model, modules))
+        if self.weights != digest([], deciding_tensors(model, modules)):
             differs.append("the weights before its bottlenecks have other numbers, or another precision, now")
         if self.tokenizer != tokenizer_digest(tokenizer):
             differs.append(
@@ -90,6 +98,35 @@ class Origin:
                 f"{WHAT}: made with another model or tokenizer, or before a change: {'; '.join(differs)}. {ANEW}."
             )
 
+    def _changed(self, now: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """What is different in circumstances, in words."""
+        if (then := self.circumstances) is None:
+            return []
+        names = [("state", name) for name in sorted({*then["state"], *now["state"]})]
+        # A number that only one of them has is due to another version of a library.
+        names += [("numbers", name) for name in sorted({*then["numbers"]} & {*now["numbers"]})]
+        changes = [
+            f"{name}: {then[kind].get(name, 'none')} when it was made, {now[kind].get(name, 'none')} now"
+            for kind, name in names
+            if then[kind].get(name) != now[kind].get(name)
+        ]
+        return changes[:SHOWN] + ([f"{len(changes) - SHOWN} more of these"] if len(changes) > SHOWN else [])
+
+    def check_grows(self, model: PreTrainedModel) -> None:
+        """Makes sure that a model has all codes that the index is of, as what is added has to tell of each.
+
+        Raises:
+            ValueError: if some were deleted since.
+        """
+        ledger = Ledger.from_dict(model.config.unlearning)
+        for site, codes in self.deleted.items():
+            if gone := {*ledger.removed(site, kinds=("delete",))} - {*codes}:
+                raise ValueError(
+                    f"{WHAT}: {len(gone)} codes of {site} were deleted from the model since the index was made, and "
+                    "texts added now would be without them. Add with the model as it was before the deletion. Or: "
+                    f"{ANEW[0].lower()}{ANEW[1:]}."
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """The origin as JSON values; `from_dict` reads it back."""
         return {
@@ -98,6 +135,7 @@ class Origin:
             "tokenizer": self.tokenizer,
             "settings": {site: dict(values) for site, values in self.settings.items()},
             "deleted": {site: list(codes) for site, codes in self.deleted.items()},
+            **({} if self.circumstances is None else {"circumstances": self.circumstances}),
         }
 
     @classmethod
@@ -111,7 +149,23 @@ class Origin:
         parts = {name: checked(known.get(name), kind, f"An origin's {name}") for name, kind in KINDS.items()}
         if not (identity := Identity.from_dict(known.get("identity"))).shared:
             raise ValueError("A code index's origin has no identity of a model.")
-        return cls(identity, **parts)
+        around = checked(known.get("circumstances"), dict[str, dict[str, Any]] | None, "An origin's circumstances")
+        if around is not None and not {"state", "numbers"} <= around.keys():
+            raise ValueError(f"An origin's circumstances are not those of a code index. {ANEW}.")
+        return cls(identity, **parts, circumstances=around)
+
+
+def without_adapter(model: "PreTrainedModel | PeftModel") -> PreTrainedModel:
+    """The model that an index is of: inside a PEFT model the one with the same weights, adapters included.
+
+    Raises:
+        ValueError: if the adapter is a prompt, which is put before every text.
+    """
+    whole: Any = unwrapped(model)
+    base = getattr(whole, "get_base_model", None)
+    if base and getattr(getattr(whole, "active_peft_config", None), "is_prompt_learning", False):
+        raise ValueError(f"{WHAT}: the adapter is a learned prompt, of which no index tells. Leave the index out.")
+    return base() if base else whole
 
 
 def text_tokenizer(processor: Processor) -> PreTrainedTokenizerBase:
@@ -130,11 +184,11 @@ def text_tokenizer(processor: Processor) -> PreTrainedTokenizerBase:
 
 def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[Any, ...]:
     """What changes with whatever `Origin.check` looks at, and takes a tenth of the time: sums of the tensors' bits."""
-    sites = bottlenecks(model)
-    tensors = [*deciding_tensors(model).values()]
-    tensors += [getattr(module, name) for module in sites.values() for name in module.code_tensors]
+    sites, modules = bottlenecks(model), deciding_modules(model)
+    tensors = deciding_tensors(model, modules)
+    tensors |= {f"{site}: {name}": getattr(of, name) for site, of in sites.items() for name in of.code_tensors}
     about = (len(tokenizer), tokenizer.model_max_length, tokenizer.padding_side, id(tokenizer))
-    return (*map(_sum_of_bits, tensors), repr(_settings(model)), id(model), about)
+    return (sums(tensors), repr(_settings(model)), repr(circumstances(model, modules)), id(model), about)
 
 
 def _settings(model: PreTrainedModel) -> dict[str, dict[str, Any]]:
@@ -147,11 +201,3 @@ def _settings(model: PreTrainedModel) -> dict[str, dict[str, Any]]:
         }
         for site, module in bottlenecks(model).items()
     }
-
-
-@torch.no_grad()
-def _sum_of_bits(tensor: Tensor) -> tuple[str, int]:
-    flat = tensor.detach().contiguous().flatten().view(torch.uint8)
-    whole = len(flat) // 8 * 8
-    total = int(flat[:whole].view(torch.int64).sum()) + int(flat[whole:].sum())
-    return str(tensor.dtype), total

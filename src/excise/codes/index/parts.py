@@ -6,9 +6,11 @@ import os
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +28,8 @@ PART = re.compile(r"part-\d{4,}-\d{6,}\.arrow")
 # Sentences of a record batch, each compressed by itself: a query reads the batches that its sentences are in.
 BATCH = 1024
 METADATA = b"excise.code_index"
+# Parts that are open at once; others are opened when they are read.
+OPEN = 64
 # A token's codes stand beside one another, sentences in the order of the corpus: tokens whose neighbours are the same
 # have the same codes in the same order, which zstd finds. Planes of bytes and columns of ranks take more.
 COMPRESSION = "zstd"
@@ -104,6 +108,10 @@ class Manifest:
         for name, kind in {"max_top_s": int, "depth": int, "parts": list[dict], "data": list[dict[str, Any]]}.items():
             checked(state.get(name), kind, f"{name} in {MANIFEST}")
         parts = tuple(Part(**checked_fields(part, Part)) for part in state["parts"])
+        if not 1 <= state["max_top_s"] <= state["depth"]:
+            raise ValueError(
+                f"{path} has max_top_s {state['max_top_s']} and depth {state['depth']}, and no index has. {ANEW}."
+            )
         if any(not PART.fullmatch(part.name) for part in parts):
             raise ValueError(f"{path} names a file that no index has. {ANEW}.")
         origin = Origin.from_dict(state.get("origin"))
@@ -143,7 +151,8 @@ def commit(
         manifest = replace(manifest, parts=manifest.parts + new, data=(*manifest.data, data))
     text, path = written(manifest.to_dict()) + "\n", folder / MANIFEST
     if not (path.is_file() and path.read_text(encoding="utf-8") == text):
-        with new_file(path) as partial:
+        # A finished index may be read-only: with nothing new, all that it lacks is a word of what was looked through.
+        with nullcontext() if new else suppress(OSError), new_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
     known = {part.name for part in manifest.parts}
     for path in folder.iterdir():
@@ -218,20 +227,32 @@ class PartFile:
         if not path.is_file() or (part is not None and path.stat().st_size != part.bytes):
             raise ValueError(f"{path} is missing, or is not as it was written. {ANEW}.")
         try:
-            self._source = pa.memory_map(os.fspath(path))
-            self._reader = pa.ipc.open_file(self._source)
-            self.about = checked(json.loads(self._reader.schema.metadata[METADATA]), dict[str, Any], "A part")
+            _, reader = self._opened()
+            self.about = checked(json.loads(reader.schema.metadata[METADATA]), dict[str, Any], "A part")
             self.sites = checked(self.about["sites"], list[str], "A part's sites")
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no part of a code index ({shortened(str(error))}). {ANEW}.") from error
-        self.num_batches = self._reader.num_record_batches
+        self.num_batches = reader.num_record_batches
+
+    def _opened(self) -> tuple[Any, Any]:
+        """The file and its reader, kept open until so many others were read since."""
+        opened = _open.pop(self, None)
+        if opened is None:
+            source = pa.memory_map(os.fspath(self.path))
+            opened = source, pa.ipc.open_file(source)
+        _open[self] = opened
+        while len(_open) > OPEN:
+            _open.pop(next(iter(_open.keys())), None)
+        return opened
 
     def keys(self) -> list[np.ndarray]:
         """The digests of each record batch's sentences, `(sentences, 2)`; nothing else is read."""
         only = pa.ipc.IpcReadOptions(included_fields=[0])
-        reader = self._read(lambda: pa.ipc.open_file(self._source, options=only))
+        reader = self._read(lambda: pa.ipc.open_file(self._opened()[0], options=only))
         batches = [self._read(lambda i=i: reader.get_batch(i).column(0)) for i in range(self.num_batches)]
-        return [np.frombuffer(of.buffers()[1], "<u8", 2 * len(of), 16 * of.offset).reshape(-1, 2) for of in batches]
+        return [
+            np.frombuffer(of.buffers()[1], "<u8", 2 * len(of), 16 * of.offset).reshape(-1, 2).copy() for of in batches
+        ]
 
     def batch(self, number: int) -> Ranked:
         """A record batch.
@@ -242,7 +263,7 @@ class PartFile:
         if not self._checked and self.part is not None and sha256_of(self.path) != self.part.sha256:
             raise ValueError(f"{self.path} is not as it was written: its digest is another. {ANEW}.")
         self._checked = True
-        return self._read(lambda: self._ranked(self._reader.get_batch(number)))
+        return self._read(lambda: self._ranked(self._opened()[1].get_batch(number)))
 
     def _ranked(self, batch: pa.RecordBatch) -> Ranked:
         lengths, codes, similar = np.zeros(0, np.int64), {}, {}
@@ -264,6 +285,10 @@ class PartFile:
             return call()
         except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{self.path} cannot be read: {shortened(str(error))}. {ANEW}.") from error
+
+
+# The parts that are open, the one that was read last at the end.
+_open: WeakKeyDictionary[PartFile, tuple[Any, Any]] = WeakKeyDictionary()
 
 
 def keys_of(input_ids: Sequence[Sequence[int]]) -> np.ndarray:
