@@ -9,10 +9,11 @@ from transformers.utils.generic import maybe_autocast
 
 # Similarities held at once: 8M in fp32 is 32 MiB, whatever the batch and the number of codes.
 MAX_SIMILARITIES = 2**23
-# Similarities of which the greatest is found first, so that the search for the best sees an eighth of all.
+# Similarities, or blocks of codes at each place, of which the greatest is found first, so that the search for the best
+# sees an eighth of all.
 GROUP = 8
 # Numbers of selected rows that are copied at once: 1M in fp32 are 4 MiB, which stay in a processor's cache.
-MAX_NUMBERS = 2**20
+MAX_ROW_NUMBERS = 2**20
 # Codes of a part where the look-up is compiled or exported.
 PART = 4096
 
@@ -141,7 +142,7 @@ class _SumOfCodes(torch.autograd.Function):
         sums = F.embedding_bag(codes.clamp_min(0), codebook, mode="sum", per_sample_weights=weights)
         selected, places = codes.clamp_min(0).unique(return_inverse=True)
         norms = torch.empty(len(selected), dtype=torch.float32, device=codebook.device)
-        rows = max(1, MAX_NUMBERS // codebook.shape[1])
+        rows = max(1, MAX_ROW_NUMBERS // codebook.shape[1])
         for some, of_some in zip(selected.split(rows), norms.split(rows), strict=True):
             torch.sum(codebook.index_select(0, some).float().abs_(), dim=1, out=of_some)
         return sums, norms[places].masked_fill_(codes < 0, 0).sum(1)
@@ -159,7 +160,7 @@ class _SumOfCodes(torch.autograd.Function):
         codes_in_order, order = codes.flatten().sort(stable=True)
         tokens, codes_in_order = (order // codes.shape[1])[codes_in_order >= 0], codes_in_order[codes_in_order >= 0]
         selected, counts = codes_in_order.unique_consecutive(return_counts=True)
-        rows = max(1, MAX_NUMBERS // codebook.shape[1])
+        rows = max(1, MAX_ROW_NUMBERS // codebook.shape[1])
         parts = zip(selected.split(rows), counts.split(rows), strict=True)
         for some, of_some in parts:
             these, tokens = tokens.tensor_split([int(of_some.sum())])

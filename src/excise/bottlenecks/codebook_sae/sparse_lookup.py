@@ -11,12 +11,10 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 from transformers.utils.generic import maybe_autocast
 
-from excise.bottlenecks.codebook_sae.lookup import has_numbers
+from excise.bottlenecks.codebook_sae.lookup import GROUP, has_numbers
 
 # Codes of a block of the prepared codebook: 128 of them, 2,048 wide, fill the 1 MiB of cache that a core has.
 BLOCK = 128
-# Blocks of which the best code at each place is found first, so that the search for the best sees an eighth of all.
-GROUP = 8
 # Sums held at once, and what says of which numbers they are sums: 12 MiB.
 MAX_NUMBERS = 3 * 2**20
 # Codes whose products with gain and bias are made at once.
