@@ -36,7 +36,7 @@ PLANS = {"real run": (5, 6, 96), "T5-small": (4, 3, 96), "tiny": (2, 2, 8)}
 
 
 def arguments(parser):
-    parser.add_argument("--shape", choices=sorted(SHAPES), nargs="+", default=["real run", "T5-small"])
+    parser.add_argument("--shape", choices=sorted(SHAPES), nargs="+", default=["real run"])
     parser.add_argument("--num-codes", type=int, default=25_000)
     parser.add_argument("--rounds", type=int, help="turns of each model; by shape if not given")
     parser.add_argument("--steps", type=int, help="timed steps of a turn; by shape if not given")

@@ -161,7 +161,7 @@ def deciding_tensors(model: nn.Module, modules: Mapping[str, nn.Module] | None =
     """
     sites = bottlenecks(model)
     left_out = {(site, name) for site, of in sites.items() for name in (*of.code_tensors, *NOT_TRAINED)}
-    names = {module: site for site, module in sites.items()}
+    names: dict[nn.Module, str] = {module: site for site, module in sites.items()}
     return {
         f"{name}.{key}": tensor
         for name, module in (deciding_modules(model) if modules is None else modules).items()
