@@ -310,16 +310,21 @@ def test_broken_and_foreign_files_are_refused_in_words(index, tmp_path, model, t
         change(folder, min(folder.glob("part-*")))
         count_codes(model, tokenizer, topic.retain, max_top_s=2, progress=False, index=CodeIndex.load(folder))
 
-    def flipped(folder, part):
-        data = bytearray(part.read_bytes())
-        data[len(data) // 3] ^= 1
-        part.write_bytes(data)
+    def overwritten(folder, _):
+        for part in folder.glob("part-*"):  # what is not read is not looked through
+            part.write_bytes(b"x" * part.stat().st_size)
+
+    def flipped(folder, _):
+        for part in folder.glob("part-*"):
+            data = bytearray(part.read_bytes())
+            data[len(data) // 3] ^= 1
+            part.write_bytes(data)
 
     manifest = "code_index.json"
     changes = {
         "is missing, or is not as it was written": lambda f, p: p.write_bytes(p.read_bytes()[:-40]),
         "part-0000-000000.arrow is missing": lambda f, p: p.unlink(),
-        "is no part of a code index|not as it was written": lambda f, p: p.write_bytes(b"x" * p.stat().st_size),
+        "is no part of a code index|not as it was written": overwritten,
         "not as it was written|cannot be read": flipped,
         "is no strict JSON": lambda f, p: (f / manifest).write_text('{"version": NaN}'),
         "wrong type: expected": lambda f, p: (f / manifest).write_text("[]"),
