@@ -170,8 +170,10 @@ class CodebookSAE(Bottleneck):
         return codes.unflatten(0, shape), cosines.unflatten(0, shape)
 
     def _by_active_units(self, units: ActiveUnits) -> bool:
-        if self.sparse_lookup is not None or not can_be_prepared(self.codebook, self.layer_norm):
-            return bool(self.sparse_lookup) and can_be_prepared(self.codebook, self.layer_norm)
+        if self.sparse_lookup is False or not can_be_prepared(self.codebook, self.layer_norm):
+            return False
+        if self.sparse_lookup:
+            return True
         if units.values.device.type != "cpu" or units.values.shape[-1] > MAX_ACTIVE * units.width:
             return False
         if torch.compiler.is_exporting():  # for any number of tokens, and one is most frequent
