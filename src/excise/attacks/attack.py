@@ -117,7 +117,7 @@ def share_result(
     Args:
         attack: its name.
         sets: what was attacked.
-        attempts: settings, cases that came back, the same of the null under the same attempt, and the quality elsewhere.
+        attempts: settings, cases that came back, the same of the null under the same attempt, and quality elsewhere.
         original: cases that the original gets right; `None` where nobody has it.
         removed: cases that the shared model gets right.
         null: cases that the null gets right without any attack; for attempts that have no null of their own.

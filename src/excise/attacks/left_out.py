@@ -1,4 +1,4 @@
-"""Attack by leaving the bottleneck out: the plain class on the same weights, the identity, outputs of its own encoder."""
+"""Attack by leaving the bottleneck out: the plain class on the same weights, or no look-up of codes."""
 
 from dataclasses import dataclass
 from typing import Any
