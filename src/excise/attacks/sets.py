@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,7 +109,7 @@ class AttackSets:
     def outputs(self, model: PreTrainedModel, texts: Sequence[str]) -> list[str]:
         """What a model generates for texts, greedily."""
         tokenizer = tokenizer_of(self.processor)
-        options = {"max_new_tokens": self.max_new_tokens, "batch_size": self.batch_size}
+        options: dict[str, Any] = {"max_new_tokens": self.max_new_tokens, "batch_size": self.batch_size}
         return generate_texts(model, tokenizer, list(texts), **options)
 
     def quality(self, model: PreTrainedModel, most: int = 200) -> float:
@@ -117,7 +118,7 @@ class AttackSets:
         if isinstance(self.topic, TopicSets):
             predictions = self.outputs(model, rows["text"])
             return Bleu().compute(predictions=predictions, references=list(rows["reference"]))["bleu"]
-        options = {"templates": self.templates, "batch_size": self.batch_size}
+        options: dict[str, Any] = {"templates": self.templates, "batch_size": self.batch_size}
         found = predict_classes(model, self.processor, rows, self.topic.classes, **options)
         return float(
             np.mean([self.topic.classes[label] == name for label, name in zip(rows["label"], found, strict=True)])
