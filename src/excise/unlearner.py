@@ -1,25 +1,26 @@
 """Unlearner: finds a topic's codes, masks or deletes them, undoes, saves and shares."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-from excise.bottlenecks.identity import copy_codes_id
-from excise.bottlenecks.site import adapted_codes, bottlenecks, unwrapped
+from excise.bottlenecks.site import adapted_codes, unwrapped
 from excise.codes.asked import Asked, asked_for
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
 from excise.data.inputs import Processor
+from excise.deletion.depth import rows_to_erase
 from excise.ledger.compaction import compact
-from excise.ledger.ledger import Ledger, Request
-from excise.ledger.masks import check_masks, enforce, uphold_masks
+from excise.ledger.ledger import Request
+from excise.ledger.masks import enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
-from excise.models.loading import load_model, load_processor
+from excise.models.loading import load_adapted, load_model, load_processor
 from excise.models.push_guard import guard_push
 from excise.report.private import check_label, hide_classes, public_thresholds
 from excise.report.record import Record
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
     from excise.codes.index import CodeIndex
+
+
+# By embedding table, the tokens whose rows go.
+Rows = Mapping[str, Sequence[int]]
 
 
 class Unlearner(CodeFinder):
@@ -89,17 +94,8 @@ class Unlearner(CodeFinder):
         if Path(folder, MANIFEST).is_file():
             check_bundle(folder)
         processor = load_processor(folder)
-        if not Path(folder, "adapter_config.json").is_file():
-            return cls(load_model(folder, **kwargs), processor)
-        from peft import PeftConfig, PeftModel
-
-        base = load_model(PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path, **kwargs)
-        copy_codes_id(saved := AutoConfig.from_pretrained(folder), base)
-        enforce(base, ledger := Ledger.from_dict(saved.unlearning))
-        model = PeftModel.from_pretrained(base, folder)
-        check_masks(base.config.unlearning, bottlenecks(base))
-        enforce(base, ledger)
-        return cls(model, processor)
+        adapted = Path(folder, "adapter_config.json").is_file()
+        return cls((load_adapted if adapted else load_model)(folder, **kwargs), processor)
 
     def forget(
         self,
@@ -126,10 +122,12 @@ class Unlearner(CodeFinder):
             name: what the ledger calls it, in words; or, of a selection, what it was chosen on. The topic's own if not
                 given; selections and data sets have none.
             preset: as in `choose`.
-            **options: as in `choose`; and `private`, `True` or a `DigestKey`, where nobody is to read the topic's
-                words: the ledger, and all that is published, then has only `label`, or the request's number, and
-                digests by that key. One that is drawn is in `private_topics[label][0].key`, and nowhere else. A class
-                of the name goes by the label in the model's config too, and also after `undo`.
+            **options: as in `choose`; `depth`, `"codes"` or `"rows"`: whether embedding rows of the topic's own pieces
+                go too where the mask becomes a deletion; they do if the topic is given by sets and is not private; and
+                `private`, `True` or a `DigestKey`, where nobody is to read the topic's words: the ledger, and all that
+                is published, then has only `label`, or the request's number, and digests by that key. One that is drawn
+                is in `private_topics[label][0].key` alone. A class goes by the label in the model's config, too, and
+                also after `undo`.
 
         Raises:
             ValueError: as `choose`, or if nothing is selected or named, the label is none, a site or code does not
@@ -145,7 +143,10 @@ class Unlearner(CodeFinder):
         preset: str | Search | Sequence[Search] = "default",
         **options: Any,
     ) -> Request:
-        """Masks codes and erases their rows from the codebook. This cannot be undone; the log tells how many went.
+        """Masks codes and erases their rows, and those of the topic's own words in the embeddings. It cannot be undone.
+
+        Codes alone hide a topic from who uses the model as it is meant, and are left out with the bottleneck. With its
+        embedding rows gone, too, the file holds about as little of a word as a model that never saw it.
 
         Args:
             topic: as in `mask`.
@@ -157,7 +158,7 @@ class Unlearner(CodeFinder):
 
         Raises:
             ValueError: as `mask`, or if an optimizer is another model's or keeps its memory in a form that cannot be
-                erased by rows.
+                erased by rows, or embeddings are shared with another model in memory.
         """
         return self._delete(*self._chosen(topic, name, preset, options), optimizer)
 
@@ -174,11 +175,13 @@ class Unlearner(CodeFinder):
         masked = self.ledger.mask_in_force(request.id if isinstance(request, Request) else request)
         how = {k: v for k, v in masked.thresholds.items() if k != "taken_out"} | {"deletes_request": masked.id}
         asked = Asked(masked.topic, masked.data, masked.private)
-        return self._delete(Selection(masked.codes, how), asked, optimizer)
+        return self._delete(Selection(masked.codes, how), asked, masked.rows, optimizer)
 
-    def _delete(self, selection: Selection, asked: Asked, optimizer: torch.optim.Optimizer | None) -> Request:
+    def _delete(
+        self, selection: Selection, asked: Asked, rows: Rows, optimizer: torch.optim.Optimizer | None
+    ) -> Request:
         optimizers = clearable_optimizers(self.sites, optimizer)
-        request = self._request("delete", selection, asked)
+        request = self._request("delete", selection, asked, rows)
         clear_optimizers(optimizers, self.sites, request.codes)
         return request
 
@@ -272,20 +275,24 @@ class Unlearner(CodeFinder):
         """
         return cls.from_pretrained(download(repo_id, revision, token), token=token, **kwargs)
 
-    def _chosen(self, topic: Topic | Selection, name: Any, preset: Any, options: Any) -> tuple[Selection, Asked]:
-        """The codes of a topic, and what the ledger says of it."""
+    def _chosen(self, topic: Topic | Selection, name: Any, preset: Any, options: Any) -> tuple[Selection, Asked, Rows]:
+        """The codes of a topic, what the ledger says of it, and its embedding rows."""
         label, private = options.pop("label", None), options.pop("private", False)
+        depth = options.pop("depth", None)
         asked = asked_for(topic, name, label, private, number=len(self.ledger.requests) + 1)
         if asked.known:
             # Of several topics under one label, the last one's comes first.
             self.private_topics[asked.name] = (asked.known, topic, name, *self.private_topics.get(asked.name, ()))
-        return self.choose(topic, preset, **options), asked
+        sets = name if isinstance(topic, Selection) else topic
+        rows, said = rows_to_erase(self.model, self.processor, sets, depth, asked.private)
+        chosen = self.choose(topic, preset, **options)
+        return replace(chosen, thresholds={**chosen.thresholds, **said}), asked, rows
 
-    def _request(self, kind: str, selection: Selection, asked: Asked) -> Request:
+    def _request(self, kind: str, selection: Selection, asked: Asked, rows: Mapping[str, Sequence[int]]) -> Request:
         codes, thresholds = selection.codes, dict(selection.thresholds)
         if not codes:
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
-        details: dict[str, Any] = {"thresholds": thresholds, "data": dict(asked.data)}
+        details: dict[str, Any] = {"thresholds": thresholds, "data": dict(asked.data), "rows": dict(rows)}
         if asked.known:
             check_label(self.model.config, asked.known.words, asked.name)
         if asked.private:

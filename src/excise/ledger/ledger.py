@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,62 +14,15 @@ from torch import Tensor
 
 from excise.bottlenecks.base import Bottleneck
 from excise.ledger.packing import pack, unpack
-from excise.storage.display import HtmlTable, few, pandas_module, shortened
+from excise.ledger.request import Request
+from excise.storage.display import HtmlTable, pandas_module, shortened
 from excise.storage.strict_json import checked, checked_fields
 
-VERSION = 3  # 2: long lists of codes are packed; 3: requests may be private
+VERSION = 4  # 2: long lists of codes are packed; 3: requests may be private; 4: they may erase embedding rows
 # Codes that all requests of a ledger may name; it is read whole.
 MOST_CODES = 1 << 24
 # Requests that a printed ledger shows, the last ones.
 PRINTED = 10
-
-
-@dataclass(frozen=True, repr=False)
-class Request:
-    """One request to forget.
-
-    Args:
-        id: number of the request in its ledger, from 1.
-        kind: `"mask"` (can be undone) or `"delete"` (cannot).
-        topic: what was to be forgotten, in words.
-        codes: the removed codes by site.
-        thresholds: how they were selected.
-        data: digests of the sets that they were selected on.
-        created: time of the request, UTC, ISO 8601.
-        undone: time at which it was undone, or `None` while it is in force.
-        private: whether the topic is a label in place of words that nobody is to read; the digests are then keyed.
-    """
-
-    id: int
-    kind: str
-    topic: str
-    codes: dict[str, tuple[int, ...]]
-    thresholds: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, str] = field(default_factory=dict)
-    created: str = ""
-    undone: str | None = None
-    private: bool = False
-
-    def __repr__(self) -> str:
-        return (
-            f"Request {self.id}: {self.kind} of {shortened(self.topic)!r}, {self.num_codes:,} codes at "
-            f"{few(list(self.codes))}, {self.created}, {self._standing}"
-        )
-
-    @property
-    def _standing(self) -> str:
-        """`"in force"`, or when it was undone."""
-        return f"undone {self.undone}" if self.undone else "in force"
-
-    @property
-    def num_codes(self) -> int:
-        """Number of removed codes over all sites."""
-        return sum(len(codes) for codes in self.codes.values())
-
-    @property
-    def taken_out(self) -> int:
-        """Number of its codes that were deleted and are no longer in the model, which was compacted."""
-        return self.thresholds.get("taken_out", 0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,6 +134,16 @@ class Ledger(HtmlTable):
         in_force = (r for r in self.requests if not r.undone and r.kind in kinds)
         return sorted(set().union(*(request.codes.get(site, ()) for request in in_force)))
 
+    def erased_rows(self) -> dict[str, list[int]]:
+        """By embedding table, the tokens whose rows deletions have erased."""
+        return self.rows_of(("delete",))
+
+    def rows_of(self, kinds: tuple[str, ...]) -> dict[str, list[int]]:
+        """By embedding table, the tokens whose rows go with what requests in force, of these kinds, make forgotten."""
+        of_kinds = [r for r in self.requests if not r.undone and r.kind in kinds]
+        names = dict.fromkeys(name for request in of_kinds for name in request.rows)
+        return {name: sorted(set().union(*(r.rows.get(name, ()) for r in of_kinds))) for name in names}
+
     def live(self, sites: Mapping[str, Bottleneck]) -> dict[str, Tensor]:
         """The mask that each site must have, `(num_codes,)`, False where a code is removed.
 
@@ -205,10 +168,16 @@ class Ledger(HtmlTable):
         """JSON for the model's config, with the digest of its masks; `None` where nothing was ever asked for."""
         if not self.requests:
             return None
-        requests = [vars(r) | {"codes": {site: pack(ids) for site, ids in r.codes.items()}} for r in self.requests]
-        if not self.is_private:  # as it was before there were private requests, for who reads no newer ones
-            requests = [{key: value for key, value in r.items() if key != "private"} for r in requests]
-        version = VERSION if self.is_private else 2
+        requests = [
+            vars(r)
+            | {"codes": {site: pack(ids) for site, ids in r.codes.items()}}
+            | {"rows": {name: pack(ids) for name, ids in r.rows.items()}}
+            for r in self.requests
+        ]
+        # As it was before there were such requests, for who reads no newer ones.
+        version = 4 if any(r.rows for r in self.requests) else 3 if self.is_private else 2
+        newer = {"private": 3, "rows": 4}
+        requests = [{k: value for k, value in r.items() if newer.get(k, 0) <= version} for r in requests]
         state = {"version": version, "requests": requests, "digest": mask_digest(masks)}
         try:
             json.dumps(state, ensure_ascii=False).encode()
@@ -250,10 +219,13 @@ def _requests(rows: Any) -> tuple[Request, ...]:
     for row in checked(rows, list[dict], "requests"):
         codes = checked(row.get("codes"), dict[str, list | str], "codes")
         codes = {site: unpack(ids) for site, ids in codes.items()}
-        total += sum(map(len, codes.values()))
+        tables = checked(row.get("rows", {}), dict[str, list | str], "rows")
+        tables = {name: unpack(ids) for name, ids in tables.items()}
+        total += sum(map(len, (*codes.values(), *tables.values())))
         if total > MOST_CODES:
             raise ValueError(f"Its requests name more than {MOST_CODES:,} codes.")
-        requests.append(Request(**checked_fields({**row, "codes": {}}, Request) | {"codes": codes}))
+        known = checked_fields({**row, "codes": {}, "rows": {}}, Request)
+        requests.append(Request(**known | {"codes": codes, "rows": tables}))
     return tuple(requests)
 
 

@@ -13,6 +13,16 @@ from transformers import PreTrainedModel
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import MaskMismatchError, Removed, erase_rows, tensors_with, uphold
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
+from excise.ledger.embeddings import (
+    check_own_tables,
+    check_tables,
+    guard_tables,
+    overwrite_rows,
+    rows_left,
+    upheld_tables,
+    uphold_tables,
+    vocabulary_tables,
+)
 from excise.ledger.ledger import Ledger, mask_digest
 
 
@@ -29,16 +39,28 @@ def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
     """
     _check_no_trial(model)
     masks = ledger.live(bottlenecks(model))
+    erased, tables = ledger.erased_rows(), vocabulary_tables(model)
+    if unknown := {name: rows for name, rows in erased.items() if max(rows, default=-1) >= len(tables.get(name, ()))}:
+        raise ValueError(
+            f"The ledger erases rows of {sorted(unknown)}; the model has tables "
+            f"{ {name: len(table) for name, table in tables.items()} }."
+        )
     state = ledger.to_dict(masks)
+    check_own_tables(
+        model, {name: rows for name, rows in erased.items() if rows_left(tables[name], torch.tensor(rows))}
+    )
     for site, copies in bottleneck_copies(model).items():
         for bottleneck in copies:
             bottleneck.live.copy_(masks[site])
             erase_rows(bottleneck, deleted_codes(ledger, site))
+    for name, rows in erased.items():
+        overwrite_rows(tables[name], rows)
     model.config.unlearning = state
     guard(model, vouched=True)
     for copies in bottleneck_copies(model).values():
         for bottleneck in copies:
             uphold(bottleneck)
+    uphold_tables(model)
 
 
 def guard(model: PreTrainedModel, vouched: bool | None = None) -> None:
@@ -56,6 +78,7 @@ def guard(model: PreTrainedModel, vouched: bool | None = None) -> None:
         masks = ledger.live(bottlenecks(model))
     except ValueError as error:
         raise MaskMismatchError(f"The ledger does not fit the model: {error}") from error
+    guard_tables(model, ledger.erased_rows(), vouched)
     for site, copies in bottleneck_copies(model).items():
         for bottleneck in copies:
             was = bottleneck.removed.vouched if vouched is None and bottleneck.removed else bool(vouched)
@@ -76,7 +99,8 @@ def uphold_masks(model: PreTrainedModel) -> None:
         guard(model)
         for bottleneck in copies:
             uphold(bottleneck)
-        check_masks(model.config.unlearning, bottlenecks(model))
+        uphold_tables(model)
+        check_model(model)
     except MaskMismatchError:  # a config that was refused disarms no guard
         for bottleneck, removed in known:
             if removed and bottleneck.removed and (bottleneck.removed.live & ~removed.live).any():
@@ -100,7 +124,9 @@ def upheld_state(model: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[st
     Raises:
         MaskMismatchError: if the state has removed codes that the ledger does not tell of.
     """
-    upheld = dict(state)
+    upheld = {**state, **dict(upheld_tables(model, state))}
+    if any(upheld[name] is not tensor for name, tensor in state.items()):
+        warnings.warn("The state to save has embedding rows that were erased. They are erased in it.", stacklevel=3)
     for name, bottleneck in model.named_modules():
         if not isinstance(bottleneck, Bottleneck) or bottleneck.removed is None:
             continue
@@ -121,8 +147,21 @@ def upheld_state(model: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[st
     return upheld
 
 
+def check_model(model: PreTrainedModel) -> None:
+    """Makes sure that a model's masks, erased codes and erased embedding rows are those its ledger tells of.
+
+    Args:
+        model: a model with bottlenecks, whose config holds the ledger.
+
+    Raises:
+        MaskMismatchError: if they are not.
+    """
+    check_masks(model.config.unlearning, bottlenecks(model))
+    check_tables(model, Ledger.from_dict(model.config.unlearning).erased_rows())
+
+
 def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]) -> None:
-    """Makes sure that a model's masks and erased rows are those its ledger tells of: a mask fails closed.
+    """Makes sure that a model's masks and erased codes are those its ledger tells of: a mask fails closed.
 
     Args:
         state: the ledger in the model's config, `None` for a model that was never asked to forget.

@@ -1,4 +1,4 @@
-"""Optimizer state of erased codes, cleared with the rows: it would bring them back at the next step."""
+"""Optimizer state of erased rows, cleared with them: it would bring them back at the next step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import WITH_DELETED
+from excise.ledger.embeddings import WITH_ERASED, restore_rows
 
 # Those that have made a step in this process.
 STEPPED: WeakSet[Optimizer] = WeakSet()
@@ -30,12 +31,16 @@ def clear_optimizer_rows(optimizer: Optimizer, bottleneck: Bottleneck, codes: Te
             step, and its clipping bounds the steps meanwhile.
     """
     for parameter in code_parameters(bottleneck):
-        for name, value in optimizer.state.get(parameter, {}).items():
-            kind = _kind(name, value, parameter)
-            if kind == "rows":
-                value.view(bottleneck.num_codes, -1)[codes] = 0
-            elif kind == "columns" and columns:
-                value.zero_()
+        _clear_rows(optimizer, parameter, bottleneck.num_codes, codes, columns)
+
+
+def _clear_rows(optimizer: Optimizer, parameter: nn.Parameter, num_rows: int, rows: Tensor, columns: bool) -> None:
+    for name, value in optimizer.state.get(parameter, {}).items():
+        kind = _kind(name, value, parameter)
+        if kind == "rows":
+            value.view(num_rows, -1)[rows] = 0
+        elif kind == "columns" and columns:
+            value.zero_()
 
 
 def check_clearable(optimizer: Optimizer, bottleneck: Bottleneck) -> None:
@@ -104,13 +109,17 @@ def _after_step(optimizer: Optimizer, *_: Any) -> None:
 
 @torch.no_grad()
 def _clear_deleted(optimizer: Optimizer) -> None:
-    trained = _parameters(optimizer) if WITH_DELETED else set()
+    trained = _parameters(optimizer) if WITH_DELETED or WITH_ERASED else set()
     for bottleneck in list(WITH_DELETED):
         codes = bottleneck.removed.deleted
         for parameter in code_parameters(bottleneck):
             if id(parameter) in trained:
                 bottleneck.by_code(parameter)[codes] = 0
                 clear_optimizer_rows(optimizer, bottleneck, codes, columns=False)
+    for module in list(WITH_ERASED):
+        if id(module.weight) in trained and len(rows := module.erased.rows):
+            restore_rows(module)
+            _clear_rows(optimizer, module.weight, len(module.weight), rows, columns=False)
 
 
 register_optimizer_step_post_hook(_after_step)

@@ -16,7 +16,7 @@ from excise.bottlenecks.guard import uphold, warn_of_unknown
 from excise.bottlenecks.site import BottleneckSite, bottleneck_copies, bottlenecks, is_of_bottleneck
 from excise.bottlenecks.tracing import Checkpointed
 from excise.ledger.ledger import Ledger
-from excise.ledger.masks import check_masks, guard, upheld_state, uphold_masks
+from excise.ledger.masks import check_model, guard, upheld_state, uphold_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
 from excise.models.plain import KEY_MAPPING, own_name, read_hidden_names, saved_names
 from excise.models.push_guard import check_push
@@ -39,7 +39,7 @@ class Bottlenecked(Checkpointed):
         kwargs["key_mapping"] = {**KEY_MAPPING, **(kwargs.get("key_mapping") or {})}
         loaded = super().from_pretrained(*args, **kwargs) if base is None else cls._on_base(base, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        check_masks(model.config.unlearning, bottlenecks(model))
+        check_model(model)
         guard(model, vouched=True)
         if not cls.is_remote_code():  # it names code in the folder, which saving this model will not write again
             vars(model.config).pop("auto_map", None)

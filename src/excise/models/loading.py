@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import transformers
 from transformers import (
@@ -16,8 +16,14 @@ from transformers import (
 )
 from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
 
+from excise.bottlenecks.identity import copy_codes_id
+from excise.ledger.ledger import Ledger
+from excise.ledger.masks import check_model, enforce
 from excise.models.auto import MODELS
 from excise.models.bottlenecked import OF_THE_HUB
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 TOKENIZER_NAME = "tokenizer_config.json"
 
@@ -66,3 +72,24 @@ def _is_there(folder: str | os.PathLike, name: str) -> bool:
         _raise_exceptions_for_connection_errors=False,
     )
     return found is not None
+
+
+def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":
+    """A LoRA adapter on its base model, with the masks that were saved beside it in force in the base, too.
+
+    Args:
+        folder: of the adapter, with the model's config.
+        **kwargs: passed on to the base's `from_pretrained`.
+
+    Raises:
+        MaskMismatchError: if the masks are not those of the ledger.
+    """
+    from peft import PeftConfig, PeftModel
+
+    base: Any = load_model(str(PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path), **kwargs)
+    copy_codes_id(saved := AutoConfig.from_pretrained(folder), base)
+    enforce(base, ledger := Ledger.from_dict(saved.unlearning))
+    model = PeftModel.from_pretrained(base, os.fspath(folder))
+    check_model(base)
+    enforce(base, ledger)
+    return model

@@ -13,12 +13,11 @@ from typing import Any
 import PIL.Image
 from transformers import PreTrainedModel
 
-from excise.bottlenecks.site import bottlenecks
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection
 from excise.data.forget_sets import PrivateLabel
 from excise.ledger.ledger import Ledger
-from excise.ledger.masks import check_masks
+from excise.ledger.masks import check_model
 from excise.report.frontier import Frontier
 from excise.report.measures import Condition
 from excise.report.not_shown import not_shown, standing
@@ -131,8 +130,7 @@ class Record:
         require("report", purpose="A Record")
         model = inner_model(model)
         tables = tables_of(enrichments.items() if isinstance(enrichments, Mapping) else enrichments)
-        sites = bottlenecks(model)  # raises where there are none
-        check_masks(model.config.unlearning, sites)
+        check_model(model)
         ledger = Ledger.from_dict(model.config.unlearning)
         state = {
             "evaluations": evidence_section(evaluations),

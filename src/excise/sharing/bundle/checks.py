@@ -16,7 +16,7 @@ from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.site import bottlenecks
 from excise.data.inputs import Processor
 from excise.ledger.ledger import Ledger
-from excise.ledger.masks import check_masks
+from excise.ledger.masks import check_model
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.report.record import Record
 from excise.sharing.bundle.private_search import PrivateSearch
@@ -121,8 +121,7 @@ def check_arguments(model: PreTrainedModel, processor: Processor, mode: str) -> 
         )
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         raise ValueError("A device map has put parts of the model on disk. Load it without one to write a bundle.")
-    sites = bottlenecks(model)
-    check_masks(model.config.unlearning, sites)
+    check_model(model)
     ledger = Ledger.from_dict(model.config.unlearning)
     if mode == "delete" and all(request.undone for request in ledger.requests):
         raise ValueError(

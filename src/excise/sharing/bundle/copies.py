@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.bottlenecks.site import bottleneck_copies
+from excise.ledger.embeddings import vocabulary_tables
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import enforce
 
@@ -34,7 +35,7 @@ def _as_bytes(tensor: Tensor) -> Tensor:
 
 
 def model_to_write(model: PreTrainedModel, mode: str) -> PreTrainedModel:
-    """A copy of a model; it has bottlenecks and settings of its own, and shares all other weights.
+    """A copy of a model; it has bottlenecks, embeddings and settings of its own, and shares all other weights.
 
     Args:
         model: it stays as it is.
@@ -42,6 +43,8 @@ def model_to_write(model: PreTrainedModel, mode: str) -> PreTrainedModel:
     """
     copies = [bottleneck for of_site in bottleneck_copies(model).values() for bottleneck in of_site]
     own = {id(tensor) for bottleneck in copies for tensor in (*bottleneck.parameters(), *bottleneck.buffers())}
+    if mode == "delete":
+        own |= {id(table) for table in vocabulary_tables(model).values()}  # rows of which may be erased in the copy
     weights = (*model.parameters(), *model.buffers())
     copied = copy.deepcopy(model, {id(tensor): tensor for tensor in weights if id(tensor) not in own})
     _leave_out_paths(copied.config, Ledger.from_dict(model.config.unlearning).is_private)

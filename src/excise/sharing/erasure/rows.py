@@ -14,13 +14,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
+from excise.ledger.embeddings import rows_left, vocabulary_tables
 from excise.ledger.ledger import Ledger
 from excise.sharing.erasure.row_search import RowSearch
+from excise.sharing.erasure.shapes import CodeShape, TableShape
 from excise.sharing.erasure.streams import Note, Stream, files_in, streams
-from excise.sharing.erasure.tensors import CodeShape, tensors
+from excise.sharing.erasure.tensors import tensors
 from excise.storage.display import printable
 
 MOST_NOTES, MOST_LETTERS = 100, 400  # of one file, of one reason
+# The name of what is erased of an embedding table, where codes have that of a bottleneck's tensor.
+TABLE = "row"
 # What weights are saved in.
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -52,7 +56,8 @@ class Leftover:
         if not self.site:
             return printable(f"{self.file}: {self.how}")
         first = ", ".join(map(str, self.codes[:5])) + (", ..." if len(self.codes) > 5 else "")
-        codes = f"{len(self.codes)} erased codes of {self.site} ({first})"
+        what = "embedding rows" if self.tensor == TABLE else "codes"
+        codes = f"{len(self.codes)} erased {what} of {self.site} ({first})"
         return printable(f"{self.file}: {self.tensor} of {codes}, {self.how}")
 
 
@@ -129,10 +134,11 @@ class ErasedRows:
         Raises:
             ValueError: if the model has no bottleneck, no such site or code, or is not all in memory.
         """
-        sites = bottlenecks(model)
+        sites, tokens = bottlenecks(model), {}
         if codes is None:
             ledger = Ledger.from_dict(model.config.unlearning)
             codes = {site: ledger.removed(site, kinds) for site in sites}
+            tokens = ledger.rows_of(kinds)
         if unknown := codes.keys() - sites.keys():
             raise ValueError(f"The model has bottlenecks at {sorted(sites)}; codes of {sorted(unknown)} are given.")
         rows, stay, shapes, of_codes = [], [], [], set()
@@ -153,6 +159,16 @@ class ErasedRows:
                     for dtype in dict.fromkeys([*DTYPES, tensor.dtype]):
                         rows.append(_Rows(site, name, dtype, erased, _bytes(flat[erased], dtype)))
                         stay.append((flat, erased, dtype))
+        tables = vocabulary_tables(model)
+        for name, numbers in tokens.items():
+            table = tables[name].detach()
+            erased = np.array(numbers, np.int64)
+            there = np.array(rows_left(table, torch.from_numpy(erased)), np.int64)
+            of_codes.add(id(tables[name]))
+            shapes.append(TableShape(name, TABLE, 1, (len(table), table.shape[1]), erased))
+            for dtype in dict.fromkeys([*DTYPES, table.dtype]):
+                rows.append(_Rows(name, TABLE, dtype, there, _bytes(table.cpu()[there], dtype)))
+                stay.append((table.cpu(), there, dtype))
         state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         known = {name: tuple(tensor.shape) for name, tensor in state.items() if id(tensor) not in of_codes}
         search = RowSearch([part.data for part in rows])

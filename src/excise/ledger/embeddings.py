@@ -1,0 +1,269 @@
+"""Embedding rows of a vocabulary that a ledger has erased: the mean of all others is written over them, and stays."""
+
+import gc
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from excise.bottlenecks.guard import WHAT_TO_DO, MaskMismatchError
+
+# How far an erased row may be from the mean, as a share of how far rows are from it: what rounding to bf16 makes of it.
+ROUNDING = 0.05
+# The modules with erased rows, which an optimizer must not move.
+WITH_ERASED: WeakSet[Any] = WeakSet()
+
+
+class ErasedTokens:
+    """What the ledger has erased of a table, for the guard of the module that holds it.
+
+    Args:
+        rows: numbers of tokens, int64 `(rows,)`, on the CPU.
+        vouched: whether these rows were ever seen to be erased. What comes back later is erased again; what was never
+            right cannot be put right, since nobody knows what else is wrong.
+    """
+
+    def __init__(self, rows: Tensor, vouched: bool = False):
+        self.rows, self.vouched = rows, vouched
+        self.at: tuple[Tensor, int] | None = None  # the tensor that was seen, and its version
+        self.value: Tensor | None = None  # what the rows were written over with, `(width,)`
+
+    def __reduce__(self) -> tuple[type["ErasedTokens"], tuple[Tensor, bool]]:
+        return ErasedTokens, (self.rows, self.vouched)
+
+
+def vocabulary_tables(model: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """The parameters of a model with a row for each token: input and output embeddings, once where they are tied.
+
+    Args:
+        model: any model of transformers; of one that reads no text there are none.
+
+    Returns:
+        By the name that the model gives them, `(vocabulary, width)`.
+    """
+    held = {id(module.weight) for module in _holders(model)}
+    return {name: weight for name, weight in model.named_parameters() if id(weight) in held}
+
+
+def _holders(model: PreTrainedModel) -> list[Any]:
+    """The modules that hold a table: embeddings, and heads that score each token."""
+    holders: dict[int, Any] = {}
+    for part in model.modules():
+        if not isinstance(part, PreTrainedModel):
+            continue
+        size = getattr(part.config.get_text_config(), "vocab_size", None)
+        for ask in (part.get_input_embeddings, part.get_output_embeddings):
+            try:
+                outer = ask()
+            except (AttributeError, NotImplementedError):  # as models without such embeddings say
+                continue
+            for module in outer.modules() if isinstance(outer, nn.Module) else ():
+                weight = getattr(module, "weight", None)
+                if not isinstance(module, nn.Embedding | nn.Linear) or not isinstance(weight, nn.Parameter):
+                    continue
+                if size and size <= len(weight) < size + 1024:  # some are padded
+                    holders[id(module)] = module
+    return list(holders.values())
+
+
+@torch.no_grad()
+def overwrite_rows(table: Tensor, rows: Tensor | Sequence[int]) -> Float[Tensor, "width"]:
+    """Writes the mean of all other rows over some rows of a table, in place; their gradients are set to zero.
+
+    The mean row says nothing of any token, and a head that scores by it finds it neither likely nor unlikely.
+
+    Args:
+        table: `(vocabulary, width)`.
+        rows: numbers of tokens.
+
+    Returns:
+        The mean.
+
+    Raises:
+        ValueError: if no row would stay, or there is no such row.
+    """
+    rows = torch.as_tensor(rows, dtype=torch.long, device="cpu")
+    if len(rows) >= len(table) or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(table)):
+        raise ValueError(f"Rows {rows[:5].tolist()} ... of a table of {len(table)}: expected fewer, all from it.")
+    rows = rows.to(table.device)
+    mean = _mean_of_others(table, rows).to(table.dtype)
+    table[rows] = mean
+    if table.grad is not None:
+        table.grad[rows] = 0
+    return mean
+
+
+def _mean_of_others(table: Tensor, rows: Tensor) -> Tensor:
+    """The mean of the other rows, in fp32."""
+    return (table.sum(0, dtype=torch.float32) - table[rows].sum(0, dtype=torch.float32)) / (len(table) - len(rows))
+
+
+@torch.no_grad()
+def rows_left(table: Tensor, rows: Tensor) -> list[int]:
+    """Those of some rows that are not the mean of the others, up to rounding.
+
+    Args:
+        table: `(vocabulary, width)`.
+        rows: numbers of tokens, int64.
+    """
+    if not len(rows) or table.is_meta or not table.is_floating_point():
+        return []
+    here = rows.to(table.device)
+    mean = _mean_of_others(table, here)
+    stays = torch.ones(len(table), dtype=torch.bool, device=table.device)
+    stays[here] = False
+    sample = table[stays][:4096].float()  # enough to know how far rows are from their mean
+    deviation = (sample - mean).square().sum(1).mean().sqrt()
+    off = (table[here].float() - mean).square().sum(1).sqrt() > ROUNDING * deviation
+    return rows[off.cpu()].tolist()
+
+
+def check_own_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]]) -> None:
+    """Makes sure that no other model in memory reads by the tables of which rows are to be erased.
+
+    Raises:
+        ValueError: if one does: it would lose the rows, too.
+    """
+    tables = vocabulary_tables(model)
+    own = {id(module._parameters) for module in model.modules()}
+    for name in erased:
+        for held in gc.get_referrers(tables[name]):
+            if not isinstance(held, dict) or id(held) in own or not any(v is tables[name] for v in held.values()):
+                continue
+            if any(_is_module_of(owner, held) for owner in gc.get_referrers(held)):
+                raise ValueError(
+                    f"{name} is a parameter of another model in memory too, which would lose the rows that are to be "
+                    "erased. Load the model from its folder, or make a deep copy of it first; or take depth='codes'."
+                )
+
+
+def _is_module_of(owner: Any, parameters: Any) -> bool:
+    state = owner if isinstance(owner, dict) else vars(owner) if isinstance(owner, nn.Module) else {}
+    return state.get("_parameters") is parameters
+
+
+def check_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]]) -> None:
+    """Makes sure that a model's erased rows are erased.
+
+    Args:
+        model: the model.
+        erased: numbers of tokens by the name of the table, as the ledger tells.
+
+    Raises:
+        MaskMismatchError: if one is not, or there is no such table or row.
+    """
+    known = vocabulary_tables(model)
+    for name, rows in erased.items():
+        if name not in known or (rows and max(rows) >= len(known[name])):
+            raise MaskMismatchError(
+                f"The ledger tells of erased rows of {name!r}; the model has {sorted(known)}, with "
+                f"{[len(table) for table in known.values()]} rows. {WHAT_TO_DO}"
+            )
+        if left := rows_left(known[name], torch.tensor(rows, dtype=torch.long)):
+            raise MaskMismatchError(f"{len(left)} of {len(rows)} erased rows of {name} are back. {WHAT_TO_DO}")
+
+
+def guard_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]], vouched: bool | None = None) -> None:
+    """Sets the guards of a model's tables: what is erased of them stays erased, whatever loads or trains them.
+
+    Args:
+        model: the model.
+        erased: numbers of tokens by the name of the table.
+        vouched: whether they are known to be erased; as each guard knows if not given.
+    """
+    known = vocabulary_tables(model)
+    by_id = {id(known[name]): rows for name, rows in erased.items() if name in known}
+    for module in _holders(model):
+        rows = by_id.get(id(module.weight), ())
+        before = getattr(module, "erased", None)
+        if not rows and before is None:
+            continue
+        if before is None:
+            module.register_forward_pre_hook(_before_look_up)
+            module.register_state_dict_pre_hook(_before_copying)
+            module.register_load_state_dict_post_hook(_after_filling)
+        was = bool(before and before.vouched) if vouched is None else vouched
+        module.erased = ErasedTokens(torch.tensor(rows, dtype=torch.long, device="cpu"), was)
+        WITH_ERASED.add(module)
+
+
+def uphold_tables(model: PreTrainedModel) -> None:
+    """Erases rows again that came back, with a warning, and renews the mean.
+
+    Raises:
+        MaskMismatchError: if they were never erased.
+    """
+    for module in _holders(model):
+        if getattr(module, "erased", None) is not None:
+            _erase_again(module)
+
+
+@torch.no_grad()
+def _erase_again(module: Any) -> None:
+    erased: ErasedTokens = module.erased
+    table = module.weight
+    if table.is_meta or not len(erased.rows):
+        return
+    if left := rows_left(table, erased.rows):
+        if not erased.vouched:
+            raise MaskMismatchError(f"{len(left)} erased embedding rows are back. {WHAT_TO_DO}")
+        warnings.warn(
+            f"{len(left)} erased embedding rows were back. Something loaded, averaged or wrote over them. They are "
+            "erased again.",
+            stacklevel=2,
+        )
+    erased.value, erased.vouched = overwrite_rows(table, erased.rows), True
+    erased.at = _version_of(table)
+
+
+@torch.no_grad()
+def restore_rows(module: Any) -> None:
+    """Writes over a module's erased rows again what was written last; the mean is renewed when the state is read."""
+    erased: ErasedTokens = module.erased
+    if erased.value is None or module.weight.is_meta:
+        return
+    module.weight[erased.rows.to(module.weight.device)] = erased.value.to(module.weight)
+    erased.at = _version_of(module.weight)
+
+
+def _version_of(table: Tensor) -> tuple[Tensor, int]:
+    return table, -1 if table.is_inference() else table._version
+
+
+def _before_look_up(module: Any, _: Any) -> None:
+    if torch.compiler.is_compiling():
+        return
+    at, now = module.erased.at, _version_of(module.weight)
+    if at is None or at[0] is not now[0] or at[1] != now[1] or now[1] == -1:
+        _erase_again(module)
+
+
+def _before_copying(module: Any, *_: Any) -> None:
+    if module.erased.vouched:
+        _erase_again(module)
+
+
+def _after_filling(module: Any, _: Any) -> None:
+    if module.erased.vouched:
+        _erase_again(module)
+
+
+def upheld_tables(model: PreTrainedModel, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Tables of a state that is to be saved in place of the model's own, with erased rows erased, where they are not.
+
+    Args:
+        model: whose guards tell what is erased.
+        state: tensors by the model's names, such as an average.
+    """
+    for name, module in model.named_modules():
+        erased = getattr(module, "erased", None)
+        table = state.get(f"{name}.weight")
+        if isinstance(erased, ErasedTokens) and table is not None and rows_left(table, erased.rows):
+            upheld = table.detach().clone()
+            overwrite_rows(upheld, erased.rows)
+            yield f"{name}.weight", upheld
