@@ -25,6 +25,7 @@ LAYERS = [
     {"models"},
     {"codes"},
     {"report", "training"},
+    {"deletion"},
     {"evaluation", "sharing"},
     {"attacks"},
     {"baselines", "unlearner"},

@@ -13,6 +13,7 @@ ROOMS = [
     "bottlenecks",
     "codes",
     "data",
+    "deletion",
     "evaluation",
     "ledger",
     "models",

@@ -259,15 +259,18 @@ def _named(name: str | None) -> str:
     return f"the id {name}" if name else "no id"
 
 
-def weights_digest(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> str | None:
-    """SHA-256 of what a model computes with: all its tensors, but for masks and the rows of removed codes.
+def weights_digest(
+    model: nn.Module, removed: Mapping[str, Iterable[int]], erased: Mapping[str, Iterable[int]] | None = None
+) -> str | None:
+    """SHA-256 of what a model computes with: all its tensors, but for masks and the rows of what is removed.
 
-    Masks, deletions and compaction of just these codes leave it as it is; any training, of whatever part, does not.
+    Masks, deletions and compaction of just this leave it as it is; any training, of whatever part, does not.
     Numbers are rounded to bfloat16, so that a model loaded in that precision has the same.
 
     Args:
         model: a model with bottlenecks.
         removed: by site, codes that are removed.
+        erased: by embedding table, tokens whose rows are erased, or would be.
 
     Returns:
         The digest; `None` where a device map has put tensors on disk.
@@ -277,8 +280,12 @@ def weights_digest(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> st
         kept[bottleneck] = torch.ones(bottleneck.num_codes, dtype=torch.bool)
         kept[bottleneck][torch.tensor(sorted(removed.get(site, ())), dtype=torch.long)] = False
     owners = {f"{name}.": module for name, module in model.named_modules() if module in kept}
-    digests = {}
-    for name, tensor in model.state_dict().items():
+    state, digests = model.state_dict(), {}
+    stays = {}  # of a table, by where it lies, as it may go by several names
+    for name, tokens in (erased or {}).items():
+        stays[state[name].data_ptr()] = torch.ones(len(state[name]), dtype=torch.bool)
+        stays[state[name].data_ptr()][torch.tensor(sorted(tokens), dtype=torch.long)] = False
+    for name, tensor in state.items():
         owner, part = next(((m, name.removeprefix(p)) for p, m in owners.items() if name.startswith(p)), (None, ""))
         if tensor.is_meta:
             return None
@@ -286,5 +293,7 @@ def weights_digest(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> st
             continue
         if owner is not None and part in owner.code_tensors:
             tensor = owner.by_code(tensor)[kept[owner].to(tensor.device)]
+        elif (rows := stays.get(tensor.data_ptr())) is not None:
+            tensor = tensor[rows.to(tensor.device)]
         digests[name] = digest([], {name: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor})
     return digest(digests, {})

@@ -22,6 +22,7 @@ from excise.evaluation.controls import (
     chosen_codes,
     outputs_under_conditions,
     removed_after,
+    rows_of,
     taken_over,
 )
 from excise.evaluation.predictions import joined_pass
@@ -159,6 +160,7 @@ def evaluate_classes(
     seed: int = 0,
     random_codes: bool = True,
     left_out: bool = True,
+    erased: bool = True,
     target: Mapping[str, CodeCounts] | None = None,
     retain: Mapping[str, CodeCounts] | None = None,
     reuse: Evaluation | None = None,
@@ -180,6 +182,7 @@ def evaluate_classes(
         seed: of the random codes.
         random_codes: as in `evaluate`.
         left_out: as in `evaluate`. A key-value model gives no answer without its pairs; the settings say so.
+        erased: as in `evaluate`, for a CLIP.
         target: as in `evaluate`.
         retain: as in `evaluate`.
         reuse: an earlier evaluation of the same model on the same sets, as in `evaluate`.
@@ -220,6 +223,7 @@ def evaluate_classes(
     wanted = {
         Condition.BEFORE: True,
         Condition.LEFT_OUT: left_out,
+        Condition.ERASED_LEFT_OUT: left_out and erased,
         Condition.BASE: base is not None,
         Condition.REFERENCE: reference_model is not None,
     }
@@ -227,6 +231,7 @@ def evaluate_classes(
     plain = None if base is None or Condition.BASE in known else base_model(base, finder)
     if plain is not None and not hasattr(plain, "get_text_features"):
         _head_classes(plain, topic.classes, "base model")
+    rows = rows_of(finder, topic, selection) if erased else {}
     selection = chosen_codes(finder, selection)
     outputs, found = outputs_under_conditions(
         finder,
@@ -239,6 +244,7 @@ def evaluate_classes(
         target=target,
         retain=retain,
         known=known,
+        rows=rows,
         base=plain,
         reference=reference if reference_model is not None else None,
         progress=progress,
@@ -259,7 +265,7 @@ def evaluate_classes(
             **settings,
             "num_classes": len(topic.classes),
             "thresholds": dict(selection.thresholds),
-            "removed": removed_after(finder, selection),
+            "removed": removed_after(finder, selection, rows),
             **found,
         },
     )

@@ -17,6 +17,8 @@ from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection, random_like
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import tokenizer_of
+from excise.deletion.depth import rows_to_erase
+from excise.ledger.embeddings import erased_for_a_while
 from excise.ledger.packing import codes_digest
 from excise.models.loading import has_tokenizer, load_model, load_processor
 from excise.report.measures import FORGET, RETAIN, Condition
@@ -28,6 +30,8 @@ CONDITIONS = (
     Condition.CUT,
     Condition.AFTER,
     Condition.LEFT_OUT,
+    Condition.ERASED,
+    Condition.ERASED_LEFT_OUT,
     Condition.RANDOM,
     Condition.RANDOM_TOPIC,
     Condition.BASE,
@@ -36,6 +40,7 @@ CONDITIONS = (
 # Few codes but the selected fire as often on the topic's sentences: a draw among more would match badly.
 TOPIC_NEIGHBOURS = 5
 Outputs = dict[str, list[str]]
+Rows = Mapping[str, Sequence[int]]
 
 
 class Controlled(NamedTuple):
@@ -62,12 +67,27 @@ def chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
     return Selection({site: finder.ledger.removed(site) for site in finder.sites})
 
 
-def removed_after(finder: CodeFinder, selection: Selection) -> dict[str, Any]:
+def rows_of(finder: CodeFinder, topic: ForgetSets, selection: Selection | None) -> Rows:
+    """The embedding rows that go with the codes to evaluate without, when these are deleted; none of a private topic.
+
+    Args:
+        finder: the model and its ledger.
+        topic: the sets.
+        selection: codes to try; those in the ledger, with their rows, if not given.
+    """
+    if selection is None:
+        return finder.ledger.rows_of(("mask",))
+    return rows_to_erase(finder.model, finder.processor, topic, None, bool(topic.private))[0]
+
+
+def removed_after(finder: CodeFinder, selection: Selection, rows: Rows) -> dict[str, Any]:
     """Which codes are removed "after", the selection's and those that are deleted, and of which weights."""
     deleted = {site: finder.ledger.removed(site, kinds=("delete",)) for site in finder.sites}
     codes = {site: {*deleted[site], *selection.codes.get(site, ())} for site in finder.sites}
     about = {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
-    return about | {"weights": weights_digest(finder.model, codes)}
+    gone = finder.ledger.rows_of(("delete",))
+    erased = {name: {*gone.get(name, ()), *rows.get(name, ())} for name in {**gone, **rows}}
+    return about | {"weights": weights_digest(finder.model, codes, erased)}
 
 
 def outputs_under_conditions(
@@ -82,6 +102,7 @@ def outputs_under_conditions(
     target: Mapping[str, CodeCounts] | None,
     retain: Mapping[str, CodeCounts] | None,
     known: Mapping[str, Outputs],
+    rows: Rows,
     cut: Callable[[Outputs], Outputs] | None = None,
     base: PreTrainedModel | None = None,
     reference: Callable[[], Outputs] | None = None,
@@ -103,6 +124,7 @@ def outputs_under_conditions(
         target: counts over the target, on which the second are matched; made if not given.
         retain: counts over the retain set, on which the first are matched; made if not given.
         known: outputs under conditions that need not be run again.
+        rows: by embedding table, the tokens whose rows go when the codes are deleted.
         cut: the outputs with the word cut out, of those before; the condition is left out without it.
         base: the plain model; the condition is left out without it.
         reference: the outputs of the reference model; the condition is left out without it.
@@ -125,6 +147,9 @@ def outputs_under_conditions(
             outputs[Condition.CUT] = cut(outputs[Condition.BEFORE])
         with finder.trial(selection):
             outputs[Condition.AFTER] = run(finder.model, Condition.AFTER)
+            if rows:
+                with erased_for_a_while(finder.model, rows):
+                    outputs[Condition.ERASED] = run(finder.model, Condition.ERASED)
         if random_codes and not deleted and len(selection):
             counts = {
                 "target": use_counts(finder, topic.target, progress) if target is None else target,
@@ -151,6 +176,9 @@ def outputs_under_conditions(
     elif leave_out and Condition.LEFT_OUT not in outputs:
         with left_out(finder.model):
             outputs[Condition.LEFT_OUT] = run(finder.model, Condition.LEFT_OUT)
+    if leave_out and rows and not needed(finder.model) and Condition.ERASED_LEFT_OUT not in outputs:
+        with left_out(finder.model), erased_for_a_while(finder.model, rows):
+            outputs[Condition.ERASED_LEFT_OUT] = run(finder.model, Condition.ERASED_LEFT_OUT)
     if base is not None and Condition.BASE not in outputs:
         outputs[Condition.BASE] = run(base, Condition.BASE)
     if reference is not None and Condition.REFERENCE not in outputs:

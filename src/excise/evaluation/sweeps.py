@@ -70,6 +70,7 @@ def sweep(
             options |= {name: use_counts(finder, getattr(topic, name), progress) for name in ("target", "retain")}
 
     evaluate_one: Any = evaluate_classes if of_classes else evaluate
+    options.setdefault("erased", False)
     evaluations: dict[int, Evaluation] = {}
     selections: dict[int, Selection] = {}
     seconds: dict[int, float] = {}

@@ -21,6 +21,7 @@ from excise.evaluation.controls import (
     chosen_codes,
     outputs_under_conditions,
     removed_after,
+    rows_of,
     taken_over,
 )
 from excise.evaluation.metrics import Bleu, Chrf, TopicRecall
@@ -90,6 +91,7 @@ def evaluate(
     seed: int = 0,
     random_codes: bool = True,
     left_out: bool = True,
+    erased: bool = True,
     cut_out: bool = False,
     target: Mapping[str, CodeCounts] | None = None,
     retain: Mapping[str, CodeCounts] | None = None,
@@ -120,7 +122,10 @@ def evaluate(
             retain set as the selected ones, and as often used in the topic's target, or as near to it as there are any.
             How often all of them fire is in the settings. These controls take twice as long again.
         left_out: also evaluate with the bottlenecks left out: what the plain class of the same weights puts out, which
-            is the first thing that somebody tries who wants the topic back. Neither masks nor deletions change it.
+            is the first thing that somebody tries who wants the topic back. Masks, and deletions of codes alone, do not
+            change it.
+        erased: also evaluate with the embedding rows erased that go with the codes when these are deleted, with the
+            bottlenecks and, if `left_out`, without.
         cut_out: also evaluate before, with the topic's word cut out of its sentences: what is still said is guessed.
         target: how often each code is passed on in the target, by site, on which random codes are matched; counted if
             not given.
@@ -171,10 +176,12 @@ def evaluate(
         Condition.BEFORE: True,
         Condition.CUT: cut_out,
         Condition.LEFT_OUT: left_out,
+        Condition.ERASED_LEFT_OUT: left_out and erased,
         Condition.BASE: base is not None,
         Condition.REFERENCE: reference_model is not None,
     }
     known, scores = taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
+    rows = rows_of(finder, topic, selection) if erased else {}
     selection = chosen_codes(finder, selection)
     generated, found = outputs_under_conditions(
         finder,
@@ -187,6 +194,7 @@ def evaluate(
         target=target,
         retain=retain,
         known=known,
+        rows=rows,
         cut=cut if cut_out else None,
         base=None if base is None or Condition.BASE in known else base_model(base, finder),
         reference=reference if reference_model is not None else None,
@@ -204,7 +212,7 @@ def evaluate(
             "seed": seed,
             **settings,
             "thresholds": dict(selection.thresholds),
-            "removed": removed_after(finder, selection),
+            "removed": removed_after(finder, selection, rows),
             **found,
         },
     )

@@ -3,6 +3,7 @@
 import gc
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -121,6 +122,27 @@ def rows_left(table: Tensor, rows: Tensor) -> list[int]:
     deviation = (sample - mean).square().sum(1).mean().sqrt()
     off = (table[here].float() - mean).square().sum(1).sqrt() > ROUNDING * deviation
     return rows[off.cpu()].tolist()
+
+
+@contextmanager
+def erased_for_a_while(model: PreTrainedModel, rows: Mapping[str, Sequence[int]]) -> Iterator[None]:
+    """A context in which rows of a model's tables are erased; then they are as they were.
+
+    Args:
+        model: the model.
+        rows: by the name of the table, numbers of tokens.
+    """
+    tables = {name: table for name, table in vocabulary_tables(model).items() if name in rows}
+    with torch.no_grad():
+        before = {name: table[list(rows[name])].clone() for name, table in tables.items()}
+        for name, table in tables.items():
+            overwrite_rows(table, rows[name])
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, table in tables.items():
+                table[list(rows[name])] = before[name]
 
 
 def check_own_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]]) -> None:

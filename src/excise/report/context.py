@@ -13,13 +13,14 @@ from excise.ledger.packing import unpack
 from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_in_page import drawing
+from excise.report.in_force import InForce
 from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.not_shown import needed, standing
 from excise.report.private import about_publishing
 from excise.report.record import Record
 from excise.report.results import Evaluation
 from excise.report.sweep import sweep_rows, sweep_steps
-from excise.report.verdict import MOST_TOPICS, RULE, InForce, Verdict, grouped, headline
+from excise.report.verdict import MOST_TOPICS, RULE, Verdict, grouped, headline
 from excise.report.volcano import volcano
 
 # In the order in which they are shown, and what they are called.
@@ -27,6 +28,8 @@ CONDITIONS: dict[str, str] = {
     Condition.BEFORE: "Before",
     Condition.AFTER: "After",
     Condition.LEFT_OUT: "Bottleneck left out",
+    Condition.ERASED: "Deleted, with its embedding rows",
+    Condition.ERASED_LEFT_OUT: "Deleted so, bottleneck left out",
     Condition.RANDOM: "As many random codes",
     Condition.RANDOM_TOPIC: "As many, as frequent with the topic",
     Condition.CUT: "Word cut out of the text",
@@ -178,6 +181,9 @@ def _headline(evaluation: Evaluation, names: Mapping[str, str | None]) -> str:
         parts[0] += f"; as many random codes left it at {text(Condition.RANDOM, FORGET)}"
     if Condition.LEFT_OUT in there:
         parts[0] += f"; with the bottleneck left out it is {text(Condition.LEFT_OUT, FORGET)}"
+    if Condition.ERASED_LEFT_OUT in there:
+        erased = text(Condition.ERASED_LEFT_OUT, FORGET)
+        parts[0] += f", and {erased} where the topic's embedding rows are erased, too"
     kept = _kept(evaluation)
     if kept is not None:
         others = "Other images" if evaluation.of_classes else "Other sentences"

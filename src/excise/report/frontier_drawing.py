@@ -5,11 +5,11 @@ from math import floor, isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from excise.report.frontier import Frontier
+from excise.report.in_force import InForce
 from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.plotting import COLOURS, MARKERS, literal
 from excise.report.results import Evaluation
 from excise.report.sweep import sweep_steps
-from excise.report.verdict import InForce
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

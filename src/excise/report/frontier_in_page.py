@@ -10,11 +10,11 @@ from xml.etree.ElementTree import Element
 
 from excise.report.frontier import Frontier
 from excise.report.frontier_drawing import draw_series, series
+from excise.report.in_force import InForce
 from excise.report.markdown import plain
 from excise.report.measures import Condition
 from excise.report.plotting import COLOURS, NO_METADATA, styled_figure
 from excise.report.results import Evaluation
-from excise.report.verdict import InForce
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -80,6 +80,8 @@ class Condition(str, Enum):
         CUT: masks lifted, and the topic's word cut out of the sentence: what is still said of it is guessed.
         AFTER: masks in force.
         LEFT_OUT: the bottleneck left out: what the plain class of the same weights puts out.
+        ERASED: masks in force, and the embedding rows erased that go when the mask becomes a deletion.
+        ERASED_LEFT_OUT: the same rows erased, and the bottleneck left out.
         RANDOM: as many random live codes masked in place of the selected ones, as often used in other examples.
         RANDOM_TOPIC: the same, but as often used in the topic's own examples, or as near to it as there are any.
         BASE: the plain model that the bottleneck was built on: what the bottleneck itself costs.
@@ -90,6 +92,8 @@ class Condition(str, Enum):
     CUT = "word cut out"
     AFTER = "after"
     LEFT_OUT = "bottleneck left out"
+    ERASED = "embedding rows erased too"
+    ERASED_LEFT_OUT = "rows erased, bottleneck left out"
     RANDOM = "random codes"
     RANDOM_TOPIC = "topic-matched random codes"
     BASE = "base model"
@@ -102,7 +106,14 @@ class Condition(str, Enum):
 
 
 # Those that do not depend on which codes are removed.
-FIXED = (Condition.BEFORE, Condition.CUT, Condition.LEFT_OUT, Condition.BASE, Condition.REFERENCE)
+FIXED = (
+    Condition.BEFORE,
+    Condition.CUT,
+    Condition.LEFT_OUT,
+    Condition.ERASED_LEFT_OUT,
+    Condition.BASE,
+    Condition.REFERENCE,
+)
 
 
 Scores = int | float | np.number | np.ndarray | Sequence[float]

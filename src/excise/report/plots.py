@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from excise.codes.enrichment import Enrichment
 from excise.report.frontier import Frontier
 from excise.report.frontier_drawing import draw_series, series
+from excise.report.in_force import InForce
 from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.plotting import COLOURS, MARKERS, image_kind, literal, new_figure
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
-from excise.report.verdict import InForce
 from excise.report.volcano import volcano
 from excise.storage.processes import by_main_process
 

@@ -19,6 +19,7 @@ from excise.data.forget_sets import PrivateLabel
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model
 from excise.report.frontier import Frontier
+from excise.report.in_force import InForce
 from excise.report.measures import Condition
 from excise.report.not_shown import not_shown, standing
 from excise.report.private import public_state
@@ -35,7 +36,7 @@ from excise.report.sections import (
     tables_of,
 )
 from excise.report.sweep import Sweep
-from excise.report.verdict import InForce, Verdict, grouped, verdicts
+from excise.report.verdict import Verdict, grouped, verdicts
 from excise.storage.display import few, printable, shortened
 from excise.storage.extras import require
 from excise.storage.files import new_folder

@@ -67,7 +67,7 @@ def removed_section(model: PreTrainedModel) -> dict[str, Any]:
     ledger = Ledger.from_dict(model.config.unlearning)
     codes = {site: ledger.removed(site) for site in bottlenecks(model)}
     about = {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
-    return about | {"weights": weights_digest(model, codes)}
+    return about | {"weights": weights_digest(model, codes, ledger.rows_of(("mask", "delete")))}
 
 
 def sites_section(model: PreTrainedModel) -> list[dict[str, Any]]:
@@ -95,6 +95,7 @@ def requests_section(model: PreTrainedModel) -> list[dict[str, Any]]:
             "created": request.created,
             "undone": request.undone,
             **({"private": True} if request.private else {}),
+            **({"rows": {name: pack(tokens) for name, tokens in request.rows.items()}} if request.rows else {}),
         }
         for request in Ledger.from_dict(model.config.unlearning).requests
     ]

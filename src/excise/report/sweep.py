@@ -17,7 +17,8 @@ from excise.storage.strict_json import checked, read
 if TYPE_CHECKING:
     import pandas
 
-    from excise.report.verdict import InForce
+    from excise.report.in_force import InForce
+
 
 KINDS = {"topic": str, "tested": str, "steps": list[dict], "profile_seconds": float}
 # What is printed of a sweep: sets and measures.

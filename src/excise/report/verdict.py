@@ -9,8 +9,8 @@ from enum import Enum
 from math import isfinite
 from typing import Any, NamedTuple
 
-from excise.ledger.packing import codes_digest, unpack
 from excise.report.frontier import Frontier, Point
+from excise.report.in_force import InForce
 from excise.report.markdown import counted
 from excise.report.measures import FORGET, Condition, measure
 from excise.report.results import Evaluation
@@ -157,58 +157,6 @@ class Verdict:
         }
 
 
-class InForce:
-    """The codes that are removed in the model of a record's state, and the requests that removed them."""
-
-    def __init__(self, state: Mapping[str, Any]):
-        self.requests = [request for request in state["requests"] if not request["undone"]]
-        codes: dict[str, set[int]] = {}
-        for request in self.requests:
-            for site, ids in request["codes"].items():
-                codes.setdefault(site, set()).update(unpack(ids))
-        # A model that deleted codes were taken out of does not know these any more; its record does.
-        removed = state["model"].get("removed") or {}
-        taken_out = sum(request["thresholds"].get("taken_out", 0) for request in self.requests)
-        self.number = removed.get("codes", sum(map(len, codes.values())) + taken_out)
-        self.digest, self.weights = removed.get("digest", codes_digest(codes)), removed.get("weights")
-
-    @property
-    def topics(self) -> list[str]:
-        """What was asked to be forgotten, and not undone."""
-        return list(dict.fromkeys(request["topic"] for request in self.requests))
-
-    def is_about(self, evaluation: Evaluation, topic: str) -> bool:
-        """Whether an evaluation is of a topic: by its name, or by the sets that the codes were chosen on."""
-        data = [request["data"] for request in self.requests if request["topic"] == topic]
-        return evaluation.topic == topic or (bool(made := evaluation.settings.get("data")) and made in data)
-
-    def is_of(self, evaluation: Evaluation) -> bool:
-        """Whether just these codes of these weights were removed; of evaluations of old, whether as many."""
-        made = evaluation.settings.get("removed")
-        if isinstance(made, Mapping) and "digest" in made:
-            same = self.weights in (None, made.get("weights")) or made.get("weights") is None
-            return bool(self.requests) and made["digest"] == self.digest and same
-        return bool(self.requests) and evaluation.removed == self.number
-
-    def point(self, frontier: Frontier) -> Point | None:
-        """The point of a frontier at which just these codes were removed; `None` if there is none, or nothing before.
-
-        Frontiers of old do not tell which: there, the request alone in force, if it asked for just that.
-        """
-        if frontier.states:
-            first, *states = frontier.states
-            reached = [p for p, digest in zip(frontier.points[1:], states, strict=False) if digest == self.digest]
-            return reached[-1] if reached and first != self.digest else None
-        deleted = {request["thresholds"].get("deletes_request") for request in self.requests}
-        asked = [request for request in self.requests if request["id"] not in deleted]
-        if len(asked) != 1 or asked[0]["topic"] != frontier.topic:
-            return None
-        thresholds = asked[0]["thresholds"]
-        if thresholds.get("method") != frontier.method:
-            return None
-        return next((point for point in frontier.points[1:] if point.count == thresholds.get("count")), None)
-
-
 def verdicts(
     state: Mapping[str, Any], evaluations: Iterable[Evaluation] = (), frontiers: Iterable[Frontier] = ()
 ) -> tuple[Verdict, ...]:
@@ -220,7 +168,8 @@ def verdicts(
 def _verdict(topic: str, now: InForce, evaluations: Sequence[Evaluation], frontiers: Sequence[Frontier]) -> Verdict:
     about = [evaluation for evaluation in evaluations if now.is_about(evaluation, topic)]
     lines = [frontier for frontier in frontiers if frontier.topic == topic]
-    made = [_of_evaluation(topic, evaluation) for evaluation in about if now.is_of(evaluation)]
+    erased = now.erases_rows(topic)
+    made = [_of_evaluation(topic, evaluation, erased) for evaluation in about if now.is_of(evaluation)]
     made += [_of_point(topic, line, point) for line in lines if (point := now.point(line))]
     if made:
         return min(made, key=lambda one: (SEVERITY.index(one.outcome), not one.comes_back, one.comes_back is None))
@@ -230,9 +179,12 @@ def _verdict(topic: str, now: InForce, evaluations: Sequence[Evaluation], fronti
     return Verdict(topic, Outcome.OTHER_STATE, reason=reason)
 
 
-def _of_evaluation(topic: str, evaluation: Evaluation) -> Verdict:
+def _of_evaluation(topic: str, evaluation: Evaluation, erased: bool) -> Verdict:
     for score in JUDGED:
         shares = {c: share for c in evaluation.conditions if (share := _share(evaluation, score, c))}
+        if erased:  # as measured so, where it was
+            deleted = {Condition.AFTER: Condition.ERASED, Condition.LEFT_OUT: Condition.ERASED_LEFT_OUT}
+            shares |= {condition: shares[measured] for condition, measured in deleted.items() if measured in shares}
         if Condition.BEFORE in shares and Condition.AFTER in shares:
             classes = evaluation.settings.get("num_classes") if score == "accuracy" else None
             return _of_shares(topic, score, shares, 1 / classes if classes else 0.0)

@@ -15,6 +15,8 @@ CONDITIONS: dict[str, str] = {
     Condition.CUT: "before, the word cut out of the sentence",
     Condition.AFTER: "**after**",
     Condition.LEFT_OUT: "the bottleneck left out",
+    Condition.ERASED: "**deleted, with its embedding rows**",
+    Condition.ERASED_LEFT_OUT: "deleted so, the bottleneck left out",
     Condition.RANDOM: "control: as many random codes removed",
     Condition.RANDOM_TOPIC: "control: as many random codes, as frequent with the topic",
     Condition.BASE: "the plain base model",
