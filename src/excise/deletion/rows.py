@@ -176,12 +176,13 @@ class _Sides:
 
     def _look(self, texts: Sequence[str], places: Sequence[Sequence[tuple[int, int]]]) -> None:
         """Adds the pieces that stand where a text has the topic's words."""
-        try:
-            encoded = self.tokenizer(list(texts), return_offsets_mapping=True)
-        except NotImplementedError as error:
+        if not texts:
+            return
+        if not self.tokenizer.is_fast:
             raise ValueError(
                 f"A {type(self.tokenizer).__name__} cannot tell where pieces stand in a text. Load the fast tokenizer."
-            ) from error
+            )
+        encoded = self.tokenizer(list(texts), return_offsets_mapping=True)
         special = set(self.tokenizer.all_special_ids)
         for text, ids, offsets, spans in zip(
             texts, encoded["input_ids"], encoded["offset_mapping"], places, strict=True
