@@ -144,7 +144,7 @@ def test_a_file_with_the_rows_back_does_not_load(make_model, tokenizer, topic, t
     state[name] = state[name].clone()
     state[name][request.rows["shared.weight"][0]] = make_model().shared.weight[request.rows["shared.weight"][0]]
     save_file(state, file, metadata={"format": "pt"})
-    with pytest.raises(MaskMismatchError, match="1 of 2 erased rows of .* are back"):
+    with pytest.raises(MaskMismatchError, match=r"1 of 2 erased rows of .* are back"):
         AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "saved")
 
 

@@ -47,12 +47,12 @@ def vocabulary_tables(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     Returns:
         By the name that the model gives them, `(vocabulary, width)`.
     """
-    held = {id(module.weight) for module in _holders(model)}
+    held = {id(module.weight) for module in vocabulary_modules(model)}
     return {name: weight for name, weight in model.named_parameters() if id(weight) in held}
 
 
-def _holders(model: PreTrainedModel) -> list[Any]:
-    """The modules that hold a table: embeddings, and heads that score each token."""
+def vocabulary_modules(model: PreTrainedModel) -> list[Any]:
+    """The modules that hold a table: embeddings, and heads that score each token; several where they are tied."""
     holders: dict[int, Any] = {}
     for part in model.modules():
         if not isinstance(part, PreTrainedModel):
@@ -200,7 +200,7 @@ def guard_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]], vo
     """
     known = vocabulary_tables(model)
     by_id = {id(known[name]): rows for name, rows in erased.items() if name in known}
-    for module in _holders(model):
+    for module in vocabulary_modules(model):
         rows = by_id.get(id(module.weight), ())
         before = getattr(module, "erased", None)
         if not rows and before is None:
@@ -220,7 +220,7 @@ def uphold_tables(model: PreTrainedModel) -> None:
     Raises:
         MaskMismatchError: if they were never erased.
     """
-    for module in _holders(model):
+    for module in vocabulary_modules(model):
         if getattr(module, "erased", None) is not None:
             _erase_again(module)
 
