@@ -1,12 +1,23 @@
-"""Class membership inference: a forgotten class told from one that was never seen."""
+"""Membership inference on images: a forgotten class told from one never seen, its training images from others."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import scipy
+import torch
+from datasets import Dataset
+from torch.nn import functional as F
+from transformers import PreTrainedModel
 
+from excise.attacks.attack import Attack
+from excise.attacks.rules import Scores, auc_result
+from excise.attacks.sets import AttackSets
+from excise.data.classes import ClassSets
+from excise.evaluation.classes import class_logits
+from excise.report.attacks import AttackResult
 from excise.statistics import Interval
 from excise.storage.extras import require
 
@@ -31,18 +42,18 @@ class ClassLosses:
     heldout_test: np.ndarray
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            losses = np.asarray(getattr(self, field.name), dtype=np.float64)
+        for part in fields(self):
+            losses = np.asarray(getattr(self, part.name), dtype=np.float64)
             if losses.ndim != 1 or len(losses) == 0:
                 raise ValueError(
-                    f"`{field.name}` has shape {losses.shape}; expected one loss for each of at least one example."
+                    f"`{part.name}` has shape {losses.shape}; expected one loss for each of at least one example."
                 )
             if broken := int((~np.isfinite(losses)).sum()):
                 raise ValueError(
-                    f"`{field.name}` has {broken} of {len(losses)} losses that are not finite. The model has diverged, "
+                    f"`{part.name}` has {broken} of {len(losses)} losses that are not finite. The model has diverged, "
                     "or its losses overflow: compute them in fp32."
                 )
-            object.__setattr__(self, field.name, losses)
+            object.__setattr__(self, part.name, losses)
 
 
 @dataclass(frozen=True)
@@ -96,15 +107,20 @@ def class_membership_inference(losses: Mapping[int, ClassLosses]) -> ClassMember
 
 
 def _attack(losses: ClassLosses) -> float:
-    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
+
+    features, truth = _labelled(losses.forget_test, losses.heldout_test)
+    return float(balanced_accuracy_score(truth, _attacker(losses).predict(features)))
+
+
+def _attacker(losses: ClassLosses) -> Any:
+    """A logistic regression that has learnt from the validation losses."""
+    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     attacker = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
-    attacker.fit(*_labelled(losses.forget_validation, losses.heldout_validation))
-    features, truth = _labelled(losses.forget_test, losses.heldout_test)
-    return float(balanced_accuracy_score(truth, attacker.predict(features)))
+    return attacker.fit(*_labelled(losses.forget_validation, losses.heldout_validation))
 
 
 def _labelled(forget: np.ndarray, heldout: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,3 +133,128 @@ def _interval(values: list[float]) -> Interval | None:
         return None
     half = scipy.stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
     return Interval(max(0.0, float(np.mean(values) - half)), min(1.0, float(np.mean(values) + half)))
+
+
+@dataclass(frozen=True)
+class ClassSeen(Attack):
+    """Tells from losses whether a model was trained on the forgotten class: `class_membership_inference` as an attack.
+
+    The class's held-out images are told from those of a class that no model was trained on; the null is the model that
+    never saw the forgotten class either. Where there are no such images, the losses of the model that never saw the
+    class, on the same images, stand in their place, and chance is a half. The attacker learns from one half of the
+    images and is tested on the other (`auc_result` states the rule); `details` have its accuracy.
+
+    Attributes:
+        unseen: images of a class that is among the model's and that it was never trained on, with their `label`.
+        most: the most images of either kind, drawn by the sets' seed.
+
+    Source: *Unlearning via Sparse Representations*, appendix D.
+    """
+
+    name = "class membership"
+    about = "From how sure the model is of the class's images it is told whether it was trained on any."
+
+    unseen: Dataset | None = field(default=None, repr=False, compare=False)
+    most: int = 500
+
+    def run(
+        self,
+        original: PreTrainedModel | None,
+        removed: PreTrainedModel,
+        never_saw: PreTrainedModel | None,
+        sets: AttackSets,
+    ) -> AttackResult:
+        """As `Attack.run`."""
+        require("attacks", purpose="ClassSeen")
+        if sets.of_texts:
+            return AttackResult.not_measured(self.name, "auc", "These are sets of texts; the attack looks at images.")
+        if self.unseen is None and never_saw is None:
+            why = "There is neither a class that was never seen (`unseen`) nor a model that never saw the class."
+            return AttackResult.not_measured(self.name, "auc", why)
+        rows = [drawn(sets, part, self.most) for part in (sets.topic.heldout, self.unseen) if part is not None]
+        if few := [len(part) for part in rows if len(part) < 4]:
+            why = (
+                f"There are {few[0]} images of a class; the attacker needs some to learn from and some to be tested on."
+            )
+            return AttackResult.not_measured(self.name, "auc", why)
+        of_null = np.empty(0) if never_saw is None else class_losses(never_saw, sets, rows[0])
+
+        def told(model: PreTrainedModel | None) -> tuple[Scores, float] | None:
+            if model is None:
+                return None
+            losses = class_losses(model, sets, rows[0])
+            others = class_losses(model, sets, rows[1]) if self.unseen is not None else of_null
+            if not (np.isfinite(losses).all() and np.isfinite(others).all()):
+                return Scores(losses, others), math.nan
+            halves = ClassLosses(losses[::2], others[::2], losses[1::2], others[1::2])
+            attacker = _attacker(halves)
+            scores = (attacker.decision_function(part[:, None]) for part in (halves.forget_test, halves.heldout_test))
+            return Scores(*scores), _attack(halves)
+
+        null = told(never_saw) if self.unseen is not None else None
+        found = {"removed": told(removed), "never_saw": null, "original": told(original)}
+        against = "a model that never saw the class" if self.unseen is None else "a class never seen"
+        settings = {"how": "logistic regression", "against": against}
+        scores: Any = [of and of[0] for of in found.values()]
+        accuracy = {name: of[1] for name, of in found.items() if of}
+        return auc_result(self.name, [(settings, *scores)], attacker_accuracy=accuracy)
+
+
+@dataclass(frozen=True)
+class ExampleMembership(Attack):
+    """Tells the images that a class was learnt from (`target`) from such as no model was trained on (`heldout`).
+
+    By their losses, which are smaller for what was learnt by heart. What counts is the difference to the model that
+    never saw the class (`auc_result` states the rule).
+
+    Attributes:
+        most: the most images of either kind, drawn by the sets' seed.
+
+    Source: Yeom et al., *Privacy Risk in Machine Learning* (2018).
+    """
+
+    name = "example membership"
+    about = "Images that the model was trained on are told from others of the class by how well it knows them."
+
+    most: int = 500
+
+    def run(
+        self,
+        original: PreTrainedModel | None,
+        removed: PreTrainedModel,
+        never_saw: PreTrainedModel | None,
+        sets: AttackSets,
+    ) -> AttackResult:
+        """As `Attack.run`."""
+        if sets.of_texts:
+            return AttackResult.not_measured(self.name, "auc", "These are sets of texts; the attack looks at images.")
+        rows = [drawn(sets, part, self.most) for part in (sets.topic.target, sets.topic.heldout)]
+
+        def scores(model: PreTrainedModel) -> Scores:
+            return Scores(*(-class_losses(model, sets, part) for part in rows))
+
+        null, of_original = (None if model is None else scores(model) for model in (never_saw, original))
+        attempt = {"how": "loss"}, scores(removed), null, of_original
+        return auc_result(self.name, [attempt], examples=[len(part) for part in rows])
+
+
+def drawn(sets: AttackSets, rows: Dataset, most: int) -> Dataset:
+    """So many rows at most, drawn by the sets' seed."""
+    return sets.draw(min(most, len(rows)), 0, rows)
+
+
+def class_losses(model: PreTrainedModel, sets: AttackSets, rows: Dataset) -> np.ndarray:
+    """The cross-entropy of each image's own class, `(images,)`; of a CLIP, among the names of all classes.
+
+    Args:
+        model: a CLIP or an image classifier; left as it was.
+        sets: processor, classes and templates.
+        rows: images and their `label`.
+    """
+    topic = sets.topic
+    if not isinstance(topic, ClassSets):
+        raise ValueError(f"The topic is a {type(topic).__name__}; losses of classes are of sets of `class_sets`.")
+    options: dict[str, Any] = {"templates": sets.templates, "batch_size": sets.batch_size}
+    names, logits = class_logits(model, sets.processor, rows, topic.classes, **options)
+    wanted = torch.tensor([names.index(topic.classes[label]) for label in rows["label"]], dtype=torch.int64)
+    return F.cross_entropy(logits, wanted, reduction="none").double().numpy()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Scores:
     @property
     def auc(self) -> float:
         """The share of pairs of a member and another in which the member's score is larger; ties count half."""
-        return float(self._above.mean())
+        return float(self.placements[0].mean())
 
     @property
     def fault(self) -> str:
@@ -55,15 +56,10 @@ class Scores:
             return f"All {len(values)} scores are {values[0]:.6g}: they tell nobody from anybody."
         return ""
 
-    @property
-    def _above(self) -> Float[np.ndarray, "members others"]:
-        wins = self.members[:, None] > self.others
-        return wins + 0.5 * (self.members[:, None] == self.others)
-
-    @property
-    def _placements(self) -> tuple[np.ndarray, np.ndarray]:
-        """DeLong's structural components: how far up each member stands among the others, and each of these."""
-        above = self._above
+    @cached_property
+    def placements(self) -> tuple[Float[np.ndarray, "members"], Float[np.ndarray, "others"]]:
+        """DeLong's components: the share of others below each member, and that of members above each other."""
+        above = (self.members[:, None] > self.others) + 0.5 * (self.members[:, None] == self.others)
         return above.mean(1), above.mean(0)
 
     def interval(self, confidence: float = 0.95) -> Interval:
@@ -126,12 +122,13 @@ def auc_result(
 ) -> AttackResult:
     """The result of an attack that is measured by an AUC.
 
-    The rule, fixed beforehand: of all attempts the one counts whose AUC is furthest from its null: from that of the
-    model that never saw it on the same cases, or from a half where there is none. An AUC below its null is turned
-    round, as an attacker would, and this is said. *Withstood* if the 95 % interval of the difference ends below
-    `MARGIN`; *not withstood* if it begins above 0, at a confidence that allows for the number of attempts (Bonferroni);
-    *not measured* if neither, or if no attempt says anything: fewer than `FEWEST` cases in a group, scores that are all
-    the same, NaN. Such attempts are left out and named in `details`.
+    The rule, fixed beforehand, is on how far an AUC is from its null: from that of the model that never saw it on the
+    same cases, or from a half where there is none. An AUC below its null is turned round, as an attacker would, and
+    this is said. *Withstood* if the 95 % interval of the strongest attempt's distance ends below `MARGIN`; *not
+    withstood* if that of any attempt begins above 0 and does not end below `MARGIN`, at a confidence that allows for
+    the number of attempts (Bonferroni), and of these the strongest counts; *not measured* if neither, or if no attempt
+    says anything: fewer than `FEWEST` cases in a group, scores that are all the same, NaN. Such attempts are left out
+    and named in `details`.
 
     Args:
         attack: its name.
@@ -149,19 +146,24 @@ def auc_result(
         why = " ".join(dict.fromkeys(map(_fault, attempts))) or "No attempt was made."
         return AttackResult.not_measured(attack, "auc", why, details=details)
     rows = [Attempt(settings, scores.auc, null.auc if null else None) for settings, scores, null, _ in said]
-    best = max(range(len(rows)), key=lambda row: abs(_distance(said[row])))
+    by_strength = sorted(range(len(said)), key=lambda row: -abs(_distance(said[row])))
+    intervals = [_from_null(one, 0.95) for one in said]
+    sure = [
+        row
+        for row in by_strength
+        if _from_null(said[row], 1 - 0.05 / len(said)).low > 0 and intervals[row].high >= MARGIN
+    ]
+    best = (sure or by_strength)[0]
     _, scores, null, original = said[best]
-    turned = _distance(said[best]) < 0
-    low, high = _from_null(scores, null, turned, 0.95)
-    sure_low, _ = _from_null(scores, null, turned, 1 - 0.05 / len(said))
+    turned, (low, high) = _distance(said[best]) < 0, intervals[best]
     whose = HALF if null is None else f"that of the null ({null_is})"
     between = f"{abs(_distance(said[best])):.3f} ({low:.3f} to {high:.3f}) {'below' if turned else 'above'} {whose}"
     if turned:
         between += ", so an attacker turns it round"
-    if high < MARGIN:
-        verdict, why = WITHSTOOD, f"The AUC is at most {MARGIN} from {whose}: {between}."
-    elif sure_low > 0:
+    if sure:
         verdict, why = NOT_WITHSTOOD, f"The AUC is {between}."
+    elif high < MARGIN:
+        verdict, why = WITHSTOOD, f"The AUC is at most {MARGIN} from {whose}: {between}."
     else:
         verdict = NOT_MEASURED
         why = (
@@ -169,11 +171,13 @@ def auc_result(
             f"which is neither within {MARGIN} nor beyond 0 for sure."
         )
     if len(said) > 1:
-        why += f" It is the strongest of {len(said)} attempts."
+        why += f" It is the strongest of {len(said)} attempts{' of which this is sure' * (best != by_strength[0])}."
+    if null is not None and not (own := null.interval()).low <= 0.5 <= own.high:
+        why += f" The null's own AUC is {null.auc:.3f} and not a half: members and others differ in themselves."
     before = None
     if original is not None and not original.fault:
         before = original.auc
-        if _from_null(original, null, _distance((None, original, null)) < 0, 0.95).low <= 0:
+        if _from_null((None, original, null, None), 0.95).low <= 0:
             why += " It does not find members of the original for sure either."
     details |= {"turned_round": bool(turned), "difference_interval": [low, high]}
     known: dict[str, Any] = {"score": scores.auc, "interval": tuple(scores.interval()), "before": before, "after": None}
@@ -194,13 +198,14 @@ def _distance(attempt: tuple) -> float:
     return attempt[1].auc - (0.5 if attempt[2] is None else attempt[2].auc)
 
 
-def _from_null(scores: Scores, null: Scores | None, turned: bool, confidence: float) -> Interval:
+def _from_null(attempt: tuple, confidence: float) -> Interval:
     """The interval of how far an AUC is above its null, or below it where it is turned round."""
+    _, scores, null, _ = attempt
     if null is None:
         low, high = (bound - 0.5 for bound in scores.interval(confidence))
     else:
         low, high = auc_difference(scores, null, confidence)
-    return Interval(-high, -low) if turned else Interval(low, high)
+    return Interval(-high, -low) if _distance(attempt) < 0 else Interval(low, high)
 
 
 def _normal_quantile(confidence: float) -> float:
@@ -211,7 +216,7 @@ def _normal_quantile(confidence: float) -> float:
 
 def _covariance(one: Scores, other: Scores) -> float:
     """DeLong's covariance of two AUCs of the same cases; of one with itself, its variance."""
-    pairs = zip(one._placements, other._placements, strict=True)
+    pairs = zip(one.placements, other.placements, strict=True)
     return float(sum(np.cov(first, second)[0, 1] / len(first) for first, second in pairs))
 
 

@@ -35,7 +35,6 @@ from excise.statistics import clopper_pearson
 TEMPLATES = ("a photo of a {}",)
 
 
-@torch.inference_mode()
 def predict_classes(
     model: PreTrainedModel,
     processor: Processor,
@@ -65,6 +64,29 @@ def predict_classes(
     Raises:
         ValueError: if the model can do neither, has another number of classes, or a template has no place for a name.
     """
+    options: dict[str, Any] = {"templates": templates, "batch_size": batch_size, "progress": progress}
+    names, logits = class_logits(model, processor, dataset, classes, **options)
+    return [names[i] for i in logits.argmax(-1).tolist()]
+
+
+@torch.inference_mode()
+def class_logits(
+    model: PreTrainedModel,
+    processor: Processor,
+    dataset: Dataset | IterableDataset,
+    classes: Sequence[str],
+    *,
+    templates: Sequence[str] = TEMPLATES,
+    batch_size: int = 64,
+    progress: str | None = None,
+) -> tuple[list[str], Tensor]:
+    """How sure a model is of each class for each image; arguments and errors as in `predict_classes`.
+
+    A CLIP's are the similarities of image and name, times its own scale.
+
+    Returns:
+        The names of the classes in the model's order, and the logits `(images, classes)` in fp32.
+    """
     clip: Any = model
     of_names: Tensor | None = None
     with eval_mode(model):
@@ -73,21 +95,23 @@ def predict_classes(
         else:
             classes = _head_classes(model, classes)
 
-        def step(predicted: dict[int, list[str]], batch: RowBatch) -> dict[int, list[str]]:
+        def step(known: dict[int, Tensor], batch: RowBatch) -> dict[int, Tensor]:
             tensors = to_device(batch.tensors()[0], model.device)
             if of_names is None:
-                scores = model(**tensors).logits
+                logits = model(**tensors).logits
             else:
-                scores = F.normalize(clip.get_image_features(**tensors).pooler_output, dim=-1) @ of_names.T
-            if scores.isnan().any():  # of which the first would be taken for the largest
+                similarities = F.normalize(clip.get_image_features(**tensors).pooler_output, dim=-1) @ of_names.T
+                logits = similarities * clip.logit_scale.exp()
+            if logits.isnan().any():  # of which the first would be taken for the largest
                 raise ValueError("The model's scores are not numbers (NaN), so they tell no class.")
-            return predicted | {batch.number: [classes[i] for i in scores.argmax(-1).tolist()]}
+            return known | {batch.number: logits.float().cpu()}
 
         names = {"classes": list(classes), "templates": list(templates)}
-        settings = {"function": "predict_classes", "batch_size": batch_size, **names}
+        settings = {"function": "class_logits", "batch_size": batch_size, **names}
         batches = RowBatches([dataset], lambda rows: inputs_of(rows, processor), batch_size, progress)
-        predicted = joined_pass(model, settings, batches, step)
-    return [name for number in sorted(predicted) for name in predicted[number]]
+        logits = joined_pass(model, settings, batches, step)
+    every = [logits[number] for number in sorted(logits)] or [torch.empty(0, len(classes))]
+    return list(classes), torch.cat(every)
 
 
 def accuracy(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
