@@ -1,5 +1,6 @@
-"""Class membership inference."""
+"""Membership inference on images and their classes."""
 
+import copy
 import dataclasses
 import math
 
@@ -8,10 +9,17 @@ import pytest
 import torch
 from datasets import Dataset
 from scipy import stats
+from transformers import ViTConfig, ViTForImageClassification
 
-from excise.attacks import ClassLosses, class_membership_inference
+from excise import ClassSets
+from excise.attacks import ClassLosses, ClassSeen, ExampleMembership, class_membership_inference
+from excise.attacks.membership import class_losses
+from excise.attacks.sets import AttackSets
 from excise.baselines import LinearClassifier, LinearClassifierConfig
 from excise.evaluation import example_losses
+from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD
+from tests.helpers import tiny
+from tests.helpers.tiny_images import NAMES, VIT, images, processor
 
 
 def losses(seed, forget=2.0, heldout=2.0, rows=(1000, 1000)):
@@ -111,3 +119,107 @@ def test_a_class_that_a_model_knows_is_told_from_one_it_never_saw():
 
     known = ClassLosses(*(example_losses(model, rows(label, seed)) for seed in (0, 1) for label in (0, 1)))
     assert class_membership_inference({0: known}).mean > 0.95
+
+
+def class_topic(seed=0, per_class=160):
+    """Sets of red images, and images of grey that a model of the first three colours never saw."""
+
+    def rows(seed, keep):
+        of_all = images(4 * per_class, seed)
+        return of_all.select([i for i, label in enumerate(of_all["label"]) if keep(label)]).rename_column(
+            "img", "image"
+        )
+
+    parts = {"target": rows(seed, lambda label: label == 0), "heldout": rows(seed + 1, lambda label: label == 0)}
+    parts |= dict.fromkeys(("control", "retain", "heldout_retain"), rows(seed + 2, lambda label: label in (1, 2)))
+    return ClassSets(tuple(NAMES), 0, 0, **parts), rows(seed + 3, lambda label: label == 3)
+
+
+@pytest.fixture(scope="module")
+def colours():
+    """Sets, images of an unseen class, and models: one that learnt red, green and blue, and one without red."""
+    topic, grey = class_topic()
+    sets = AttackSets(topic, processor(), batch_size=80)
+
+    def learnt(*parts):
+        model = ViTForImageClassification(ViTConfig(**VIT, num_labels=4, id2label=dict(enumerate(NAMES)))).eval()
+        batches = [sets.training_batch(part, model.device) for part in parts]
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        for _ in range(15):
+            for batch in batches:
+                model(**batch).loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        return model
+
+    return sets, grey, learnt(topic.retain, topic.target), learnt(topic.retain)
+
+
+def test_a_class_that_was_learnt_is_told_from_one_never_seen_and_models_stay_as_they_were(colours):
+    sets, grey, knows, never = colours
+    state = {name: tensor.clone() for name, tensor in knows.state_dict().items()}
+    found = ClassSeen(unseen=grey)(knows, knows, never, sets)
+    assert found.verdict == NOT_WITHSTOOD
+    assert max(found.score, 1 - found.score) > 0.9
+    accuracy = found.details["attacker_accuracy"]
+    assert accuracy["a model that never saw the class"]["removed"] > 0.9
+    assert set(accuracy["a class never seen"]) == {"removed", "never_saw", "original"}
+    assert all(torch.equal(tensor, state[name]) for name, tensor in knows.state_dict().items())
+    assert not knows.training
+
+
+def test_a_model_that_never_saw_the_class_withstands_though_two_classes_differ_in_themselves(colours):
+    sets, grey, knows, never = colours
+    found = ClassSeen(unseen=grey)(knows, never, never, sets)
+    assert found.verdict == WITHSTOOD
+    assert len(found.attempts) == 2
+
+
+def test_without_a_class_never_seen_the_model_that_never_saw_it_stands_in(colours):
+    sets, _, knows, never = colours
+    assert ClassSeen()(None, knows, never, sets).verdict == NOT_WITHSTOOD
+    assert ClassSeen()(knows, never, never, sets).verdict == WITHSTOOD
+    missing = ClassSeen()(knows, knows, None, sets)
+    assert missing.verdict == NOT_MEASURED
+    assert "`unseen`" in missing.reason
+
+
+def test_images_of_a_model_that_never_saw_the_class_are_not_told_from_others(colours):
+    sets, _, _, never = colours
+    result = ExampleMembership()(None, never, never, sets)
+    assert result.verdict == WITHSTOOD
+    assert result.details["examples"] == [160, 160]
+    assert ExampleMembership(most=9)(None, never, None, sets).verdict == NOT_MEASURED
+
+
+def test_losses_of_classes_are_the_cross_entropy_whatever_the_order_of_the_head(colours):
+    sets, _, knows, _ = colours
+    batch = sets.training_batch(sets.topic.retain, knows.device)
+    with torch.no_grad():
+        expected = torch.nn.functional.cross_entropy(knows(**batch).logits, batch["labels"], reduction="none")
+    assert class_losses(knows, sets, sets.topic.retain) == pytest.approx(expected.numpy(), rel=1e-4)
+    turned = copy.deepcopy(knows)
+    turned.config.id2label = dict(enumerate(reversed(NAMES)))
+    turned.classifier.weight.data, turned.classifier.bias.data = (
+        part.data.flip(0) for part in (knows.classifier.weight, knows.classifier.bias)
+    )
+    assert class_losses(turned, sets, sets.topic.retain) == pytest.approx(expected.numpy(), rel=1e-4)
+
+
+def test_sets_of_texts_are_not_attacked_as_images(topic, tokenizer, make_model):
+    sets = AttackSets(topic, tokenizer, words=("professeur",))
+    for attack in (ClassSeen(), ExampleMembership()):
+        assert attack(None, make_model(), None, sets).verdict == NOT_MEASURED
+
+
+def test_losses_of_a_clip_are_those_of_its_own_logits_of_names():
+    model, names = tiny.base_clip(), ("red", "green", "blue")
+    rows = tiny.images(6, classes=names)
+    parts = dict.fromkeys(("target", "control", "retain", "heldout", "heldout_retain"), rows)
+    sets = AttackSets(ClassSets(names, 0, 0, **parts), tiny.clip_processor(), templates=("{}",))
+    texts = sets.processor.tokenizer(list(names), padding=True, return_tensors="pt")
+    pixels = sets.processor.image_processor(rows["image"][:], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        logits = model(pixel_values=pixels, **texts).logits_per_image
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(rows["label"][:]), reduction="none")
+    assert class_losses(model, sets, rows) == pytest.approx(expected.numpy(), rel=1e-4)

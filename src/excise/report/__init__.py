@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "card": ["model_card"],
         "frontier": ["Frontier"],
         "measures": ["Condition"],
+        "open_unlearning": ["write_open_unlearning"],
         "page": ["write_report"],
         "plots": ["plot_frontier", "plot_sweep"],
         "record": ["Record"],
