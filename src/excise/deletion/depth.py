@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel
 
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor
-from excise.deletion.rows import RowChoice, choose_rows
 from excise.ledger.embeddings import vocabulary_tables
+
+if TYPE_CHECKING:  # what makes topics loads what only they need
+    from excise.deletion.rows import RowChoice
 
 DEPTHS = ("codes", "rows", "distilled")
 
@@ -47,6 +49,8 @@ def rows_to_erase(
             f"depth={depth!r} erases embedding rows, which are chosen on the sets of a topic; a {type(sets).__name__} "
             "was given. Give what `topic_sets` or `class_sets` made, or depth='codes'."
         )
+    from excise.deletion.rows import choose_rows
+
     try:
         choice = choose_rows(model, processor, sets)
     except ValueError as error:
@@ -67,6 +71,6 @@ def rows_to_erase(
     return choice.rows, {"rows": _said(choice)}
 
 
-def _said(choice: RowChoice) -> dict[str, Any]:
+def _said(choice: "RowChoice") -> dict[str, Any]:
     others = {row for row, _ in choice.collateral}
     return {**choice.thresholds, "pieces": len(choice), "other_rows_with_them": len(others)}
