@@ -55,7 +55,7 @@ def test_a_model_that_never_saw_the_topic_lets_nobody_read_it(untouched, never_s
 def test_an_untouched_model_lets_it_be_read_and_stays_as_it_was(untouched, never_saw, sets):
     hooks, before = count_hooks(untouched), {k: tensor.clone() for k, tensor in untouched.state_dict().items()}
     result = FAST(untouched, untouched, never_saw, sets)
-    assert result.verdict == NOT_WITHSTOOD and result.score > 0.9 and result.null == 0.5
+    assert result.verdict == NOT_WITHSTOOD and result.score > 0.9 and result.null == pytest.approx(0.5)
     places = {place.split(", ")[0] for place in result.details["places"]}
     assert places == {f"before {SITE}", f"after {SITE}", "encoder", "decoder"}
     assert not untouched.training and hooks == count_hooks(untouched)
