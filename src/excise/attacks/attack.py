@@ -40,6 +40,7 @@ class Attack(ABC):
     ) -> AttackResult:
         """`run`, timed, after making sure that the models read alike."""
         sets.check_same_words(original, removed, never_saw)
+        check_weights(original, removed, never_saw)
         start = time.perf_counter()
         result = self.run(original, removed, never_saw, sets)
         object.__setattr__(result, "seconds", time.perf_counter() - start)
@@ -61,6 +62,20 @@ class Attack(ABC):
             never_saw: the model of the same recipe that never saw the topic or class; `None` where there is none.
             sets: what is attacked, and how it is measured.
         """
+
+
+def check_weights(*models: PreTrainedModel | None) -> None:
+    """Makes sure that models have numbers to attack.
+
+    Raises:
+        ValueError: if weights of one are on the meta device.
+    """
+    for model in models:
+        if model is not None and any(parameter.is_meta for parameter in model.parameters()):
+            raise ValueError(
+                f"Weights of the {type(model).__name__} are on the meta device, where they have no numbers. Load the "
+                "whole model into memory, by `from_pretrained` without a `device_map`."
+            )
 
 
 def has_bottlenecks(model: PreTrainedModel) -> bool:
@@ -156,6 +171,32 @@ def share_result(
         verdict = NOT_MEASURED
         why = f"{total} cases are too few to tell: {between}, which is neither below {MARGIN} nor above 0 for sure."
     return AttackResult(attack, sets.measure, **known, verdict=verdict, reason=why)
+
+
+def ratio_of_means(
+    values: Sequence[float], null_values: Sequence[float], resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """The ratio of two means over the same pairs, and its 95 % interval: a percentile bootstrap over the pairs.
+
+    Args:
+        values: one a pair.
+        null_values: what their mean is divided by, above 0.
+        resamples: draws of as many pairs, with replacement.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if there is no pair, or a value to divide by is not above 0.
+
+    Example:
+        >>> ratio_of_means([2.0, 2.0], [4.0, 4.0])
+        (0.5, 0.5, 0.5)
+    """
+    own, null = np.asarray(values, dtype=float), np.asarray(null_values, dtype=float)
+    if not len(own) or not (null > 0).all():
+        raise ValueError(f"Got {len(own)} pairs, divided by {null.tolist()}: expected at least one, and all above 0.")
+    drawn = np.random.default_rng(seed).integers(len(own), size=(resamples, len(own)))
+    low, high = np.percentile(own[drawn].mean(1) / null[drawn].mean(1), (2.5, 97.5))
+    return float(own.mean() / null.mean()), float(low), float(high)
 
 
 def null_hits(
