@@ -170,9 +170,17 @@ class AttackSets:
         return replace(self, topic=replace(topic, **{name: encoded(rows) for name, rows in parts.items()}))
 
     def first(self, most: int) -> "AttackSets":
-        """Sets whose held-out rows are those of so many cases, all of them in one batch."""
+        """Sets whose held-out rows are those of so many cases, all in one batch, for looking at a model often.
+
+        Texts are cut off a few tokens behind the longest reference: a model that was broken goes on to the end.
+        """
         rows = sorted({row for row, _ in self.cases[:most]})
-        return replace(self, topic=replace(self.topic, heldout=self.topic.heldout.select(rows)), batch_size=len(rows))
+        heldout, length = self.topic.heldout.select(rows), self.max_new_tokens
+        if self.of_texts:
+            references = tokenizer_of(self.processor)(text_target=list(heldout["reference"]))["input_ids"]
+            length = min(length, max(map(len, references)) + 4)
+        changed = replace(self.topic, heldout=heldout)
+        return replace(self, topic=changed, batch_size=len(rows), max_new_tokens=length)
 
     def check_same_words(self, *models: PreTrainedModel | None) -> None:
         """Makes sure that models read texts by one vocabulary.
