@@ -96,9 +96,10 @@ class MadeAgain(Attack):
             return AttackResult.not_measured(self.name, sets.measure, f"There is no way to make {kind} again.")
         dead = {site: ~bottleneck.live for site, bottleneck in bottlenecks(removed).items()}
         counts = {site: int(mask.sum()) for site, mask in dead.items()}
-        usable, details = self._usable(sum(counts.values()), len(sets.topic.target)), {}
-        details["dead"] = counts
-        details["skipped"] = [f"{count} examples." for count in self.examples if count not in usable]
+        usable = self._usable(sum(counts.values()), len(sets.topic.target))
+        details: dict[str, Any] = {"dead": counts}
+        why = f"there are {len(sets.topic.target)}." if usable else "there are no dead codes to write."
+        details["skipped"] = [f"{count} examples: {why}" for count in self.examples if count not in usable]
         drawn = None if never_saw is None else drawn_instead(never_saw, dead, sets.seed)
         of_removed = sets.with_encodings(removed)
         of_null = None if never_saw is None else sets.with_encodings(never_saw)

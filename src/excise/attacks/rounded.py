@@ -1,5 +1,7 @@
 """Attack by rounding: half precision, 8 and 4 bits, and noise on the weights."""
 
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -112,13 +114,22 @@ def in_half(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 def in_dynamic_int8(model: PreTrainedModel) -> nn.Module | None:
     """A model whose linear layers hold 8 bits a weight; `None` where torch cannot run them."""
-    if all(engine == "none" for engine in torch.backends.quantized.supported_engines):
+    if not engines():
         return None
-    return torch.ao.quantization.quantize_dynamic(model.cpu(), {nn.Linear}, dtype=torch.qint8)
+    with warnings.catch_warnings():  # it has moved to another package, which says nothing of how well it attacks
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(model.cpu(), {nn.Linear}, dtype=torch.qint8)
+
+
+def engines() -> list[str]:
+    """What this build of torch can run layers of 8 bits with."""
+    return [engine for engine in torch.backends.quantized.supported_engines if engine != "none"]
 
 
 def has_quanto() -> bool:
     """Whether `optimum-quanto` is installed."""
+    if "optimum.quanto" in sys.modules:
+        return True
     return find_spec("optimum") is not None and find_spec("optimum.quanto") is not None
 
 
