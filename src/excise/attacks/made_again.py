@@ -135,9 +135,9 @@ class MadeAgain(Attack):
             )
         for count in usable:
             for draw in range(self.draws if count <= MOST_DRAWN_AGAIN else 1):
-                settings = {"examples": count, "draw": draw}
+                settings: dict[str, Any] = {"examples": count, "draw": draw}
                 if of_pairs:
-                    options = {"steps": self.steps, "rate": self.rate}
+                    options: dict[str, Any] = {"steps": self.steps, "rate": self.rate}
                     yield {"how": VALUES, **settings, **options}, partial(train_values, **settings, **options)
                     continue
                 for way in (FEATURES, NEIGHBOURS, RESIDUAL):

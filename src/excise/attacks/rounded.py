@@ -2,8 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -81,26 +82,20 @@ class Rounded(Attack):
         details = {"skipped": skipped} if skipped else {}
         return share_result(self.name, sets, attempts, before, sets.hits(removed), null, null_is, **details)
 
-    def _changes(self, seed: int) -> list[tuple[dict[str, Any], Callable[[PreTrainedModel], Any]]]:
+    def _changes(self, seed: int) -> Iterator[tuple[dict[str, Any], Callable[[PreTrainedModel], Any]]]:
         """Settings of each attempt, and what it does to a copy; `None` comes of what does not run here."""
-        changes: list[tuple[dict[str, Any], Callable[[PreTrainedModel], Any]]] = []
         for name in self.formats:
             if name in HALVES:
-                changes.append(({"format": name}, lambda model, name=name: in_half(model, HALVES[name])))
-            elif name in BITS:
-                by_quanto = has_quanto()
-                by = "quanto" if by_quanto else "rows rounded to multiples"
-                round_to = with_quanto if by_quanto else with_rounded_rows
-                changes.append(
-                    ({"format": name, "by": by}, lambda model, name=name, of=round_to: of(model, BITS[name]))
-                )
+                yield {"format": name}, partial(in_half, dtype=HALVES[name])
+            elif name not in BITS:
+                yield {"format": name, "by": "torch.ao.quantization.quantize_dynamic"}, in_dynamic_int8
+            elif has_quanto():
+                yield {"format": name, "by": "quanto"}, partial(with_quanto, bits=BITS[name])
             else:
-                changes.append(({"format": name, "by": "torch.ao.quantization.quantize_dynamic"}, in_dynamic_int8))
+                yield {"format": name, "by": "rows rounded to multiples"}, partial(with_rounded_rows, bits=BITS[name])
         for size in self.noise:
             for draw in range(self.seeds):
-                settings = {"noise": size, "draw": draw}
-                changes.append((settings, lambda model, size=size, draw=draw: noisy(model, size, (seed, draw))))
-        return changes
+                yield {"noise": size, "draw": draw}, partial(noisy, size=size, seeds=(seed, draw))
 
 
 @torch.no_grad()
