@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from excise.attacks import LearntAgain
-from excise.attacks.attack import ratio_of_means
+from excise.attacks.attack import attackers_copy, ratio_of_means
 from excise.attacks.learning import (
     Curve,
     Setting,
@@ -24,6 +24,7 @@ from excise.attacks.learning import (
 from excise.attacks.learnt_again import verdict_of
 from excise.attacks.sets import AttackSets
 from excise.data.classes import class_sets
+from excise.ledger.embeddings import guard_tables, overwrite_rows
 from excise.report.attacks import AttackResult
 from excise.storage.digests import digest
 from tests.helpers import tiny
@@ -223,6 +224,20 @@ def test_a_training_ends_before_a_loss_that_is_no_number():
     losses = iter([1.0, float("nan"), 1.0])
     steps = learn(layer, [{}], lambda model, _: next(losses) * model.weight.sum(), 0.1, 3)  # type: ignore[arg-type]
     assert list(steps) == [1] and layer.weight.isfinite().all()
+
+
+def test_an_attackers_copy_can_move_embedding_rows_that_were_erased(texts):
+    removed = copy.deepcopy(texts.never_saw)
+    overwrite_rows(removed.shared.weight, [4])
+    guard_tables(removed, {"shared.weight": [4]}, vouched=True)
+    batch = texts.sets.training_batch(texts.sets.topic.target, removed.device)
+    attacked = in_training(attackers_copy(removed), "all weights", 0)
+    list(learn(attacked, [batch], lambda of, one: loss_on(of, one, texts.sets), 1e-2, 3))
+    assert not torch.allclose(attacked.shared.weight[4], removed.shared.weight[4], atol=1e-2)
+    before = attacked.shared.weight.clone()
+    with torch.no_grad():
+        attacked(**batch)
+    assert torch.equal(attacked.shared.weight, before)
 
 
 # Classes

@@ -11,6 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, is_of_bottleneck, needed
+from excise.ledger.embeddings import guard_tables
 from excise.models.plain import export_plain
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.statistics import clopper_pearson, share_difference
@@ -93,6 +94,7 @@ def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:
     if has_bottlenecks(attacked):
         for bottleneck in bottlenecks(attacked).values():
             bottleneck.removed = None
+    guard_tables(attacked, {})
     return attacked
 
 
