@@ -289,6 +289,12 @@ def test_a_model_with_a_frozen_encoder_trains_its_values_and_says_what_it_lacks(
     assert attack(original, original, never_saw, sets).verdict == "not withstood"
 
 
+def test_a_part_that_nobody_can_train_is_refused_with_the_reason(pairs_of_colours):
+    sets, original, never_saw = pairs_of_colours
+    with pytest.raises(ValueError, match=r"encoder is frozen.* none of the attempts can be run"):
+        replace(QUICK, parts=("LoRA",))(original, never_saw, never_saw, sets)
+
+
 def test_encodings_are_made_once_and_judge_alike(pairs_of_colours):
     sets, original, _ = pairs_of_colours
     encoded = sets.with_encodings(original)

@@ -172,7 +172,7 @@ class LearntAgain(Attack):
             else:
                 kept.append(setting)
         if not kept:
-            raise ValueError(f"None of the attempts can be run on this model. Left out: {' '.join(skipped)}")
+            raise ValueError(f"{' '.join(skipped)} So none of the attempts can be run on this model.")
         return list(dict.fromkeys(kept)), list(dict.fromkeys(skipped))
 
     def _is_judged(self, setting: Setting) -> bool:
