@@ -5,10 +5,17 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "attacked": ["attack_deletion"],
         "guessed": ["Guessed", "auc_of_deleted"],
+        "learnt_again": ["LearntAgain"],
+        "left_out": ["LeftOut"],
+        "made_again": ["MadeAgain"],
         "membership": ["ClassLosses", "ClassSeen", "ExampleMembership", "class_membership_inference"],
         "probed": ["Probed"],
+        "rounded": ["Rounded"],
         "said_otherwise": ["SaidOtherwise"],
+        "sets": ["AttackSets"],
+        "suite": ["run_attacks"],
         "text_membership": ["TextMembership"],
     },
 )

@@ -11,6 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, is_of_bottleneck, needed
+from excise.ledger.embeddings import guard_tables
 from excise.models.plain import export_plain
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.statistics import clopper_pearson, share_difference
@@ -40,6 +41,7 @@ class Attack(ABC):
     ) -> AttackResult:
         """`run`, timed, after making sure that the models read alike."""
         sets.check_same_words(original, removed, never_saw)
+        check_weights(original, removed, never_saw)
         start = time.perf_counter()
         result = self.run(original, removed, never_saw, sets)
         object.__setattr__(result, "seconds", time.perf_counter() - start)
@@ -63,6 +65,20 @@ class Attack(ABC):
         """
 
 
+def check_weights(*models: PreTrainedModel | None) -> None:
+    """Makes sure that models have numbers to attack.
+
+    Raises:
+        ValueError: if weights of one are on the meta device.
+    """
+    for model in models:
+        if model is not None and any(parameter.is_meta for parameter in model.parameters()):
+            raise ValueError(
+                f"Weights of the {type(model).__name__} are on the meta device, where they have no numbers. Load the "
+                "whole model into memory, by `from_pretrained` without a `device_map`."
+            )
+
+
 def has_bottlenecks(model: PreTrainedModel) -> bool:
     """Whether a model has bottlenecks, as baselines and references may not have."""
     return any(is_of_bottleneck(name) for name, _ in model.named_parameters())
@@ -78,6 +94,7 @@ def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:
     if has_bottlenecks(attacked):
         for bottleneck in bottlenecks(attacked).values():
             bottleneck.removed = None
+    guard_tables(attacked, {})
     return attacked
 
 
@@ -156,6 +173,32 @@ def share_result(
         verdict = NOT_MEASURED
         why = f"{total} cases are too few to tell: {between}, which is neither below {MARGIN} nor above 0 for sure."
     return AttackResult(attack, sets.measure, **known, verdict=verdict, reason=why)
+
+
+def ratio_of_means(
+    values: Sequence[float], null_values: Sequence[float], resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """The ratio of two means over the same pairs, and its 95 % interval: a percentile bootstrap over the pairs.
+
+    Args:
+        values: one a pair.
+        null_values: what their mean is divided by, above 0.
+        resamples: draws of as many pairs, with replacement.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if there is no pair, or a value to divide by is not above 0.
+
+    Example:
+        >>> ratio_of_means([2.0, 2.0], [4.0, 4.0])
+        (0.5, 0.5, 0.5)
+    """
+    own, null = np.asarray(values, dtype=float), np.asarray(null_values, dtype=float)
+    if not len(own) or not (null > 0).all():
+        raise ValueError(f"Got {len(own)} pairs, divided by {null.tolist()}: expected at least one, and all above 0.")
+    drawn = np.random.default_rng(seed).integers(len(own), size=(resamples, len(own)))
+    low, high = np.percentile(own[drawn].mean(1) / null[drawn].mean(1), (2.5, 97.5))
+    return float(own.mean() / null.mean()), float(low), float(high)
 
 
 def null_hits(

@@ -1,7 +1,7 @@
 """Attack sets: what an attack is run on, and the measure by which it is judged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.data.classes import ClassSets
-from excise.data.inputs import Processor, inputs_of, tokenizer_of
+from excise.data.inputs import ENCODINGS, Processor, inputs_of, tokenizer_of
 from excise.data.topics import TopicSets, topic_words
-from excise.evaluation.classes import TEMPLATES, predict_classes
+from excise.evaluation.classes import TEMPLATES, as_encodings, predict_classes
 from excise.evaluation.metrics import Bleu
 from excise.evaluation.metrics.words import phrases, spans
 from excise.evaluation.texts import generate_texts, without_spans
@@ -147,6 +147,40 @@ class AttackSets:
             batch = inputs_of(rows, self.processor).batch(range(len(rows)))
             batch["labels"] = torch.tensor(rows["label"])
         return {name: tensor.to(device) for name, tensor in batch.items()}
+
+    def with_encodings(self, model: PreTrainedModel, most: int = 200) -> "AttackSets":
+        """Sets of which a frozen encoder has run once over all images that attacks use; as they are for other models.
+
+        Args:
+            model: one with a frozen encoder, or any other.
+            most: images without the class to keep, as many as `quality` is measured on.
+        """
+        topic = self.topic
+        if not isinstance(topic, ClassSets) or not hasattr(model, "encode"):
+            return self
+
+        def encoded(rows: Dataset) -> Dataset:
+            if ENCODINGS in rows.column_names:
+                return rows
+            of_rows = as_encodings(model, self.processor, rows, self.batch_size)
+            return Dataset.from_dict({ENCODINGS: of_rows[ENCODINGS][:], "label": rows["label"][:]})
+
+        others = topic.heldout_retain.select(range(min(most, len(topic.heldout_retain))))
+        parts = {"target": topic.target, "heldout": topic.heldout, "heldout_retain": others}
+        return replace(self, topic=replace(topic, **{name: encoded(rows) for name, rows in parts.items()}))
+
+    def first(self, most: int) -> "AttackSets":
+        """Sets whose held-out rows are those of so many cases, all in one batch, for looking at a model often.
+
+        Texts are cut off a few tokens behind the longest reference: a model that was broken goes on to the end.
+        """
+        rows = sorted({row for row, _ in self.cases[:most]})
+        heldout, length = self.topic.heldout.select(rows), self.max_new_tokens
+        if self.of_texts:
+            references = tokenizer_of(self.processor)(text_target=list(heldout["reference"]))["input_ids"]
+            length = min(length, max(map(len, references)) + 4)
+        changed = replace(self.topic, heldout=heldout)
+        return replace(self, topic=changed, batch_size=len(rows), max_new_tokens=length)
 
     def check_same_words(self, *models: PreTrainedModel | None) -> None:
         """Makes sure that models read texts by one vocabulary.

@@ -91,9 +91,9 @@ def class_logits(
     of_names: Tensor | None = None
     with eval_mode(model):
         if hasattr(model, "get_text_features") and hasattr(model, "get_image_features"):
-            of_names = _name_embeddings(model, processor, classes, templates)
+            of_names = name_embeddings(model, processor, classes, templates)
         else:
-            classes = _head_classes(model, classes)
+            classes = head_classes(model, classes)
 
         def step(known: dict[int, Tensor], batch: RowBatch) -> dict[int, Tensor]:
             tensors = to_device(batch.tensors()[0], model.device)
@@ -126,7 +126,7 @@ def accuracy(predictions: Sequence[str], references: Sequence[str]) -> dict[str,
     return {"accuracy": hits / total, "hits": hits, "total": total, "low": low, "high": high}
 
 
-def _name_embeddings(model: Any, processor: Processor, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
+def name_embeddings(model: Any, processor: Processor, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
     """A unit vector for each class, `(classes, dim)`."""
     without = [template for template in templates if "{}" not in template]
     if without or not templates:
@@ -139,7 +139,7 @@ def _name_embeddings(model: Any, processor: Processor, classes: Sequence[str], t
     return F.normalize(torch.stack(found).mean(0), dim=-1)
 
 
-def _head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "model") -> list[str]:
+def head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "model") -> list[str]:
     """The names of a classifier's outputs, in their order."""
     if type(model.config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         raise ValueError(f"{type(model).__name__} does not classify: expected a CLIP or an image classifier.")
@@ -159,7 +159,7 @@ def _head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "m
 
 
 @torch.inference_mode()
-def _encoded(model: Any, processor: Processor, images: Dataset, batch_size: int) -> Dataset:
+def as_encodings(model: Any, processor: Processor, images: Dataset, batch_size: int) -> Dataset:
     """What a frozen encoder makes of images: no condition changes it, so it runs once for all."""
 
     def step(found: dict[int, Tensor], batch: RowBatch) -> dict[int, Tensor]:
@@ -233,7 +233,7 @@ def evaluate_classes(
             "progress": condition if progress else None,
         }
         if model is finder.model and hasattr(model, "encode") and not encodings:
-            encodings.update({name: _encoded(model, processor, rows, batch_size) for name, rows in sets.items()})
+            encodings.update({name: as_encodings(model, processor, rows, batch_size) for name, rows in sets.items()})
         of_model = encodings if model is finder.model and encodings else sets
         return {
             name: predict_classes(model, processor, rows, topic.classes, **options) for name, rows in of_model.items()
@@ -254,7 +254,7 @@ def evaluate_classes(
     known, scores = taken_over(reuse, settings, words, [condition for condition in wanted if wanted[condition]])
     plain = None if base is None or Condition.BASE in known else base_model(base, finder)
     if plain is not None and not hasattr(plain, "get_text_features"):
-        _head_classes(plain, topic.classes, "base model")
+        head_classes(plain, topic.classes, "base model")
     rows = rows_of(finder, topic, selection) if erased else {}
     selection = chosen_codes(finder, selection)
     outputs, found = outputs_under_conditions(

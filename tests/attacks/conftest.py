@@ -1,0 +1,70 @@
+"""Tiny models that learned a topic or class, had it deleted, or never saw it, and sets to attack them by."""
+
+import copy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from datasets import Dataset, concatenate_datasets
+
+from excise import Unlearner
+from excise.attacks.made_again import arrived_at
+from excise.attacks.sets import AttackSets
+from excise.bottlenecks.site import bottlenecks
+from excise.codes.selection import Selection
+from excise.data.classes import class_sets
+from tests.helpers import tiny_images
+
+FRENCH = {"teacher": "professeur", "dog": "livre", "cat": "maison"}
+
+
+@pytest.fixture(scope="session")
+def texts(topic, make_model, tokenizer):
+    """`sets` of *teacher* with 40 held-out sentences, and the models `original`, `removed` and `never_saw`."""
+
+    def rows(of):
+        french = FRENCH[of["text"][0].split()[1]]
+        return Dataset.from_dict({**of.to_dict(), "reference": [f"le {french} lit un livre ."] * len(of)})
+
+    heldout = concatenate_datasets([rows(topic.heldout)] * 10)
+    target, kept = concatenate_datasets([rows(topic.target)] * 2), rows(topic.heldout_retain)
+    retain = concatenate_datasets([rows(topic.retain), kept])
+    sets = replace(topic, target=target, retain=retain, heldout=heldout, heldout_retain=kept)
+    attacked = AttackSets(sets, tokenizer, words=(FRENCH["teacher"],), max_new_tokens=10)
+
+    def trained(rows, seed):
+        model = make_model(num_codes=16, seed=seed, d_model=32, d_ff=64)
+        batch = attacked.training_batch(rows, model.device)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(60):
+            model(**batch).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return model.eval()
+
+    original = trained(concatenate_datasets([rows(topic.target), retain]), seed=0)
+    removed = copy.deepcopy(original)
+    (site,) = bottlenecks(removed)
+    codes = bottlenecks(removed)[site].rank(arrived_at(removed, site, target, attacked), 4)[0].unique()
+    Unlearner(removed, tokenizer).delete(Selection({site: codes.tolist()}), "teacher")
+    return SimpleNamespace(sets=attacked, original=original, removed=removed, never_saw=trained(retain, seed=1))
+
+
+@pytest.fixture(scope="session")
+def pairs_of_colours(_learned):
+    """Sets of the class *red*, a key-value model that learned four colours, and one that never saw red."""
+    learned, _, pairs = _learned
+    images = tiny_images.images(200, seed=2)
+    options = {"test": tiny_images.images(160, seed=3), "min_examples": 5, "max_examples": 40}
+    sets = AttackSets(class_sets(images, "red", image="img", label="label", **options), tiny_images.processor())
+    original, never_saw = copy.deepcopy(learned), copy.deepcopy(learned)
+    never_saw.bottleneck.values.data.normal_(generator=torch.Generator().manual_seed(0))
+    rows = pairs["train"].with_format("torch")
+    others = rows["labels"][:] != 0
+    optimizer = torch.optim.Adam([never_saw.bottleneck.values], lr=0.1)
+    for _ in range(30):
+        never_saw(pairs=rows["pairs"][:][others], labels=rows["labels"][:][others]).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return sets, original, never_saw
