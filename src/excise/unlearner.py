@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import PreTrainedModel
 
-from excise.bottlenecks.site import adapted_codes, unwrapped
+from excise.bottlenecks.site import check_erasable, unwrapped
 from excise.codes.asked import Asked, asked_for
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
     from excise.codes.index import CodeIndex
+    from excise.data.classes import ClassSets
+    from excise.data.topics import TopicSets
+    from excise.report.attacks import AttackReport
 
 
 # By embedding table, the tokens whose rows go.
@@ -64,14 +67,7 @@ class Unlearner(CodeFinder):
         self.whole = whole = unwrapped(model)
         base: Any = getattr(whole, "get_base_model", lambda: whole)()
         super().__init__(base, processor, index)
-        sites = self.sites  # raises where there are none
-        if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
-            raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
-        if adapted := adapted_codes(base):
-            raise ValueError(
-                f"An adapter adds to {adapted}, codes that would be chosen and deleted without what it adds. Merge it "
-                "first, by `model.merge_and_unload()`."
-            )
+        check_erasable(base)  # raises where there are none
         uphold_masks(self.model)
         guard_push(self.whole)
         # By label, what a private topic's words and data are: told nowhere else, and looked for in what is shared.
@@ -81,8 +77,7 @@ class Unlearner(CodeFinder):
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs: Any) -> "Unlearner":
         """Goes on with what was saved, bundles too: model, processor and ledger, each of its own class.
 
-        A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
-        switching the adapter off does not lift them.
+        A LoRA adapter is put on its base model again, as by `load_adapted`.
 
         Args:
             folder: folder or Hub id; of an adapter, the folder.
@@ -197,6 +192,23 @@ class Unlearner(CodeFinder):
         number = request.id if isinstance(request, Request) else request
         enforce(self.model, ledger := self.ledger.undo(number))
         return ledger.log_outcome(number)
+
+    def attack(self, topic: "TopicSets | ClassSets", **options: Any) -> "AttackReport":
+        """Tries to get a topic back, as somebody could who has the file; model and ledger stay as they are.
+
+        If the topic is masked here, or not forgotten, a copy is attacked in which it is deleted.
+
+        Args:
+            topic: sets with references, or of a class.
+            **options: of `attack_deletion`, errors as there: `original` and `never_saw`, models to hold it against;
+                `attacks`, `"quick"`, `"all"` or names; `words`, `checkpoint`, `seed` and others.
+
+        Returns:
+            A result with a verdict for each attack, and a verdict on all.
+        """
+        from excise.attacks.attacked import attack_deletion
+
+        return attack_deletion(self, topic, lambda model: type(self)(model, self.processor, self.index), **options)
 
     def compact(self) -> dict[str, torch.Tensor]:
         """Takes deleted codes out of the model, which computes the same and is smaller.
