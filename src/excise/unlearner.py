@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import check_erasable, unwrapped
-from excise.codes.asked import Asked, asked_for
+from excise.codes.asked import Asked, asked_for, check_label, hide_classes
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
@@ -22,7 +22,7 @@ from excise.ledger.masks import enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.models.loading import load_adapted, load_model, load_processor
 from excise.models.push_guard import guard_push
-from excise.report.private import check_label, hide_classes, public_thresholds
+from excise.report.private import public_thresholds
 from excise.report.record import Record
 from excise.sharing.bundle import check_bundle, write_bundle, write_checkpoint
 from excise.sharing.bundle.manifest import MANIFEST

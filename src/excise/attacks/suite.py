@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
@@ -31,16 +31,17 @@ class Planned:
 
     Attributes:
         name: its name in `ATTACKS`.
-        settings: fields of it that are otherwise than their defaults.
+        quick: as its `quick()` makes it, where it has that: what its verdict needs and no more.
     """
 
     name: str
-    settings: Mapping[str, Any]
+    quick: bool = False
 
     def made(self) -> Attack:
         """The attack."""
-        module, kind, _ = ATTACKS[self.name]
-        return getattr(import_module(f"excise.attacks.{module}"), kind)(**self.settings)
+        module, name, _ = ATTACKS[self.name]
+        kind = getattr(import_module(f"excise.attacks.{module}"), name)
+        return kind.quick() if self.quick and hasattr(kind, "quick") else kind()
 
 
 # By name: module, class, and what alone it can be run on.
@@ -49,20 +50,16 @@ ATTACKS: dict[str, tuple[str, str, str | None]] = {
     "made again": ("made_again", "MadeAgain", None),
     "learnt again": ("learnt_again", "LearntAgain", None),
     "rounded": ("rounded", "Rounded", None),
-    "guessed": ("guessed", "Guessed", TEXTS),
+    "guessed": ("guessed", "Guessed", None),
     "probed": ("probed", "Probed", None),
-    "said otherwise": ("said_otherwise", "SaidOtherwise", TEXTS),
+    "said otherwise": ("said_otherwise", "SaidOtherwise", None),
     "text membership": ("text_membership", "TextMembership", TEXTS),
     "class membership": ("membership", "ClassMembershipAttack", CLASSES),
 }
-# The attacks that cost seconds to minutes; and all, each as it is by default.
-QUICK = (
-    Planned("left out", {}),
-    Planned("made again", {"sentences": (8,)}),
-    Planned("learnt again", {"examples": (16,)}),
-    Planned("rounded", {"precisions": ("int8",)}),
-)
-ALL = tuple(Planned(name, {}) for name in ATTACKS)
+# What costs seconds to minutes: left out, made again from 8 sentences, learnt again from 16 at one rate, 8 bits.
+QUICK = tuple(Planned(name, quick=True) for name in ("left out", "made again", "learnt again", "rounded"))
+# All of them, each as it is by default.
+ALL = tuple(Planned(name) for name in ATTACKS)
 SUITES = {"quick": QUICK, "all": ALL}
 
 Chosen = str | Attack | Iterable[str | Attack]
@@ -95,7 +92,7 @@ def chosen_attacks(attacks: Chosen, of_texts: bool) -> list[Planned | Attack]:
             others = CLASSES if of_texts else TEXTS
             chosen += [planned for planned in SUITES[name] if ATTACKS[planned.name][2] != others]
         elif name in ATTACKS:
-            chosen.append(Planned(name, {}))
+            chosen.append(Planned(name))
         else:
             known = ", ".join([*SUITES, *(known.replace(" ", "-") for known in ATTACKS)])
             raise ValueError(f"attacks={one!r}: expected one of {known}, or an attack of your own.")
@@ -189,15 +186,16 @@ def _run(
 
 
 def described(one: Planned | Attack) -> dict[str, Any]:
-    """What an attack is set to, as JSON values: by its fields; of one that is planned, those that are not defaults."""
+    """What an attack is set to, as JSON values; of one that is planned, whether it is the quick one."""
     if isinstance(one, Planned):
-        settings = dict(one.settings)
-    else:
-        settings = {field.name: getattr(one, field.name) for field in fields(one)} if is_dataclass(one) else vars(one)
+        return {"quick": one.quick}
+    settings = {field.name: getattr(one, field.name) for field in fields(one)} if is_dataclass(one) else vars(one)
     return {name: _json_value(value) for name, value in settings.items()}
 
 
 def _json_value(value: Any) -> Any:
+    if isinstance(value, PreTrainedModel):
+        return f"{type(value).__name__} {model_digest(value)}"
     try:
         return json_values(value)
     except ValueError:
@@ -226,7 +224,7 @@ def _kept(file: Path, key: str) -> AttackResult:
     try:
         state = checked(read(file), dict[str, Any], "it")
         if state.get("key") != key:
-            raise ValueError("its `key` is another.")
+            raise ValueError("Its `key` is another.")
         return AttackResult.from_dict(checked(state.get("result"), dict[str, Any], "result"))
     except ValueError as error:
-        raise ValueError(f"{os.fspath(file)!r} is no result of this attack; remove it, to run it again: {error}") from error
+        raise ValueError(f"{os.fspath(file)!r} is no result of this attack, and can be removed: {error}") from error

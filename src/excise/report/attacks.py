@@ -89,8 +89,8 @@ class AttackResult(HtmlTable):
     def __post_init__(self) -> None:
         if self.measure not in MEASURES or self.verdict not in VERDICTS:
             raise ValueError(
-                f"measure is {self.measure!r} and verdict {self.verdict!r}; expected one of {sorted(MEASURES)} and one "
-                f"of {VERDICTS}."
+                f"An attack has measure {self.measure!r} and verdict {self.verdict!r}; expected one of {sorted(MEASURES)} "
+                f"and one of {VERDICTS}."
             )
 
     @classmethod
