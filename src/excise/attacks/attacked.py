@@ -25,7 +25,7 @@ Named = str | os.PathLike | PreTrainedModel
 class Deleting(Protocol):
     """What deletes a topic from a model: an `Unlearner`."""
 
-    def delete(self, topic: Any) -> Request:
+    def delete(self, topic: Any, *, progress: bool) -> Request:
         """Deletes the codes that it finds for a topic."""
 
     def delete_request(self, request: Request) -> Request:
@@ -86,7 +86,7 @@ def attack_deletion(
     sets = AttackSets(topic, finder.processor, tuple(words or ()), **options)
     given = [_loaded(named, role, finder) for named, role in ((original, "original"), (never_saw, "never_saw"))]
     sets.check_same_words(finder.model, *given)
-    attacked = attacked_models(finder, topic, unlearner_of)
+    attacked = attacked_models(finder, topic, unlearner_of, progress)
     before = attacked.original if given[0] is None else given[0]
     depth = deletion_depth(attacked.removed, topic)
     options = {"depth": depth, "checkpoint": checkpoint, "progress": progress}
@@ -94,7 +94,10 @@ def attack_deletion(
 
 
 def attacked_models(
-    finder: CodeFinder, topic: TopicSets | ClassSets, unlearner_of: Callable[[PreTrainedModel], Deleting]
+    finder: CodeFinder,
+    topic: TopicSets | ClassSets,
+    unlearner_of: Callable[[PreTrainedModel], Deleting],
+    progress: bool = True,
 ) -> Attacked:
     """The model as it would be shared, and as it was; arguments as in `attack_deletion`."""
     requests = requests_of(finder.ledger, topic)
@@ -107,7 +110,7 @@ def attacked_models(
         for request in masks:
             unlearner.delete_request(request)
         if not masks:
-            unlearner.delete(topic)
+            unlearner.delete(topic, progress=progress)
     return Attacked(removed, None if deleted else _masks_lifted(finder))
 
 

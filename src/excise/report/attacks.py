@@ -89,8 +89,8 @@ class AttackResult(HtmlTable):
     def __post_init__(self) -> None:
         if self.measure not in MEASURES or self.verdict not in VERDICTS:
             raise ValueError(
-                f"An attack has measure {self.measure!r} and verdict {self.verdict!r}; expected one of {sorted(MEASURES)} "
-                f"and one of {VERDICTS}."
+                f"An attack has measure {self.measure!r} and verdict {self.verdict!r}; expected one of "
+                f"{sorted(MEASURES)} and one of {VERDICTS}."
             )
 
     @classmethod
@@ -161,6 +161,7 @@ class AttackResult(HtmlTable):
         attempts = checked(state.get("attempts"), list[dict[str, Any]], "attempts")
         rows = [{**one, "score": nan if one.get("score", 0) is None else one.get("score")} for one in attempts]
         made = tuple(Attempt(**checked_fields(one, Attempt)) for one in rows)
+        made = tuple(replace(one, curve=tuple(one.curve), null_curve=tuple(one.null_curve)) for one in made)
         return cls(**checked_fields({**state, "attempts": ()}, cls) | {"attempts": made})
 
 

@@ -154,7 +154,6 @@ def redacted(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) -> d
             label = next((one.label for one in labels if one.stands_for(entry["topic"])), None)
             names[entry["topic"]] = label or f"a topic that is not named ({number})"
     limits = [] if WEIGHTS in state["not_shown"] else [WEIGHTS]
-    attacks = [_attacks(entry, names) for entry in state.get("attacks", ())]
     return {
         **{name: state[name] for name in ("schema", "version", "excise", "mode", "model", "checks")},
         "requests": [
@@ -167,7 +166,7 @@ def redacted(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) -> d
         "codes": [],
         "data": _only(state["data"], DATA),
         "settings": _only(state["settings"], SETTINGS),
-        **({"attacks": attacks} if attacks else {}),
+        **({"attacks": [_attacks(entry, names) for entry in state["attacks"]]} if "attacks" in state else {}),
         "not_shown": [*state["not_shown"], *limits],
     }
 
