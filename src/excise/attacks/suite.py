@@ -54,7 +54,8 @@ ATTACKS: dict[str, tuple[str, str, str | None]] = {
     "probed": ("probed", "Probed", None),
     "said otherwise": ("said_otherwise", "SaidOtherwise", None),
     "text membership": ("text_membership", "TextMembership", TEXTS),
-    "class membership": ("membership", "ClassMembershipAttack", CLASSES),
+    "class membership": ("membership", "ClassSeen", CLASSES),
+    "example membership": ("membership", "ExampleMembership", CLASSES),
 }
 # What costs seconds to minutes: left out, made again from 8 sentences, learnt again from 16 at one rate, 8 bits.
 QUICK = tuple(Planned(name, quick=True) for name in ("left out", "made again", "learnt again", "rounded"))

@@ -15,7 +15,8 @@ TRIED = {
     "probed": "A small classifier is trained on what the model has inside.",
     "said otherwise": "The topic is asked for in other words: synonyms, other forms, misspellings.",
     "text membership": "It is guessed from the model's losses whether texts of the topic were trained on.",
-    "class membership": "It is guessed from the model's losses whether images of the class were trained on.",
+    "class membership": "The class is told from one that was never trained on, by the model's losses.",
+    "example membership": "Images that were trained on are told from others of the class, by the model's losses.",
 }
 OWN = "An attack of one's own."
 LOOKS = {WITHSTOOD: "good", NOT_WITHSTOOD: "bad", NOT_MEASURED: "unknown"}
