@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
+from torch import Tensor
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import check_erasable, unwrapped
-from excise.codes.asked import Asked, asked_for, check_label, hide_classes
+from excise.codes.asked import Asked, asked_for, put_in_force
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
@@ -88,9 +89,8 @@ class Unlearner(CodeFinder):
         """
         if Path(folder, MANIFEST).is_file():
             check_bundle(folder)
-        processor = load_processor(folder)
-        adapted = Path(folder, "adapter_config.json").is_file()
-        return cls((load_adapted if adapted else load_model)(folder, **kwargs), processor)
+        load = load_adapted if Path(folder, "adapter_config.json").is_file() else load_model
+        return cls(load(folder, **kwargs), load_processor(folder))
 
     def forget(
         self,
@@ -134,7 +134,7 @@ class Unlearner(CodeFinder):
         self,
         topic: Topic | Selection,
         name: str | Topic | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: Optimizer | None = None,
         preset: str | Search | Sequence[Search] = "default",
         **options: Any,
     ) -> Request:
@@ -157,7 +157,7 @@ class Unlearner(CodeFinder):
         """
         return self._delete(*self._chosen(topic, name, preset, options), optimizer)
 
-    def delete_request(self, request: Request | int, optimizer: torch.optim.Optimizer | None = None) -> Request:
+    def delete_request(self, request: Request | int, optimizer: Optimizer | None = None) -> Request:
         """Deletes for good the codes that a request has masked, with its topic, thresholds and data digests.
 
         Args:
@@ -172,9 +172,7 @@ class Unlearner(CodeFinder):
         asked = Asked(masked.topic, masked.data, masked.private)
         return self._delete(Selection(masked.codes, how), asked, masked.rows, optimizer)
 
-    def _delete(
-        self, selection: Selection, asked: Asked, rows: Rows, optimizer: torch.optim.Optimizer | None
-    ) -> Request:
+    def _delete(self, selection: Selection, asked: Asked, rows: Rows, optimizer: Optimizer | None) -> Request:
         optimizers = clearable_optimizers(self.sites, optimizer)
         request = self._request("delete", selection, asked, rows)
         clear_optimizers(optimizers, self.sites, request.codes)
@@ -194,28 +192,21 @@ class Unlearner(CodeFinder):
         return ledger.log_outcome(number)
 
     def attack(self, topic: "TopicSets | ClassSets", **options: Any) -> "AttackReport":
-        """Tries to get a topic back, as somebody could who has the file; model and ledger stay as they are.
+        """Tries to get a topic back, as somebody could who has the file, with a verdict on each attack and on all.
 
-        If the topic is masked here, or not forgotten, a copy is attacked in which it is deleted.
+        If the topic is masked, or not forgotten, a copy is attacked in which it is deleted. The model stays as it is.
 
         Args:
             topic: sets with references, or of a class.
             **options: of `attack_deletion`, errors as there: `original` and `never_saw`, models to hold it against;
-                `attacks`, `"quick"`, `"all"` or names; `words`, `checkpoint`, `seed` and others.
-
-        Returns:
-            A result with a verdict for each attack, and a verdict on all.
+                `attacks`, `"quick"`, `"all"` or names; `depth`, `words`, `checkpoint`, `seed` and others.
         """
         from excise.attacks.attacked import attack_deletion
 
         return attack_deletion(self, topic, lambda model: type(self)(model, self.processor, self.index), **options)
 
-    def compact(self) -> dict[str, torch.Tensor]:
-        """Takes deleted codes out of the model, which computes the same and is smaller.
-
-        Returns:
-            By site, the new number of each old code, -1 for those that are gone.
-        """
+    def compact(self) -> dict[str, Tensor]:
+        """Takes deleted codes out, and gives by site the new number of each old code, -1 for those that are gone."""
         return compact(self.model)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
@@ -300,16 +291,9 @@ class Unlearner(CodeFinder):
         chosen = self.choose(topic, preset, **options)
         return replace(chosen, thresholds={**chosen.thresholds, **said}), asked, rows
 
-    def _request(self, kind: str, selection: Selection, asked: Asked, rows: Mapping[str, Sequence[int]]) -> Request:
-        codes, thresholds = selection.codes, dict(selection.thresholds)
-        if not codes:
+    def _request(self, kind: str, selection: Selection, asked: Asked, rows: Rows) -> Request:
+        thresholds = dict(selection.thresholds)
+        if not selection.codes:
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
-        details: dict[str, Any] = {"thresholds": thresholds, "data": dict(asked.data), "rows": dict(rows)}
-        if asked.known:
-            check_label(self.model.config, asked.known.words, asked.name)
-        if asked.private:
-            details |= {"thresholds": public_thresholds(thresholds), "private": True}
-        enforce(self.model, ledger := self.ledger.add(kind, asked.name, codes, **details))
-        if asked.known:
-            hide_classes(self.model.config, asked.known.words, asked.name)
-        return ledger.log_outcome(len(ledger.requests))
+        told = public_thresholds(thresholds) if asked.private else thresholds
+        return put_in_force(self.model, kind, selection.codes, asked, thresholds=told, rows=dict(rows))

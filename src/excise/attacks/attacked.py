@@ -25,7 +25,7 @@ Named = str | os.PathLike | PreTrainedModel
 class Deleting(Protocol):
     """What deletes a topic from a model: an `Unlearner`."""
 
-    def delete(self, topic: Any, *, progress: bool) -> Request:
+    def delete(self, topic: Any, *, depth: str | None, progress: bool) -> Request:
         """Deletes the codes that it finds for a topic."""
 
     def delete_request(self, request: Request) -> Request:
@@ -52,6 +52,7 @@ def attack_deletion(
     original: Named | None = None,
     never_saw: Named | None = None,
     attacks: Chosen = "quick",
+    depth: str | None = None,
     words: Sequence[str] | None = None,
     checkpoint: str | os.PathLike | None = None,
     seed: int = 0,
@@ -71,6 +72,7 @@ def attack_deletion(
             yet, it is the model itself with its masks lifted.
         never_saw: a model of the same recipe that never saw the topic: a folder, a Hub id or a model.
         attacks: `"quick"`, `"all"`, names, or attacks.
+        depth: of the deletion in a copy, where the topic is neither masked nor deleted: as in `delete`.
         words: the topic's words in the language of the references; found on the sets if not given.
         checkpoint: a folder from which a run that was killed goes on.
         seed: of all draws.
@@ -86,10 +88,9 @@ def attack_deletion(
     sets = AttackSets(topic, finder.processor, tuple(words or ()), **options)
     given = [_loaded(named, role, finder) for named, role in ((original, "original"), (never_saw, "never_saw"))]
     sets.check_same_words(finder.model, *given)
-    attacked = attacked_models(finder, topic, unlearner_of, progress)
+    attacked = attacked_models(finder, topic, unlearner_of, depth, progress)
     before = attacked.original if given[0] is None else given[0]
-    depth = deletion_depth(attacked.removed, topic)
-    options = {"depth": depth, "checkpoint": checkpoint, "progress": progress}
+    options = {"depth": deletion_depth(attacked.removed, topic), "checkpoint": checkpoint, "progress": progress}
     return attack(before, attacked.removed, given[1], sets, attacks, **options)
 
 
@@ -97,6 +98,7 @@ def attacked_models(
     finder: CodeFinder,
     topic: TopicSets | ClassSets,
     unlearner_of: Callable[[PreTrainedModel], Deleting],
+    depth: str | None = None,
     progress: bool = True,
 ) -> Attacked:
     """The model as it would be shared, and as it was; arguments as in `attack_deletion`."""
@@ -110,7 +112,7 @@ def attacked_models(
         for request in masks:
             unlearner.delete_request(request)
         if not masks:
-            unlearner.delete(topic, progress=progress)
+            unlearner.delete(topic, depth=depth, progress=progress)
     return Attacked(removed, None if deleted else _masks_lifted(finder))
 
 
@@ -121,9 +123,9 @@ def requests_of(ledger: Ledger, topic: TopicSets | ClassSets) -> list[Request]:
 
 
 def deletion_depth(model: PreTrainedModel, topic: TopicSets | ClassSets) -> str:
-    """How deep the last deletion of a topic went, as its request tells; codes alone, where it tells nothing."""
+    """How deep the last deletion of a topic went, as its request tells."""
     deletions = [one for one in requests_of(Ledger.from_dict(model.config.unlearning), topic) if one.kind == "delete"]
-    return str(deletions[-1].thresholds.get("depth", "codes")) if deletions else "codes"
+    return deletions[-1].depth if deletions else "codes"
 
 
 def _masks_lifted(finder: CodeFinder) -> PreTrainedModel:

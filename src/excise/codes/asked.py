@@ -1,16 +1,18 @@
 """Requests as they are asked for: what the ledger is to say of them, and what of them is private."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.search import Topic, check_topic, is_topic
 from excise.codes.selection import Selection
 from excise.data.forget_sets import ForgetSets, PrivateLabel, dataset_digest, folded
 from excise.data.reading import is_dataset
+from excise.ledger.ledger import Ledger, Request
+from excise.ledger.masks import enforce
 from excise.storage.digests import DigestKey
 
 
@@ -47,6 +49,31 @@ def asked_for(topic: Topic | Selection, name: Any, label: str | None, private: b
         known, data = PrivateLabel(label or f"request-{number}", key, words), key.keyed(data)
     known = replace(known, label=label) if known and label else known
     return Asked(known.label if known else label or cast(str, of_what), data, bool(known), known)
+
+
+def put_in_force(
+    model: PreTrainedModel, kind: str, codes: Mapping[str, Sequence[int]], asked: Asked, **details: Any
+) -> Request:
+    """A new request of a model's ledger; what it removes is removed, and a private class goes by its label.
+
+    Args:
+        model: the model.
+        kind: `"mask"` or `"delete"`.
+        codes: by site, what is removed.
+        asked: what the ledger says of it.
+        **details: other fields of the request.
+
+    Raises:
+        ValueError: as `enforce` and `check_label`; the model is then as it was.
+    """
+    details |= {"data": dict(asked.data)} | ({"private": True} if asked.private else {})
+    if asked.known:
+        check_label(model.config, asked.known.words, asked.name)
+    ledger = Ledger.from_dict(model.config.unlearning).add(kind, asked.name, codes, **details)
+    enforce(model, ledger)
+    if asked.known:
+        hide_classes(model.config, asked.known.words, asked.name)
+    return ledger.log_outcome(len(ledger.requests))
 
 
 def check_label(config: PreTrainedConfig, words: Iterable[str], label: str) -> None:
