@@ -47,7 +47,7 @@ def test_a_line_an_attack_is_printed(unlearned, saved, capsys, judged):
     judged(WITHSTOOD)
     assert main([*map(str, ["attack", unlearned, "--topic", saved / "topic", *OPTIONS]), "--quiet"]) == 0
     head, names, line = capsys.readouterr().out.splitlines()[:3]
-    assert head == "Attacks on 'teacher', deleted by codes: 1 withstood."
+    assert head.startswith("Attacks on 'teacher', deleted by ") and head.endswith(": 1 withstood.")
     assert names.split(" | ")[-1] == "verdict" and line.startswith("left out | topic recall | 0.800")
     assert [i for i, letter in enumerate(names) if letter == "|"] == [i for i, c in enumerate(line) if c == "|"]
 
