@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from excise import Unlearner
-from excise.attacks import AttackSets, attack, attack_deletion
+from excise.attacks import AttackSets, attack_deletion, run_attacks
 from excise.attacks.attack import Attack
 from excise.attacks.attacked import attacked_models, requests_of
 from excise.attacks.left_out import LeftOut
@@ -76,7 +76,7 @@ def run(make_model, sets):
     """Runs attacks on tiny models."""
 
     def attacked(attacks, removed=None, never_saw=None, of=sets, **options):
-        return attack(make_model(), removed or make_model(), never_saw, of, attacks, progress=False, **options)
+        return run_attacks(make_model(), removed or make_model(), never_saw, of, attacks, progress=False, **options)
 
     return attacked
 

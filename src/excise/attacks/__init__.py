@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "attacked": ["attack_deletion"],
         "membership": ["ClassLosses", "class_membership_inference"],
         "sets": ["AttackSets"],
-        "suite": ["attack"],
+        "suite": ["run_attacks"],
     },
 )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from transformers import PreTrainedModel
 
 from excise.attacks.sets import AttackSets
-from excise.attacks.suite import Chosen, attack
+from excise.attacks.suite import Chosen, run_attacks
 from excise.codes.finder import CodeFinder
 from excise.data.classes import ClassSets
 from excise.data.inputs import tokenizer_of
@@ -91,7 +91,7 @@ def attack_deletion(
     attacked = attacked_models(finder, topic, unlearner_of, depth, progress)
     before = attacked.original if given[0] is None else given[0]
     options = {"depth": deletion_depth(attacked.removed, topic), "checkpoint": checkpoint, "progress": progress}
-    return attack(before, attacked.removed, given[1], sets, attacks, **options)
+    return run_attacks(before, attacked.removed, given[1], sets, attacks, **options)
 
 
 def attacked_models(

@@ -102,7 +102,7 @@ def chosen_attacks(attacks: Chosen, of_texts: bool) -> list[Planned | Attack]:
     return [one for number, one in enumerate(chosen) if one not in chosen[:number]]
 
 
-def attack(
+def run_attacks(
     original: PreTrainedModel | None,
     removed: PreTrainedModel,
     never_saw: PreTrainedModel | None,

@@ -119,7 +119,7 @@ class Record:
             evaluations: of `evaluate` or `evaluate_classes`, or what their `to_dict` gave; and sweeps, whose steps are
                 evaluations.
             frontiers: of `frontier`, or what their `to_dict` gave.
-            attacks: of `Unlearner.attack` or `excise.attacks.attack`, or what their `to_dict` gave.
+            attacks: of `Unlearner.attack` or `excise.attacks.run_attacks`, or what their `to_dict` gave.
             enrichments: by topic, the table that its codes were chosen from; of several rounds or searches, what
                 `choose(..., tables=True)` gave, which has the table of each.
             tokens: by site and code, how often each token selects it: see `excise.token_meanings`.
