@@ -146,8 +146,7 @@ def _loaded(named: Named | None, role: str, finder: CodeFinder) -> PreTrainedMod
     try:
         model = load_model(named)
     except OSError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{role}={os.fspath(named)!r} cannot be loaded as a model: {reason}") from error
+        raise ValueError(f"{role}={os.fspath(named)!r} cannot be loaded as a model: {error}") from error
     if model.can_generate() and has_tokenizer(named):
         own, words = tokenizer_of(finder.processor).get_vocab(), tokenizer_of(load_processor(named)).get_vocab()
         if own != words:
