@@ -255,7 +255,7 @@ def _whole(
     conditions = [set(evaluation.get("scores", ())) for evaluation in state["evaluations"]]
     conditions += [{Condition.BEFORE, Condition.AFTER} for _ in state["frontiers"] if not conditions]
     attacks = {"attacks": state["attacks"]} if state.get("attacks") else {}
-    now = InForce({"requests": requests, "model": about})
+    now = InForce({"requests": requests, "model": about, "mode": mode})
     attacked = any(now.is_of(AttackReport.from_dict(json_values(one))) for one in state.get("attacks", ()))
     return json_values(
         {

@@ -21,6 +21,7 @@ from excise.report.card.scores import (
     has_intervals,
     sweep_table,
 )
+from excise.report.in_force import InForce
 from excise.report.markdown import code, counted, escaped, listed, plain, table
 from excise.report.measures import Condition
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, needed, standing
@@ -28,7 +29,7 @@ from excise.report.page import figures
 from excise.report.private import about_publishing
 from excise.report.record import Record
 from excise.report.sweep import sweep_rows, sweep_steps
-from excise.report.verdict import MOST_TOPICS, RULE, InForce, Verdict, grouped, headline
+from excise.report.verdict import MOST_TOPICS, RULE, Verdict, grouped, headline
 from excise.storage.extras import require
 
 REVERSIBLE = (
