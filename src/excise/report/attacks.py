@@ -120,7 +120,8 @@ class AttackResult(HtmlTable):
         if not broken:
             return self
         reason = f"No number came out as its {' and '.join(broken)}, so there is nothing to judge. {self.reason}"
-        return replace(self, **dict.fromkeys(broken), verdict=NOT_MEASURED, reason=reason)
+        missing: dict[str, Any] = dict.fromkeys(broken)
+        return replace(self, **missing, verdict=NOT_MEASURED, reason=reason)
 
     def __repr__(self) -> str:
         null = f" ({self.null_is}: {self.written(self.null)})" if self.null is not None else ""
