@@ -182,6 +182,8 @@ def test_curves_of_draws_are_drawn_together_and_half_of_what_was_lost_is_marked(
     plot_relearning(report, tmp_path / "x.svg")
     assert "a model that never saw it" in (tmp_path / "x.svg").read_text(encoding="utf-8")
     assert relearning_in_page(replace(report, results=report.results[:2]), "x") is None
+    at_once = replace(learnt, attempts=(replace(learnt.attempts[0], curve=(12,), null_curve=()),))
+    assert "goes from 12 to 12 hits in 0 steps" in relearning_in_page(replace(report, results=(at_once,)), "x")
     with pytest.raises(ValueError, match="There is no relearning to draw"):
         plot_relearning(replace(report, results=()), tmp_path / "y.svg")
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 # Panels that are drawn, each of another number of examples.
 MOST_PANELS = 4
-SHARED = {"color": COLOURS[0], "linewidth": 1.8}
-NEVER_SAW = {"color": "0.45", "linewidth": 1.8, "linestyle": (0, (4, 2))}
+# Marks, as a curve that is there from the start is a point; they are whole at the edge, too.
+MARKS = {"markersize": 3.5, "clip_on": False, "linewidth": 1.8}
+SHARED = {"color": COLOURS[0], "marker": "o", **MARKS}
+NEVER_SAW = {"color": "0.45", "marker": "s", "linestyle": (0, (4, 2)), **MARKS}
 HALF = {"color": "0.3", "linewidth": 1.0, "linestyle": (0, (1, 2))}
 # Settings in which attempts of one panel differ.
 DRAWN_ANEW = ("seed", "draw", "measured_at")
@@ -179,7 +181,8 @@ def _draw(figure: "Figure", result: AttackResult) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True, axis="y", color="0.88", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.set_xlim(left=0)
+        last = max(curve.steps[-1] for curve in (*panel.shared, *panel.never_saw))
+        axes.set_xlim(0, max(1, last))
     every[0].set_ylim(bottom=0)  # of all, which share it, when all are drawn
     total = next((one.total for one in result.attempts if one.total), None)
     every[0].set_ylabel("cases that came back" + (f", of {total}" if total else ""))
@@ -195,7 +198,7 @@ def _curves(axes: "Axes", curves: Sequence[Curve], look: Mapping[str, Any], labe
     if not curves:
         return
     for curve in curves if len(curves) > 1 else ():
-        axes.plot(curve.steps, curve.hits, **{**look, "linewidth": 0.8, "alpha": 0.5})
+        axes.plot(curve.steps, curve.hits, **{**look, "linewidth": 0.8, "alpha": 0.5, "marker": ""})
     shortest = min(curves, key=lambda curve: len(curve.hits))
     mean = np.mean([curve.hits[: len(shortest.hits)] for curve in curves], axis=0)
     axes.plot(shortest.steps, mean, label=label, **look)
