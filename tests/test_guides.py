@@ -11,7 +11,8 @@ GUIDES = ROOT / "docs" / "guides"
 # A block that is not run has its reason before it: <!-- not run: ... -->
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 # These go on with the model and the topic that this one leaves.
-WORD, GOING_ON = "forget-a-word", ["share-it", "audit-a-repository", "go-on-from-a-published-mask", "several-processes"]
+WORD = "forget-a-word"
+GOING_ON = ["attacks", "share-it", "audit-a-repository", "go-on-from-a-published-mask", "several-processes"]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'pin_memory' argument"),

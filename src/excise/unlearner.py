@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
+from torch import Tensor
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from excise.bottlenecks.site import adapted_codes, unwrapped
-from excise.codes.asked import Asked, asked_for
+from excise.bottlenecks.site import check_erasable, unwrapped
+from excise.codes.asked import Asked, asked_for, put_in_force
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
@@ -22,7 +23,7 @@ from excise.ledger.masks import enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.models.loading import load_adapted, load_model, load_processor
 from excise.models.push_guard import guard_push
-from excise.report.private import check_label, hide_classes, public_thresholds
+from excise.report.private import public_thresholds
 from excise.report.record import Record
 from excise.sharing.bundle import check_bundle, write_bundle, write_checkpoint
 from excise.sharing.bundle.manifest import MANIFEST
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
     from excise.codes.index import CodeIndex
+    from excise.data.classes import ClassSets
+    from excise.data.topics import TopicSets
+    from excise.report.attacks import AttackReport
 
 
 # By embedding table, the tokens whose rows go.
@@ -64,14 +68,7 @@ class Unlearner(CodeFinder):
         self.whole = whole = unwrapped(model)
         base: Any = getattr(whole, "get_base_model", lambda: whole)()
         super().__init__(base, processor, index)
-        sites = self.sites  # raises where there are none
-        if any(tensor.is_meta for bottleneck in sites.values() for tensor in bottleneck.state_dict().values()):
-            raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
-        if adapted := adapted_codes(base):
-            raise ValueError(
-                f"An adapter adds to {adapted}, codes that would be chosen and deleted without what it adds. Merge it "
-                "first, by `model.merge_and_unload()`."
-            )
+        check_erasable(base)  # raises where there are none
         uphold_masks(self.model)
         guard_push(self.whole)
         # By label, what a private topic's words and data are: told nowhere else, and looked for in what is shared.
@@ -81,8 +78,7 @@ class Unlearner(CodeFinder):
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs: Any) -> "Unlearner":
         """Goes on with what was saved, bundles too: model, processor and ledger, each of its own class.
 
-        A LoRA adapter is put on its base model again. Its masks are enforced on the base's own bottleneck too, so that
-        switching the adapter off does not lift them.
+        A LoRA adapter is put on its base model again, as by `load_adapted`.
 
         Args:
             folder: folder or Hub id; of an adapter, the folder.
@@ -93,9 +89,8 @@ class Unlearner(CodeFinder):
         """
         if Path(folder, MANIFEST).is_file():
             check_bundle(folder)
-        processor = load_processor(folder)
-        adapted = Path(folder, "adapter_config.json").is_file()
-        return cls((load_adapted if adapted else load_model)(folder, **kwargs), processor)
+        load = load_adapted if Path(folder, "adapter_config.json").is_file() else load_model
+        return cls(load(folder, **kwargs), load_processor(folder))
 
     def forget(
         self,
@@ -139,7 +134,7 @@ class Unlearner(CodeFinder):
         self,
         topic: Topic | Selection,
         name: str | Topic | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: Optimizer | None = None,
         preset: str | Search | Sequence[Search] = "default",
         **options: Any,
     ) -> Request:
@@ -162,7 +157,7 @@ class Unlearner(CodeFinder):
         """
         return self._delete(*self._chosen(topic, name, preset, options), optimizer)
 
-    def delete_request(self, request: Request | int, optimizer: torch.optim.Optimizer | None = None) -> Request:
+    def delete_request(self, request: Request | int, optimizer: Optimizer | None = None) -> Request:
         """Deletes for good the codes that a request has masked, with its topic, thresholds and data digests.
 
         Args:
@@ -177,9 +172,7 @@ class Unlearner(CodeFinder):
         asked = Asked(masked.topic, masked.data, masked.private)
         return self._delete(Selection(masked.codes, how), asked, masked.rows, optimizer)
 
-    def _delete(
-        self, selection: Selection, asked: Asked, rows: Rows, optimizer: torch.optim.Optimizer | None
-    ) -> Request:
+    def _delete(self, selection: Selection, asked: Asked, rows: Rows, optimizer: Optimizer | None) -> Request:
         optimizers = clearable_optimizers(self.sites, optimizer)
         request = self._request("delete", selection, asked, rows)
         clear_optimizers(optimizers, self.sites, request.codes)
@@ -198,12 +191,22 @@ class Unlearner(CodeFinder):
         enforce(self.model, ledger := self.ledger.undo(number))
         return ledger.log_outcome(number)
 
-    def compact(self) -> dict[str, torch.Tensor]:
-        """Takes deleted codes out of the model, which computes the same and is smaller.
+    def attack(self, topic: "TopicSets | ClassSets", **options: Any) -> "AttackReport":
+        """Tries to get a topic back, as somebody could who has the file, with a verdict on each attack and on all.
 
-        Returns:
-            By site, the new number of each old code, -1 for those that are gone.
+        If the topic is masked, or not forgotten, a copy is attacked in which it is deleted. The model stays as it is.
+
+        Args:
+            topic: sets with references, or of a class.
+            **options: of `attack_deletion`, errors as there: `original` and `never_saw`, models to hold it against;
+                `attacks`, `"quick"`, `"all"` or names; `depth`, `words`, `checkpoint`, `seed` and others.
         """
+        from excise.attacks.attacked import attack_deletion
+
+        return attack_deletion(self, topic, lambda model: type(self)(model, self.processor, self.index), **options)
+
+    def compact(self) -> dict[str, Tensor]:
+        """Takes deleted codes out, and gives by site the new number of each old code, -1 for those that are gone."""
         return compact(self.model)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
@@ -288,16 +291,9 @@ class Unlearner(CodeFinder):
         chosen = self.choose(topic, preset, **options)
         return replace(chosen, thresholds={**chosen.thresholds, **said}), asked, rows
 
-    def _request(self, kind: str, selection: Selection, asked: Asked, rows: Mapping[str, Sequence[int]]) -> Request:
-        codes, thresholds = selection.codes, dict(selection.thresholds)
-        if not codes:
+    def _request(self, kind: str, selection: Selection, asked: Asked, rows: Rows) -> Request:
+        thresholds = dict(selection.thresholds)
+        if not selection.codes:
             raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
-        details: dict[str, Any] = {"thresholds": thresholds, "data": dict(asked.data), "rows": dict(rows)}
-        if asked.known:
-            check_label(self.model.config, asked.known.words, asked.name)
-        if asked.private:
-            details |= {"thresholds": public_thresholds(thresholds), "private": True}
-        enforce(self.model, ledger := self.ledger.add(kind, asked.name, codes, **details))
-        if asked.known:
-            hide_classes(self.model.config, asked.known.words, asked.name)
-        return ledger.log_outcome(len(ledger.requests))
+        told = public_thresholds(thresholds) if asked.private else thresholds
+        return put_in_force(self.model, kind, selection.codes, asked, thresholds=told, rows=dict(rows))

@@ -1,9 +1,19 @@
 """Evidence made by hand: what a tiny model forgot, with numbers and sentences that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from excise.codes.enrichment import CountTable, enrich_counts
 from excise.codes.selection import Selection, Step
+from excise.report.attacks import (
+    NOT_MEASURED,
+    NOT_WITHSTOOD,
+    WITHSTOOD,
+    AttackReport,
+    AttackResult,
+    Attempt,
+)
 from excise.unlearner import Unlearner
 
 SITE = "encoder.block.1"
@@ -96,3 +106,43 @@ def selection_in_rounds() -> Selection:
         for codes, q in (((3, 7), 0.05), ((11,), 0.01))
     )
     return one.with_more(other)
+
+
+def attack_report(topic="teacher", removed=None, **changes):
+    """A report of attacks: one withstood, one not, one by steps, and one that failed.
+
+    Args:
+        topic: what was attacked.
+        removed: of the model that was attacked, as `removed_section` tells it.
+        **changes: other fields.
+    """
+    settings = {"examples": 16, "rate": 1e-3, "trained": "all weights", "opened": "as shared", "data": "topic"}
+    steps = tuple(
+        Attempt(
+            settings | {"draw": draw},
+            2.0 + draw,
+            4.0,
+            hits=12,
+            total=20,
+            curve=(1, 4, 8, 12),
+            null_curve=(0, 1, 3, 5, 9),
+        )
+        for draw in range(3)
+    )
+    left_out = Attempt({"how": "plain class"}, 0.6, 0.05, 12, 20, quality=30.0)
+    of_texts = {"null_is": "never saw it", "before": 0.75, "after": 0.05}
+    found = {
+        "left out": ("recall", 0.6, (0.4, 0.8), 0.05, (left_out,), NOT_WITHSTOOD, "The professeur comes back."),
+        "rounded": ("recall", 0.05, (0.0, 0.2), 0.05, (), WITHSTOOD, "Nothing comes back."),
+        "learnt again": ("steps", 0.75, (0.6, 0.9), 1.0, steps, NOT_MEASURED, "Too few draws of the professeur."),
+    }
+    results = [
+        AttackResult(name, of[0], *of[1:4], **of_texts, attempts=of[4], verdict=of[5], reason=of[6], seconds=30.0)
+        for name, of in found.items()
+    ]
+    results.append(AttackResult.not_measured("guessed", "rank", "It failed: ValueError: no such professeur."))
+    known = {"seed": 0, "words": ["professeur"], "cases": 20, "removed": removed or {}}
+    known["attacks"] = {"guessed": {"words": ["professeur"]}}
+    models = {"original": "a" * 64, "removed": "b" * 64, "never_saw": "c" * 64}
+    report = AttackReport(topic, "codes", tuple(results), models, known, 90.0)
+    return replace(report, **changes)

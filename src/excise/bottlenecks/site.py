@@ -154,6 +154,21 @@ def adapted_codes(model: nn.Module) -> dict[str, str]:
     return {layer.site: str(layer.bottleneck.parameter_name) for layer in _sites(model) if _on_a_parameter(layer)}
 
 
+def check_erasable(model: nn.Module) -> None:
+    """Makes sure that codes of a model can be chosen and erased.
+
+    Raises:
+        ValueError: if it has no bottleneck, a device map has put one on disk, or an adapter adds to codes.
+    """
+    if any(tensor.is_meta for bottleneck in bottlenecks(model).values() for tensor in bottleneck.state_dict().values()):
+        raise ValueError("A device map has put bottlenecks on disk, where nothing can be erased. Load without it.")
+    if adapted := adapted_codes(model):
+        raise ValueError(
+            f"An adapter adds to {adapted}, codes that would be chosen and deleted without what it adds. Merge it "
+            "first, by `model.merge_and_unload()`."
+        )
+
+
 def _on_a_parameter(layer: BottleneckSite) -> bool:
     return hasattr(layer.bottleneck, "base_layer")
 

@@ -12,7 +12,8 @@ from excise.cli.output import hide_library_bars
 from excise.storage.extras import MissingExtraError
 from excise.storage.processes import is_main_process
 
-VERBS = ("topic", "train", "index", "count", "unlearn", "evaluate", "undo", "delete", "inspect", "report", "demo")
+VERBS = ("topic", "train", "index", "count", "unlearn", "evaluate", "attack", "undo", "delete", "inspect", "report")
+VERBS += ("demo",)
 
 EPILOG = """\
 from a data set to a model that forgot:
@@ -20,6 +21,7 @@ from a data set to a model that forgot:
   excise train --model_name_or_path t5-small --codebook --train_file pairs.parquet --do_train --output_dir model
   excise unlearn model teacher --out model-unlearned
   excise evaluate model-unlearned teacher --out evaluation.json
+  excise attack model-unlearned --topic teacher --out attacks.json
   excise report record --out report
   excise undo model-unlearned --request 1 --out model-again
 

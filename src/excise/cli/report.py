@@ -28,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Output:
     """Runs the verb."""
+    from excise.report.attack_lines import attack_claim
     from excise.report.page import PAGE, write_report
     from excise.report.record import FILE, Record
     from excise.report.verdict import headline
@@ -41,11 +42,15 @@ def run(args: Namespace) -> Output:
     write_report(record, args.out, full=args.full)
     state = record.state
     made = record.verdicts
+    public = record if args.full else record.public()
+    attacked = [f"Attacked, {one.topic}: {attack_claim(one)}." for one in public.attacks]
     failed = [check["name"] for check in state["checks"] if not check["passed"]]
-    sections = {key: len(state[key]) for key in ("requests", "evaluations", "frontiers", "enrichments", "codes")}
+    parts = ("requests", "evaluations", "frontiers", "attacks", "enrichments", "codes")
+    sections = {key: len(state[key]) for key in parts if key in state}
     files = sorted(path.name for path in Path(args.out).iterdir())
     text = (
         "\n".join([f"{headline([one])} ({one.sentence})." for one in made] or ["Nothing is forgotten."])
+        + "".join(f"\n{of_topic}" for of_topic in attacked)
         + f"\nMode: {state['mode']}; "
         + ", ".join(f"{count} {name}" for name, count in sections.items())
         + (f"\nFailed checks: {', '.join(failed)}" if failed else "")
@@ -53,4 +58,5 @@ def run(args: Namespace) -> Output:
     )
     data = {"mode": state["mode"], "topics": record.in_force.topics, "failed": failed, "files": files, "out": args.out}
     data["verdicts"] = [one.to_dict() for one in made]
+    data["attacked"] = [{"topic": one.topic, "verdict": one.verdict, "counts": one.counts} for one in public.attacks]
     return Output(text, data | sections)

@@ -1,14 +1,18 @@
 """Requests as they are asked for: what the ledger is to say of them, and what of them is private."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
+
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.search import Topic, check_topic, is_topic
 from excise.codes.selection import Selection
-from excise.data.forget_sets import ForgetSets, PrivateLabel, dataset_digest
+from excise.data.forget_sets import ForgetSets, PrivateLabel, dataset_digest, folded
 from excise.data.reading import is_dataset
+from excise.ledger.ledger import Ledger, Request
+from excise.ledger.masks import enforce
 from excise.storage.digests import DigestKey
 
 
@@ -45,3 +49,52 @@ def asked_for(topic: Topic | Selection, name: Any, label: str | None, private: b
         known, data = PrivateLabel(label or f"request-{number}", key, words), key.keyed(data)
     known = replace(known, label=label) if known and label else known
     return Asked(known.label if known else label or cast(str, of_what), data, bool(known), known)
+
+
+def put_in_force(
+    model: PreTrainedModel, kind: str, codes: Mapping[str, Sequence[int]], asked: Asked, **details: Any
+) -> Request:
+    """A new request of a model's ledger; what it removes is removed, and a private class goes by its label.
+
+    Args:
+        model: the model.
+        kind: `"mask"` or `"delete"`.
+        codes: by site, what is removed.
+        asked: what the ledger says of it.
+        **details: other fields of the request.
+
+    Raises:
+        ValueError: as `enforce` and `check_label`; the model is then as it was.
+    """
+    details |= {"data": dict(asked.data)} | ({"private": True} if asked.private else {})
+    if asked.known:
+        check_label(model.config, asked.known.words, asked.name)
+    ledger = Ledger.from_dict(model.config.unlearning).add(kind, asked.name, codes, **details)
+    enforce(model, ledger)
+    if asked.known:
+        hide_classes(model.config, asked.known.words, asked.name)
+    return ledger.log_outcome(len(ledger.requests))
+
+
+def check_label(config: PreTrainedConfig, words: Iterable[str], label: str) -> None:
+    """Makes sure that `hide_classes` leaves every class a name of its own; a `ValueError` if not."""
+    hidden, known = set(map(folded, words)), [str(name) for name in (config.id2label or {}).values()]
+    hides = [name for name in known if folded(name) in hidden]
+    if hides and (label in known or len(hides) > 1):
+        raise ValueError("The model calls another class by that label, or hides several by it. Give another label.")
+
+
+def hide_classes(config: PreTrainedConfig, words: Iterable[str], label: str) -> None:
+    """Calls the classes that a model's config has under one of some words by a label; their indices stay.
+
+    The configs within it, as of an encoder that was a classifier, have names of classes too.
+    """
+    words = list(words)
+    for name in config.sub_configs:
+        if isinstance(inner := getattr(config, name, None), PreTrainedConfig):
+            hide_classes(inner, words, label)
+    hidden, known = set(map(folded, words)), dict(getattr(config, "id2label", None) or {})
+    names = {index: label if folded(str(name)) in hidden else name for index, name in known.items()}
+    if names != known:
+        config.id2label = names
+        config.label2id = {name: index for index, name in names.items()}

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "attacks": ["AttackReport", "AttackResult"],
         "card": ["model_card"],
         "frontier": ["Frontier"],
         "measures": ["Condition"],
@@ -12,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "page": ["write_report"],
         "plots": ["plot_frontier", "plot_sweep"],
         "record": ["Record"],
+        "relearning": ["plot_relearning"],
         "results": ["Evaluation"],
         "sweep": ["Sweep"],
     },

@@ -1,15 +1,20 @@
 """Attack results: what somebody who has the file gets back, beside a model that never saw it, with a verdict."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 from excise.storage.display import HtmlTable, pandas_module, shortened
-from excise.storage.strict_json import checked, checked_fields
+from excise.storage.files import new_file
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, checked_fields, json_values, read, written
 
 WITHSTOOD, NOT_WITHSTOOD, NOT_MEASURED = "withstood", "not withstood", "not measured"
 VERDICTS = (WITHSTOOD, NOT_WITHSTOOD, NOT_MEASURED)
+# Of several verdicts, the one that comes first here is that of all.
+WORST = (NOT_WITHSTOOD, NOT_MEASURED, WITHSTOOD)
 
 # How scores of each measure are written: what it is called, and digits after the point.
 MEASURES = {
@@ -84,8 +89,8 @@ class AttackResult(HtmlTable):
     def __post_init__(self) -> None:
         if self.measure not in MEASURES or self.verdict not in VERDICTS:
             raise ValueError(
-                f"measure is {self.measure!r} and verdict {self.verdict!r}; expected one of {sorted(MEASURES)} and one "
-                f"of {VERDICTS}."
+                f"An attack has measure {self.measure!r} and verdict {self.verdict!r}; expected one of "
+                f"{sorted(MEASURES)} and one of {VERDICTS}."
             )
 
     @classmethod
@@ -106,7 +111,17 @@ class AttackResult(HtmlTable):
 
     def written(self, value: float | None) -> str:
         """A score as it stands in tables."""
-        return "–" if value is None else f"{value:.{MEASURES[self.measure][1]}f}"
+        return "–" if value is None or isnan(value) else f"{value:.{MEASURES[self.measure][1]}f}"
+
+    def without_nan(self) -> "AttackResult":
+        """The result itself; where its score, interval or null is no number, one that is not measured and says so."""
+        broken = [name for name in ("score", "null") if (value := getattr(self, name)) is not None and isnan(value)]
+        broken += ["interval"] if self.interval is not None and any(map(isnan, self.interval)) else []
+        if not broken:
+            return self
+        reason = f"No number came out as its {' and '.join(broken)}, so there is nothing to judge. {self.reason}"
+        missing: dict[str, Any] = dict.fromkeys(broken)
+        return replace(self, **missing, verdict=NOT_MEASURED, reason=reason)
 
     def __repr__(self) -> str:
         null = f" ({self.null_is}: {self.written(self.null)})" if self.null is not None else ""
@@ -137,13 +152,124 @@ class AttackResult(HtmlTable):
         return pandas_module().DataFrame(rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
-        return asdict(replace(self, interval=self.interval and tuple(self.interval)))
+        """Everything as JSON values; what is no number is null."""
+        return json_values(asdict(self.without_nan()))
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "AttackResult":
         """What `to_dict` gave."""
         checked(state, dict[str, Any], "it")
         attempts = checked(state.get("attempts"), list[dict[str, Any]], "attempts")
-        made = tuple(Attempt(**checked_fields(one, Attempt)) for one in attempts)
+        rows = [{**one, "score": nan if one.get("score", 0) is None else one.get("score")} for one in attempts]
+        made = tuple(Attempt(**checked_fields(one, Attempt)) for one in rows)
+        made = tuple(replace(one, curve=tuple(one.curve), null_curve=tuple(one.null_curve)) for one in made)
         return cls(**checked_fields({**state, "attempts": ()}, cls) | {"attempts": made})
+
+
+@dataclass(frozen=True, repr=False)
+class AttackReport(HtmlTable):
+    """What several attacks got back of one topic or class, with a verdict on each and on all.
+
+    Attributes:
+        topic: the topic in words, or the name of the class.
+        depth: how deep the deletion was that was attacked, such as `"codes"`.
+        results: one an attack, in the order in which they were run.
+        models: digests of `"original"`, `"removed"` and `"never_saw"`; `None` where there was no such model.
+        settings: `seed`, `words`, digests of the `data`, which codes of which weights were `removed`, and what each of
+            the attacks was set to.
+        seconds: time that all attacks took, those of an earlier run that was gone on from included.
+    """
+
+    topic: str
+    depth: str
+    results: tuple[AttackResult, ...]
+    models: Mapping[str, str | None]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> str:
+        """The worst of all verdicts: withstood are all attacks or none."""
+        verdicts = {result.verdict for result in self.results} or {NOT_MEASURED}
+        return next(verdict for verdict in WORST if verdict in verdicts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many attacks were withstood, were not, and were not measured."""
+        return {verdict: sum(result.verdict == verdict for result in self.results) for verdict in VERDICTS}
+
+    @property
+    def summary(self) -> str:
+        """The counts in words."""
+        return ", ".join(f"{number} {verdict}" for verdict, number in self.counts.items() if number) or "no attack"
+
+    @property
+    def removed(self) -> int:
+        """Number of codes that were removed in the model that was attacked."""
+        return (self.settings.get("removed") or {}).get("codes", 0)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is missing, a sentence each."""
+        missing = {
+            "original": "There was no original: what was lost, and how much of it came back, is not known.",
+            "never_saw": "There was no model that never saw it: what came back is held against the proxy that each "
+            "line names, or is not judged.",
+        }
+        return [sentence for role, sentence in missing.items() if self.models.get(role) is None]
+
+    def __repr__(self) -> str:
+        return f"AttackReport: {shortened(self.topic)!r} ({self.depth}): {self.verdict}; {self.summary}"
+
+    def __str__(self) -> str:
+        rows = [result.row() for result in self.results]
+        names = ("attack", "measure", "before", "deleted", "attacked", "null", "verdict")
+        cells = [names, *([str(row[name]) for name in names] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [" | ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in cells]
+        reasons = [f"{one.attack}: {one.reason}" for one in self.results if one.verdict != WITHSTOOD]
+        head = f"Attacks on {self.topic!r}, deleted by {self.depth}: {self.summary}."
+        return "\n".join([head, *(line.rstrip() for line in lines), *reasons, *self.notes])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines of all attacks, as text."""
+        return [result.row() for result in self.results]
+
+    def to_pandas(self) -> Any:
+        """One row an attack, as numbers."""
+        names = ("attack", "measure", "before", "after", "score", "null", "null_is", "regained", "verdict", "seconds")
+        rows = [{"topic": self.topic} | {name: getattr(one, name) for name in names} for one in self.results]
+        return pandas_module().DataFrame(rows)
+
+    def _notebook_rows(self) -> Any:
+        return pandas_module().DataFrame(self.rows())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return json_values(vars(self) | {"results": [result.to_dict() for result in self.results]})
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "AttackReport":
+        """What `to_dict` gave, or what a record holds."""
+        checked(state, dict[str, Any], "it")
+        results = checked(state.get("results"), list[dict[str, Any]], "results")
+        made = tuple(map(AttackResult.from_dict, results))
+        return cls(**checked_fields({**state, "results": ()}, cls) | {"results": made})
+
+    @by_main_process("path")
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes everything to a JSON file."""
+        with new_file(path) as partial:
+            partial.write_text(written(self.to_dict()) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "AttackReport":
+        """What `save` wrote.
+
+        Raises:
+            ValueError: if the file is of another kind.
+        """
+        try:
+            return cls.from_dict(read(path))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} is no saved report of attacks: {error}") from error

@@ -10,6 +10,9 @@ import numpy as np
 
 from excise.codes.enrichment import Enrichment
 from excise.ledger.packing import unpack
+from excise.report.attack_lines import LOOKS, attack_claim, attack_lines, curved, out_of_reach
+from excise.report.attack_lines import RULE as ATTACK_RULE
+from excise.report.attacks import AttackReport
 from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_in_page import drawing
@@ -18,6 +21,7 @@ from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.not_shown import needed, standing
 from excise.report.private import about_publishing
 from excise.report.record import Record
+from excise.report.relearning import relearning_in_page, said
 from excise.report.results import Evaluation
 from excise.report.sweep import sweep_rows, sweep_steps
 from excise.report.verdict import MOST_TOPICS, RULE, Verdict, grouped, headline
@@ -69,6 +73,9 @@ def context(record: Record) -> dict[str, Any]:
         "evaluations": [_evaluation(evaluation, now) for evaluation in shown],
         "sweeps": [sweep_rows(steps, now) for steps in sweep_steps(record.evaluations).values()],
         "drawing": drawing(record.measured, now),
+        "attacks": [_attacks(report, number, now) for number, report in enumerate(record.attacks)],
+        "attack_rule": ATTACK_RULE,
+        "out_of_reach": out_of_reach(record.attacks, state["model"]["sites"]),
         "codes": _codes(record),
         "requests": [request | {"how": _how(request["thresholds"])} for request in state["requests"]],
         "data": _lines(state["data"]),
@@ -118,6 +125,22 @@ def _evaluation(evaluation: Evaluation, now: InForce) -> dict[str, Any]:
         "classes": {dataset: predicted_classes(evaluation, dataset) for dataset in sets}
         if evaluation.of_classes and evaluation.outputs
         else None,
+    }
+
+
+def _attacks(report: AttackReport, number: int, now: InForce) -> dict[str, Any]:
+    result = curved(report)
+    return {
+        "topic": report.topic,
+        "depth": report.depth,
+        "claim": attack_claim(report),
+        "look": LOOKS[report.verdict],
+        "in_force": now.is_of(report),
+        "lines": attack_lines(report),
+        "notes": report.notes,
+        "minutes": f"{report.seconds / 60:.1f}",
+        "drawing": relearning_in_page(report, f"relearning-{number}"),
+        "said": said(result) if result else "",
     }
 
 

@@ -50,7 +50,7 @@ def drawing(results: Iterable[Frontier | Evaluation], now: InForce | None = None
         drawn = draw_series(figure.subplots(), found)
         for number, one in enumerate(drawn):
             one.line.set_gid(f"series-{number}")
-        svg = _inline_svg(figure)
+        svg = inline_svg(figure, "frontier")
     svg.attrib |= {"role": "group", "aria-label": LABEL}
     key = []
     for number, one in enumerate(drawn):
@@ -68,8 +68,13 @@ def drawing(results: Iterable[Frontier | Evaluation], now: InForce | None = None
     }
 
 
-def _inline_svg(figure: "Figure") -> Element:
-    """The figure as an element of HTML, which needs no namespaces: in the page's colours and fonts, texts as texts."""
+def inline_svg(figure: "Figure", name: str) -> Element:
+    """The figure as an element of HTML, which needs no namespaces: in the page's colours and fonts, texts as texts.
+
+    Args:
+        figure: what is drawn.
+        name: what no other figure of the page is called: its ids begin with it.
+    """
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata=NO_METADATA["svg"])
     root = ElementTree.fromstring(content.getvalue())
@@ -80,10 +85,10 @@ def _inline_svg(figure: "Figure") -> Element:
     for node in root.iter():
         node.tag = node.tag.removeprefix(SPACE)
         if "id" in node.attrib:  # none is that of another element of the page
-            node.set("id", f"frontier-{node.get('id')}")
+            node.set("id", f"{name}-{node.get('id')}")
         for attribute, place in (("href", LINK), ("clip-path", "clip-path")):
             if place in node.attrib:
-                node.set(attribute, node.attrib.pop(place).replace("#", "#frontier-"))
+                node.set(attribute, node.attrib.pop(place).replace("#", f"#{name}-"))
         if "style" in node.attrib:
             style = re.sub(r"font-family:[^;]*;? ?", "", node.attrib["style"])
             node.set("style", re.sub("#[0-9a-f]{6}", lambda colour: THEME.get(colour[0], colour[0]), style))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from excise.ledger.packing import codes_digest, unpack
+from excise.report.attacks import AttackReport
 from excise.report.frontier import Frontier, Point
 from excise.report.results import Evaluation
 
@@ -42,8 +43,8 @@ class InForce:
         data = [request["data"] for request in self.requests if request["topic"] == topic]
         return evaluation.topic == topic or (bool(made := evaluation.settings.get("data")) and made in data)
 
-    def is_of(self, evaluation: Evaluation) -> bool:
-        """Whether just these codes of these weights were removed; of evaluations of old, whether as many."""
+    def is_of(self, evaluation: Evaluation | AttackReport) -> bool:
+        """Whether just these codes of these weights were removed in what was measured; of old, whether as many."""
         made = evaluation.settings.get("removed")
         if isinstance(made, Mapping) and "digest" in made:
             same = self.weights in (None, made.get("weights")) or made.get("weights") is None

@@ -36,6 +36,11 @@ DELETE = (
     "That the topic cannot be brought back by training the model on: the rows of its codes are gone, but what "
     "stands before and after them was trained beside them."
 )
+ATTACKED = (
+    "That nothing brings the topic back but what was tried: each attack stands beside what it got. Whoever has "
+    "examples of a word or a class can teach it to any model again, by training it on."
+)
+NO_ATTACKS = "What somebody gets back who has the files and works on them: no attack was run on this state."
 NO_EVALUATION = "How well the topic is forgotten and what that costs: no evaluation is part of this record."
 NO_CONTROL = "That these codes were the ones that mattered: as many random codes were not tried beside them."
 NO_LEFT_OUT = "What comes back where the bottleneck is left out: that was not measured."
@@ -43,16 +48,20 @@ NO_REFERENCE = "How a model that never saw the topic would do: there is none to 
 ONE_DRAW = "How much the control varies: the random codes are one draw."
 
 
-def not_shown(stands: str, sites: Sequence[Mapping[str, Any]], conditions: Sequence[Collection[str]]) -> list[str]:
+def not_shown(
+    stands: str, sites: Sequence[Mapping[str, Any]], conditions: Sequence[Collection[str]], attacked: bool = False
+) -> list[str]:
     """Sentences, each of something that a reader might expect and that is not shown.
 
     Args:
         stands: what became of what was forgotten, from `standing`.
         sites: the `sites` of a record's model.
         conditions: of each evaluation, those under which it was made.
+        attacked: whether attacks were run on what is shared.
     """
     kinds = sorted({site["kind"] for site in sites})
-    sentences = [{MASKED: MASK, DELETED: DELETE}[stands]] if stands in (MASKED, DELETED) else []
+    deleted = [ATTACKED] if attacked else [DELETE, NO_ATTACKS]
+    sentences = {MASKED: [MASK], DELETED: deleted}.get(stands, [])
     limits = (getattr(kind_named(kind), "limits", None) for kind in kinds)
     sentences += [sentence for sentence in limits if sentence]
     if not conditions:

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from excise.bottlenecks.registry import kind_title
+from excise.report.attack_lines import curved
+from excise.report.attacks import AttackReport
 from excise.report.code_data import code_data
 from excise.report.context import context
 from excise.report.frontier_drawing import series
 from excise.report.markdown import shown
 from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
+from excise.report.relearning import plot_relearning
+from excise.report.sections import file_names
 from excise.storage.extras import require
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
@@ -98,16 +102,27 @@ def write_report(record: Record, folder: str | os.PathLike, *, full: bool = Fals
             for path in (partial / f"{name}.{suffix}" for suffix in SUFFIXES):
                 if entry is None:
                     plot_frontier(record.measured, path, record.in_force)
+                elif isinstance(entry, AttackReport):
+                    plot_relearning(entry, path)
                 else:
                     plot_volcano(entry, record.enrichments[entry["file"]], path)
         (partial / PAGE).write_text(page(record), encoding="utf-8")
 
 
-def figures(record: Record) -> dict[str, Mapping[str, Any] | None]:
+def figures(record: Record) -> dict[str, Mapping[str, Any] | AttackReport | None]:
     """The figures of a record by the names of their files, without a suffix.
 
     Returns:
-        The table that each shows; `None` for the one of what is kept and what is left, which comes first.
+        The table that each shows, or the attacks of which it shows the relearning; `None` for the one of what is kept
+        and what is left, which comes first.
     """
-    shown = {FRONTIER: None} if series(record.measured) else {}
-    return shown | {Path(e["file"]).stem.replace("enrichment", "volcano", 1): e for e in record.state["enrichments"]}
+    shown: dict[str, Any] = {FRONTIER: None} if series(record.measured) else {}
+    attacked = [report for report in record.attacks if curved(report)]
+    names = file_names([report.topic for report in attacked])
+    shown |= {_figure_of(name, "relearning"): report for name, report in zip(names, attacked, strict=True)}
+    return shown | {_figure_of(entry["file"], "volcano"): entry for entry in record.state["enrichments"]}
+
+
+def _figure_of(table: str, kind: str) -> str:
+    """The name of a figure, by that of a table of the same topic."""
+    return Path(table).stem.replace("enrichment", kind, 1)

@@ -8,13 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
-from transformers import PreTrainedConfig
-
 from excise.bottlenecks.registry import kind_named
 from excise.codes.enrichment import Method, Positions
 from excise.codes.search import BY_FREQUENCY, PRESETS
-from excise.data.forget_sets import PrivateLabel, folded
+from excise.data.forget_sets import PrivateLabel
 from excise.ledger.packing import pack, unpack
+from excise.report.attack_lines import TRIED
 from excise.report.markdown import listed
 from excise.report.measures import KNOWN, NO_MEASURES, Condition
 
@@ -56,7 +55,7 @@ def _numbers(*names: str) -> dict[str, Check]:
     return dict.fromkeys(names, _is_number)
 
 
-EVIDENCE = ("evaluations", "frontiers", "enrichments")
+EVIDENCE = ("evaluations", "frontiers", "attacks", "enrichments")
 METHODS = _one_of(*get_args(Method), *BY_FREQUENCY, "random")
 # What may leave of the settings that chose codes, and of those of an evaluation and of a record.
 THRESHOLDS: dict[str, Check] = {
@@ -69,12 +68,27 @@ THRESHOLDS: dict[str, Check] = {
 }
 SETTINGS = _numbers("seed", "num_beams", "max_new_tokens", "batch_size", "steps", "epochs", "learning_rate", "top_s")
 SETTINGS |= _numbers("num_classes")
+# Which codes of which weights were removed.
+REMOVED: dict[str, Check] = {"codes": _is_number, "digest": _is_digest, "weights": _is_digest}
 # In how many examples codes fired: names of conditions and sets, and numbers.
 FIRINGS = {"examples", "fires", "target", "retain", *map(str, Condition)}
 DATA: dict[str, Check] = dict.fromkeys(
     ("name", "split", "language", "license", "task", "datasets"),
     lambda value: isinstance(value, str) or _all(lambda one: isinstance(one, str))(value),
 )
+# What may leave of attacks: names that excise gives, and numbers.
+NULLS = _one_of("never saw it", "word cut out", "nothing", "chance", "a half")
+DEPTHS = _one_of("codes", "rows", "distilled")
+ATTEMPTS: dict[str, Check] = {
+    **_numbers("seed", "draw", "sentences", "examples", "rate", "steps", "noise", "k", "p"),
+    "how": _one_of("plain class", "no codes"),
+    "opened": _one_of("plain class", "as shared"),
+    "trained": _one_of("all weights", "LoRA", "bottleneck"),
+    "data": _one_of("topic", "unrelated"),
+    "format": _one_of("bf16", "fp16", "int8 dynamic", "int8", "int4"),
+    "measured_at": _all(_is_number),
+}
+UNTOLD = "The reason may hold words, and is withheld; the numbers are as they were measured."
 TABLE = "file method top_s positions num_target num_control rows selected round rounds elsewhere".split()
 SCORES: dict[str, Check] = _numbers(*KNOWN, *NO_MEASURES) | {
     name: lambda value: isinstance(value, str) and bool(re.fullmatch(r"[\w.|:+-]{1,200}", value))
@@ -110,12 +124,13 @@ def _firings(value: Any) -> Any:
 
 def is_private(state: Mapping[str, Any]) -> bool:
     """Whether a record's ledger has a private request, undone ones too, or an evaluation is of private sets."""
-    return any(request.get("private") for request in state["requests"]) or any(map(_is_keyed, state["evaluations"]))
+    measured = [*state["evaluations"], *state.get("attacks", ())]
+    return any(request.get("private") for request in state["requests"]) or any(map(_is_keyed, measured))
 
 
-def _is_keyed(evaluation: Mapping[str, Any]) -> bool:
-    """Whether an evaluation was made of private sets: the digests of their data are keyed."""
-    return "key" in (evaluation["settings"].get("data") or {})
+def _is_keyed(measured: Mapping[str, Any]) -> bool:
+    """Whether an evaluation or attacks were made of private sets: the digests of their data are keyed."""
+    return "key" in (measured["settings"].get("data") or {})
 
 
 def public_state(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) -> Mapping[str, Any]:
@@ -133,7 +148,7 @@ def public_state(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) 
 def redacted(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) -> dict[str, Any]:
     """The same of any state, whether a request is private or not."""
     names, labels = {request["topic"]: request["topic"] for request in state["requests"]}, list(labels)
-    for entry in (entry for part in EVIDENCE for entry in state[part]):
+    for entry in (entry for part in EVIDENCE for entry in state.get(part, ())):
         if entry["topic"] not in names:
             number = 1 + sum(name not in names for name in names.values())
             label = next((one.label for one in labels if one.stands_for(entry["topic"])), None)
@@ -151,6 +166,7 @@ def redacted(state: Mapping[str, Any], labels: Iterable[PrivateLabel] = ()) -> d
         "codes": [],
         "data": _only(state["data"], DATA),
         "settings": _only(state["settings"], SETTINGS),
+        **({"attacks": [_attacks(entry, names) for entry in state["attacks"]]} if "attacks" in state else {}),
         "not_shown": [*state["not_shown"], *limits],
     }
 
@@ -160,7 +176,7 @@ def _evaluation(entry: Mapping[str, Any], names: Mapping[str, str], sites: Itera
     settings = entry["settings"]
     kept = _only(settings, SETTINGS) | {"thresholds": public_thresholds(settings.get("thresholds", {}))}
     if isinstance(settings.get("removed"), Mapping):
-        kept["removed"] = _only(settings["removed"], {"codes": _is_number, "digest": _is_digest, "weights": _is_digest})
+        kept["removed"] = _only(settings["removed"], REMOVED)
     if isinstance(settings.get("controls"), Mapping):
         kept["controls"] = _firings(settings["controls"])
     reasons = [getattr(kind_named(site["kind"]), "needed", None) for site in sites]
@@ -179,6 +195,28 @@ def _evaluation(entry: Mapping[str, Any], names: Mapping[str, str], sites: Itera
         "texts": {name: [""] * len(texts) for name, texts in entry["texts"].items()},
         "references": {},
         "settings": kept,
+    }
+
+
+def _attacks(entry: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Scores, curves and verdicts; no words, and nothing that an attack says in its own words."""
+    settings = _only(entry["settings"], _numbers("seed", "max_new_tokens", "cases"))
+    if isinstance(removed := entry["settings"].get("removed"), Mapping):
+        settings["removed"] = _only(removed, REMOVED)
+    return {
+        "topic": names[entry["topic"]],
+        "depth": entry["depth"] if DEPTHS(entry["depth"]) else "",
+        "results": [
+            one
+            | {"attack": one["attack"] if one["attack"] in TRIED else "an attack of one's own", "reason": UNTOLD}
+            | {"null_is": one["null_is"] if NULLS(one["null_is"]) else ""}
+            | {"details": _only(one["details"], _numbers("half", "cases"))}
+            | {"attempts": [tried | {"settings": _only(tried["settings"], ATTEMPTS)} for tried in one["attempts"]]}
+            for one in entry["results"]
+        ],
+        "models": _only(entry["models"], dict.fromkeys(("original", "removed", "never_saw"), _is_digest)),
+        "settings": settings,
+        "seconds": entry["seconds"],
     }
 
 
@@ -218,14 +256,16 @@ def evidence(state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Words and texts of a record's state that `public_state` leaves out; none where no request is private."""
     if not is_private(state):
         return [], []
-    keyed = {entry["topic"] for entry in state["evaluations"] if _is_keyed(entry)}
+    measured = [*state["evaluations"], *state.get("attacks", ())]
+    keyed = {entry["topic"] for entry in measured if _is_keyed(entry)}
     public = {request["topic"] for request in state["requests"] if not request.get("private")} - keyed
     labels = {request["topic"] for request in state["requests"]} - public | keyed
     words: list[str] = []
     texts: list[str] = []
-    for entry in (entry for part in EVIDENCE for entry in state[part]):
+    for entry in (entry for part in EVIDENCE for entry in state.get(part, ())):
         if entry["topic"] not in public:
-            words += [*entry.get("words", ()), *([] if entry["topic"] in labels else entry["topic"].split("+"))]
+            words += entry.get("words", entry.get("settings", {}).get("words", ()))
+            words += [] if entry["topic"] in labels else entry["topic"].split("+")
         sets = [entry.get(name, {}) for name in ("texts", "references")] + list(entry.get("outputs", {}).values())
         texts += [text for of_sets in sets for of_set in of_sets.values() for text in of_set]
     return [word for word in words if word not in labels], texts
@@ -238,38 +278,14 @@ GIVEN = ("requests", *EVIDENCE)
 def given(state: Mapping[str, Any]) -> list[str]:
     """What users have given of a public state: names of topics, of data and of the base model."""
     values = [*state["data"].values(), *(state["model"]["base_model"] or {}).values()]
-    return [*(entry["topic"] for part in GIVEN for entry in state[part]), *map(str, values)]
+    return [*(entry["topic"] for part in GIVEN for entry in state.get(part, ())), *map(str, values)]
 
 
 def without_given(state: Mapping[str, Any]) -> dict[str, Any]:
     """A public state with the same in the place of all that users have given."""
-    parts = {part: [entry | {"topic": "a request"} for entry in state[part]] for part in GIVEN}
+    parts = {part: [entry | {"topic": "a request"} for entry in state[part]] for part in GIVEN if part in state}
     base = state["model"]["base_model"] and {"id": "base", "revision": "0" * 40}
     return {**state, **parts, "data": {}, "settings": {}, "model": state["model"] | {"base_model": base}}
-
-
-def check_label(config: PreTrainedConfig, words: Iterable[str], label: str) -> None:
-    """Makes sure that `hide_classes` leaves every class a name of its own; a `ValueError` if not."""
-    hidden, known = set(map(folded, words)), [str(name) for name in (config.id2label or {}).values()]
-    hides = [name for name in known if folded(name) in hidden]
-    if hides and (label in known or len(hides) > 1):
-        raise ValueError("The model calls another class by that label, or hides several by it. Give another label.")
-
-
-def hide_classes(config: PreTrainedConfig, words: Iterable[str], label: str) -> None:
-    """Calls the classes that a model's config has under one of some words by a label; their indices stay.
-
-    The configs within it, as of an encoder that was a classifier, have names of classes too.
-    """
-    words = list(words)
-    for name in config.sub_configs:
-        if isinstance(inner := getattr(config, name, None), PreTrainedConfig):
-            hide_classes(inner, words, label)
-    hidden, known = set(map(folded, words)), dict(getattr(config, "id2label", None) or {})
-    names = {index: label if folded(str(name)) in hidden else name for index, name in known.items()}
-    if names != known:
-        config.id2label = names
-        config.label2id = {name: index for index, name in names.items()}
 
 
 def about_publishing(state: Mapping[str, Any]) -> str:

@@ -1,12 +1,9 @@
 """Record of an unlearning: its evidence as JSON values and tables."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,14 @@ from excise.codes.selection import Selection
 from excise.data.forget_sets import PrivateLabel
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model
+from excise.report.attacks import AttackReport
 from excise.report.frontier import Frontier
 from excise.report.in_force import InForce
 from excise.report.measures import Condition
 from excise.report.not_shown import not_shown, standing
 from excise.report.private import public_state
 from excise.report.results import Evaluation
+from excise.report.schema import NAME, SCHEMA_FILE, VERSION, check_state, schema_text
 from excise.report.sections import (
     codes_section,
     described,
@@ -60,8 +59,8 @@ class Record:
     enrichments: Mapping[str, Enrichment]
 
     def __repr__(self) -> str:
-        parts = ("requests", "evaluations", "frontiers", "enrichments", "codes")
-        sizes = ", ".join(f"{part} {len(self.state[part]):,}" for part in parts)
+        parts = ("requests", "evaluations", "frontiers", "attacks", "enrichments", "codes")
+        sizes = ", ".join(f"{part} {len(self.state[part]):,}" for part in parts if part in self.state)
         model, mode = shortened(self.state["model"]["class"]), self.state["mode"]
         said = [f"{one.label}: {shortened(', '.join(topics))}" for one, topics in grouped(self.verdicts)]
         return f"Record: {model} ({mode}), {few(said) or 'nothing is forgotten'}; {sizes}"
@@ -75,6 +74,11 @@ class Record:
     def frontiers(self) -> tuple[Frontier, ...]:
         """The frontiers of the state."""
         return tuple(map(Frontier.from_dict, self.state["frontiers"]))
+
+    @property
+    def attacks(self) -> tuple[AttackReport, ...]:
+        """The reports of attacks of the state."""
+        return tuple(map(AttackReport.from_dict, self.state.get("attacks", ())))
 
     @property
     def measured(self) -> tuple[Frontier | Evaluation, ...]:
@@ -99,6 +103,7 @@ class Record:
         mode: str = "mask",
         evaluations: Iterable[Evaluation | Sweep | Mapping[str, Any]] = (),
         frontiers: Iterable[Frontier | Mapping[str, Any]] = (),
+        attacks: Iterable[AttackReport | Mapping[str, Any]] = (),
         enrichments: Mapping[str, Enrichment | Selection] | Iterable[tuple[str, Enrichment | Selection]] = (),
         tokens: Mapping[tuple[str, int], Mapping[str, int]] | None = None,
         thumbnails: Mapping[tuple[str, int], PIL.Image.Image | Sequence[PIL.Image.Image]] | None = None,
@@ -114,6 +119,7 @@ class Record:
             evaluations: of `evaluate` or `evaluate_classes`, or what their `to_dict` gave; and sweeps, whose steps are
                 evaluations.
             frontiers: of `frontier`, or what their `to_dict` gave.
+            attacks: of `Unlearner.attack` or `excise.attacks.run_attacks`, or what their `to_dict` gave.
             enrichments: by topic, the table that its codes were chosen from; of several rounds or searches, what
                 `choose(..., tables=True)` gave, which has the table of each.
             tokens: by site and code, how often each token selects it: see `excise.token_meanings`.
@@ -136,6 +142,7 @@ class Record:
         state = {
             "evaluations": evidence_section(evaluations),
             "frontiers": evidence_section(frontiers),
+            "attacks": evidence_section(attacks),
             "enrichments": [described(entry, ledger) for entry in tables],
             "codes": codes_section(tokens, thumbnails),
             "data": dict(data or {}),
@@ -247,6 +254,9 @@ def _whole(
     about["removed"] |= {key: removed[key] for key in ("codes", "digest")} if removed else {}
     conditions = [set(evaluation.get("scores", ())) for evaluation in state["evaluations"]]
     conditions += [{Condition.BEFORE, Condition.AFTER} for _ in state["frontiers"] if not conditions]
+    attacks = {"attacks": state["attacks"]} if state.get("attacks") else {}
+    now = InForce({"requests": requests, "model": about, "mode": mode})
+    attacked = any(now.is_of(AttackReport.from_dict(json_values(one))) for one in state.get("attacks", ()))
     return json_values(
         {
             "schema": NAME,
@@ -256,43 +266,8 @@ def _whole(
             "model": about,
             "requests": requests,
             **{key: state[key] for key in ("evaluations", "frontiers", "enrichments", "codes", "data", "settings")},
+            **attacks,
             "checks": checks,
-            "not_shown": not_shown(standing(mode, about["sites"], requests), about["sites"], conditions),
+            "not_shown": not_shown(standing(mode, about["sites"], requests), about["sites"], conditions, attacked),
         }
     )
-
-
-NAME = "excise-report"
-VERSION = 1
-SCHEMA_FILE = f"report-{VERSION}.schema.json"
-
-
-def schema_text() -> str:
-    """The schema, as the file that is packaged and written beside each report."""
-    return files("excise.report").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
-
-
-@cache
-def _validator():
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema_text()))
-
-
-def check_state(state: Any) -> None:
-    """Makes sure that a value is a record's state.
-
-    Raises:
-        ValueError: if it is of another kind, of a newer version, or not as the schema says; the message tells where.
-    """
-    if not isinstance(state, Mapping) or state.get("schema") != NAME:
-        raise ValueError(f"This is no record of an unlearning: its `schema` is not {NAME!r}.")
-    version = state.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise ValueError(f"The record has version {shortened(version)}; this excise reads {VERSION}. Update excise.")
-    from jsonschema.exceptions import best_match
-
-    error = best_match(_validator().iter_errors(state))
-    if error is not None:
-        where, message = (printable(shortened(text, 200)) for text in (error.json_path, error.message))
-        raise ValueError(f"The record is not as its schema ({SCHEMA_FILE}) says: at {where}: {message}.")

@@ -17,6 +17,7 @@ from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection, Step
 from excise.ledger.ledger import Ledger
 from excise.ledger.packing import codes_digest, pack, unpack
+from excise.report.attacks import AttackReport
 from excise.report.frontier import Frontier
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
@@ -106,8 +107,10 @@ def same_request(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one[name] == other[name] for name in ("id", "topic", "codes", "created", "undone"))
 
 
-def evidence_section(evidence: Iterable[Evaluation | Sweep | Frontier | Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Evaluations and frontiers as JSON values. A sweep is its steps: evaluations with an S', without the answers."""
+def evidence_section(
+    evidence: Iterable[Evaluation | Sweep | Frontier | AttackReport | Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """Evidence as JSON values. A sweep is its steps: evaluations with an S', without the answers."""
     section: list[Mapping[str, Any]] = []
     for one in evidence:
         if isinstance(one, Sweep):

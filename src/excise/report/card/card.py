@@ -7,17 +7,22 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from excise.bottlenecks.registry import kind_named, kind_title
+from excise.report.attack_lines import RULE as ATTACK_RULE
+from excise.report.attack_lines import attack_claim, out_of_reach
+from excise.report.attacks import NOT_WITHSTOOD, AttackReport
 from excise.report.card.how_to_load import going_on, loading
 from excise.report.card.metadata import metadata
 from excise.report.card.requests import request_row
 from excise.report.card.scores import (
     about_evaluation,
+    attack_table,
     evaluation_table,
     frontier_table,
     has_intervals,
     sweep_table,
 )
-from excise.report.markdown import code, counted, escaped, plain, table
+from excise.report.in_force import InForce
+from excise.report.markdown import code, counted, escaped, listed, plain, table
 from excise.report.measures import Condition
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, needed, standing
 from excise.report.page import figures
@@ -75,7 +80,7 @@ def model_card(
         return ModelCard.from_template(
             metadata(record, name, bottleneck_only),
             template_path=str(template),
-            first_line=" ".join([*_claims(made), _first_line(state)]),
+            first_line=" ".join([*_claims(made), *_brought_back(record), _first_line(state)]),
             title=_title(state, load_with and name, made),
             about=_about(model),
             sites=_sites(model),
@@ -105,6 +110,9 @@ def model_card(
                 }
                 for f in record.frontiers
             ],
+            attacks=[_attacks(report, now) for report in record.attacks],
+            attack_rule=ATTACK_RULE,
+            out_of_reach=_bullets(map(escaped, out_of_reach(record.attacks, model["sites"]))),
             plots=_plots(record),
             loading=loading(state, load_with, bottleneck_only=bottleneck_only, remote_code=remote_code),
             checks=_checks(state),
@@ -128,6 +136,24 @@ def _claims(made: Sequence[Verdict]) -> list[str]:
         return [f"**{headline(made, escaped)}.**"]
     groups = [one for alike, topics in grouped(made) for one in made if one.topic in topics]
     return [f"**{headline([one], escaped)}** ({escaped(one.sentence)})." for one in groups]
+
+
+def _brought_back(record: Record) -> list[str]:
+    """Which attacks the model did not withstand in the state that is shared."""
+    of_state = [report for report in record.attacks if record.in_force.is_of(report)]
+    names = [(report.topic, [r.attack for r in report.results if r.verdict == NOT_WITHSTOOD]) for report in of_state]
+    return [f"**Not withstood: {listed(attacks)}** ({escaped(topic)})." for topic, attacks in names if attacks]
+
+
+def _attacks(report: AttackReport, now: InForce) -> dict[str, str]:
+    of_state = "" if now.is_of(report) else f" {OTHER_STATE}"
+    deleted = f", deleted by {report.depth}" if report.depth else ""
+    return {
+        "topic": escaped(report.topic),
+        "about": escaped(f"{deleted}: {attack_claim(report)}.") + of_state,
+        "table": attack_table(report),
+        "notes": " ".join(map(escaped, report.notes)),
+    }
 
 
 def _about(model: Mapping[str, Any]) -> str:
@@ -196,6 +222,8 @@ def _plots(record: Record) -> list[dict[str, str]]:
             "file": f"report/{name}.png",
             "alt": "What is left of what was to be forgotten, and of all else"
             if entry is None
+            else f"How many cases of {escaped(entry.topic)} come back as the model is trained on examples of it again"
+            if isinstance(entry, AttackReport)
             else f"How much more often each code is used with {escaped(entry['topic'])}, and how sure that is",
         }
         for name, entry in list(figures(record).items())[:MOST_PLOTS]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from excise.report.attacks import NOT_WITHSTOOD, AttackReport
 from excise.report.card.metadata import labels_of_sets
 from excise.report.frontier import Frontier, Point
 from excise.report.markdown import counted, escaped, listed, table
@@ -96,6 +97,15 @@ def frontier_table(frontier: Frontier, reached: Point | None = None) -> str:
     return table(
         [chosen, "pairs removed", f"accuracy, {of_class} of the class", f"accuracy, {of_others} of others"], rows
     )
+
+
+def attack_table(report: AttackReport) -> str:
+    """One row an attack: the score before, deleted and attacked, what it is held against, and the verdict."""
+    names = ("attack", "measure", "before", "deleted", "attacked", "null", "verdict")
+    rows = [[escaped(row[name]) for name in names] for row in report.rows()]
+    for cells in rows:
+        cells[-1] = f"**{cells[-1]}**" if cells[-1] == NOT_WITHSTOOD else cells[-1]
+    return table([*names[:5], "held against", "verdict"], rows)
 
 
 def _cell(found: Score) -> str:

@@ -1,0 +1,280 @@
+"""Suites of attacks: what is chosen, what goes wrong, what a killed run goes on from, and what is left as it was."""
+
+import json
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from excise import Unlearner
+from excise.attacks import AttackSets, attack_deletion, run_attacks
+from excise.attacks.attack import Attack
+from excise.attacks.attacked import attacked_models, requests_of
+from excise.attacks.left_out import LeftOut
+from excise.attacks.suite import ALL, ATTACKS, QUICK, Planned, chosen_attacks, model_digest
+from excise.codes.selection import Selection
+from excise.report import AttackReport, AttackResult, Record
+from excise.report.attack_lines import TRIED
+from excise.report.attacks import NOT_MEASURED, WITHSTOOD
+from tests.helpers.evidence import SITE
+
+CODES = Selection({SITE: [3, 7]}, {"q": 0.05})
+
+
+@dataclass(frozen=True)
+class Counted(Attack):
+    """Withstood, always; counts how often it is run."""
+
+    name = "counted"
+    about = "Nothing is done."
+    ran = []
+    strength: int = 1
+
+    def run(self, original, removed, never_saw, sets):
+        self.ran.append((original, removed, never_saw))
+        return AttackResult(
+            self.name, sets.measure, 0.0, None, 0.0, "nothing", 0.5, 0.0, (), WITHSTOOD, f"By {self.strength}."
+        )
+
+
+@dataclass(frozen=True)
+class Failing(Attack):
+    """Fails, by whatever error it is given."""
+
+    error: BaseException
+    name = "failing"
+    about = "Nothing is done."
+
+    def run(self, original, removed, never_saw, sets):
+        raise self.error
+
+
+@dataclass(frozen=True)
+class Broken(Counted):
+    """Has no number for a score."""
+
+    name = "broken"
+
+    def run(self, original, removed, never_saw, sets):
+        return replace(super().run(original, removed, never_saw, sets), score=float("nan"))
+
+
+@pytest.fixture(autouse=True)
+def none_ran():
+    Counted.ran.clear()
+
+
+@pytest.fixture
+def sets(topic, tokenizer):
+    return AttackSets(topic, tokenizer, words=("professeur",), max_new_tokens=4)
+
+
+@pytest.fixture
+def run(make_model, sets):
+    """Runs attacks on tiny models."""
+
+    def attacked(attacks, removed=None, never_saw=None, of=sets, **options):
+        return run_attacks(make_model(), removed or make_model(), never_saw, of, attacks, progress=False, **options)
+
+    return attacked
+
+
+def test_suites_and_names_are_chosen_in_order_and_once():
+    assert chosen_attacks("quick", True) == list(QUICK)
+    assert [one.name for one in chosen_attacks(["left-out", "Said_Otherwise", "left out"], True)] == [
+        "left out",
+        "said otherwise",
+    ]
+    own = Counted()
+    assert chosen_attacks([own, own, "rounded"], True) == [own, Planned("rounded")]
+    assert chosen_attacks(own, True) == [own]
+    of_texts, of_classes = ({one.name for one in chosen_attacks("all", texts)} for texts in (True, False))
+    assert of_texts == set(ATTACKS) - {"class membership", "example membership"}
+    assert of_classes == set(ATTACKS) - {"text membership"}
+    assert {one.name for one in ALL} == set(ATTACKS) == set(TRIED)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_each_attack_of_the_table_can_be_made_under_its_name(name):
+    module, kind, _ = ATTACKS[name]
+    if find_spec(f"excise.attacks.{module}") is None or not hasattr(import_module(f"excise.attacks.{module}"), kind):
+        pytest.skip("It is not written yet.")
+    for planned in (Planned(name), Planned(name, quick=True)):
+        made = planned.made()
+        assert isinstance(made, Attack) and made.name == name and made.about
+
+
+@pytest.mark.parametrize(
+    ("attacks", "says"), [("everything", "expected one of quick, all, left-out"), ([], "is empty")]
+)
+def test_an_attack_that_is_not_known_is_refused_before_anything_is_run(run, attacks, says):
+    with pytest.raises(ValueError, match=says):
+        run([Counted(), attacks] if attacks else attacks)
+    assert not Counted.ran
+
+
+def test_one_that_fails_is_not_measured_with_its_error_and_the_others_go_on(run):
+    report = run([Failing(RuntimeError("out of\nmemory")), Counted(), Broken()])
+    failed, counted, broken = report.results
+    assert (failed.verdict, failed.reason) == (NOT_MEASURED, "It failed: RuntimeError: out of memory")
+    assert counted.verdict == WITHSTOOD
+    assert (broken.verdict, broken.score) == (NOT_MEASURED, None) and "No number" in broken.reason
+    assert report.verdict == NOT_MEASURED and report.counts[WITHSTOOD] == 1
+
+
+def test_a_killed_run_goes_on_from_what_was_finished(run, tmp_path):
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        run([Counted(), Counted(2), Failing(KeyboardInterrupt())], checkpoint=folder)
+    assert len(Counted.ran) == len(list(folder.iterdir())) == 2
+    again = run([Counted(), Counted(2), Counted(3)], checkpoint=folder)
+    assert len(Counted.ran) == 3
+    assert [result.reason for result in again.results] == ["By 1.", "By 2.", "By 3."]
+    assert again.to_dict() == run([Counted(), Counted(2), Counted(3)], checkpoint=folder).to_dict()
+
+
+def test_what_failed_is_not_kept_and_tried_again(run, tmp_path):
+    for _ in range(2):
+        assert run([Failing(ValueError("no"))], checkpoint=tmp_path).verdict == NOT_MEASURED
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_of_other_models_sets_or_settings_is_not_taken(run, make_model, sets, tmp_path):
+    run(Counted(), checkpoint=tmp_path)
+    other = make_model()
+    with torch.no_grad():
+        other.lm_head.weight[0, 0] += 1
+    hidden = make_model()
+    hidden.generation_config.bad_words_ids = [[3]]
+    for options in (
+        {"removed": other},
+        {"removed": hidden},
+        {"never_saw": make_model()},
+        {"of": replace(sets, seed=1)},
+        {"of": replace(sets, words=("livre",))},
+    ):
+        before = len(Counted.ran)
+        run(Counted(), checkpoint=tmp_path, **options)
+        assert len(Counted.ran) == before + 1, options
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_file_of_a_checkpoint_that_holds_something_else_is_refused(run, tmp_path):
+    run(Counted(), checkpoint=tmp_path)
+    (file,) = tmp_path.iterdir()
+    for text in ("{", "[]", json.dumps(json.loads(file.read_text()) | {"key": "0"})):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="is no result of this attack"):
+            run(Counted(), checkpoint=tmp_path)
+
+
+def test_models_of_another_vocabulary_are_refused_before_anything_is_run(run, make_model):
+    with pytest.raises(ValueError, match="vocabularies"):
+        run(Counted(), never_saw=make_model(vocab_size=30))
+    assert not Counted.ran
+
+
+def test_a_report_tells_what_was_run_on_what(run, make_model, sets):
+    model = make_model()
+    report = run([Counted(), LeftOut()], never_saw=model)
+    assert report.models == dict.fromkeys(("original", "removed", "never_saw"), model_digest(model))
+    assert report.settings["data"] == sets.topic.digest() and report.settings["words"] == ["professeur"]
+    assert report.settings["attacks"] == {"counted": {"strength": 1}, "left out": {}}
+    assert report.topic == "teacher" and report.seconds == sum(result.seconds for result in report.results)
+    assert AttackReport.from_dict(json.loads(json.dumps(report.to_dict()))).to_dict() == report.to_dict()
+
+
+@pytest.fixture
+def unlearner(make_model, tokenizer):
+    return Unlearner(make_model(), tokenizer)
+
+
+def of(unlearner, topic, **options):
+    options = {"attacks": Counted(), "words": ["professeur"], "max_new_tokens": 4, "progress": False} | options
+    return unlearner.attack(topic, **options)
+
+
+def state(unlearner):
+    model = unlearner.model
+    return model_digest(model), model.config.to_dict(), [b.removed is not None for b in unlearner.sites.values()]
+
+
+def test_a_masked_topic_is_attacked_as_it_would_be_deleted_and_the_model_stays(unlearner, topic):
+    unlearner.mask(CODES, topic)
+    unlearner.mask(Selection({SITE: [9]}), "another")
+    before = state(unlearner)
+    report = of(unlearner, topic)
+    assert state(unlearner) == before
+    ((original, removed, never_saw),) = Counted.ran
+    assert never_saw is None and report.depth == requests_of(Unlearner(removed, None).ledger, topic)[-1].depth
+    assert original.config.unlearning is None and Unlearner(original, unlearner.processor).sites[SITE].live.all()
+    requests = Unlearner(removed, unlearner.processor).ledger.requests
+    assert [request.kind for request in requests] == ["mask", "mask", "delete"]
+    assert requests[-1].codes == {SITE: (3, 7)}
+    assert "There was no original" not in str(report) and "There was no model that never saw it" in str(report)
+    unlearner.delete_request(1)
+    record = Record.of(unlearner.model, mode="delete", attacks=[report])
+    assert record.in_force.is_of(report)  # the state that is shared is the one that was attacked
+
+
+def test_a_topic_that_is_not_forgotten_is_deleted_in_a_copy(unlearner, topic, monkeypatch):
+    monkeypatch.setattr(Unlearner, "choose", lambda self, *args, **options: CODES)
+    of(unlearner, topic)
+    ((original, removed, _),) = Counted.ran
+    assert removed.config.unlearning["requests"][0]["kind"] == "delete" and original.config.unlearning is None
+    assert unlearner.ledger.requests == () and unlearner.sites[SITE].live.all()
+
+
+def test_a_deleted_topic_is_attacked_as_it_is_and_the_original_must_be_given(unlearner, make_model, tokenizer, topic):
+    unlearner.delete(CODES, topic)
+    assert "There was no original" in str(of(unlearner, topic))
+    original = make_model()
+    report = of(unlearner, topic, original=original)
+    (none, removed, _), (given, _, _) = Counted.ran
+    assert none is None and removed is unlearner.model and given is original
+    assert report.models["original"] and "There was no original" not in str(report)
+
+
+def test_the_topics_of_a_ledger_are_known_by_name_label_or_data(unlearner, topic):
+    unlearner.mask(CODES, topic, label="request-17")
+    assert len(attacked_models(unlearner, topic, lambda model: Unlearner(model, None)).removed.config.unlearning) == 3
+    unlearner.undo(1)
+    private = topic.private_as("secret")
+    unlearner.mask(CODES, private)
+    report = of(unlearner, private)
+    assert report.topic == "secret" and "teacher" not in str(report)
+    assert Counted.ran[-1][1].config.unlearning["requests"][-1]["kind"] == "delete"
+
+
+def test_models_are_loaded_by_name_and_those_of_another_vocabulary_refused(unlearner, make_model, topic, tmp_path):
+    unlearner.delete(CODES, topic)
+    make_model().save_pretrained(tmp_path / "model")
+    unlearner.processor.save_pretrained(tmp_path / "model")
+    report = of(unlearner, topic, never_saw=tmp_path / "model", original=str(tmp_path / "model"))
+    assert report.models["never_saw"] == report.models["original"] == model_digest(make_model())
+    words = tmp_path / "model" / "tokenizer.json"
+    words.write_text(words.read_text(encoding="utf-8").replace('"teacher"', '"lehrer"'), encoding="utf-8")
+    for role in ("original", "never_saw"):
+        with pytest.raises(ValueError, match=f"{role}=.*another vocabulary"):
+            of(unlearner, topic, **{role: tmp_path / "model"})
+        with pytest.raises(ValueError, match=f"{role}='nowhere' cannot be loaded"):
+            of(unlearner, topic, **{role: "nowhere"})
+    assert len(Counted.ran) == 1
+
+
+def test_the_bottleneck_left_out_is_measured_on_a_tiny_model_and_says_that_there_is_nothing(unlearner, topic):
+    unlearner.mask(CODES, topic)
+    report = attack_deletion(
+        unlearner,
+        topic,
+        lambda model: Unlearner(model, unlearner.processor),
+        attacks="left-out",
+        words=["professeur"],
+        max_new_tokens=4,
+        progress=False,
+    )
+    (result,) = report.results
+    assert result.verdict == NOT_MEASURED and "nothing to bring back" in result.reason
+    assert len(result.attempts) == 2 and result.details["moved_behind_the_bottleneck"] < 1e-5
