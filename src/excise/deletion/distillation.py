@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from excise.data.classes import ClassSets
 from excise.data.inputs import Processor
@@ -181,7 +182,8 @@ def distil(
     rows = Retained.of(retain, heldout, processor, model, topic)
     with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
         folder = output_dir or (None if args is None else args.output_dir)
-        args = arguments_in(folder or scratch, args or default_arguments(scratch, seed), keep=folder is not None)
+        args = arguments_in(folder or scratch, args or default_arguments(scratch, seed), saves=folder is not None)
+        saves = args.save_strategy != SaveStrategy.NO
         teacher = copy.deepcopy(model).requires_grad_(False).eval().to(args.device)  # type: ignore[arg-type]
         before = heldout_loss(teacher, rows, args.per_device_eval_batch_size)
         if not math.isfinite(before) or before <= 0:
@@ -191,12 +193,12 @@ def distil(
 
         def run(share: float) -> tuple[PreTrainedModel, NoiseTrial]:
             into = Path(args.output_dir) / f"noise-{share:g}"
-            if folder is not None:
+            if saves:
                 claim(into, settings | {"noise": share})
             student = copy.deepcopy(model).to(args.device)  # type: ignore[arg-type]
             mix_noise_(student, share, seed, erased_rows)
             start = time.perf_counter()
-            student, steps = teaching.run(student, arguments_in(into, args, keep=folder is not None), lora)
+            student, steps = teaching.run(student, arguments_in(into, args, saves), lora)
             seconds = time.perf_counter() - start
             loss = heldout_loss(student, rows, args.per_device_eval_batch_size)
             if not math.isfinite(loss):

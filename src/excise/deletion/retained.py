@@ -85,7 +85,7 @@ class Retained:
         elif heldout is None:
             count = min(MOST_HELDOUT, -(-len(retain) // 10))  # type: ignore[arg-type]
             heldout = retain.select(range(count))  # type: ignore[union-attr]
-            train = retain.select(range(count, len(retain)))  # type: ignore[union-attr, arg-type]
+            train = retain.select(list(range(count, len(retain))))  # type: ignore[union-attr, arg-type]
         for name, part in {"retain": train, "heldout": heldout}.items():
             if not is_stream(part) and len(part) == 0:
                 raise ValueError(

@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
@@ -215,6 +215,7 @@ class Teaching:
         if lora is not None:
             from peft import get_peft_model
 
+            set_seed(args.seed)  # the adapters are drawn
             student = get_peft_model(student, lora)
         has_codes = any(is_of_bottleneck(name) for name in trained)
         trainer = TeachingTrainer(
@@ -228,7 +229,7 @@ class Teaching:
         trainer.teaching = self
         if args.disable_tqdm:
             trainer.remove_callback(PrinterCallback)
-        checkpoint = last_whole_checkpoint(args.output_dir)
+        checkpoint = None if args.save_strategy == SaveStrategy.NO else last_whole_checkpoint(args.output_dir)
         state = TrainerState.load_from_json(os.path.join(checkpoint, "trainer_state.json")) if checkpoint else None
         if state is not None and state.global_step >= state.max_steps:  # a `Trainer` would go a step further
             trainer._load_from_checkpoint(checkpoint)
@@ -267,7 +268,7 @@ def default_arguments(output_dir: str | os.PathLike, seed: int = 0) -> TrainingA
     )
 
 
-def arguments_in(folder: str | os.PathLike, args: TrainingArguments, keep: bool) -> TrainingArguments:
+def arguments_in(folder: str | os.PathLike, args: TrainingArguments, saves: bool) -> TrainingArguments:
     """The caller's arguments, which stay as they are, for a training in a folder.
 
     Rows come as they are, and are made into batches here. Held-out rows are run at the end alone. A loss is a mean over
@@ -278,6 +279,6 @@ def arguments_in(folder: str | os.PathLike, args: TrainingArguments, keep: bool)
     own.eval_strategy, own.do_eval, own.eval_on_start = IntervalStrategy.NO, False, False
     own.load_best_model_at_end = own.push_to_hub = own.average_tokens_across_devices = False
     own.logging_nan_inf_filter = False  # a loss that is no number is an error here
-    if not keep:
+    if not saves:
         own.save_strategy = SaveStrategy.NO
     return own
