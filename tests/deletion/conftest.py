@@ -1,20 +1,27 @@
 """A tiny T5 with deleted codes, and rows without the topic for it to be distilled on."""
 
+from dataclasses import replace
+
 import pytest
 from datasets import Dataset
 from transformers import TrainingArguments
 
 from excise import Unlearner
 from excise.codes.selection import Selection
+from excise.ledger import Ledger
+from excise.ledger.embeddings import vocabulary_tables
+from excise.ledger.masks import enforce
 
 SITE = "encoder.block.1"
 
 
 @pytest.fixture
 def deleted(make_model):
-    """A model with three codes deleted."""
+    """A model with three codes deleted, and the embedding rows of two tokens."""
     model = make_model()
-    Unlearner(model, None).delete(Selection({SITE: [1, 2, 5]}), "teacher")
+    request = Unlearner(model, None).delete(Selection({SITE: [1, 2, 5]}), "teacher")
+    rows = dict.fromkeys(vocabulary_tables(model), (5, 9))
+    enforce(model, Ledger((replace(request, rows=rows),)))
     return model
 
 

@@ -15,6 +15,8 @@ from excise.data import class_sets
 from excise.deletion import distil
 from excise.deletion.distillation import NoiseTrial, largest_within
 from excise.deletion.teaching import TeachingTrainer, mix_noise_
+from excise.ledger.embeddings import rows_left
+from excise.ledger.masks import uphold_masks
 from excise.models import CodebookCLIPForImageClassification
 from tests.deletion.conftest import SITE
 from tests.helpers.tiny import base_t5, clip_processor, codebook_clip, copying, image_processor, images
@@ -52,17 +54,17 @@ def test_noise_is_a_share_of_each_matrix_as_wide_as_the_matrix_and_the_same_for_
     assert_same(untouched, {n: before[n] for n in untouched})
 
 
-def test_noise_leaves_erased_rows_frozen_weights_and_rows_to_keep_as_they_are(deleted):
+def test_noise_leaves_erased_codes_and_frozen_weights_and_erased_embeddings_stay_the_mean_of_the_others(deleted):
     deleted.decoder.block[0].layer[0].SelfAttention.q.weight.requires_grad_(False)
     before = state(deleted)
-    mix_noise_(deleted, 1.0, keep={"lm_head.weight": [3, 7]})
+    mix_noise_(deleted, 1.0)
     codebook = bottlenecks(deleted)[SITE].codebook
     assert not codebook[[1, 2, 5]].any() and codebook[0].any()
     frozen = "decoder.block.0.layer.0.SelfAttention.q.weight"
     assert torch.equal(deleted.get_parameter(frozen), before[frozen])
-    rows = deleted.lm_head.weight
-    assert torch.equal(rows[[3, 7]], before["lm_head.weight"][[3, 7]])
-    assert not torch.isclose(rows[4], before["lm_head.weight"][4]).any()
+    others = torch.cat([deleted.shared.weight[:5], deleted.shared.weight[6:9], deleted.shared.weight[10:]])
+    torch.testing.assert_close(deleted.shared.weight[[5, 9]], others.mean(0).expand(2, -1))
+    assert not torch.isclose(others[4], before["shared.weight"][4]).any()
 
 
 def test_a_student_keeps_masks_erased_rows_and_ledger_and_the_teacher_is_left_as_it_was(
@@ -72,8 +74,7 @@ def test_a_student_keeps_masks_erased_rows_and_ledger_and_the_teacher_is_left_as
     before, grads = state(deleted), {name: p.requires_grad for name, p in deleted.named_parameters()}
     ledger, given = copy.deepcopy(deleted.config.unlearning), args()
     wanted = copy.deepcopy(given).to_dict()
-    fixed = {"shared.weight": [5, 9]}
-    result = distil(deleted, tokenizer, retain, given, noise=0.5, erased_rows=fixed)
+    result = distil(deleted, tokenizer, retain, given, noise=0.5)
     student = result.model
     assert_same(before, state(deleted))
     assert deleted.training and grads == {name: p.requires_grad for name, p in deleted.named_parameters()}
@@ -82,9 +83,10 @@ def test_a_student_keeps_masks_erased_rows_and_ledger_and_the_teacher_is_left_as
     one, other = bottlenecks(student)[SITE], bottlenecks(deleted)[SITE]
     assert torch.equal(one.live, other.live) and not one.codebook[[1, 2, 5]].any()
     assert not torch.equal(one.codebook, other.codebook)
-    assert torch.equal(student.shared.weight[[5, 9]], deleted.shared.weight[[5, 9]])
     assert not torch.equal(student.shared.weight[6], deleted.shared.weight[6])
-    Unlearner(student, tokenizer)  # which checks masks against the ledger
+    assert not rows_left(student.shared.weight, torch.tensor([5, 9]))
+    uphold_masks(student)  # a warning would be an error
+    Unlearner(student, tokenizer)  # which checks masks and rows against the ledger
     assert str(result).startswith("DistilledModel: noise 0.5, held-out loss")
     assert result.to_pandas()["noise"].tolist() == [0.5] and "model" not in result.to_dict()
 
@@ -208,8 +210,6 @@ def test_a_clip_is_distilled_on_images_of_other_classes(model_class, args):
         ({"budget": -1.0}, "`budget` is -1.0"),
         ({"cross_entropy": -1.0}, "`cross_entropy` is -1.0"),
         ({"teacher_temperature": 0.0}, "`teacher_temperature` is 0.0"),
-        ({"erased_rows": {"nothing.weight": [1]}}, "no parameter 'nothing.weight'"),
-        ({"erased_rows": {"shared.weight": [10_000]}}, "Give rows of a matrix"),
     ],
 )
 def test_settings_out_of_range_are_refused(deleted, tokenizer, retain, args, options, message):

@@ -19,7 +19,7 @@ from excise.data.classes import ClassSets
 from excise.data.inputs import Processor
 from excise.data.topics import TopicSets
 from excise.deletion.retained import Retained, heldout_loss
-from excise.deletion.teaching import Rows, Teaching, arguments_in, default_arguments, mix_noise_, rows_of
+from excise.deletion.teaching import Teaching, arguments_in, default_arguments, mix_noise_
 from excise.storage.display import HtmlTable
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
@@ -123,7 +123,6 @@ def distil(
     cross_entropy: float = 0.0,
     teacher_temperature: float = 1.0,
     embedding_learning_rate: float | None = None,
-    erased_rows: Rows | None = None,
     seed: int = 0,
     output_dir: str | os.PathLike | None = None,
 ) -> DistilledModel:
@@ -158,7 +157,6 @@ def distil(
         cross_entropy: weight of the cross-entropy of the references themselves, beside the teacher's probabilities.
         teacher_temperature: of both softmaxes; above 1, rare tokens count more.
         embedding_learning_rate: of the embeddings, where they need another than the rest (`excise.training.adamw`).
-        erased_rows: rows of matrices that were erased and stay as they are, by the parameter's name.
         seed: of the noise.
         output_dir: gets the `Trainer`'s checkpoints, in a folder for each share of noise. A training that was cut off
             goes on from the last whole one when `distil` is called again with the same model and settings.
@@ -178,7 +176,6 @@ def distil(
     and trains until 95 % of what the teacher did on the retain set is back.
     """
     check_settings(noise, budget, cross_entropy, teacher_temperature)
-    rows_of(model, erased_rows)
     rows = Retained.of(retain, heldout, processor, model, topic)
     with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
         folder = output_dir or (None if args is None else args.output_dir)
@@ -188,7 +185,7 @@ def distil(
         before = heldout_loss(teacher, rows, args.per_device_eval_batch_size)
         if not math.isfinite(before) or before <= 0:
             raise ValueError(f"The model's own loss on the held-out rows is {before}; give rows that it can do.")
-        teaching = Teaching(teacher, rows, cross_entropy, teacher_temperature, embedding_learning_rate, erased_rows)
+        teaching = Teaching(teacher, rows, cross_entropy, teacher_temperature, embedding_learning_rate)
         settings = teaching.settings(args) | {"seed": seed, "lora": None if lora is None else repr(lora)}
 
         def run(share: float) -> tuple[PreTrainedModel, NoiseTrial]:
@@ -196,7 +193,7 @@ def distil(
             if saves:
                 claim(into, settings | {"noise": share})
             student = copy.deepcopy(model).to(args.device)  # type: ignore[arg-type]
-            mix_noise_(student, share, seed, erased_rows)
+            mix_noise_(student, share, seed)
             start = time.perf_counter()
             student, steps = teaching.run(student, arguments_in(into, args, saves), lora)
             seconds = time.perf_counter() - start

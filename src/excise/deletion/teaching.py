@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
@@ -19,13 +18,11 @@ from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import erase_rows
 from excise.bottlenecks.site import is_of_bottleneck
 from excise.deletion.retained import Retained, inputs_for, items_of, task_loss
+from excise.ledger.embeddings import ErasedTokens, overwrite_rows
 from excise.storage.digests import sums
 from excise.training.callback import BottleneckCallback
 from excise.training.interruptions import last_whole_checkpoint
 from excise.training.optimizer import adamw
-
-# Rows of parameters, by the parameters' names.
-Rows = Mapping[str, Sequence[int]]
 
 
 def mixed(weight: Tensor, noise: float, generator: torch.Generator) -> Tensor:
@@ -50,65 +47,34 @@ def mixed(weight: Tensor, noise: float, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def mix_noise_(model: PreTrainedModel, noise: float, seed: int = 0, keep: Rows | None = None) -> list[str]:
+def mix_noise_(model: PreTrainedModel, noise: float, seed: int = 0) -> list[str]:
     """Mixes noise into every matrix of a model that is trained, in place; the same for the same seed.
 
     Norms, biases and what else is a row or a number stay as they are, as do frozen weights and buffers: the masks. Rows
-    of deleted codes stay zero.
+    of deleted codes stay zero, and erased embedding rows the mean of all others.
 
     Args:
         model: it is changed.
         noise: the share of noise, from 0 to 1.
         seed: of the draw. Every matrix has a draw of its own, by its name.
-        keep: rows that stay as they are, by the name of their parameter, such as embeddings that were erased.
 
     Returns:
         The names of the parameters that noise was mixed into.
-
-    Raises:
-        ValueError: if `keep` names a parameter or a row that there is not.
     """
-    kept = rows_of(model, keep)
     names = []
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad or parameter.dim() < 2 or noise == 0:
-            continue
-        seed_of_name = hashlib.sha256(f"{seed} {name}".encode()).digest()[:7]
-        changed = mixed(parameter, noise, torch.Generator().manual_seed(int.from_bytes(seed_of_name, "big")))
-        if name in kept:
-            rows = torch.tensor(kept[name], dtype=torch.long, device=changed.device)
-            changed[rows] = parameter.detach()[rows]
-        parameter.copy_(changed)
-        names.append(name)
+        if parameter.requires_grad and parameter.dim() > 1 and noise > 0:
+            seed_of_name = int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:7], "big")
+            parameter.copy_(mixed(parameter, noise, torch.Generator().manual_seed(seed_of_name)))
+            names.append(name)
     for module in model.modules():
         if isinstance(module, Bottleneck):
             if module.removed is not None:
                 erase_rows(module, module.removed.deleted)
             module.rows_erased()  # the look-up keeps a copy of the codes as they were
+        elif isinstance(getattr(module, "erased", None), ErasedTokens):
+            overwrite_rows(module.weight, module.erased.rows)
     return names
-
-
-def rows_of(model: nn.Module, rows: Rows | None) -> dict[str, list[int]]:
-    """Rows by the name of the parameter as the model itself names it: of tied weights, the first name.
-
-    Raises:
-        ValueError: if there is no such parameter or row.
-    """
-    own = {id(parameter): name for name, parameter in model.named_parameters()}
-    all_names = dict(model.named_parameters(remove_duplicate=False))
-    found: dict[str, list[int]] = {}
-    for name, of_parameter in (rows or {}).items():
-        if name not in all_names:
-            raise ValueError(f"The model has no parameter {name!r}, of which rows are to stay as they are.")
-        parameter, numbers = all_names[name], sorted({int(row) for row in of_parameter})
-        if parameter.dim() < 2 or (numbers and not 0 <= numbers[0] <= numbers[-1] < len(parameter)):
-            raise ValueError(
-                f"Rows {numbers[:3]} to {numbers[-1:]} of {name!r} are to stay as they are; it has the shape "
-                f"{tuple(parameter.shape)}. Give rows of a matrix, counted from 0."
-            )
-        mine = found.setdefault(own[id(parameter)], [])
-        mine += [row for row in numbers if row not in set(mine)]
-    return found
 
 
 def divergence(student: Any, teacher: Any, labels: Tensor | None, temperature: float = 1.0) -> Tensor:
@@ -133,22 +99,6 @@ def divergence(student: Any, teacher: Any, labels: Tensor | None, temperature: f
 def _divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     told, wanted = ((logits.float() / temperature).log_softmax(-1) for logits in (student, teacher))
     return temperature**2 * F.kl_div(told, wanted, reduction="none", log_target=True).sum(-1)
-
-
-class KeptRows(TrainerCallback):
-    """Puts rows that stay as they are back after every step."""
-
-    def __init__(self, model: nn.Module, rows: Rows | None):
-        parameters = dict(model.named_parameters())
-        self.rows = []
-        for name, numbers in rows_of(model, rows).items():
-            places = torch.tensor(numbers, dtype=torch.long, device=parameters[name].device)
-            self.rows.append((parameters[name], places, parameters[name].detach()[places].clone()))
-
-    @torch.no_grad()
-    def on_step_end(self, args, state, control, **kwargs):
-        for parameter, places, values in self.rows:
-            parameter[places] = values
 
 
 class TeachingTrainer(Trainer):
@@ -190,7 +140,6 @@ class Teaching:
     cross_entropy: float
     temperature: float
     embedding_learning_rate: float | None
-    erased_rows: Rows | None
 
     def settings(self, args: TrainingArguments) -> dict[str, Any]:
         """What decides which student comes out, as JSON values, for telling checkpoints of another training."""
@@ -211,7 +160,6 @@ class Teaching:
             The student, in eval mode, with its adapters merged; and the number of steps.
         """
         trained = {name: parameter.requires_grad for name, parameter in student.named_parameters()}
-        kept = KeptRows(student, self.erased_rows)
         if lora is not None:
             from peft import get_peft_model
 
@@ -223,7 +171,7 @@ class Teaching:
             args,
             self.rows.batch,
             self.rows.train,
-            callbacks=[*([BottleneckCallback()] if has_codes else []), kept],
+            callbacks=[BottleneckCallback()] if has_codes else None,
             optimizers=(adamw(student, args, self.embedding_learning_rate), None),
         )
         trainer.teaching = self
