@@ -13,7 +13,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.selection import Selection
 from excise.data import class_sets
 from excise.deletion import distil
-from excise.deletion.distillation import NoiseTrial, largest_within
+from excise.deletion.distillation import NoiseTrial, described, largest_within
 from excise.deletion.teaching import TeachingTrainer, mix_noise_
 from excise.ledger.embeddings import rows_left
 from excise.ledger.masks import uphold_masks
@@ -138,6 +138,11 @@ def test_a_killed_run_goes_on_to_the_same_weights_as_one_that_was_not_killed(
     assert_same(state(expected.model), state(done.model))
     with pytest.raises(ValueError, match=r"checkpoints of another distillation: \['seed'\] differ"):
         distil(deleted, tokenizer, retain, args("killed", **saving), **options | {"seed": 8})
+
+
+def test_settings_of_peft_are_the_same_text_in_whatever_order_their_sets_are():
+    one, other = (LoraConfig(r=2, target_modules=modules) for modules in (["q", "v", "o", "k"], ["k", "o", "v", "q"]))
+    assert described(one) == described(other) != described(LoraConfig(r=3, target_modules=["q", "v", "o", "k"]))
 
 
 def test_lora_leaves_the_noised_weights_and_is_merged(deleted, tokenizer, retain, args):

@@ -186,7 +186,7 @@ def distil(
         if not math.isfinite(before) or before <= 0:
             raise ValueError(f"The model's own loss on the held-out rows is {before}; give rows that it can do.")
         teaching = Teaching(teacher, rows, cross_entropy, teacher_temperature, embedding_learning_rate)
-        settings = teaching.settings(args) | {"seed": seed, "lora": None if lora is None else repr(lora)}
+        settings = teaching.settings(args) | {"seed": seed, "lora": described(lora)}
 
         def run(share: float) -> tuple[PreTrainedModel, NoiseTrial]:
             into = Path(args.output_dir) / f"noise-{share:g}"
@@ -211,6 +211,13 @@ def distil(
             stacklevel=2,
         )
     return result
+
+
+def described(lora: Any) -> str | None:
+    """Settings of peft as text, which is the same in every process: sets are sorted."""
+    if lora is None:
+        return None
+    return repr(sorted((name, sorted(x) if isinstance(x, set) else x) for name, x in vars(lora).items()))
 
 
 def within(loss: float, teacher_loss: float, budget: float) -> bool:

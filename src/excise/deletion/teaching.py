@@ -164,7 +164,7 @@ class Teaching:
             from peft import get_peft_model
 
             set_seed(args.seed)  # the adapters are drawn
-            student = get_peft_model(student, lora)
+            student = get_peft_model(student, copy.deepcopy(lora))
         has_codes = any(is_of_bottleneck(name) for name in trained)
         trainer = TeachingTrainer(
             student,
