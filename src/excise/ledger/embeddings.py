@@ -48,7 +48,7 @@ def vocabulary_tables(model: PreTrainedModel) -> dict[str, nn.Parameter]:
         By the name that the model gives them, `(vocabulary, width)`.
     """
     held = {id(module.weight) for module in vocabulary_modules(model)}
-    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # within an adapter of peft
+    base: Any = getattr(model, "get_base_model", lambda: model)()  # within an adapter of peft
     return {name: weight for name, weight in base.named_parameters() if id(weight) in held}
 
 
