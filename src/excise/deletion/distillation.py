@@ -181,7 +181,7 @@ def distil(
         folder = output_dir or (None if args is None else args.output_dir)
         args = arguments_in(folder or scratch, args or default_arguments(scratch, seed), saves=folder is not None)
         saves = args.save_strategy != SaveStrategy.NO
-        teacher = copy.deepcopy(model).requires_grad_(False).eval().to(args.device)  # type: ignore[arg-type]
+        teacher = copy.deepcopy(model).requires_grad_(False).eval().to(args.device)
         before = heldout_loss(teacher, rows, args.per_device_eval_batch_size)
         if not math.isfinite(before) or before <= 0:
             raise ValueError(f"The model's own loss on the held-out rows is {before}; give rows that it can do.")
@@ -189,7 +189,7 @@ def distil(
         settings = teaching.settings(args) | {"seed": seed, "lora": described(lora)}
 
         def run(share: float) -> tuple[PreTrainedModel, NoiseTrial]:
-            into = Path(args.output_dir) / f"noise-{share:g}"
+            into = Path(folder or scratch) / f"noise-{share:g}"
             if saves:
                 claim(into, settings | {"noise": share})
             student = copy.deepcopy(model).to(args.device)  # type: ignore[arg-type]

@@ -81,11 +81,11 @@ class Retained:
             heldout = topic.heldout_retain
         if heldout is None and is_stream(retain):
             first: list[Any] = list(islice(iter(retain), HELDOUT_OF_STREAM))
-            heldout, train = first, retain.skip(len(first))  # type: ignore[assignment]
+            heldout, train = first, retain.skip(len(first))
         elif heldout is None:
-            count = min(MOST_HELDOUT, -(-len(retain) // 10))  # type: ignore[arg-type]
-            heldout = retain.select(range(count))  # type: ignore[union-attr]
-            train = retain.select(list(range(count, len(retain))))  # type: ignore[union-attr, arg-type]
+            count = min(MOST_HELDOUT, -(-len(retain) // 10))
+            heldout = retain.select(range(count))
+            train = retain.select(list(range(count, len(retain))))
         for name, part in {"retain": train, "heldout": heldout}.items():
             if not is_stream(part) and len(part) == 0:
                 raise ValueError(
@@ -95,7 +95,7 @@ class Retained:
         if not is_stream(train) and columns_of(train, "Image"):
             classes = topic.classes if isinstance(topic, ClassSets) else train.features["label"].names
             captions = tuple(map(CAPTION.format, classes)) if isinstance(model, CLIPModel) else ()
-            train, heldout = ImageRows(train, processor), ImageRows(heldout, processor)  # type: ignore[arg-type]
+            train, heldout = ImageRows(train, processor), ImageRows(heldout, processor)
         matcher = Matcher(topic.inflections) if isinstance(topic, TopicSets) else None
         label = topic.label if isinstance(topic, ClassSets) else None
         rows = cls(train, heldout, processor, captions, matcher, label)
@@ -140,7 +140,7 @@ class Retained:
             texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
             encoded = tokenizer(texts, text_target=references, truncation=True)
         elif {"input_ids", "labels"} <= columns:
-            encoded = {name: [list(row[name]) for row in rows] for name in ("input_ids", "labels")}  # type: ignore[assignment]
+            encoded = {name: [list(row[name]) for row in rows] for name in ("input_ids", "labels")}
         else:
             raise ValueError(
                 f"Rows have the columns {sorted(columns)}; expected `text` and `reference`, `input_ids` and `labels`, "

@@ -67,6 +67,7 @@ def mix_noise_(model: PreTrainedModel, noise: float, seed: int = 0) -> list[str]
             seed_of_name = int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:7], "big")
             parameter.copy_(mixed(parameter, noise, torch.Generator().manual_seed(seed_of_name)))
             names.append(name)
+    module: Any
     for module in model.modules():
         if isinstance(module, Bottleneck):
             if module.removed is not None:
@@ -179,7 +180,7 @@ class Teaching:
             trainer.remove_callback(PrinterCallback)
         checkpoint = None if args.save_strategy == SaveStrategy.NO else last_whole_checkpoint(args.output_dir)
         state = TrainerState.load_from_json(os.path.join(checkpoint, "trainer_state.json")) if checkpoint else None
-        if state is not None and state.global_step >= state.max_steps:  # a `Trainer` would go a step further
+        if checkpoint and state is not None and state.global_step >= state.max_steps:  # done: no step more
             trainer._load_from_checkpoint(checkpoint)
         else:
             trainer.train(resume_from_checkpoint=checkpoint)
