@@ -84,7 +84,7 @@ def attack_deletion(
         ValueError: as `AttackSets`, `chosen_attacks` and `mask`, or if a model cannot be loaded or reads texts by
             another vocabulary.
     """
-    options = {"seed": seed, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
     sets = AttackSets(topic, finder.processor, tuple(words or ()), **options)
     given = [_loaded(named, role, finder) for named, role in ((original, "original"), (never_saw, "never_saw"))]
     sets.check_same_words(finder.model, *given)

@@ -48,7 +48,8 @@ def vocabulary_tables(model: PreTrainedModel) -> dict[str, nn.Parameter]:
         By the name that the model gives them, `(vocabulary, width)`.
     """
     held = {id(module.weight) for module in vocabulary_modules(model)}
-    return {name: weight for name, weight in model.named_parameters() if id(weight) in held}
+    base: Any = getattr(model, "get_base_model", lambda: model)()  # within an adapter of peft
+    return {name: weight for name, weight in base.named_parameters() if id(weight) in held}
 
 
 def vocabulary_modules(model: PreTrainedModel) -> list[Any]:
@@ -101,7 +102,9 @@ def overwrite_rows(table: Tensor, rows: Tensor | Sequence[int]) -> Float[Tensor,
 
 def _mean_of_others(table: Tensor, rows: Tensor) -> Tensor:
     """The mean of the other rows, in fp32."""
-    return (table.sum(0, dtype=torch.float32) - table[rows].sum(0, dtype=torch.float32)) / (len(table) - len(rows))
+    shares = torch.ones(len(table), device=table.device)
+    shares[rows] = 0  # a product, not a difference: what the rows hold does not even change how it is rounded
+    return shares @ table.float() / (len(table) - len(rows))
 
 
 @torch.no_grad()
@@ -200,6 +203,7 @@ def guard_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]], vo
     """
     known = vocabulary_tables(model)
     by_id = {id(known[name]): rows for name, rows in erased.items() if name in known}
+    of_tables: dict[int, ErasedTokens] = {}
     for module in vocabulary_modules(model):
         rows = by_id.get(id(module.weight), ())
         before = getattr(module, "erased", None)
@@ -210,7 +214,10 @@ def guard_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]], vo
             module.register_state_dict_pre_hook(_before_copying)
             module.register_load_state_dict_post_hook(_after_filling)
         was = bool(before and before.vouched) if vouched is None else vouched
-        module.erased = ErasedTokens(torch.tensor(rows, dtype=torch.long, device="cpu"), was)
+        new = ErasedTokens(torch.tensor(rows, dtype=torch.long, device="cpu"), was)
+        if before is not None and torch.equal(before.rows, new.rows):
+            new.value = before.value
+        module.erased = of_tables.setdefault(id(module.weight), new)  # one for all that hold it: they renew one mean
         WITH_ERASED.add(module)
 
 
@@ -231,7 +238,9 @@ def _erase_again(module: Any) -> None:
     table = module.weight
     if table.is_meta or not len(erased.rows):
         return
-    if left := rows_left(table, erased.rows):
+    here = erased.rows.to(table.device)
+    as_written = erased.value is not None and bool((table[here] == erased.value.to(table)).all())  # the others moved
+    if not as_written and (left := rows_left(table, erased.rows)):
         if not erased.vouched:
             raise MaskMismatchError(f"{len(left)} erased embedding rows are back. {WHAT_TO_DO}")
         warnings.warn(

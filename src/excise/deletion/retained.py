@@ -1,0 +1,183 @@
+"""Rows without a topic, to be taught on and to be compared on, and how a model takes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from datasets import Dataset, IterableDataset
+from torch import Tensor
+from transformers import CLIPModel, PreTrainedModel
+
+from excise.data.classes import ClassSets
+from excise.data.images import columns_of, pixel_values
+from excise.data.inputs import Processor, image_processor_of, tokenizer_of
+from excise.data.reading import is_stream
+from excise.data.topics import TopicSets
+from excise.data.topics.matching import Matcher
+
+# Held-out rows, if none are given: a tenth, but no more than so many; of a stream, whose length is not known, fewer.
+MOST_HELDOUT, HELDOUT_OF_STREAM = 500, 200
+CAPTION = "a photo of a {}"
+
+
+class ImageRows(torch.utils.data.Dataset):
+    """Images of a data set as tensors, made when they are asked for."""
+
+    def __init__(self, dataset: Dataset, processor: Processor):
+        self.dataset = dataset
+        self.processor = image_processor_of(processor)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, rows: list[int]) -> list[dict[str, Any]]:
+        """Rows together."""
+        pixels = pixel_values(self.dataset, self.processor, rows)  # type: ignore[arg-type]  # `of` made sure
+        labels = self.dataset.with_format(None)[rows]["label"]
+        return [{"pixel_values": one, "label": label} for one, label in zip(pixels, labels, strict=True)]
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return self.__getitems__([row])[0]
+
+
+@dataclass(frozen=True)
+class Retained:
+    """Rows without a topic, those to train on and those to compare on, and how a model takes them.
+
+    Attributes:
+        train: what the `Trainer` trains on.
+        heldout: the rows to compare on.
+        processor: of the model.
+        captions: of a CLIP, the text that goes with each class.
+        matcher: finds the topic's words; `None` where no topic was given.
+        label: the topic's class.
+    """
+
+    train: Any
+    heldout: Any
+    processor: Processor
+    captions: tuple[str, ...] = ()
+    matcher: Matcher | None = None
+    label: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        retain: Dataset | IterableDataset,
+        heldout: Dataset | None,
+        processor: Processor,
+        model: PreTrainedModel,
+        topic: TopicSets | ClassSets | None,
+    ) -> "Retained":
+        """Rows, looked through for the topic where all are at hand; those of a stream are when they are read.
+
+        Raises:
+            ValueError: if there are none to train on or to compare on, or one holds the topic.
+        """
+        train: Any = retain
+        if heldout is None and topic is not None and len(topic.heldout_retain):
+            heldout = topic.heldout_retain
+        if heldout is None and is_stream(retain):
+            first: list[Any] = list(islice(iter(retain), HELDOUT_OF_STREAM))
+            heldout, train = first, retain.skip(len(first))
+        elif heldout is None:
+            count = min(MOST_HELDOUT, -(-len(retain) // 10))
+            heldout = retain.select(range(count))
+            train = retain.select(list(range(count, len(retain))))
+        for name, part in {"retain": train, "heldout": heldout}.items():
+            if not is_stream(part) and len(part) == 0:
+                raise ValueError(
+                    f"There are no rows in `{name}`. Give at least two without the topic, of which one is held out."
+                )
+        captions: tuple[str, ...] = ()
+        if not is_stream(train) and columns_of(train, "Image"):
+            classes = topic.classes if isinstance(topic, ClassSets) else train.features["label"].names
+            captions = tuple(map(CAPTION.format, classes)) if isinstance(model, CLIPModel) else ()
+            train, heldout = ImageRows(train, processor), ImageRows(heldout, processor)
+        matcher = Matcher(topic.inflections) if isinstance(topic, TopicSets) else None
+        label = topic.label if isinstance(topic, ClassSets) else None
+        rows = cls(train, heldout, processor, captions, matcher, label)
+        for part in (train, heldout):
+            if not is_stream(part):
+                rows.check(part.dataset if isinstance(part, ImageRows) else part)
+        return rows
+
+    def check(self, rows: Any) -> None:
+        """Refuses rows that hold the topic.
+
+        Raises:
+            ValueError: if one does.
+        """
+        columns = set(rows.column_names if isinstance(rows, Dataset) else rows[0])
+        hits: list[int] = []
+        if self.matcher is not None and "text" in columns:
+            texts = rows["text"] if isinstance(rows, Dataset) else [row["text"] for row in rows]
+            hits = [row for row, text in enumerate(texts) if self.matcher.touches(text)]
+        elif self.label is not None and "label" in columns:
+            labels = rows["label"] if isinstance(rows, Dataset) else [row["label"] for row in rows]
+            hits = [row for row, label in enumerate(labels) if label == self.label]
+        if hits:
+            raise ValueError(
+                f"{len(hits):,} of {len(rows):,} rows to be kept are of the topic, the first of them row {hits[0]}: "
+                "what is taught is what was deleted. Leave them out."
+            )
+
+    def batch(self, rows: Sequence[Any]) -> dict[str, Tensor]:
+        """Rows as a model is trained on them."""
+        self.check(rows)
+        columns = set(rows[0])
+        if "pixel_values" in columns:
+            batch = {"pixel_values": torch.stack([row["pixel_values"] for row in rows])}
+            labels = [row["label"] for row in rows]
+            if not self.captions:
+                return batch | {"labels": torch.tensor(labels)}
+            texts = [self.captions[label] for label in labels]
+            return batch | dict(tokenizer_of(self.processor)(texts, padding=True, return_tensors="pt"))
+        tokenizer = tokenizer_of(self.processor)
+        if {"text", "reference"} <= columns:
+            texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
+            encoded = tokenizer(texts, text_target=references, truncation=True)
+        elif {"input_ids", "labels"} <= columns:
+            encoded = {name: [list(row[name]) for row in rows] for name in ("input_ids", "labels")}
+        else:
+            raise ValueError(
+                f"Rows have the columns {sorted(columns)}; expected `text` and `reference`, `input_ids` and `labels`, "
+                "or an image and its `label`."
+            )
+        batch = dict(tokenizer.pad({"input_ids": encoded["input_ids"]}, return_tensors="pt"))
+        longest = max(map(len, encoded["labels"]))
+        padded = [[*ids, *[-100] * (longest - len(ids))] for ids in encoded["labels"]]
+        return batch | {"labels": torch.tensor(padded)}
+
+
+def inputs_for(batch: dict[str, Tensor], device: torch.device) -> dict[str, Any]:
+    """A batch as a model takes it to give a loss."""
+    wish = {} if "labels" in batch else {"return_loss": True}
+    return {name: tensor.to(device) for name, tensor in batch.items()} | wish
+
+
+def items_of(batch: dict[str, Any]) -> int:
+    """What a loss of a batch is a mean over: tokens of references, or rows."""
+    labels = batch.get("labels")
+    return len(batch["pixel_values"]) if labels is None else int((labels != -100).sum())
+
+
+def task_loss(outputs: Any) -> Tensor:
+    """A model's loss without that of its bottlenecks."""
+    own = outputs.get("task_loss")
+    return outputs.loss if own is None else own
+
+
+@torch.no_grad()
+def heldout_loss(model: PreTrainedModel, rows: Retained, batch_size: int) -> float:
+    """The mean task loss on held-out rows, in batches that are the same for every model."""
+    total, count = 0.0, 0
+    for start in range(0, len(rows.heldout), batch_size):
+        numbers = range(start, min(start + batch_size, len(rows.heldout)))
+        batch = rows.batch([rows.heldout[number] for number in numbers])
+        items = items_of(batch)
+        total += float(task_loss(model(**inputs_for(batch, model.device)))) * items
+        count += items
+    return total / max(count, 1)
