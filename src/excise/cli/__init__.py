@@ -12,8 +12,8 @@ from excise.cli.output import hide_library_bars
 from excise.storage.extras import MissingExtraError
 from excise.storage.processes import is_main_process
 
-VERBS = ("topic", "train", "index", "count", "unlearn", "evaluate", "attack", "undo", "delete", "inspect", "report")
-VERBS += ("demo",)
+OF_MODELS = ("topic", "train", "index", "count", "unlearn", "evaluate", "attack", "undo", "delete", "inspect", "report")
+VERBS = (*OF_MODELS, "demo")
 
 EPILOG = """\
 from a data set to a model that forgot:
