@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.attacks.attack import attackers_copy, has_bottlenecks, opened
+from excise.attacks.erased_rows import draw_anew
 from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import is_of_bottleneck, needed
 from excise.data.classes import ClassSets
@@ -22,7 +23,8 @@ from excise.evaluation.classes import head_classes, name_embeddings
 
 ALL, LORA, BOTTLENECK = "all weights", "LoRA", "bottleneck"
 PARTS = (ALL, LORA, BOTTLENECK)
-SHARED, PLAIN = "as shared", "plain class"
+SHARED, PLAIN, REDRAWN = "as shared", "plain class", "plain class, erased rows drawn anew"
+WAYS = (SHARED, PLAIN, REDRAWN)
 TOPIC, UNRELATED = "topic", "unrelated"
 # Where examples are many, or unrelated, not every step is measured.
 MOST_EXAMPLES_BY_STEP = 16
@@ -45,7 +47,8 @@ class Setting(NamedTuple):
         examples: how many the attacker has.
         rate: of AdamW.
         trained: the part of the model.
-        opened: `"as shared"`, or by the `"plain class"`.
+        opened: `"as shared"`, by the `"plain class"`, or so with rows drawn anew that were erased: an erased row is the
+            mean of all others, too small for training at usual rates to move it soon.
         data: of the `"topic"`, or `"unrelated"`.
     """
 
@@ -65,10 +68,10 @@ class Setting(NamedTuple):
         """Why a model cannot be trained so; `None` where it can."""
         bottlenecked = has_bottlenecks(model)
         if bottlenecked and needed(model):
-            if self.opened == PLAIN:
+            if self.opened != SHARED:
                 return "the model has no plain class."
             return None if self.trained == ALL else "the encoder is frozen, and the values are all that learns."
-        if self.trained == BOTTLENECK and (self.opened == PLAIN or not bottlenecked):
+        if self.trained == BOTTLENECK and (self.opened != SHARED or not bottlenecked):
             return "there is no bottleneck to train."
         return None
 
@@ -239,6 +242,7 @@ class Trainings:
         self, models: Sequence[PreTrainedModel], sets: AttackSets, cases: int, steps: int, full_curves: bool = False
     ):
         self.steps, self.full_curves = steps, full_curves
+        self.erased: Mapping[str, Sequence[int]] = {}  # what is drawn anew, in all models alike
         self._sets = {id(model): sets.with_encodings(model) for model in models}
         self._watches = {key: Watch(of.first(cases)) for key, of in self._sets.items()}
         self._way: str | None = None
@@ -280,5 +284,7 @@ class Trainings:
         if self._way != way:
             self._way, self._opened = way, {}
         if id(model) not in self._opened:
-            self._opened[id(model)] = (attackers_copy if way == SHARED else opened)(model).float()
+            base = (attackers_copy if way == SHARED else opened)(model).float()
+            seed = self._sets[id(model)].seed
+            self._opened[id(model)] = draw_anew(base, self.erased, seed) if way == REDRAWN else base
         return self._opened[id(model)]

@@ -8,14 +8,15 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from excise.attacks.attack import NEVER_SAW, Attack, ratio_of_means
+from excise.attacks.erased_rows import seen_erased
 from excise.attacks.learning import (
     ALL,
     HOW,
     PARTS,
-    PLAIN,
-    SHARED,
+    REDRAWN,
     TOPIC,
     UNRELATED,
+    WAYS,
     Curve,
     Setting,
     Trainings,
@@ -56,7 +57,8 @@ class LearntAgain(Attack):
         examples: numbers of examples.
         rates: of training.
         parts: what is trained, of `"all weights"`, `"LoRA"` and `"bottleneck"`.
-        ways: how the model is opened, of `"as shared"` and `"plain class"`.
+        ways: how the model is opened, of `"as shared"`, `"plain class"`, and that with erased rows drawn anew, if there
+            are any, which is done to the model that never saw the topic, too.
         unrelated: so many rows without the topic are trained on instead, to see whether it comes back by itself; 0 for
             none.
         steps: of a training.
@@ -74,7 +76,7 @@ class LearntAgain(Attack):
     examples: tuple[int, ...] = (1, 4, 16, 64, 256)
     rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
     parts: tuple[str, ...] = PARTS
-    ways: tuple[str, ...] = (SHARED, PLAIN)
+    ways: tuple[str, ...] = WAYS
     unrelated: int = 64
     steps: int = 20
     draws: int = 5
@@ -85,7 +87,7 @@ class LearntAgain(Attack):
     full_curves: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("parts", PARTS), ("ways", (SHARED, PLAIN))):
+        for name, known in (("parts", PARTS), ("ways", WAYS)):
             values = getattr(self, name)
             if not values or set(values) - set(known):
                 raise ValueError(f"{name}={values}: expected some of {list(known)}.")
@@ -117,6 +119,7 @@ class LearntAgain(Attack):
         settings, skipped = self._settings(removed, sets)
         models = [model for model in (original, removed, never_saw) if model is not None]
         trainings = Trainings(models, sets, self.cases, self.steps, self.full_curves)
+        trainings.erased = seen_erased(removed)
         total, before, after = trainings.total, trainings.start(original), trainings.start(removed)
         half = after + (before - after) / 2
         details: dict[str, Any] = {"how": HOW, "half": half, "cases": total, "skipped": skipped}
@@ -167,6 +170,8 @@ class LearntAgain(Attack):
             available = others if setting.data == UNRELATED else there
             if setting.examples > available:
                 skipped.append(f"{setting.examples} examples of {setting.data} rows: there are {available}.")
+            elif setting.opened == REDRAWN and not seen_erased(removed):
+                skipped.append(f"{setting.opened}: no embedding row is seen to be erased.")
             elif why := setting.impossible(removed):
                 skipped.append(f"{setting.trained}, {setting.opened}: {why}")
             else:
