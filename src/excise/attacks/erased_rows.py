@@ -24,7 +24,7 @@ def seen_erased(model: PreTrainedModel) -> dict[str, list[int]]:
 
 @torch.no_grad()
 def draw_anew(model: PreTrainedModel, rows: Mapping[str, Sequence[int]], seed: int) -> PreTrainedModel:
-    """Writes rows of embedding tables anew, in place: at random, each number by the mean and deviation of its column."""
+    """Writes rows of embedding tables anew, in place: at random, by the mean and deviation of each column."""
     generator = torch.Generator().manual_seed(seed)
     tables = vocabulary_tables(model)
     for name, numbers in rows.items():
