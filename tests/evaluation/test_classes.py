@@ -108,7 +108,7 @@ def test_outputs_are_the_names_of_classes_in_the_order_of_the_images(unlearner, 
 
 
 def test_an_evaluation_read_back_is_the_one_saved_and_prints_both_sets(unlearner, sets, tmp_path):
-    evaluation = evaluate_classes(unlearner, sets, selection=Selection({SITE: [0, 1]}), **QUIET)
+    evaluation = evaluate_classes(unlearner, sets, selection=Selection({SITE: [0, 1]}), erased=False, **QUIET)
     evaluation.save(tmp_path / "evaluation.json")
     assert Evaluation.load(tmp_path / "evaluation.json") == evaluation
     lines = str(evaluation).splitlines()

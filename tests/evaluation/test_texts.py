@@ -7,6 +7,7 @@ import torch
 from excise import Evaluation, evaluate_classes
 from excise.bottlenecks.identity import weights_digest
 from excise.codes.selection import Selection
+from excise.deletion import choose_rows
 from excise.evaluation import evaluate, generate_texts, sweep
 from excise.evaluation.metrics import Meteor
 from excise.ledger.masks import check_masks
@@ -19,17 +20,21 @@ TOPIC = Selection({SITE: (3, 4, 5)}, {"q": 0.05})
 
 def test_each_condition_is_generated_with_its_own_codes_removed(unlearner, topic, generation):
     evaluation = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", progress=False)
-    before, after, random, matched, left_out, reference = generation.calls[::2]
+    before, after, erased, random, matched, left_out, erased_out, reference = generation.calls[::2]
     assert (before, after, left_out, reference) == ((), (3, 4, 5), "left out", "reference")
+    assert (erased, erased_out) == (after, left_out)
     for drawn in (random, matched):
         assert len(drawn) == 3
         assert not set(drawn) & {3, 4, 5}
-    assert generation.calls[1::2] == [before, after, random, matched, left_out, reference]  # both sets
+    every = [before, after, erased, random, matched, left_out, erased_out, reference]
+    assert generation.calls[1::2] == every  # both sets
     recall = {condition: sets["heldout"]["recall"] for condition, sets in evaluation.scores.items()}
     assert list(recall.items()) == [
         ("before", 1.0),
         ("after", 0.0),
         ("bottleneck left out", 1.0),
+        ("embedding rows erased too", 0.0),
+        ("rows erased, bottleneck left out", 1.0),  # as the planted truth has it, which looks at no embeddings
         ("random codes", 1.0),
         ("topic-matched random codes", 1.0),
         ("reference model", 0.0),
@@ -43,15 +48,17 @@ def test_the_random_codes_of_a_masked_model_are_removed_without_its_mask(unlearn
     # With the mask still in force the control would forget the topic too, and every number beside it would be wrong.
     unlearner.mask(TOPIC, topic)
     evaluation = evaluate(unlearner, topic, progress=False)
-    before, after, *drawn, left_out = generation.calls[::2]
+    before, after, erased, *drawn, left_out, erased_out = generation.calls[::2]
     assert (before, after, left_out) == ((), (3, 4, 5), "left out")
+    assert (erased, erased_out) == (after, left_out)
     assert [len(codes) for codes in drawn] == [3, 3]
     assert not set().union(*drawn) & {3, 4, 5}
     assert evaluation.scores["random codes"]["heldout"]["recall"] == 1.0
 
 
 def test_without_random_codes_nothing_is_generated_for_them(unlearner, topic, generation):
-    found = evaluate(unlearner, topic, selection=Selection({SITE: (7,)}), random_codes=False, progress=False)
+    options = {"random_codes": False, "erased": False, "progress": False}
+    found = evaluate(unlearner, topic, selection=Selection({SITE: (7,)}), **options)
     assert list(found.scores) == ["before", "after", "bottleneck left out"]
     assert generation.calls == [(), (), (7,), (7,), "left out", "left out"]
     assert "controls" not in found.settings
@@ -68,7 +75,7 @@ def test_with_the_word_cut_out_the_model_is_unmasked_and_is_asked_of_the_topic_s
     unlearner, topic, generation
 ):
     unlearner.mask(TOPIC, topic)
-    options = {"cut_out": True, "random_codes": False, "left_out": False, "progress": False}
+    options = {"cut_out": True, "random_codes": False, "left_out": False, "erased": False, "progress": False}
     found = evaluate(unlearner, topic, reference_model="reference", **options)
     assert generation.calls == [(), (), (), (3, 4, 5), (3, 4, 5), "reference", "reference"]
     assert set(found.outputs["word cut out"]["heldout"]) == {"mot"}
@@ -97,7 +104,9 @@ def test_a_trial_selection_is_removed_alone_and_not_on_top_of_the_ledger(unlearn
 
 def test_an_evaluation_says_which_codes_were_removed_those_that_are_deleted_too(unlearner, topic, generation):
     made = evaluate(unlearner, topic, selection=TOPIC, progress=False)
-    weights = weights_digest(unlearner.model, TOPIC.codes)
+    rows = choose_rows(unlearner.model, unlearner.processor, topic).rows
+    weights = weights_digest(unlearner.model, TOPIC.codes, rows)
+    assert weights != weights_digest(unlearner.model, TOPIC.codes)
     assert made.settings["removed"] == {"codes": 3, "digest": codes_digest(TOPIC.codes), "weights": weights}
     unlearner.mask(TOPIC, topic)
     assert evaluate(unlearner, topic, progress=False).settings["removed"] == made.settings["removed"]
@@ -121,7 +130,7 @@ def test_reused_conditions_are_not_generated_again_and_score_the_same(unlearner,
     first = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", progress=False)
     generation.calls.clear()
     second = evaluate(unlearner, topic, selection=TOPIC, reference_model="reference", reuse=first, progress=False)
-    assert generation.calls[::2] == [(3, 4, 5), generation.calls[2], generation.calls[4]]
+    assert generation.calls[::2] == [(3, 4, 5), (3, 4, 5), generation.calls[4], generation.calls[6]]
     assert not {(), "reference", "left out"} & set(generation.calls)
     assert second == first
 
