@@ -22,6 +22,7 @@ from excise.attacks.learning import (
     steps_to,
 )
 from excise.attacks.learnt_again import verdict_of
+from excise.attacks.rounded import in_dynamic_int8
 from excise.attacks.sets import AttackSets
 from excise.data.classes import class_sets
 from excise.ledger.embeddings import guard_tables, overwrite_rows
@@ -238,6 +239,9 @@ def test_an_attackers_copy_can_move_embedding_rows_that_were_erased(texts):
     with torch.no_grad():
         attacked(**batch)
     assert torch.equal(attacked.shared.weight, before)
+    attackers_copy(removed).load_state_dict(removed.state_dict())
+    with torch.no_grad():
+        assert in_dynamic_int8(attackers_copy(removed))(**batch).loss.isfinite()
 
 
 # Classes

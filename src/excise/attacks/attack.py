@@ -94,7 +94,14 @@ def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:
     if has_bottlenecks(attacked):
         for bottleneck in bottlenecks(attacked).values():
             bottleneck.removed = None
-    guard_tables(attacked, {})
+    for module in attacked.modules():
+        if getattr(module, "erased", None) is None:
+            continue
+        del module.erased
+        for hooks in (module._forward_pre_hooks, module._state_dict_pre_hooks, module._load_state_dict_post_hooks):
+            for key, hook in list(hooks.items()):
+                if getattr(hook, "__module__", None) == guard_tables.__module__:
+                    del hooks[key]
     return attacked
 
 
