@@ -18,6 +18,14 @@ from excise.statistics import clopper_pearson, share_difference
 
 # Ten points of what the topic's words or images are: as little as four dozen cases can tell from nothing.
 MARGIN = 0.1
+# Where a module of torch keeps what is called before and after it.
+HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_always_called",
+    "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+)
 NEVER_SAW, CUT, NOTHING = "never saw it", "word cut out", "nothing"
 
 
@@ -87,10 +95,13 @@ def has_bottlenecks(model: PreTrainedModel) -> bool:
 def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of a model without what keeps its owner from lifting masks and from training what was deleted.
 
-    Guards are no part of the weights: whoever reads the file by other means does not have them. What was erased is
-    erased in the copy, too.
+    Guards are no part of the weights, and neither are hooks, such as a filter on a classifier's outputs: whoever reads
+    the file by other means does not have them. What was erased is erased in the copy, too.
     """
     attacked = copy.deepcopy(model)
+    for module in attacked.modules():
+        for name in HOOKS:
+            getattr(module, name).clear()
     if has_bottlenecks(attacked):
         for bottleneck in bottlenecks(attacked).values():
             bottleneck.removed = None

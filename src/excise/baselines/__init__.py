@@ -1,4 +1,4 @@
-"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, SCRUB and SCRUB+R."""
+"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, NPO, SCRUB and SCRUB+R, embedding rows, an output filter."""
 
 import lazy_loader
 
@@ -12,6 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "hyperparameters": ["Hyperparameters"],
         "linear": ["LinearClassifier", "LinearClassifierConfig"],
         "negative_gradient": ["gradient_difference"],
+        "null_models": ["never_saw", "without_topic"],
+        "output_filter": ["filter_outputs"],
+        "preference": ["npo"],
         "rewind": ["scrub_rewind"],
     },
 )
