@@ -18,8 +18,10 @@ from excise.statistics import clopper_pearson, share_difference
 
 # Ten points of what the topic's words or images are: as little as four dozen cases can tell from nothing.
 MARGIN = 0.1
-# Where a module of torch keeps what is called before and after it.
+# Where a module of torch keeps what is called before and after it, and when its tensors are read or loaded.
 HOOKS = (
+    "_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
     "_forward_hooks",
     "_forward_hooks_always_called",
     "_forward_hooks_with_kwargs",
@@ -102,6 +104,8 @@ def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:
     for module in attacked.modules():
         for name in HOOKS:
             getattr(module, name).clear()
+        if getattr(module, "erased", None) is not None:  # a table's guard, which erases rows again
+            module.erased = None
     if has_bottlenecks(attacked):
         for bottleneck in bottlenecks(attacked).values():
             bottleneck.removed = None

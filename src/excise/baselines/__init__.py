@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["hyperparameters"],
     submod_attrs={
         "distillation": ["scrub"],
+        "embedding_rows": ["erase_embedding_rows"],
         "finetuning": ["finetune", "retrain"],
         "history": ["BaselineRun"],
         "hyperparameters": ["Hyperparameters"],
