@@ -79,6 +79,7 @@ def attacks():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("case", ["never saw it", "hides it", "not touched"])
 @pytest.mark.parametrize("attack", attacks(), ids=lambda kind: kind.__name__)
 def test_a_small_demo_is_judged_right_by_every_attack(attack, case, learnt):

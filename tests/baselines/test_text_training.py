@@ -106,7 +106,8 @@ def test_the_gradient_of_npo_vanishes_where_a_text_is_forgotten_already():
 def test_rows_may_be_tokenised_already(taught, tokenizer, topic, arguments):
     given = [topic.target, topic.retain]
     tokenised = [Dataset.from_list(text_rows(rows, tokenizer, "rows")) for rows in given]
-    runs = [npo(taught.model, *rows, arguments(0.01, 1), tokenizer=tokenizer, budget=9.0) for rows in (given, tokenised)]
+    options = {"tokenizer": tokenizer, "budget": 9.0}
+    runs = [npo(taught.model, *rows, arguments(0.01, 1), **options) for rows in (given, tokenised)]
     assert same(runs[0].model, runs[1].model)
 
 

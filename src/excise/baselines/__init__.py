@@ -1,4 +1,4 @@
-"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, NPO, SCRUB and SCRUB+R, embedding rows, an output filter."""
+"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, NPO, SCRUB, SCRUB+R, embedding rows, output filter."""
 
 import lazy_loader
 

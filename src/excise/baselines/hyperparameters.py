@@ -82,6 +82,4 @@ RETRAIN_EXAMPLES = {
     "lacuna100": Hyperparameters(learning_rate=0.3, epochs=10, max_grad_norm=0.1),
 }
 # NPO on TOFU, config/forget.yaml of the authors: two processes of 16 rows, an epoch of ten to warm up.
-NPO = Hyperparameters(
-    learning_rate=1e-5, epochs=10, batch_size=32, max_grad_norm=1.0, weight_decay=0.01, warmup=0.1
-)
+NPO = Hyperparameters(learning_rate=1e-5, epochs=10, batch_size=32, max_grad_norm=1.0, weight_decay=0.01, warmup=0.1)

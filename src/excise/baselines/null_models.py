@@ -222,15 +222,16 @@ def _save(model: PreTrainedModel, folder: Path, about: dict[str, Any]) -> None:
 
 def _load(folder: Path) -> PreTrainedModel:
     """A model of the cache, after its files were held against their digests."""
-    again = f"Remove {folder}, and it is trained again."
     record = checked(read(folder / RECORD), dict[str, Any], RECORD)
     if record.get("version") != FORMAT_VERSION:
-        raise ValueError(f"{folder} was written in another format than this excise reads. {again}")
+        raise ValueError(f"{folder} is in another format than this excise reads. Remove it, and it is trained again.")
     digests = checked(record.get("sha256"), dict[str, str], f"sha256 in {RECORD}")
     for name, expected in digests.items():
         file = folder / MODEL / Path(name).name
         if not file.is_file() or sha256_of(file) != expected:
-            raise ValueError(f"{file} is not what was saved: the cache is damaged. {again}")
+            raise ValueError(
+                f"{file} is not what was saved: the cache is damaged. Remove {folder}, and it is trained again."
+            )
     module, name = checked(record.get("class"), list[str], f"class in {RECORD}")
     if module.startswith(("excise.", "transformers.")):  # nothing else is imported by a name that stands in a file
         import_module(module)

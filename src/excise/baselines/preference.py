@@ -30,8 +30,8 @@ def npo(
     """Trains a copy of a model to lose `gamma * NPO(forget) + alpha * loss(retain)`.
 
     NPO is `-2 / beta * log sigmoid(beta * (loss - loss of the model as it was))` of each text, where a text's loss is
-    the negative log-likelihood of all its tokens. At first it goes as the ascent of `gradient_difference` does; it levels
-    out once a text's loss has grown by several times `1 / beta`, and so destroys a model far later.
+    the negative log-likelihood of all its tokens. At first it goes as the ascent of `gradient_difference` does; it
+    levels out once a text's loss has grown by several times `1 / beta`, and so destroys a model far later.
 
     Epochs, and the rule by which one of them is taken, are those of `gradient_difference` on texts.
 
@@ -41,7 +41,8 @@ def npo(
             `input_ids` and `labels`.
         retain: training examples to keep, likewise.
         args: as for any `Trainer`; nothing is written to `output_dir`. The authors' settings, `hyperparameters.NPO`, if
-            not given: they are for 7 billion weights, and small models take a hundred times their learning rate.
+            not given: they are for 7 billion weights, and small models need a far larger learning rate. Give it epochs
+            enough: what is to be kept is lost at first, and comes back while the rest goes on to be forgotten.
         tokenizer: the model's.
         beta: how far texts are pushed; towards 0 it is the difference of gradients.
         gamma: weight of the forget set.
