@@ -53,11 +53,11 @@ class BaselineRun(HtmlTable):
     epoch: int
 
     def __repr__(self) -> str:
-        measured = {"loss": self.loss} if self.loss else {"accuracy": self.accuracy}
-        values = [f"{name}: {few([f'{of} {value:.3f}' for of, value in by.items()])}" for name, by in measured.items()]
+        kind, measured = ("loss", self.loss) if self.loss else ("accuracy", self.accuracy)
+        values = few([f"{name} {value:.3f}" for name, value in measured.items()])
         return (
             f"BaselineRun: {type(self.model).__name__} of epoch {self.epoch} of {self.history[-1].number}, "
-            f"{self.seconds:.1f} s; {values[0]}"
+            f"{self.seconds:.1f} s; {kind}: {values}"
         )
 
     @property
