@@ -10,7 +10,7 @@ from dataclasses import asdict, is_dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset
@@ -31,8 +31,10 @@ from excise.storage.strict_json import checked, read
 RECORD, MODEL = "never_saw.json", "model"
 FORMAT_VERSION = 1
 # Of the arguments of a `Trainer`, those that say where and how it writes and shows, and change no weight.
-NOT_OF_THE_TRAINING = ("output_dir", "logging", "report_to", "disable_tqdm", "save_", "push_to_hub", "hub_", "run_name")
-NOT_OF_THE_TRAINING += ("project", "trackio", "dataloader_", "resume_from_checkpoint", "log_")
+NOT_OF_THE_TRAINING = (
+    *("output_dir", "logging", "log_", "report_to", "disable_tqdm", "save_", "push_to_hub", "hub_", "run_name"),
+    *("project", "trackio", "dataloader_", "resume_from_checkpoint"),
+)
 
 # Handles of the locks that this process holds, by folder.
 _locks: dict[str, int] = {}
@@ -238,4 +240,4 @@ def _load(folder: Path) -> PreTrainedModel:
     kind: Any = getattr(sys.modules.get(module), name, None)
     if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
         raise ValueError(f"The model is a {module}.{name}, which is not imported. Import it, and ask again.")
-    return cast(PreTrainedModel, kind.from_pretrained(folder / MODEL)).eval()
+    return kind.from_pretrained(folder / MODEL).eval()

@@ -153,11 +153,11 @@ def spellings(words: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[
 def _pieces(tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
     """The ids of a vocabulary by what they add to a text, with the space before it where there is one."""
     anchor = tokenizer(ANCHOR, add_special_tokens=False)["input_ids"]
-    before = tokenizer.decode(anchor)
+    before = str(tokenizer.decode(anchor))
     special = set(tokenizer.all_special_ids)
     ids = [one for one in sorted(tokenizer.get_vocab().values()) if one not in special]
     pieces: dict[str, list[int]] = {}
-    for one, text in zip(ids, tokenizer.batch_decode([[*anchor, one] for one in ids]), strict=True):
+    for one, text in zip(ids, map(str, tokenizer.batch_decode([[*anchor, one] for one in ids])), strict=True):
         if text.startswith(before) and (added := text[len(before) :]):
             pieces.setdefault(added, []).append(one)
     return pieces
@@ -169,7 +169,7 @@ def _encoded(word: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[Spelling
         skip = len(tokenizer(before.strip(), add_special_tokens=False)["input_ids"])
         ids = tuple(tokenizer(before + word, add_special_tokens=False)["input_ids"][skip:])
         # Not so where pieces cross the beginning of the word, or letters are unknown.
-        if ids and tokenizer.unk_token_id not in ids and tokenizer.decode(ids).strip() == word:
+        if ids and tokenizer.unk_token_id not in ids and str(tokenizer.decode(list(ids))).strip() == word:
             yield ids
 
 

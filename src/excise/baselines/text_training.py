@@ -172,7 +172,7 @@ class ForgettingTrainer(Trainer):
         callbacks: list[TrainerCallback],
     ):
         super().__init__(model, args, data_collator, train_dataset, callbacks=callbacks)
-        self.objective = objective
+        self.objective: Objective = objective
 
     def compute_loss(
         self,
