@@ -1,19 +1,16 @@
 """Planted cases: what attacks say of models of which it is known what they hold."""
 
-import pkgutil
 from dataclasses import replace
-from importlib import import_module
-from inspect import isabstract
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from datasets import concatenate_datasets
 
-import excise.attacks
-from excise.attacks.attack import Attack, share_result
+from excise.attacks.attack import share_result
 from excise.attacks.left_out import LeftOut
 from excise.attacks.sets import AttackSets
+from excise.attacks.suite import ATTACKS, CLASSES, Planned
 from excise.baselines import filter_outputs
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD
 
@@ -71,21 +68,18 @@ def test_a_toy_model_is_judged_right_without_its_bottleneck(case, taught, many):
     assert (result.after == 0) == (case != "not touched")
 
 
-def attacks():
-    """Every attack that the room has, with the settings that it has by itself."""
-    modules = [import_module(f"excise.attacks.{found.name}") for found in pkgutil.iter_modules(excise.attacks.__path__)]
-    kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
-    return sorted((kind for kind in kinds if issubclass(kind, Attack) and not isabstract(kind)), key=lambda k: k.name)
+# In the order of the suite: those that texts can be attacked by.
+OF_TEXTS = [Planned(name, quick=True) for name, (_, _, alone) in ATTACKS.items() if alone != CLASSES]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("case", ["never saw it", "hides it", "not touched"])
-@pytest.mark.parametrize("attack", attacks(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("attack", OF_TEXTS, ids=lambda attack: attack.name)
 def test_a_small_demo_is_judged_right_by_every_attack(attack, case, learnt):
     assert learnt.sets.hits(learnt.model).mean() > 0.3
     model, verdict = planted(learnt.model, learnt.never_saw, learnt.sets)[case]
-    result = attack()(learnt.model, model, learnt.never_saw, learnt.sets)
+    result = attack.made()(learnt.model, model, learnt.never_saw, learnt.sets)
     assert result.verdict in (verdict, NOT_MEASURED), result.reason
-    if attack is LeftOut:
+    if attack.name == "left out":
         assert result.verdict == verdict, result.reason

@@ -18,10 +18,8 @@ from excise.statistics import clopper_pearson, share_difference
 
 # Ten points of what the topic's words or images are: as little as four dozen cases can tell from nothing.
 MARGIN = 0.1
-# Where a module of torch keeps what is called before and after it, and when its tensors are read or loaded.
+# Where a module of torch keeps what is called before and after it.
 HOOKS = (
-    "_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
     "_forward_hooks",
     "_forward_hooks_always_called",
     "_forward_hooks_with_kwargs",
@@ -97,20 +95,18 @@ def has_bottlenecks(model: PreTrainedModel) -> bool:
 def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of a model without what keeps its owner from lifting masks and from training what was deleted.
 
-    Guards are no part of the weights, and neither are hooks, such as a filter on a classifier's outputs: whoever reads
-    the file by other means does not have them. What was erased is erased in the copy, too.
+    Guards are no part of the weights, and neither are filters on outputs, be it hooks or words that are not to be
+    generated: whoever reads the file by other means does not have them. What was erased is erased in the copy, too.
     """
     attacked = copy.deepcopy(model)
     for module in attacked.modules():
         for name in HOOKS:
             getattr(module, name).clear()
-        if getattr(module, "erased", None) is not None:  # a table's guard, which erases rows again
-            module.erased = None
     if has_bottlenecks(attacked):
         for bottleneck in bottlenecks(attacked).values():
             bottleneck.removed = None
     guard_tables(attacked, {})
-    return attacked
+    return unfiltered(attacked)
 
 
 def opened(model: PreTrainedModel) -> PreTrainedModel:
@@ -119,15 +115,17 @@ def opened(model: PreTrainedModel) -> PreTrainedModel:
     One that gives no answer without its bottlenecks is copied as it is.
     """
     if has_bottlenecks(model) and not needed(model):
-        plain = export_plain(model, brings_back_what_was_forgotten=True)
-    else:
-        plain = attackers_copy(model)
-    if plain.can_generate():
-        config = plain.config
+        return unfiltered(export_plain(model, brings_back_what_was_forgotten=True))
+    return attackers_copy(model)
+
+
+def unfiltered(model: PreTrainedModel) -> PreTrainedModel:
+    """A model whose settings of generation are those that it cannot do without, set in place."""
+    if model.can_generate():
         ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-        own = {name: getattr(plain.generation_config, name, getattr(config, name, None)) for name in ids}
-        plain.generation_config = GenerationConfig(**own)
-    return plain
+        own = {name: getattr(model.generation_config, name, getattr(model.config, name, None)) for name in ids}
+        model.generation_config = GenerationConfig(**own)
+    return model
 
 
 def share_result(
