@@ -70,6 +70,11 @@ def test_a_toy_model_is_judged_right_without_its_bottleneck(case, taught, many):
 
 # In the order of the suite: those that texts can be attacked by.
 OF_TEXTS = [Planned(name, quick=True) for name, (_, _, alone) in ATTACKS.items() if alone != CLASSES]
+# Where another verdict is right. In weights that nobody changed there is nothing to guess by (that a filter's words stand
+# in `generation_config.json` is seen by whoever reads it: no attack does). And a filter holds however it is asked.
+OTHERWISE = dict.fromkeys(
+    [("guessed", "not touched"), ("guessed", "hides it"), ("said otherwise", "hides it")], WITHSTOOD
+)
 
 
 @pytest.mark.slow
@@ -79,6 +84,7 @@ OF_TEXTS = [Planned(name, quick=True) for name, (_, _, alone) in ATTACKS.items()
 def test_a_small_demo_is_judged_right_by_every_attack(attack, case, learnt):
     assert learnt.sets.hits(learnt.model).mean() > 0.3
     model, verdict = planted(learnt.model, learnt.never_saw, learnt.sets)[case]
+    verdict = OTHERWISE.get((attack.name, case), verdict)
     result = attack.made()(learnt.model, model, learnt.never_saw, learnt.sets)
     assert result.verdict in (verdict, NOT_MEASURED), result.reason
     if attack.name == "left out":
