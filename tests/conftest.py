@@ -54,7 +54,7 @@ jaxtyping.install_import_hook(
 collect_ignore = ["fixtures"]
 
 # Fixtures of more than one folder.
-pytest_plugins = ["tests.helpers.encodings", "tests.helpers.local_hub.fixtures"]
+pytest_plugins = ["tests.helpers.encodings", "tests.helpers.local_hub.fixtures", "tests.helpers.taught"]
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 

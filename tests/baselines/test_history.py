@@ -43,7 +43,7 @@ def test_recording_does_not_change_what_is_trained(arguments):
 
 def test_evaluation_takes_no_time(planted, arguments, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(history, "_now", lambda: clock[0])
+    monkeypatch.setattr(history, "now", lambda: clock[0])
 
     def ticking(seconds):
         def collate(rows):

@@ -11,13 +11,20 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, is_of_bottleneck, needed
-from excise.ledger.embeddings import guard_tables
 from excise.models.plain import export_plain
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.statistics import clopper_pearson, share_difference
 
 # Ten points of what the topic's words or images are: as little as four dozen cases can tell from nothing.
 MARGIN = 0.1
+# Where a module of torch keeps what is called before and after it.
+HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_always_called",
+    "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+)
 NEVER_SAW, CUT, NOTHING = "never saw it", "word cut out", "nothing"
 
 
@@ -87,22 +94,21 @@ def has_bottlenecks(model: PreTrainedModel) -> bool:
 def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of a model without what keeps its owner from lifting masks and from training what was deleted.
 
-    Guards are no part of the weights: whoever reads the file by other means does not have them. What was erased is
-    erased in the copy, too.
+    Guards are no part of the weights, and neither are filters on outputs, be it hooks or words that are not to be
+    generated: whoever reads the file by other means does not have them. What was erased is erased in the copy, too.
     """
     attacked = copy.deepcopy(model)
+    for module in attacked.modules():
+        for name in HOOKS:
+            getattr(module, name).clear()
     if has_bottlenecks(attacked):
         for bottleneck in bottlenecks(attacked).values():
             bottleneck.removed = None
     for module in attacked.modules():
-        if getattr(module, "erased", None) is None:
-            continue
-        del module.erased
-        for hooks in (module._forward_pre_hooks, module._state_dict_pre_hooks, module._load_state_dict_post_hooks):
-            for key, hook in list(hooks.items()):
-                if getattr(hook, "__module__", None) == guard_tables.__module__:
-                    del hooks[key]
-    return attacked
+        if vars(module).pop("erased", None) is not None:  # the guard of embedding rows, which reads it
+            module._state_dict_pre_hooks.clear()
+            module._load_state_dict_post_hooks.clear()
+    return unfiltered(attacked)
 
 
 def opened(model: PreTrainedModel) -> PreTrainedModel:
@@ -111,15 +117,17 @@ def opened(model: PreTrainedModel) -> PreTrainedModel:
     One that gives no answer without its bottlenecks is copied as it is.
     """
     if has_bottlenecks(model) and not needed(model):
-        plain = export_plain(model, brings_back_what_was_forgotten=True)
-    else:
-        plain = attackers_copy(model)
-    if plain.can_generate():
-        config = plain.config
+        return unfiltered(export_plain(model, brings_back_what_was_forgotten=True))
+    return attackers_copy(model)
+
+
+def unfiltered(model: PreTrainedModel) -> PreTrainedModel:
+    """A model whose settings of generation are those that it cannot do without, set in place."""
+    if model.can_generate():
         ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-        own = {name: getattr(plain.generation_config, name, getattr(config, name, None)) for name in ids}
-        plain.generation_config = GenerationConfig(**own)
-    return plain
+        own = {name: getattr(model.generation_config, name, getattr(model.config, name, None)) for name in ids}
+        model.generation_config = GenerationConfig(**own)
+    return model
 
 
 def share_result(

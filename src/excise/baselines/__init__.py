@@ -1,4 +1,4 @@
-"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, SCRUB and SCRUB+R."""
+"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, NPO, SCRUB, SCRUB+R, embedding rows, output filter."""
 
 import lazy_loader
 
@@ -7,11 +7,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["hyperparameters"],
     submod_attrs={
         "distillation": ["scrub"],
+        "embedding_rows": ["erase_embedding_rows"],
         "finetuning": ["finetune", "retrain"],
         "history": ["BaselineRun"],
         "hyperparameters": ["Hyperparameters"],
         "linear": ["LinearClassifier", "LinearClassifierConfig"],
         "negative_gradient": ["gradient_difference"],
+        "null_models": ["never_saw", "without_topic"],
+        "output_filter": ["filter_outputs"],
+        "preference": ["npo"],
         "rewind": ["scrub_rewind"],
     },
 )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,11 +24,18 @@ class Epoch:
         number: epochs done; 0 is before the first.
         seconds: of training until then; evaluations are not counted.
         accuracy: on each data set that is looked at, by its name.
+        loss: on each data set of texts, a token's mean, by its name.
     """
 
     number: int
     seconds: float
     accuracy: Mapping[str, float]
+    loss: Mapping[str, float] = field(default_factory=dict)
+
+    def row(self) -> dict[str, float]:
+        """The line of this epoch in a table."""
+        losses = {f"loss on {name}": value for name, value in self.loss.items()}
+        return {"epoch": self.number, "seconds": self.seconds, **self.accuracy, **losses}
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,10 +53,11 @@ class BaselineRun(HtmlTable):
     epoch: int
 
     def __repr__(self) -> str:
-        accuracies = few([f"{name} {share:.3f}" for name, share in self.accuracy.items()])
+        kind, measured = ("loss", self.loss) if self.loss else ("accuracy", self.accuracy)
+        values = few([f"{name} {value:.3f}" for name, value in measured.items()])
         return (
             f"BaselineRun: {type(self.model).__name__} of epoch {self.epoch} of {self.history[-1].number}, "
-            f"{self.seconds:.1f} s; accuracy: {accuracies}"
+            f"{self.seconds:.1f} s; {kind}: {values}"
         )
 
     @property
@@ -62,8 +70,13 @@ class BaselineRun(HtmlTable):
         """The accuracies of `model`, by data set."""
         return self.history[self.epoch].accuracy
 
+    @property
+    def loss(self) -> Mapping[str, float]:
+        """The losses of `model`, by data set; of baselines on texts."""
+        return self.history[self.epoch].loss
+
     def to_pandas(self) -> "pandas.DataFrame":
-        """One row per epoch: `epoch`, `seconds`, and the accuracy on each data set."""
+        """One row per epoch: `epoch`, `seconds`, and the accuracy or loss on each data set."""
         return _table(self.history)
 
 
@@ -102,10 +115,10 @@ class EpochHistory(HtmlTable, TrainerCallback):
         self._record(args, model)
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        self.started = _now()
+        self.started = now()
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs):
-        self.seconds += _now() - self.started
+        self.seconds += now() - self.started
         self._record(args, model)
 
     def _record(self, args: TrainingArguments, model: PreTrainedModel) -> None:
@@ -119,10 +132,10 @@ class EpochHistory(HtmlTable, TrainerCallback):
 def _table(epochs: Sequence[Epoch]) -> "pandas.DataFrame":
     import pandas
 
-    return pandas.DataFrame([{"epoch": e.number, "seconds": e.seconds, **e.accuracy} for e in epochs])
+    return pandas.DataFrame([epoch.row() for epoch in epochs])
 
 
-def _now() -> float:
+def now() -> float:
     """The time, once all that was handed to an accelerator is done."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()

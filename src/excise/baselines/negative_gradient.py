@@ -7,11 +7,20 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, default_data_collator
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    default_data_collator,
+)
 
 from excise.baselines.checks import check_classifier
 from excise.baselines.history import BaselineRun, EpochHistory
+from excise.baselines.text_training import forget_texts
 from excise.baselines.training import train
 from excise.evaluation.predictions import Collator, model_columns
 
@@ -25,35 +34,59 @@ def gradient_difference(
     alpha: float = 0.95,
     evaluate_on: Mapping[str, Dataset] | None = None,
     data_collator: Collator = default_data_collator,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    validation: Dataset | None = None,
+    budget: float = 0.1,
 ) -> BaselineRun:
     """Trains a copy of a model to lose `alpha * loss(retain) - (1 - alpha) * loss(forget)`.
 
-    An epoch is a pass through the retain set; each of its batches comes with one of as many forget examples, which are
-    gone through again and again. The loss has no lower bound: too small an `alpha` or too long a training destroys the
-    model, and the history shows it.
+    Of a classifier, an epoch is a pass through the retain set; each of its batches comes with one of as many forget
+    examples, which are gone through again and again. The loss has no lower bound: too small an `alpha` or too long a
+    training destroys the model, and the history shows it.
+
+    Of a model that reads a text and writes another, for which a `tokenizer` is given, an epoch is a pass through the
+    forget set, each example with a retain example drawn at random; `run.model` is that of the epoch which has forgotten
+    most within a budget: the loss on the forget set is largest, of those epochs (and the model as it was) after which
+    the perplexity on the validation set has grown by no more than `budget`.
 
     Args:
-        model: a classifier; it stays as it is.
-        forget: training examples to forget.
-        retain: training examples to keep.
+        model: a classifier, or a model that writes texts, with or without bottlenecks; it stays as it is.
+        forget: training examples to forget. Of texts, rows with `text` and `reference`, as a topic's `target`, or with
+            `input_ids` and `labels`.
+        retain: training examples to keep, likewise.
         args: as for any `Trainer`; nothing is written to `output_dir`.
         alpha: weight of the retain set, between 0 and 1; with 1 it is `finetune`. 0.95 is Kurmanji et al.'s in their
-            small experiments.
-        evaluate_on: data sets whose accuracy is recorded before the training and after every epoch, by name.
-        data_collator: makes a batch of rows.
+            small experiments; 0.5 is OpenUnlearning's, whose weights are 1 and 1.
+        evaluate_on: data sets whose accuracy, or loss, is recorded before the training and after every epoch, by name.
+        data_collator: makes a batch of rows; of classifiers only.
+        tokenizer: the model's, where it writes texts.
+        validation: of texts, examples to keep that it is not trained on; a tenth of `retain` is set aside for it if not
+            given.
+        budget: of texts, by which share the perplexity on them may grow.
 
     Raises:
-        ValueError: if a data set is empty or has other labels than the model, the model does not classify, or `alpha`
-            is out of range.
+        ValueError: if a data set is empty or has other labels than the model or other columns, the model neither
+            classifies nor writes texts, or `alpha` or `budget` is out of range.
 
     Example:
         run = gradient_difference(model, forget, retain, args, evaluate_on={"forget": forget_test})
+        run = gradient_difference(t5, topic.target, topic.retain, args, tokenizer=tokenizer)
 
     Source: *Unlearning via Sparse Representations*, section 2; Golatkar et al. (2020a); NegGrad+ of Kurmanji et al.
-    (2023).
+    (2023); of texts, Maini et al. (2024), TOFU, and OpenUnlearning (src/trainer/unlearn/grad_diff.py).
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"`alpha` is {alpha}; it must be between 0 (ascent only) and 1 (descent only).")
+    if tokenizer is not None:
+
+        def objective(
+            kept: Tensor, losses: Float[Tensor, "batch"], counts: Int[Tensor, "batch"], before: Float[Tensor, "batch"]
+        ) -> Tensor:
+            return alpha * kept - (1 - alpha) * losses.sum() / counts.sum()
+
+        return forget_texts(model, forget, retain, args, objective, tokenizer, validation, budget, evaluate_on)
+    if model.config.is_encoder_decoder:
+        raise ValueError(f"{type(model).__name__} writes texts: give its `tokenizer`, too.")
     sets = dict(evaluate_on or {})
     check_classifier(model, {"forget": forget, "retain": retain}, sets, data_collator)
     history = EpochHistory(sets, data_collator)
