@@ -4,8 +4,8 @@
     python examples/reproduce/reproduce_proof.py --models codebook-0 codebook-1 --never_saw never-0 --plain plain \
         --base base --train_file train.parquet --test_file test.parquet --full car teacher --out proof
 
-`--models` are codebook models that know the topics, `--never_saw` is one of the same recipe that never saw them; `plain`
-and `base` are the same without a codebook. On every topic and model the quick attacks are run on a deletion of codes
+`--models` are codebook models that know the topics, `--never_saw` is one of the same recipe that never saw them;
+`plain` and `base` are the same without a codebook. On every topic and model the quick attacks are run on a deletion of codes
 alone and on one that erases embedding rows, too. `--full` topics of the first model get all attacks, and the baselines.
 
 Each part is kept in `--out`, and made again only if its file is removed: a run that was cut off goes on. `proof.md` is
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from datasets import load_dataset
 from proof_report import write_report
-from transformers import AutoModelForSeq2SeqLM
+from transformers import AutoModelForSeq2SeqLM, TrainingArguments
 from transformers.utils import logging
 
 from excise import TopicSets, Unlearner, topic_sets
@@ -167,7 +167,7 @@ def baselines(args, folder, topic, unlearner):
     sets, rows = attack_sets(args, topic, unlearner), topic.heldout_retain
     rows = rows.select(range(min(args.retain, len(rows))))
     tokenizer = unlearner.processor
-    trained = {"model": plain, "processor": tokenizer, "topic": topic}
+    trained = plain, topic, tokenizer
     made = {
         "rows alone": lambda: erase_embedding_rows(plain, tokenizer, topic).model,
         "output filter": lambda: filter_outputs(plain, tokenizer, topic),
@@ -190,9 +190,12 @@ def baselines(args, folder, topic, unlearner):
 
 
 def of_texts(method, trained, args):
-    """The model of a baseline that is trained."""
-    topic = trained["topic"]
-    return method(trained["model"], topic.target, topic.retain, processor=trained["processor"], seed=args.seed).model
+    """The model of a baseline that is trained: 40 passes through the forget set, of which the method takes the best."""
+    model, topic, tokenizer = trained
+    options = {"num_train_epochs": 40, "learning_rate": 5e-4, "per_device_train_batch_size": 32, "seed": args.seed}
+    options |= {"report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+    arguments = TrainingArguments(str(args.out / "scratch"), **options)
+    return method(model, topic.target, topic.retain, arguments, tokenizer=tokenizer).model
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import torch
 from datasets import Dataset, concatenate_datasets
 
 from excise import Unlearner
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.made_again import arrived_at
-from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.selection import Selection
 from excise.data.classes import class_sets

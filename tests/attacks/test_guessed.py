@@ -10,9 +10,9 @@ from datasets import Dataset
 
 from excise import Selection, Unlearner
 from excise.attacks import Guessed, auc_of_deleted
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.guessed import best_rank, candidate_words
 from excise.attacks.oddities import carriers, row_oddities
-from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks
 from excise.data.classes import class_sets
 from excise.models.activations import bottleneck_inputs

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from excise.attacks import LearntAgain
-from excise.attacks.attack import attackers_copy, ratio_of_means
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import attackers_copy, ratio_of_means
 from excise.attacks.learning import (
     Curve,
     Setting,
@@ -23,7 +24,6 @@ from excise.attacks.learning import (
 )
 from excise.attacks.learnt_again import verdict_of
 from excise.attacks.rounded import in_dynamic_int8
-from excise.attacks.sets import AttackSets
 from excise.data.classes import class_sets
 from excise.ledger.embeddings import guard_tables, overwrite_rows
 from excise.report.attacks import AttackResult

@@ -9,7 +9,7 @@ import torch
 
 from excise import Unlearner
 from excise.attacks import MadeAgain
-from excise.attacks.attack import attackers_copy
+from excise.attacks.interface import attackers_copy
 from excise.attacks.made_again import drawn_instead, new_codes, train_values
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.selection import Selection

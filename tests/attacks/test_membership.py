@@ -13,8 +13,8 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from excise import ClassSets
 from excise.attacks import ClassLosses, ClassSeen, ExampleMembership, class_membership_inference
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.membership import class_losses
-from excise.attacks.sets import AttackSets
 from excise.baselines import LinearClassifier, LinearClassifierConfig
 from excise.evaluation import example_losses
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from datasets import concatenate_datasets
 
-from excise.attacks.attack import share_result
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import share_result
 from excise.attacks.left_out import LeftOut
-from excise.attacks.sets import AttackSets
 from excise.attacks.suite import ATTACKS, CLASSES, Planned
 from excise.baselines import filter_outputs
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD

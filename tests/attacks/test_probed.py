@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from excise.attacks import Probed
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.probed import place_states
-from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks
 from excise.data.classes import class_sets
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from excise.attacks import Rounded
-from excise.attacks.attack import attackers_copy
+from excise.attacks.interface import attackers_copy
 from excise.attacks.rounded import in_half, noisy, rounded_rows, with_rounded_rows
 from excise.report.attacks import AttackResult
 from excise.storage.digests import digest

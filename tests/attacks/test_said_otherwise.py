@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from excise.attacks import SaidOtherwise
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.said_otherwise import misspelt
-from excise.attacks.sets import AttackSets
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD
 from tests.helpers import many_words, tiny
 from tests.helpers.tiny_images import images, key_value_model, processor

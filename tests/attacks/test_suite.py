@@ -10,8 +10,8 @@ import torch
 
 from excise import Unlearner
 from excise.attacks import AttackSets, attack_deletion, run_attacks
-from excise.attacks.attack import Attack
 from excise.attacks.attacked import attacked_models, requests_of
+from excise.attacks.interface import Attack
 from excise.attacks.left_out import LeftOut
 from excise.attacks.suite import ALL, ATTACKS, QUICK, Planned, chosen_attacks, model_digest
 from excise.codes.selection import Selection

@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from excise import TopicSets
 from excise.attacks import TextMembership
-from excise.attacks.sets import AttackSets
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.text_membership import GRADIENT, LOSS, MIN_K, MIN_K_PLUS_PLUS, ZLIB, label_tokens, text_scores
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import T5ForConditionalGeneration
 
-from excise.attacks.attack import attackers_copy
+from excise.attacks.interface import attackers_copy
 from excise.baselines import erase_embedding_rows
 from excise.evaluation.texts import generate_texts
 from excise.ledger.embeddings import guard_tables, overwrite_rows, rows_left, vocabulary_tables

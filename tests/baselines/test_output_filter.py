@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from transformers import CLIPConfig, CLIPModel
 
-from excise.attacks.attack import attackers_copy, opened
+from excise.attacks.interface import attackers_copy, opened
 from excise.baselines import filter_outputs
 from excise.baselines.output_filter import spellings
 from excise.data.classes import ClassSets

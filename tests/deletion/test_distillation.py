@@ -13,7 +13,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.selection import Selection
 from excise.data import class_sets
 from excise.deletion import distil
-from excise.deletion.distillation import NoiseTrial, described, largest_within
+from excise.deletion.distilling import NoiseTrial, described, largest_within
 from excise.deletion.teaching import TeachingTrainer, mix_noise_
 from excise.ledger.embeddings import rows_left
 from excise.ledger.masks import uphold_masks

@@ -39,7 +39,7 @@ def learnt(tmp_path_factory):
     from transformers import set_seed
 
     from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration, initialize_codes, topic_sets
-    from excise.attacks.sets import AttackSets
+    from excise.attacks.attack_sets import AttackSets
     from excise.baselines import never_saw, without_topic
     from excise.cli.demo.training import TOPIC, Recipe, easy_pairs, fit, plain_t5, tokenize_pairs
     from excise.data.packaged import train_tokenizer

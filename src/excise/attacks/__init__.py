@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "attacked": ["attack_deletion"],
+        "attack_sets": ["AttackSets"],
         "guessed": ["Guessed", "auc_of_deleted"],
         "learnt_again": ["LearntAgain"],
         "left_out": ["LeftOut"],
@@ -14,7 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "probed": ["Probed"],
         "rounded": ["Rounded"],
         "said_otherwise": ["SaidOtherwise"],
-        "sets": ["AttackSets"],
         "suite": ["run_attacks"],
         "text_membership": ["TextMembership"],
     },

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from transformers import PreTrainedModel
 
-from excise.attacks.sets import AttackSets
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.suite import Chosen, run_attacks
 from excise.codes.finder import CodeFinder
 from excise.data.classes import ClassSets

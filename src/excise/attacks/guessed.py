@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import NEVER_SAW, Attack, has_bottlenecks
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import NEVER_SAW, Attack, has_bottlenecks
 from excise.attacks.oddities import carriers, class_oddities, code_oddities, output_oddities, row_oddities
-from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks
 from excise.data.topics.matching import Matcher
 from excise.report.attacks import NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt

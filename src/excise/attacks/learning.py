@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import attackers_copy, has_bottlenecks, opened
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.erased_rows import draw_anew
-from excise.attacks.sets import AttackSets
+from excise.attacks.interface import attackers_copy, has_bottlenecks, opened
 from excise.bottlenecks.site import is_of_bottleneck, needed
 from excise.data.classes import ClassSets
 from excise.data.inputs import inputs_of

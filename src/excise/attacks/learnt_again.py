@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import NEVER_SAW, Attack, ratio_of_means
+from excise.attacks.attack_sets import AttackSets
 from excise.attacks.erased_rows import seen_erased
+from excise.attacks.interface import NEVER_SAW, Attack, ratio_of_means
 from excise.attacks.learning import (
     ALL,
     HOW,
@@ -23,7 +24,6 @@ from excise.attacks.learning import (
     Trainings,
     steps_to,
 )
-from excise.attacks.sets import AttackSets
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 
 # Half of what was lost takes at least so many times the steps of the model that never saw it.

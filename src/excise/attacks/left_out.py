@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import Attack, attackers_copy, has_bottlenecks, null_hits, opened, share_result
-from excise.attacks.sets import AttackSets
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import Attack, attackers_copy, has_bottlenecks, null_hits, opened, share_result
 from excise.bottlenecks.site import bottlenecks, needed
 from excise.report.attacks import AttackResult
 

@@ -12,9 +12,9 @@ from datasets import Dataset
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import Attack
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import Attack
 from excise.attacks.rules import Scores, auc_result
-from excise.attacks.sets import AttackSets
 from excise.data.classes import ClassSets
 from excise.evaluation.classes import class_logits
 from excise.report.attacks import AttackResult

@@ -9,8 +9,8 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import has_bottlenecks
-from excise.attacks.sets import AttackSets
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import has_bottlenecks
 from excise.bottlenecks.site import bottlenecks
 from excise.data.batches import to_device, token_masks
 from excise.data.inputs import tokenizer_of

@@ -13,9 +13,9 @@ from datasets import Dataset, concatenate_datasets
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import MARGIN, NEVER_SAW, Attack, has_bottlenecks
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import MARGIN, NEVER_SAW, Attack, has_bottlenecks
 from excise.attacks.rules import FEWEST, Scores, auc_difference
-from excise.attacks.sets import AttackSets
 from excise.bottlenecks.site import bottlenecks
 from excise.data.batches import token_masks
 from excise.data.inputs import tokenizer_of

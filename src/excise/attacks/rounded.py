@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import Attack, attackers_copy, null_hits, share_result
-from excise.attacks.sets import AttackSets
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import Attack, attackers_copy, null_hits, share_result
 from excise.report.attacks import AttackResult
 
 FORMATS = ("bf16", "fp16", "int8 dynamic", "int8", "int4")

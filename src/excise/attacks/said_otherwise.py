@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import NEVER_SAW, Attack, null_hits, share_result
-from excise.attacks.sets import AttackSets
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import NEVER_SAW, Attack, null_hits, share_result
 from excise.data.inputs import tokenizer_of
 from excise.data.topics import associated_words
 from excise.data.topics.inflections import inflections

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from excise.attacks.attack import NEVER_SAW, Attack, attackers_copy
+from excise.attacks.attack_sets import AttackSets
+from excise.attacks.interface import NEVER_SAW, Attack, attackers_copy
 from excise.attacks.rules import Scores, auc_result
-from excise.attacks.sets import AttackSets
 from excise.data.inputs import tokenizer_of
 from excise.models.activations import eval_mode
 from excise.report.attacks import AttackResult

@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "distillation": ["DistilledModel", "distil"],
-        "rows": ["RowChoice", "choose_rows"],
+        "distilling": ["distil"],
+        "topic_rows": ["choose_rows"],
         "vocabulary": ["drop_erased_pieces"],
     },
 )

@@ -11,7 +11,7 @@ from excise.data.inputs import Processor
 from excise.ledger.embeddings import vocabulary_tables
 
 if TYPE_CHECKING:  # what makes topics loads what only they need
-    from excise.deletion.rows import RowChoice
+    from excise.deletion.topic_rows import RowChoice
 
 DEPTHS = ("codes", "rows", "distilled")
 
@@ -49,7 +49,7 @@ def rows_to_erase(
             f"depth={depth!r} erases embedding rows, which are chosen on the sets of a topic; a {type(sets).__name__} "
             "was given. Give what `topic_sets` or `class_sets` made, or depth='codes'."
         )
-    from excise.deletion.rows import choose_rows
+    from excise.deletion.topic_rows import choose_rows
 
     try:
         choice = choose_rows(model, processor, sets)

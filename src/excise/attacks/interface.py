@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from transformers import GenerationConfig, PreTrainedModel
 
-from excise.attacks.sets import AttackSets
+from excise.attacks.attack_sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, is_of_bottleneck, needed
 from excise.models.plain import export_plain
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
@@ -124,7 +124,7 @@ def opened(model: PreTrainedModel) -> PreTrainedModel:
 def unfiltered(model: PreTrainedModel) -> PreTrainedModel:
     """A model whose settings of generation are those that it cannot do without, set in place."""
     if model.can_generate():
-        ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+        ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "max_length")
         own = {name: getattr(model.generation_config, name, getattr(model.config, name, None)) for name in ids}
         model.generation_config = GenerationConfig(**own)
     return model

@@ -1,0 +1,124 @@
+"""Tables of what reproduce_proof.py has measured, in Markdown."""
+
+import json
+
+import numpy as np
+from tabulate import tabulate
+
+from excise.report import AttackReport, plot_relearning
+
+ATTACKS = ("left out", "made again", "learnt again", "rounded")
+
+
+def write_report(out, topics, full, depths):
+    """Writes `proof.md`, and a picture of relearning for each full topic.
+
+    Args:
+        out: folder of what was measured.
+        topics: their names.
+        full: those with all attacks and the baselines.
+        depths: of the deletions.
+    """
+    models = sorted(out.glob("model-*"), key=lambda folder: int(folder.name.partition("-")[2]))
+    parts = ["# Deletions under attack, measured"]
+    for depth in depths:
+        parts += [f"## Quick attacks, deletion of {depth}", quick_table(models, topics, depth)]
+    parts += ["## What it costs elsewhere", quality_table(models, topics)]
+    for word in full:
+        for depth in depths:
+            file = out / "full" / word / f"all-{depth}.json"
+            if file.exists():
+                report = read_report(file)
+                parts += [f"## All attacks on *{word}*, deletion of {depth}", attacks_table(report)]
+                if any(result.attack == "learnt again" and result.attempts for result in report.results):
+                    plot_relearning(report, out / f"relearning-{word}-{depth}.svg")
+                    parts += [f"![Relearning of {word}](relearning-{word}-{depth}.svg)"]
+        if rows := baseline_rows(out / "full" / word / "baselines"):
+            parts += [f"## Baselines on *{word}*, on the model without a codebook", markdown(rows)]
+    (out / "proof.md").write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+
+
+def markdown(rows):
+    """Rows as a table."""
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) if rows else ""
+
+
+def read(file):
+    """What was measured, without the time of the measuring."""
+    return {name: value for name, value in json.loads(file.read_text()).items() if name != "all_seconds"}
+
+
+def read_report(file):
+    """An attack report."""
+    return AttackReport.from_dict(read(file))
+
+
+def quick_table(models, topics, depth):
+    """A row a topic: before, deleted, and each attack beside what never saw it, means over the models."""
+    rows = []
+    for word in topics:
+        reports = [read_report(f) for m in models if (f := m / word / f"quick-{depth}.json").exists()]
+        if not reports:
+            continue
+        results = [{result.attack: result for result in report.results} for report in reports]
+        first = [one["left out"] for one in results]
+        row = {"topic": word, "cases": len_of(first[0]), "before": mean(r.before for r in first)}
+        row["deleted"] = mean(r.after for r in first)
+        for attack in ATTACKS:
+            of_attack = [one[attack] for one in results if attack in one]
+            scores = mean(r.score for r in of_attack)
+            nulls = "" if attack == "learnt again" else f" ({mean(r.null for r in of_attack)})"
+            verdicts = ", ".join(sorted({r.verdict for r in of_attack}))
+            row[attack] = f"{scores}{nulls}: {verdicts}"
+        row["seconds"] = f"{np.mean([report.seconds for report in reports]):.0f}"
+        rows.append(row)
+    return markdown(rows)
+
+
+def quality_table(models, topics):
+    """A row a topic: relative BLEU drop elsewhere, and BLEU where its pieces have another sense."""
+    rows = []
+    for word in topics:
+        made = [read(f) for m in models if (f := m / word / "quality.json").exists()]
+        if not made:
+            continue
+        row = {"topic": word, "sentences": made[0]["rows"], "pieces": ", ".join(made[0]["pieces"])}
+        for name in ("codes", "rows", "rows alone"):
+            drops = [100 * (1 - of["scores"][name]["bleu"] / of["scores"]["before"]["bleu"]) for of in made]
+            row[f"drop, {name}"] = f"{np.mean(drops):.2f} %"
+        row["other senses"] = made[0]["senses"]
+        for name in ("before", "codes", "rows", "rows alone", "never saw it"):
+            values = [of["scores"][name].get("other_senses") for of in made]
+            row[f"BLEU there, {name}"] = "" if None in values else f"{np.mean(values):.1f}"
+        rows.append(row)
+    return markdown(rows)
+
+
+def attacks_table(report):
+    """A row an attack."""
+    return markdown([result.row() for result in report.results])
+
+
+def baseline_rows(folder):
+    """A row a baseline."""
+    rows = []
+    for file in sorted(folder.glob("*.json")):
+        made = read(file)
+        extra = {name: made.pop(name) for name in ("bleu", "making_seconds", "hits")}
+        report = AttackReport.from_dict(made)
+        of = {result.attack: result for result in report.results}
+        row = {"baseline": file.stem.replace("-", " "), "hits": f"{extra['hits']} of {len_of(of['left out'])}"}
+        row |= {"BLEU elsewhere": f"{extra['bleu']:.1f}", "seconds": f"{extra['making_seconds']:.0f}"}
+        rows.append(row | {name: f"{result.written(result.score)}: {result.verdict}" for name, result in of.items()})
+    return rows
+
+
+def len_of(result):
+    """Number of cases of an attack."""
+    return result.attempts[0].total if result.attempts else 0
+
+
+def mean(values):
+    """The mean of those that were measured."""
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3f}" if known else "–"
