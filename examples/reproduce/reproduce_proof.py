@@ -5,8 +5,9 @@
         --base base --train_file train.parquet --test_file test.parquet --full car teacher --out proof
 
 `--models` are codebook models that know the topics, `--never_saw` is one of the same recipe that never saw them;
-`plain` and `base` are the same without a codebook. On every topic and model the quick attacks are run on a deletion of codes
-alone and on one that erases embedding rows, too. `--full` topics of the first model get all attacks, and the baselines.
+`plain` and `base` are the same without a codebook. On every topic and model the quick attacks are run on a deletion
+of codes alone and on one that erases embedding rows, too. `--full` topics of the first model get all attacks, and the
+baselines.
 
 Each part is kept in `--out`, and made again only if its file is removed: a run that was cut off goes on. `proof.md` is
 written anew each time of what is there.

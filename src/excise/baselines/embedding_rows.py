@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from excise.baselines.history import BaselineRun, Epoch
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor
-from excise.deletion import RowChoice, choose_rows
+from excise.deletion.topic_rows import RowChoice, choose_rows
 from excise.ledger.embeddings import overwrite_rows, vocabulary_tables
 
 
