@@ -1,7 +1,7 @@
 """Unlearner: finds a topic's codes, masks or deletes them, undoes, saves and shares."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,11 +16,11 @@ from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, Topic
 from excise.codes.selection import Selection
 from excise.data.inputs import Processor
-from excise.deletion.depth import rows_to_erase
+from excise.deletion.depth import distilled_weights, rows_to_erase
 from excise.ledger.compaction import compact
-from excise.ledger.ledger import Request
 from excise.ledger.masks import enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
+from excise.ledger.request import Request, Rows
 from excise.models.loading import load_adapted, load_model, load_processor
 from excise.models.push_guard import guard_push
 from excise.report.private import public_thresholds
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from excise.data.classes import ClassSets
     from excise.data.topics import TopicSets
     from excise.report.attacks import AttackReport
-
-
-# By embedding table, the tokens whose rows go.
-Rows = Mapping[str, Sequence[int]]
 
 
 class Unlearner(CodeFinder):
@@ -77,8 +73,6 @@ class Unlearner(CodeFinder):
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, **kwargs: Any) -> "Unlearner":
         """Goes on with what was saved, bundles too: model, processor and ledger, each of its own class.
-
-        A LoRA adapter is put on its base model again, as by `load_adapted`.
 
         Args:
             folder: folder or Hub id; of an adapter, the folder.
@@ -149,13 +143,22 @@ class Unlearner(CodeFinder):
             optimizer: one that will train the model and has not yet made a step in this process. Of the others it is
                 known; what they remember of the rows is erased too.
             preset: as in `choose`.
-            **options: as in `mask`.
+            **options: as in `mask`; and `depth="distilled"`, by which the model then learns from itself after noise, in
+                minutes to hours, with `distillation`, arguments of `excise.deletion.distil`, such as `retain`.
 
         Raises:
             ValueError: as `mask`, or if an optimizer is another model's or keeps its memory in a form that cannot be
-                erased by rows, or embeddings are shared with another model in memory.
+                erased by rows, embeddings are shared with another model in memory, or a distillation ends above budget.
         """
-        return self._delete(*self._chosen(topic, name, preset, options), optimizer)
+        taught, deep = options.pop("distillation", {}), options.get("depth") == "distilled"
+        chosen, asked, rows = self._chosen(topic, name, preset, options)
+        if not deep:
+            return self._delete(chosen, asked, rows, optimizer)
+        sets = name if isinstance(topic, Selection) else topic
+        state, said = distilled_weights(self.model, self.processor, chosen.codes, rows, sets, taught)
+        request = self._delete(replace(chosen, thresholds={**chosen.thresholds, **said}), asked, rows, optimizer)
+        self.model.load_state_dict(state)
+        return request
 
     def delete_request(self, request: Request | int, optimizer: Optimizer | None = None) -> Request:
         """Deletes for good the codes that a request has masked, with its topic, thresholds and data digests.
@@ -264,8 +267,6 @@ class Unlearner(CodeFinder):
         cls, repo_id: str, revision: str | None = None, token: str | bool | None = None, **kwargs: Any
     ) -> "Unlearner":
         """Goes on from what was published: with `mode="mask"`, requests can be undone and further ones made.
-
-        All files are of one commit, and as they were written.
 
         Args:
             repo_id: name of a model repository.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import T5ForConditionalGeneration, TrainerCallback
+from transformers import T5ForConditionalGeneration, TrainerCallback, TrainingArguments
 
 from excise import CodebookCLIPModel, Unlearner
 from excise.bottlenecks.site import bottlenecks
@@ -250,3 +250,31 @@ def test_a_loss_that_is_no_number_ends_the_training_and_leaves_the_model(deleted
     broken.encoder.final_layer_norm.weight.data.fill_(float("nan"))
     with pytest.raises(ValueError, match="The model's own loss on the held-out rows is nan"):
         distil(broken, tokenizer, retain, args(), noise=0.3)
+
+
+def test_a_deletion_may_be_distilled_and_says_so(make_model, tokenizer, topic, tmp_path):
+    unlearner = Unlearner(make_model(), tokenizer)
+    arguments = TrainingArguments(str(tmp_path), max_steps=2, report_to="none", use_cpu=True, save_strategy="no")
+    settings = {"args": arguments, "noise": 0.1, "budget": 5.0, "retain": topic.retain}
+    codes = Selection({"encoder.block.1": (3, 4, 5)}, {"q": 0.05})
+    before = make_model().encoder.block[0].layer[0].SelfAttention.q.weight
+    request = unlearner.delete(codes, topic, depth="distilled", distillation=settings)
+    assert request.depth == "distilled" and request.num_rows == 2
+    assert request.thresholds["distilled"]["noise"] == 0.1
+    assert not torch.equal(unlearner.model.encoder.block[0].layer[0].SelfAttention.q.weight, before)
+    unlearner.save_pretrained(tmp_path / "saved")
+    assert Unlearner.from_pretrained(tmp_path / "saved").ledger.requests == (request,)
+
+
+def test_a_deletion_whose_distillation_ends_above_its_budget_leaves_the_model_as_it_was(
+    make_model, tokenizer, topic, tmp_path
+):
+    unlearner = Unlearner(make_model(), tokenizer)
+    before = {name: tensor.clone() for name, tensor in unlearner.model.state_dict().items()}
+    arguments = TrainingArguments(str(tmp_path), max_steps=1, report_to="none", use_cpu=True, save_strategy="no")
+    settings = {"args": arguments, "noise": 1.0, "budget": 1e-9, "retain": topic.retain}
+    codes = Selection({"encoder.block.1": (3, 4, 5)}, {"q": 0.05})
+    with pytest.raises(ValueError, match="nothing is deleted"):
+        unlearner.delete(codes, topic, depth="distilled", distillation=settings)
+    assert not unlearner.ledger.requests
+    assert all(torch.equal(tensor, before[name]) for name, tensor in unlearner.model.state_dict().items())

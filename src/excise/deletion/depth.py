@@ -1,14 +1,19 @@
 """Depth of a deletion: codes alone, the embedding rows of the topic's own pieces too, or a distilled copy."""
 
+import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor
 from excise.ledger.embeddings import vocabulary_tables
+from excise.ledger.ledger import Ledger
+from excise.ledger.masks import enforce
+from excise.ledger.request import Rows
 
 if TYPE_CHECKING:  # what makes topics loads what only they need
     from excise.deletion.topic_rows import RowChoice
@@ -20,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 def rows_to_erase(
     model: PreTrainedModel, processor: Processor, sets: Any, depth: str | None, private: bool
-) -> tuple[Mapping[str, tuple[int, ...]], dict[str, Any]]:
+) -> tuple[Rows, dict[str, Any]]:
     """The embedding rows that go with a topic's codes, and what the ledger says of them.
 
     Args:
@@ -69,6 +74,48 @@ def rows_to_erase(
             "them which pieces went."
         )
     return choice.rows, {"rows": _said(choice)}
+
+
+def distilled_weights(
+    model: PreTrainedModel,
+    processor: Processor,
+    codes: Mapping[str, Sequence[int]],
+    rows: Rows,
+    topic: Any,
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights of a copy that learnt from a model without a topic, after noise; the model stays as it is.
+
+    Args:
+        model: the model, with the topic.
+        processor: its tokenizer or processor.
+        codes: by site, those that are deleted first.
+        rows: by embedding table, those that are erased first.
+        topic: its sets.
+        settings: arguments of `distil`; without `retain`, it learns on the topic's own retain set, which is small.
+
+    Returns:
+        The state, and what the ledger says of the distillation.
+
+    Raises:
+        ValueError: as `distil`, or if the copy ends above its budget.
+    """
+    from excise.deletion.distilling import distil
+
+    options = {"retain": getattr(topic, "retain", None), "topic": topic, **settings}
+    if options["retain"] is None:
+        raise ValueError("depth='distilled' learns on rows without the topic: give distillation={'retain': rows}.")
+    teacher = copy.deepcopy(model)
+    ledger = Ledger.from_dict(teacher.config.unlearning)
+    enforce(teacher, ledger.add("delete", "distilled", codes, rows={name: tuple(ids) for name, ids in rows.items()}))
+    result = distil(teacher, processor, **options)
+    if not result.within_budget:
+        raise ValueError(
+            f"The distilled copy ends {result.rise:.1%} above the loss of its teacher, {result.budget:.1%} are "
+            "allowed, so nothing is deleted. Train longer, on more rows, with less noise, or give a larger `budget`."
+        )
+    known = {"noise": result.noise, "budget": result.budget, "rise": result.rise, "heldout": result.heldout}
+    return result.model.state_dict(), {"distilled": known | {"seconds": result.seconds}}
 
 
 def _said(choice: "RowChoice") -> dict[str, Any]:

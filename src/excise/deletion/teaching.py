@@ -114,6 +114,7 @@ class TeachingTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
+        """The divergence from the teacher, and what the bottlenecks and references add to it."""
         inputs = inputs_for(inputs, self.args.device)
         whole = num_items_in_batch if self.model_accepts_loss_kwargs else None
         with torch.no_grad():

@@ -20,6 +20,7 @@ from excise.data.inputs import tokenizer_of
 from excise.deletion.depth import rows_to_erase
 from excise.ledger.embeddings import erased_for_a_while
 from excise.ledger.packing import codes_digest
+from excise.ledger.request import Rows
 from excise.models.loading import has_tokenizer, load_model, load_processor
 from excise.report.measures import FORGET, RETAIN, Condition
 from excise.report.results import Evaluation
@@ -40,7 +41,6 @@ CONDITIONS = (
 # Few codes but the selected fire as often on the topic's sentences: a draw among more would match badly.
 TOPIC_NEIGHBOURS = 5
 Outputs = dict[str, list[str]]
-Rows = Mapping[str, Sequence[int]]
 
 
 class Controlled(NamedTuple):

@@ -1,9 +1,13 @@
 """Request to forget: an entry of a ledger."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from excise.storage.display import few, shortened
+
+# By embedding table, the tokens whose rows go.
+Rows = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, repr=False)
