@@ -21,11 +21,11 @@ from pathlib import Path
 
 import torch
 from datasets import load_dataset
-from proof_report import write_report
+from proof_report import read, write_report
 from transformers import AutoModelForSeq2SeqLM, TrainingArguments
 from transformers.utils import logging
 
-from excise import TopicSets, Unlearner, topic_sets
+from excise import Evaluation, Record, TopicSets, Unlearner, evaluate, topic_sets
 from excise.attacks import AttackSets, LearntAgain, LeftOut, run_attacks
 from excise.baselines import erase_embedding_rows, filter_outputs, gradient_difference, npo
 from excise.deletion import choose_rows
@@ -62,6 +62,8 @@ def main():
         if args.plain:
             baselines(args, place / "baselines", topic, unlearner)
     write_report(args.out, args.topics, args.full, DEPTHS)
+    if args.bundle:
+        share(args, topics, never_saw)
 
 
 def arguments():
@@ -80,6 +82,7 @@ def arguments():
     parser.add_argument("--retain", type=int, default=500, help="test sentences without the topic")
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundle", help="a new folder for the first model without all topics, with card and page")
     parser.add_argument("--out", type=Path, required=True)
     return parser
 
@@ -188,6 +191,44 @@ def baselines(args, folder, topic, unlearner):
 
     for name, make in made.items():
         kept(folder / f"{name.replace(' ', '-')}.json", measured, make)
+
+
+def share(args, topics, never_saw):
+    """Writes the first model without all topics, evaluated and attacked in that state."""
+    unlearner = Unlearner.from_pretrained(args.models[0])
+    for topic in topics.values():
+        unlearner.forget(topic, progress=False)
+    options = {
+        "reference_model": never_saw,
+        "max_new_tokens": args.max_new_tokens,
+        "batch_size": 128,
+        "progress": False,
+    }
+    options |= {"seed": args.seed, "cut_out": True}
+    for word, topic in topics.items():
+        kept(args.out / "shared" / f"{word}.json", lambda of: evaluate(unlearner, of, **options).to_dict(), topic)
+    evaluations = [Evaluation.from_dict(read(args.out / "shared" / f"{word}.json")) for word in topics]
+    attacks = [
+        unlearner.attack(
+            topic,
+            never_saw=never_saw,
+            max_new_tokens=args.max_new_tokens,
+            checkpoint=args.out / "shared" / "attacks" / word,
+            seed=args.seed,
+            progress=False,
+        )
+        for word, topic in topics.items()
+    ]
+    command = "python examples/reproduce/reproduce_proof.py, as its first lines say"
+    record = Record.of(
+        unlearner.model,
+        mode="delete",
+        evaluations=evaluations,
+        attacks=attacks,
+        data={"name": "Tatoeba, English-French", "language": ["en", "fr"], "license": "cc-by-2.0"},
+        settings={"seed": args.seed, "command": command},
+    )
+    unlearner.save_bundle(args.bundle, record)
 
 
 def of_texts(method, trained, args):
