@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from excise import Unlearner
-from excise.attacks import AttackSets, attack_deletion, run_attacks
-from excise.attacks.attacked import attacked_models, requests_of
+from excise.attacks import AttackSets, run_attacks
+from excise.attacks.attacked import attack_deletion, attacked_models, requests_of
 from excise.attacks.interface import Attack
 from excise.attacks.left_out import LeftOut
 from excise.attacks.suite import ALL, ATTACKS, QUICK, Planned, chosen_attacks, model_digest

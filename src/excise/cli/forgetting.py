@@ -50,6 +50,12 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
         metavar="SHARE",
         help="as many codes as the retain set's loss allows: 0.01 lets it rise by 1 %%; needs references",
     )
+    parser.add_argument(
+        "--depth",
+        choices=("codes", "rows"),
+        help="what a deletion erases: the topic's codes alone, or the embedding rows of its own pieces, too (default: "
+        "these, where some are its own and it is not private)",
+    )
     add_private(parser)
 
 
@@ -90,7 +96,7 @@ def forget(args: Namespace, kind: str) -> Output:
             unlearner, counts, topic, top_s=args.top_s, max_loss_rise=args.max_loss_rise, **options
         )
     private: dict[str, Any] = {"label": args.label, "private": key or False} if args.private else {}
-    request = (unlearner.mask if kind == "mask" else unlearner.delete)(selection, topic, **private)
+    request = (unlearner.mask if kind == "mask" else unlearner.delete)(selection, topic, depth=args.depth, **private)
     seconds[f"test and {kind}"] = time.perf_counter() - start
 
     start = time.perf_counter()
@@ -120,7 +126,9 @@ def request_line(request: "Request") -> str:
     """A request as one line of a ledger."""
     state = f"undone {request.undone}" if request.undone else "in force"
     codes = ", ".join(f"{site}: {len(ids)}" for site, ids in request.codes.items())
-    what = f"{request.kind} {request.topic!r}, {request.num_codes} codes ({codes})"
+    rows = f" and {request.num_rows} embedding rows" if request.rows and request.kind == "delete" else ""
+    rows = f", {request.num_rows} embedding rows when deleted" if request.rows and request.kind == "mask" else rows
+    what = f"{request.kind} {request.topic!r}, {request.num_codes} codes ({codes}){rows}"
     return f"Request {request.id}: {what}, {request.created}, {state}"
 
 
