@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, is_of_bottleneck, needed
@@ -17,6 +17,8 @@ from excise.statistics import clopper_pearson, share_difference
 
 # Ten points of what the topic's words or images are: as little as four dozen cases can tell from nothing.
 MARGIN = 0.1
+# Settings of generation that keep tokens from coming out.
+FILTERS = ("bad_words_ids", "sequence_bias", "suppress_tokens", "begin_suppress_tokens", "constraints")
 # Where a module of torch keeps what is called before and after it.
 HOOKS = (
     "_forward_hooks",
@@ -122,11 +124,11 @@ def opened(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def unfiltered(model: PreTrainedModel) -> PreTrainedModel:
-    """A model whose settings of generation are those that it cannot do without, set in place."""
+    """A model whose settings of generation keep no token from coming out, set in place."""
     if model.can_generate():
-        ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "max_length")
-        own = {name: getattr(model.generation_config, name, getattr(model.config, name, None)) for name in ids}
-        model.generation_config = GenerationConfig(**own)
+        config = model.generation_config = copy.deepcopy(model.generation_config)
+        for name in FILTERS:
+            setattr(config, name, None)
     return model
 
 
