@@ -70,11 +70,9 @@ def test_a_toy_model_is_judged_right_without_its_bottleneck(case, taught, many):
 
 # In the order of the suite: those that texts can be attacked by.
 OF_TEXTS = [Planned(name, quick=True) for name, (_, _, alone) in ATTACKS.items() if alone != CLASSES]
-# Where another verdict is right. In weights that nobody changed there is nothing to guess by; that a filter names words
-# in `generation_config.json` is seen by whoever reads it, and no attack does. A filter holds however it is asked.
-OTHERWISE = dict.fromkeys(
-    [("guessed", "not touched"), ("guessed", "hides it"), ("said otherwise", "hides it")], WITHSTOOD
-)
+# Where another verdict is right. In weights that nobody changed there is nothing to guess by, and a filter holds
+# however it is asked.
+OTHERWISE = dict.fromkeys([("guessed", "not touched"), ("said otherwise", "hides it")], WITHSTOOD)
 
 
 @pytest.mark.slow
