@@ -47,11 +47,8 @@ def with_row(model, make):
 def deleted(model, topic, **details):
     """A copy of a model whose ledger has a deletion; its weights are what they were."""
     changed = copy.deepcopy(model)
-    changed.config.unlearning = (
-        Ledger()
-        .add("delete", topic, {}, **details)
-        .to_dict({site: of.live for site, of in bottlenecks(changed).items()})
-    )
+    masks = {site: of.live for site, of in bottlenecks(changed).items()}
+    changed.config.unlearning = Ledger().add("delete", topic, {}, **details).to_dict(masks)
     return changed
 
 

@@ -59,7 +59,7 @@ class Guessed(Attack):
     language: str = "en"
 
     name = "guessed"
-    about = "Words or classes are tried one by one: does a stranger find out what was deleted?"
+    about = "The ledger is read, and words or classes tried one by one: does a stranger find out what was deleted?"
 
     def __post_init__(self) -> None:
         if self.candidates < 2 or self.carriers < 1:
