@@ -87,8 +87,8 @@ def check_weights(*models: PreTrainedModel | None) -> None:
         for name, of in () if model is None else model.named_parameters():
             if of.is_floating_point() and not of.isfinite().all():
                 raise ValueError(
-                    f"{name} of the {type(model).__name__} holds NaN or infinity: nothing comes back of it, whatever is "
-                    "tried, which is no deletion. Give weights that are whole."
+                    f"{name} of the {type(model).__name__} holds NaN or infinity: nothing comes back of it, whatever "
+                    "is tried, which is no deletion. Give weights that are whole."
                 )
 
 

@@ -138,7 +138,8 @@ def auc_result(
         **details: further figures.
 
     Returns:
-        `score`, `null` and `before` are the AUCs of the strongest attempt as they are, none turned round; `null` is 0.5 where there is no model for it.
+        `score`, `null` and `before` are the AUCs of the strongest attempt as they are, none turned round;
+        `null` is 0.5 where there is no model for it.
     """
     said = [attempt for attempt in attempts if not _fault(attempt)]
     details |= {"left_out": [{**one[0], "why": _fault(one)} for one in attempts if _fault(one)]}
