@@ -13,8 +13,10 @@ from excise.attacks import Guessed, auc_of_deleted
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.guessed import best_rank, candidate_words
 from excise.attacks.oddities import carriers, row_oddities
+from excise.baselines import filter_outputs
 from excise.bottlenecks.site import bottlenecks
 from excise.data.classes import class_sets
+from excise.ledger.ledger import Ledger
 from excise.models.activations import bottleneck_inputs
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD
 from tests.helpers import many_words, tiny
@@ -42,6 +44,14 @@ def with_row(model, make):
     return changed
 
 
+def deleted(model, topic, **details):
+    """A copy of a model whose ledger has a deletion; its weights are what they were."""
+    changed = copy.deepcopy(model)
+    masks = {site: of.live for site, of in bottlenecks(changed).items()}
+    changed.config.unlearning = Ledger().add("delete", topic, {}, **details).to_dict(masks)
+    return changed
+
+
 def ranks(result):
     return {one.settings["way"]: one.score for one in result.attempts}
 
@@ -54,6 +64,49 @@ def test_an_untouched_model_gives_nothing_away_and_stays_as_it_was(untouched, se
     assert set(ranks(result)) >= {"word ignored", "outputs unsure", "far from live codes", "row near the mean"}
     assert not untouched.training
     assert all(torch.equal(before[name], tensor) for name, tensor in untouched.state_dict().items())
+
+
+@pytest.mark.parametrize(("topic", "private", "verdict"), [("book", False, NOT_WITHSTOOD), ("a", True, WITHSTOOD)])
+def test_a_ledger_that_names_the_topic_leaves_nothing_to_guess(untouched, sets, topic, private, verdict):
+    result = Guessed(**FAST)(untouched, deleted(untouched, topic, private=private), None, sets)
+    assert result.verdict == verdict, result.reason
+    assert result.reason.startswith("The ledger in the file names the topic") == (not private)
+    assert (result.score == 1) == (not private) and ("book" in result.reason) is False
+
+
+def test_the_ledger_tells_by_the_rows_that_it_lists_though_its_request_is_private(untouched, sets):
+    rows = {"shared.weight": [sets.processor.convert_tokens_to_ids("book")]}
+    result = Guessed(**FAST)(untouched, deleted(untouched, "a", private=True, rows=rows), None, sets)
+    assert result.verdict == NOT_WITHSTOOD and "lists the tokens whose embedding rows were erased" in result.reason
+
+
+def test_words_that_are_not_to_be_generated_name_the_topic_where_the_original_does_not_bar_them(untouched, sets):
+    hidden = filter_outputs(untouched, sets.processor, ["livre"])
+    result = Guessed(**FAST)(untouched, hidden, None, sets)
+    assert result.verdict == NOT_WITHSTOOD and result.reason.startswith("`bad_words_ids`") and result.score == 1
+    assert Guessed(**FAST)(hidden, hidden, None, sets).verdict == WITHSTOOD
+    assert (
+        Guessed(**FAST)(untouched, filter_outputs(untouched, sets.processor, "lamp"), None, sets).verdict == WITHSTOOD
+    )
+
+
+def test_nothing_is_withstood_where_not_even_the_first_rank_would_be_a_find(untouched, sets):
+    erased = with_row(untouched, lambda rows: rows.mean(0))
+    for model in (untouched, erased):
+        result = Guessed(carriers=1, candidates=100)(None, model, None, sets)
+        assert result.verdict == NOT_MEASURED and "not even the first rank" in result.reason
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_ways_that_score_all_words_the_same_are_not_judged(untouched, sets, value, monkeypatch):
+    def same(model, sets, words, *_):
+        return {"a way": np.full(len(words), value)}
+
+    monkeypatch.setattr("excise.attacks.guessed.row_oddities", same)
+    monkeypatch.setattr("excise.attacks.guessed.output_oddities", same)
+    monkeypatch.setattr("excise.attacks.guessed.code_oddities", lambda *_: None)
+    result = Guessed(**FAST)(untouched, untouched, None, sets)
+    assert result.verdict == NOT_MEASURED and result.details["no scores"] == ["a way"], result.reason
 
 
 def test_a_row_that_was_set_to_the_mean_is_found_from_the_file_alone(untouched, sets):

@@ -1,5 +1,6 @@
 """Planted cases: what attacks say of models of which it is known what they hold."""
 
+import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -70,11 +71,9 @@ def test_a_toy_model_is_judged_right_without_its_bottleneck(case, taught, many):
 
 # In the order of the suite: those that texts can be attacked by.
 OF_TEXTS = [Planned(name, quick=True) for name, (_, _, alone) in ATTACKS.items() if alone != CLASSES]
-# Where another verdict is right. In weights that nobody changed there is nothing to guess by; that a filter names words
-# in `generation_config.json` is seen by whoever reads it, and no attack does. A filter holds however it is asked.
-OTHERWISE = dict.fromkeys(
-    [("guessed", "not touched"), ("guessed", "hides it"), ("said otherwise", "hides it")], WITHSTOOD
-)
+# Where another verdict is right. In weights that nobody changed there is nothing to guess by, and a filter holds
+# however it is asked.
+OTHERWISE = dict.fromkeys([("guessed", "not touched"), ("said otherwise", "hides it")], WITHSTOOD)
 
 
 @pytest.mark.slow
@@ -89,3 +88,25 @@ def test_a_small_demo_is_judged_right_by_every_attack(attack, case, learnt):
     assert result.verdict in (verdict, NOT_MEASURED), result.reason
     if attack.name == "left out":
         assert result.verdict == verdict, result.reason
+
+
+def test_a_null_that_knows_it_without_any_attack_leaves_nothing_to_measure():
+    def hits(count):
+        return np.arange(40) < count
+
+    sets = SimpleNamespace(measure="recall")
+    result = share_result("planted", sets, [({}, hits(0), hits(20), None)], hits(30), hits(0), hits(30), "never saw it")
+    assert result.verdict == NOT_MEASURED and "no more than the null" in result.reason
+
+
+def test_a_measure_that_finds_nothing_in_any_model_is_no_success(taught, many):
+    cut_off = replace(many, max_new_tokens=1)
+    result = LeftOut()(None, taught.model, None, cut_off)
+    assert result.verdict == NOT_MEASURED and "no original to show" in result.reason
+
+
+def test_weights_that_are_no_numbers_are_not_attacked(taught, many):
+    broken = copy.deepcopy(taught.model)
+    broken.get_input_embeddings().weight.data[3] = float("nan")
+    with pytest.raises(ValueError, match="holds NaN or infinity"):
+        LeftOut()(taught.model, broken, taught.never_saw, many)

@@ -153,3 +153,9 @@ def test_models_scored_on_other_cases_are_refused():
 def test_scores_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="`others` has shape"):
         Scores(np.zeros(3), np.zeros((3, 2)))
+
+
+def test_an_auc_without_a_model_for_a_null_is_held_against_a_half():
+    scores = Scores(np.arange(40.0) % 7, np.arange(40.0) % 5)
+    result = auc_result("planted", [({}, scores, None, None)])
+    assert (result.null, result.null_is) == (0.5, "a half")

@@ -278,3 +278,27 @@ def test_the_bottleneck_left_out_is_measured_on_a_tiny_model_and_says_that_there
     (result,) = report.results
     assert result.verdict == NOT_MEASURED and "nothing to bring back" in result.reason
     assert len(result.attempts) == 2 and result.details["moved_behind_the_bottleneck"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("models", "sentence"),
+    [
+        ({"original": "a", "removed": "b", "never_saw": "b"}, "the very model that was attacked, which"),
+        ({"original": "a", "removed": "b", "never_saw": "a"}, "The model that never saw it is the original"),
+        ({"original": "a", "removed": "a", "never_saw": "b"}, "nothing was removed"),
+    ],
+)
+def test_a_report_tells_which_models_are_one(models, sentence):
+    (note,) = AttackReport("book", "codes", (), models).notes
+    assert sentence in note
+
+
+@pytest.mark.parametrize("wrong", [None, 3])
+def test_what_is_no_attack_is_refused_in_words(wrong):
+    with pytest.raises(ValueError, match=f"attacks={wrong}: expected"):
+        chosen_attacks(wrong, True)
+
+
+def test_what_is_measured_in_steps_is_not_said_to_have_taken_a_share_of_steps_before():
+    row = AttackResult("learnt again", "steps", 0.86, None, 1.0, "never saw it", 0.73, 0.0, (), WITHSTOOD, "").row()
+    assert (row["before"], row["deleted"], row["attacked"]) == ("0.730 of cases", "0.000 of cases", "0.86")

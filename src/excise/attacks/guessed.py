@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import NEVER_SAW, Attack, has_bottlenecks
+from excise.attacks.named_in_file import named_in_file
 from excise.attacks.oddities import carriers, class_oddities, code_oddities, output_oddities, row_oddities
 from excise.bottlenecks.site import bottlenecks
 from excise.data.topics.matching import Matcher
@@ -19,7 +20,7 @@ from excise.storage.extras import MissingExtraError, require
 
 # The largest p-value that is no chance, and the fewest candidates among which a rank can be as small.
 ALPHA, FEWEST_CANDIDATES = 0.05, 100
-CHANCE = "chance"
+CHANCE, NAMED = "chance", "named in the file"
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -37,8 +38,12 @@ class Guessed(Attack):
     The rule, fixed beforehand: rank r among n candidates has the chance p = r / n; ties take the mean rank. Of several
     forms of the topic the best rank counts, and p is multiplied by their number and by that of the ways (Bonferroni).
     *Not withstood* if the smallest p is at most 0.05; *withstood* otherwise; *not measured* with fewer than 100
-    candidates. Left out are ways by which the word stands out (p at most 0.05 by that way alone) in the original or in
-    the model that never saw it: there it is odd without any deletion.
+    candidates, or so few that even the first rank would not be a find. Left out are ways by which the word stands out
+    (p at most 0.05 by that way alone) in the original or in the model that never saw it: there it is odd without any
+    deletion; and ways that score all candidates the same, or not by a number.
+
+    *Not withstood* in any case, with rank 1, if the shared file names the topic (`named_in_file`): there is nothing to
+    guess. The ledger does unless the request is private. The reason says so first, and then what else was found.
 
     Attributes:
         base: a public model of the same tokenizer, such as the plain one that the bottleneck was put into; `None` if
@@ -54,7 +59,7 @@ class Guessed(Attack):
     language: str = "en"
 
     name = "guessed"
-    about = "Words or classes are tried one by one: does a stranger find out what was deleted?"
+    about = "The ledger is read, and words or classes tried one by one: does a stranger find out what was deleted?"
 
     def __post_init__(self) -> None:
         if self.candidates < 2 or self.carriers < 1:
@@ -75,6 +80,29 @@ class Guessed(Attack):
         Raises:
             ValueError: if the base has other embeddings than the model.
         """
+        result = self._ranked(original, removed, never_saw, sets)
+        if not (naming := named_in_file(removed, sets, [original, never_saw, self.base])):
+            return result
+        total = result.details["candidates"]
+        tried = Attempt({"way": NAMED, "judged": True}, 1.0, (total + 1) / 2, total=total)
+        return replace(
+            result,
+            score=1.0,
+            null=tried.null,
+            null_is=CHANCE,
+            attempts=(tried, *result.attempts),
+            verdict=NOT_WITHSTOOD,
+            reason=f"{naming} So it has rank 1, and nobody needs to guess. By other ways: {result.reason}",
+        )
+
+    def _ranked(
+        self,
+        original: PreTrainedModel | None,
+        removed: PreTrainedModel,
+        never_saw: PreTrainedModel | None,
+        sets: AttackSets,
+    ) -> AttackResult:
+        """What is found by trying words, by the rule."""
         sets.check_same_words(removed, self.base)
         if sets.of_texts:
             forms, others = candidate_words(sets, self.candidates, self.language)
@@ -84,11 +112,16 @@ class Guessed(Attack):
             others = [name for name in topic.classes if name != forms[0]]
         models = {"removed": removed, "original": original, "never saw": never_saw}
         ranks: dict[str, dict[str, float]] = {}
+        silent = []
         for model_name, model in models.items():
             if model is not None:
                 base = None if model_name == "never saw" else self.base
                 for way, scores in _scores(model, sets, [*forms, *others], base, self.carriers).items():
+                    if not np.isfinite(scores).all():
+                        scores = np.zeros_like(scores)
                     ranks.setdefault(way, {})[model_name] = best_rank(scores[: len(forms)], scores[len(forms) :])
+                    if model_name == "removed" and np.ptp(scores) == 0:
+                        silent.append(way)
         ranks = {way: of for way, of in ranks.items() if "removed" in of}
         total = len(others) + 1
         least = ALPHA * total / len(forms)
@@ -96,17 +129,22 @@ class Guessed(Attack):
         chance = (total + 1) / 2
         rows = {
             way: Attempt(
-                {"way": way, "judged": way not in odd}, of["removed"], of.get("never saw", chance), total=total
+                {"way": way, "judged": way not in odd.union(silent)},
+                of["removed"],
+                of.get("never saw", chance),
+                total=total,
             )
             for way, of in ranks.items()
         }
         details: dict[str, Any] = {"candidates": total, "forms": len(forms), "ranks": ranks, "odd anyway": sorted(odd)}
+        details["no scores"] = silent
         if has_bottlenecks(removed):
             details["dead codes"] = sum(int((~of.in_force).sum()) for of in bottlenecks(removed).values())
-        judged = {way: row for way, row in rows.items() if way not in odd}
+        judged = {way: row for way, row in rows.items() if row.settings["judged"]}
         known: dict[str, Any] = {"attempts": tuple(rows.values()), "details": details}
         if not judged:
-            why = "By each way the word stands out in the original, or in the model that never saw it, as well."
+            why = "By each way the word stands out in the original, or in the model that never saw it, as well"
+            why += ", or all candidates score the same or by no number." if silent else "."
             return AttackResult.not_measured(self.name, "rank", why, **known)
         way = min(judged, key=lambda one: judged[one].score)
         known |= {"score": judged[way].score, "null": judged[way].null, "before": ranks[way].get("original")}
@@ -114,6 +152,9 @@ class Guessed(Attack):
         found = f"It has rank {judged[way].score:g} of {total} by {way!r}"
         if total < FEWEST_CANDIDATES:
             why = f"{found}; with fewer than {FEWEST_CANDIDATES} candidates no rank is sure to be no chance."
+            return AttackResult.not_measured(self.name, "rank", why, **known)
+        if len(forms) * len(judged) > ALPHA * total:
+            why = f"{found}; for {len(judged)} ways and {len(forms)} forms not even the first rank of so few is a find."
             return AttackResult.not_measured(self.name, "rank", why, **known)
         p = min(1.0, judged[way].score / total * len(forms) * len(judged))
         verdict = NOT_WITHSTOOD if p <= ALPHA else WITHSTOOD

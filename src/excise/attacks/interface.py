@@ -78,7 +78,7 @@ def check_weights(*models: PreTrainedModel | None) -> None:
     """Makes sure that models have numbers to attack.
 
     Raises:
-        ValueError: if weights of one are on the meta device.
+        ValueError: if weights of one are on the meta device, NaN or infinite.
     """
     for model in models:
         if model is not None and any(parameter.is_meta for parameter in model.parameters()):
@@ -86,6 +86,12 @@ def check_weights(*models: PreTrainedModel | None) -> None:
                 f"Weights of the {type(model).__name__} are on the meta device, where they have no numbers. Load the "
                 "whole model into memory, by `from_pretrained` without a `device_map`."
             )
+        for name, of in () if model is None else model.named_parameters():
+            if of.is_floating_point() and not of.isfinite().all():
+                raise ValueError(
+                    f"{name} of the {type(model).__name__} holds NaN or infinity: nothing comes back of it, whatever "
+                    "is tried, which is no deletion. Give weights that are whole."
+                )
 
 
 def has_bottlenecks(model: PreTrainedModel) -> bool:
@@ -146,7 +152,8 @@ def share_result(
 
     The rule, fixed beforehand: of all attempts the one counts that is furthest above its null. *Withstood* if the 95 %
     interval of the difference (Newcombe) ends below `MARGIN`; *not withstood* if it begins above 0; *not measured* if
-    neither, as there are too few cases to tell, or if there was nothing to bring back.
+    neither, as there are too few cases to tell, or if there was nothing to bring back: the original knows no more than
+    the null does, attacked or not, or there is no original and nothing comes out of any model.
 
     Args:
         attack: its name.
@@ -175,10 +182,15 @@ def share_result(
     total, null_hits = len(removed), round((best.null or 0.0) * len(removed))
     hits = best.hits or 0
     known |= {"score": best.score, "null": best.null, "interval": tuple(clopper_pearson(hits, total))}
-    if original is not None and original.sum() <= null_hits:
+    if original is not None and original.sum() <= max(null_hits, 0 if null is None else null.sum()):
         return AttackResult.not_measured(
             attack, sets.measure, f"The original gets {int(original.sum())} of {total} cases, no more than the null: "
             "there is nothing to bring back.", **known
+        )  # fmt: skip
+    if original is None and not (removed.any() or any(row.score or row.null for row in rows)):
+        return AttackResult.not_measured(
+            attack, sets.measure, f"None of {total} cases comes out of any model, and there is no original to show "
+            "that they can: an output that is cut off, or words in another spelling, look alike. Give it, too.", **known
         )  # fmt: skip
     low, high = share_difference(hits, total, null_hits, total)
     between = f"above the null ({null_is}) by {best.score - null_hits / total:.3f} ({low:.3f} to {high:.3f})"

@@ -138,7 +138,8 @@ def auc_result(
         **details: further figures.
 
     Returns:
-        `score`, `null` and `before` are the AUCs of the strongest attempt as they are, none turned round.
+        `score`, `null` and `before` are the AUCs of the strongest attempt as they are, none turned round;
+        `null` is 0.5 where there is no model for it.
     """
     said = [attempt for attempt in attempts if not _fault(attempt)]
     details |= {"left_out": [{**one[0], "why": _fault(one)} for one in attempts if _fault(one)]}
@@ -181,7 +182,8 @@ def auc_result(
             why += " It does not find members of the original for sure either."
     details |= {"turned_round": bool(turned), "difference_interval": [low, high]}
     known: dict[str, Any] = {"score": scores.auc, "interval": tuple(scores.interval()), "before": before, "after": None}
-    known |= {"null": rows[best].null, "null_is": "" if null is None else null_is, "attempts": tuple(rows)}
+    known |= {"null": 0.5 if null is None else null.auc, "null_is": HALF if null is None else null_is}
+    known |= {"attempts": tuple(rows)}
     return AttackResult(attack, "auc", **known, verdict=verdict, reason=why, details=details)
 
 

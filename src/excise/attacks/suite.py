@@ -82,6 +82,8 @@ def chosen_attacks(attacks: Chosen, of_texts: bool) -> list[Planned | Attack]:
         >>> [one.name for one in chosen_attacks("quick", of_texts=True)]
         ['left out', 'made again', 'learnt again', 'rounded']
     """
+    if not isinstance(attacks, Iterable | Attack):
+        raise ValueError(f'attacks={attacks!r}: expected "quick", "all", names, or attacks.')
     asked = [attacks] if isinstance(attacks, str | Attack) else list(attacks)
     chosen: list[Planned | Attack] = []
     for one in asked:

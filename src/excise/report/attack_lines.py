@@ -11,7 +11,7 @@ TRIED = {
     "made again": "Erased codes are made again from a few sentences or images of the topic, or from codes beside them.",
     "learnt again": "The model is trained on, for a few steps, on a few examples of the topic.",
     "rounded": "The numbers are rounded to fewer bits, or noise is added to them.",
-    "guessed": "Words are tried one by one, to guess what was forgotten.",
+    "guessed": "What was forgotten is read from the files beside the weights, or guessed by trying words one by one.",
     "probed": "A small classifier is trained on what the model has inside.",
     "said otherwise": "The topic is asked for in other words: synonyms, other forms, misspellings.",
     "text membership": "It is guessed from the model's losses whether texts of the topic were trained on.",

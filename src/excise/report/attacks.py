@@ -63,8 +63,10 @@ class AttackResult(HtmlTable):
         interval: 95 % interval of the score, or `None` where there is none.
         null: what the strongest attempt got from the null.
         null_is: what the null is: a model that never saw the topic, or a proxy, in words.
-        before: the measure of the original, under the same attack where it needs one; `None` where not measured.
-        after: the measure of the model as it was shared, without any attack; `None` where it has none.
+        before: the measure of the original, under the same attack where it needs one; `None` where not measured. Of
+            `"steps"` the share of cases that it gets without training.
+        after: the measure of the model as it was shared, without any attack; of `"steps"` that share; `None` where it
+            has none.
         attempts: all that was tried.
         verdict: `"withstood"`, `"not withstood"` or `"not measured"`, by the rule that the attack states.
         reason: the rule, and what it was applied to, in a sentence.
@@ -131,11 +133,16 @@ class AttackResult(HtmlTable):
     def row(self) -> dict[str, Any]:
         """The line of this attack in a table, as text."""
         bounds = "" if self.interval is None else f" ({', '.join(map(self.written, self.interval))})"
+        shares = self.before, self.after
+        if self.measure == "steps":  # before and without the attack there are no steps, but cases
+            known = ["–" if share is None or isnan(share) else f"{share:.3f} of cases" for share in shares]
+        else:
+            known = list(map(self.written, shares))
         return {
             "attack": self.attack,
             "measure": MEASURES[self.measure][0],
-            "before": self.written(self.before),
-            "deleted": self.written(self.after),
+            "before": known[0],
+            "deleted": known[1],
             "attacked": self.written(self.score) + bounds,
             "null": self.written(self.null) + (f" ({self.null_is})" if self.null is not None else ""),
             "attempts": len(self.attempts),
@@ -216,7 +223,15 @@ class AttackReport(HtmlTable):
             "never_saw": "There was no model that never saw it: what came back is held against the proxy that each "
             "line names, or is not judged.",
         }
-        return [sentence for role, sentence in missing.items() if self.models.get(role) is None]
+        same = {
+            ("never_saw", "removed"): "The model that never saw it is the very model that was attacked, which cannot "
+            "give back more than itself: such attacks are withstood whatever it knows.",
+            ("never_saw", "original"): "The model that never saw it is the original: nothing can be held against it.",
+            ("original", "removed"): "The original is the very model that was attacked: nothing was removed.",
+        }
+        notes = [sentence for role, sentence in missing.items() if self.models.get(role) is None]
+        alike = (pair for pair in same if self.models.get(pair[0]) == self.models.get(pair[1]) is not None)
+        return notes + [same[pair] for pair in alike]
 
     def __repr__(self) -> str:
         return f"AttackReport: {shortened(self.topic)!r} ({self.depth}): {self.verdict}; {self.summary}"

@@ -134,7 +134,7 @@ def relearning_in_page(report: AttackReport, name: str) -> str | None:
     result = curved(report)
     if result is None:
         return None
-    size = (1.4 + 2.4 * max(2, len(panels(result))), 3.4)
+    size = (1.4 + 2.4 * max(3, len(panels(result))), 3.4)  # the legend is as wide as three
     with styled_figure(size, font_size=10) as figure, warnings.catch_warnings():
         # The reader's browser draws the texts, and has fonts for letters that matplotlib has none for.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
