@@ -34,7 +34,8 @@ def test_codes_of_a_file_are_tried_beside_random_ones(evaluate, excise, saved, t
     data = evaluate("--codes", tmp_path / "codes.json", "--metrics", "meteor")
     assert data["removed"] == 2
     drawn = {"random codes", "topic-matched random codes"}
-    assert set(data["scores"]) == {"before", "after", "bottleneck left out", *drawn}
+    erased = {"embedding rows erased too", "rows erased, bottleneck left out"}
+    assert set(data["scores"]) == {"before", "after", "bottleneck left out", *erased, *drawn}
     assert data["notes"][-1].startswith("Firings in the topic's 12 and 12 other examples: the removed codes ")
     assert "meteor" in data["scores"]["after"]["heldout"]
 
