@@ -143,6 +143,8 @@ def choose_rows(
 def _choice(
     tables: Mapping[str, Any], pieces: Sequence[Piece], collateral: tuple, thresholds: Mapping[str, Any]
 ) -> RowChoice:
+    size = min(map(len, tables.values()))
+    pieces = [p if p.token < size else p._replace(kept_for="not in the model's table") for p in pieces]
     tokens = tuple(sorted(piece.token for piece in pieces if not piece.kept_for))
     rows = dict.fromkeys(tables, tokens) if tokens else {}
     return RowChoice(rows, tuple(pieces), collateral, dict(thresholds))
