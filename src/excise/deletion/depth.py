@@ -47,8 +47,8 @@ def rows_to_erase(
         raise ValueError(f"depth={depth!r}: expected one of {DEPTHS[:2]}, or None for the deeper where it can be.")
     if depth == "distilled":
         raise ValueError(
-            "depth='distilled': a deletion changes the model in place, as deep as 'rows'. Delete so, and distil the model "
-            "by `excise.deletion.distil`, which makes another one."
+            "depth='distilled': a deletion changes the model in place, as deep as 'rows'. Delete so, and then distil the "
+            "model by `excise.deletion.distil`, which makes another one."
         )
     if depth == "codes" or (depth is None and (private or not isinstance(sets, ForgetSets))):
         return {}, {}

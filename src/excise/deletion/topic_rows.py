@@ -170,7 +170,7 @@ class _Sides:
         """The pieces of each row."""
         columns = ["text"] + (["reference"] if self.topic.reference is not None else [])
         held: list[set[int]] = [set() for _ in range(len(rows))]
-        for column in columns:
+        for column in columns if held else ():
             texts = [text or "" for text in rows[column]]
             for of_row, ids in zip(held, self.tokenizer(texts)["input_ids"], strict=True):
                 of_row.update(ids)
@@ -199,7 +199,7 @@ class _Sides:
         """The pieces of the topic's words, the topic's own first, with what keeps those that stay."""
         tokens = list(self.candidates)
         sizes = len(self.target), len(self.retain)
-        if not tokens:
+        if not tokens or not all(sizes):  # without others nothing is known of who else uses a piece
             return []
         hits = [
             np.array([sum(token in row for row in rows) for token in tokens]) for rows in (self.target, self.retain)

@@ -57,6 +57,7 @@ def check_tables(model: PreTrainedModel, ledger: Ledger) -> None:
 
     Raises:
         MaskMismatchError: if one is not, or there is no such table or row.
+        ValueError: as `check_no_adapter`.
     """
     try:
         rows_by_table(model, ledger.rows_of(("mask",)))
@@ -65,6 +66,7 @@ def check_tables(model: PreTrainedModel, ledger: Ledger) -> None:
         raise MaskMismatchError(f"{error} {WHAT_TO_DO}") from error
     if not erased:
         return
+    check_no_adapter(model)
     rows = torch.tensor(next(iter(erased.values())), dtype=torch.long)
     names, seen = {id(table): name for name, table in vocabulary_tables(model).items()}, set()
     for module in vocabulary_modules(model):
@@ -77,6 +79,21 @@ def check_tables(model: PreTrainedModel, ledger: Ledger) -> None:
                 raise MaskMismatchError(f"{len(left)} of {len(rows)} erased rows of {name} are back. {WHAT_TO_DO}")
 
 
+def check_no_adapter(model: PreTrainedModel) -> None:
+    """Makes sure that no adapter adds to a table of which rows are erased.
+
+    Raises:
+        ValueError: if one does, such as LoRA on embeddings: what it adds to an erased row says what the row was.
+    """
+    holders = {id(module) for module in vocabulary_modules(model)}
+    for name, module in model.named_modules():
+        if id(getattr(module, "base_layer", None)) in holders:
+            raise ValueError(
+                f"An adapter adds to the embeddings {name}, also to rows that are erased. Merge it first, as by "
+                "`merge_and_unload`, or take it off; or delete with depth='codes'."
+            )
+
+
 def check_erasable_rows(model: PreTrainedModel, erased: Mapping[str, Sequence[int]]) -> None:
     """Makes sure that rows of a model's tables can be erased.
 
@@ -86,9 +103,13 @@ def check_erasable_rows(model: PreTrainedModel, erased: Mapping[str, Sequence[in
 
     Raises:
         ValueError: if another model in memory reads by a table: it would lose the rows, too; or if a table holds
-            numbers that have no mean.
+            numbers that have no mean, an adapter adds to it, or a device map has put it on disk.
     """
+    if erased:
+        check_no_adapter(model)
     tables = vocabulary_tables(model)
+    if on_disk := [name for name in erased if tables[name].is_meta]:
+        raise ValueError(f"A device map has put {on_disk} on disk, where nothing can be erased. Load without it.")
     due = {name: rows for name, rows in erased.items() if rows_left(tables[name], torch.tensor(rows))}
     check_own_tables(model, due)
     for name, rows in due.items():
