@@ -256,11 +256,6 @@ def test_rows_that_a_mask_would_erase_keep_their_pieces_when_others_are_taken_ou
     assert unlearner.ledger.requests[1].rows == {TABLE: (smaller.convert_tokens_to_ids("maison"),)}
 
 
-def test_a_deletion_in_place_is_none_by_distillation(unlearner, topic):
-    with pytest.raises(ValueError, match="distil the model"):
-        unlearner.delete(CODES, topic, depth="distilled")
-
-
 def test_pieces_beyond_the_table_are_left(make_model, tokenizer, topic):
     last = tokenizer.convert_tokens_to_ids("professeur")
     choice = choose_rows(make_model(vocab_size=last), tokenizer, topic)

@@ -32,7 +32,7 @@ def rows_to_erase(
         model: the model.
         processor: its tokenizer, or a processor of both.
         sets: what is forgotten: rows are chosen on sets of `topic_sets` or `class_sets` alone.
-        depth: `"codes"` or `"rows"`; without one, the rows where they can be chosen and the request is
+        depth: `"codes"`, `"rows"` or `"distilled"`; without one, the rows where they can be chosen and the request is
             not private: an erased row, held against the public base, names its piece.
         private: whether nobody is to read what is forgotten.
 
@@ -44,12 +44,7 @@ def rows_to_erase(
             belong to the topic alone.
     """
     if depth not in (None, *DEPTHS):
-        raise ValueError(f"depth={depth!r}: expected one of {DEPTHS[:2]}, or None for the deeper where it can be.")
-    if depth == "distilled":
-        raise ValueError(
-            "depth='distilled': a deletion changes the model in place, as deep as 'rows'. Delete so, and then distil the "
-            "model by `excise.deletion.distil`, which makes another one."
-        )
+        raise ValueError(f"depth={depth!r}: expected one of {DEPTHS}, or None for the deepest that takes seconds.")
     if depth == "codes" or (depth is None and (private or not isinstance(sets, ForgetSets))):
         return {}, {}
     if depth is None and not vocabulary_tables(model):
@@ -69,7 +64,7 @@ def rows_to_erase(
         logger.warning("No embedding rows are erased: %s", error)
         return {}, {}
     if not choice.rows and depth == "rows":
-        raise ValueError(f"depth='rows': {choice.reason} Take depth='codes'.")
+        raise ValueError(f"depth='rows': {choice.reason} Take depth='codes', or 'distilled'.")
     if not choice.rows:
         logger.warning("No embedding rows are erased: %s", choice.reason)
         return {}, {}

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.site import bottlenecks
 from excise.ledger.embeddings import guard_tables, vocabulary_modules, vocabulary_tables
+from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.ledger import Ledger, Request
-from excise.ledger.tables import rows_by_table
 
 
 def without_pieces(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> PreTrainedTokenizerBase:

@@ -19,9 +19,9 @@ from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import tokenizer_of
 from excise.deletion.depth import rows_to_erase
 from excise.ledger.embeddings import erased_for_a_while
+from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.packing import codes_digest
 from excise.ledger.request import Rows
-from excise.ledger.tables import rows_by_table
 from excise.models.loading import has_tokenizer, load_model, load_processor
 from excise.report.measures import FORGET, RETAIN, Condition
 from excise.report.results import Evaluation

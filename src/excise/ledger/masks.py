@@ -14,8 +14,8 @@ from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import MaskMismatchError, Removed, erase_rows, tensors_with, uphold
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.embeddings import guard_tables, overwrite_rows, upheld_tables, uphold_tables, vocabulary_tables
+from excise.ledger.erased_tables import check_erasable_rows, check_tables, rows_by_table
 from excise.ledger.ledger import Ledger, mask_digest
-from excise.ledger.tables import check_erasable_rows, check_tables, rows_by_table
 
 
 def enforce(model: PreTrainedModel, ledger: Ledger) -> None:

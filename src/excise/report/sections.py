@@ -15,9 +15,9 @@ from excise.bottlenecks.identity import Identity, weights_digest
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection, Step
+from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.ledger import Ledger
 from excise.ledger.packing import codes_digest, pack, unpack
-from excise.ledger.tables import rows_by_table
 from excise.report.attacks import AttackReport
 from excise.report.frontier import Frontier
 from excise.report.results import Evaluation

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.embeddings import rows_left, vocabulary_tables
+from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.ledger import Ledger
-from excise.ledger.tables import rows_by_table
 from excise.sharing.erasure.row_search import RowSearch
 from excise.sharing.erasure.shapes import CodeShape, TableShape
 from excise.sharing.erasure.streams import Note, Stream, files_in, streams
