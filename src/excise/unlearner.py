@@ -18,7 +18,6 @@ from excise.codes.selection import Selection
 from excise.data.inputs import Processor
 from excise.deletion.depth import distilled_weights, rows_to_erase
 from excise.ledger.compaction import compact
-from excise.ledger.embeddings import vocabulary_tables
 from excise.ledger.masks import enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.ledger.request import Request, Rows
@@ -177,7 +176,7 @@ class Unlearner(CodeFinder):
         return self._delete(Selection(masked.codes, how), asked, masked.rows, optimizer)
 
     def _delete(self, selection: Selection, asked: Asked, rows: Rows, optimizer: Optimizer | None) -> Request:
-        optimizers = clearable_optimizers(self.sites, optimizer, vocabulary_tables(self.model).values() if rows else ())
+        optimizers = clearable_optimizers(self.sites, optimizer, self.model if rows else None)
         request = self._request("delete", selection, asked, rows)
         clear_optimizers(optimizers, self.sites, request.codes)
         return request

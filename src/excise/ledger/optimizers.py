@@ -1,6 +1,6 @@
 """Optimizer state of erased rows, cleared with them: it would bring them back at the next step."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import WITH_DELETED
-from excise.ledger.embeddings import WITH_ERASED, restore_rows
+from excise.ledger.embeddings import WITH_ERASED, restore_rows, vocabulary_tables
 
 # Those that have made a step in this process.
 STEPPED: WeakSet[Optimizer] = WeakSet()
@@ -67,14 +68,14 @@ def _check_clearable(optimizer: Optimizer, parameter: nn.Parameter) -> None:
 
 
 def clearable_optimizers(
-    sites: Mapping[str, Bottleneck], optimizer: Optimizer | None = None, tables: Iterable[nn.Parameter] = ()
+    sites: Mapping[str, Bottleneck], optimizer: Optimizer | None = None, model: PreTrainedModel | None = None
 ) -> list[tuple[str, Optimizer]]:
     """The optimizers that train a model's codes, each with a site: those that have made steps in this process.
 
     Args:
         sites: the model's bottlenecks.
         optimizer: one more, which need not have made a step.
-        tables: embedding tables of which rows are to be erased, too; optimizers that train them are checked.
+        model: whose embedding rows are to be erased, too; optimizers that train them are checked.
 
     Raises:
         ValueError: as `check_clearable`.
@@ -86,7 +87,7 @@ def clearable_optimizers(
         of_sites += [(site, one) for one in (*known, *([] if optimizer is None else [optimizer]))]
     for site, one in of_sites:
         check_clearable(one, sites[site])
-    for table in tables:
+    for table in vocabulary_tables(model).values() if model is not None else ():
         for one in (*STEPPED, *([] if optimizer is None else [optimizer])):
             if id(table) in _parameters(one):
                 _check_clearable(one, table)
