@@ -176,7 +176,7 @@ class Unlearner(CodeFinder):
         return self._delete(Selection(masked.codes, how), asked, masked.rows, optimizer)
 
     def _delete(self, selection: Selection, asked: Asked, rows: Rows, optimizer: Optimizer | None) -> Request:
-        optimizers = clearable_optimizers(self.sites, optimizer)
+        optimizers = clearable_optimizers(self.sites, optimizer, self.model if rows else None)
         request = self._request("delete", selection, asked, rows)
         clear_optimizers(optimizers, self.sites, request.codes)
         return request

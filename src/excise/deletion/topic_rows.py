@@ -143,6 +143,8 @@ def choose_rows(
 def _choice(
     tables: Mapping[str, Any], pieces: Sequence[Piece], collateral: tuple, thresholds: Mapping[str, Any]
 ) -> RowChoice:
+    size = min(map(len, tables.values()))
+    pieces = [p if p.token < size else p._replace(kept_for="not in the model's table") for p in pieces]
     tokens = tuple(sorted(piece.token for piece in pieces if not piece.kept_for))
     rows = dict.fromkeys(tables, tokens) if tokens else {}
     return RowChoice(rows, tuple(pieces), collateral, dict(thresholds))
@@ -168,7 +170,7 @@ class _Sides:
         """The pieces of each row."""
         columns = ["text"] + (["reference"] if self.topic.reference is not None else [])
         held: list[set[int]] = [set() for _ in range(len(rows))]
-        for column in columns:
+        for column in columns if held else ():
             texts = [text or "" for text in rows[column]]
             for of_row, ids in zip(held, self.tokenizer(texts)["input_ids"], strict=True):
                 of_row.update(ids)
@@ -197,7 +199,7 @@ class _Sides:
         """The pieces of the topic's words, the topic's own first, with what keeps those that stay."""
         tokens = list(self.candidates)
         sizes = len(self.target), len(self.retain)
-        if not tokens:
+        if not tokens or not all(sizes):  # without others nothing is known of who else uses a piece
             return []
         hits = [
             np.array([sum(token in row for row in rows) for token in tokens]) for rows in (self.target, self.retain)

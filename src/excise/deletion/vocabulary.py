@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.site import bottlenecks
 from excise.ledger.embeddings import guard_tables, vocabulary_modules, vocabulary_tables
-from excise.ledger.ledger import Ledger
+from excise.ledger.erased_tables import rows_by_table
+from excise.ledger.ledger import Ledger, Request
 
 
 def without_pieces(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> PreTrainedTokenizerBase:
@@ -86,14 +87,12 @@ def drop_erased_pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         The tokenizer that goes with the model from now on.
 
     Raises:
-        ValueError: as `without_pieces`, or if nothing was erased, or not the same rows in all tables.
+        ValueError: as `without_pieces`, or if nothing was erased.
     """
     ledger = Ledger.from_dict(model.config.unlearning)
-    erased, tables = ledger.erased_rows(), vocabulary_tables(model)
+    erased, tables = rows_by_table(model, ledger.erased_rows()), vocabulary_tables(model)
     if not erased:
         raise ValueError("No embedding rows were erased, so there is nothing to take out of the vocabulary.")
-    if len(set(map(tuple, erased.values()))) > 1 or erased.keys() != tables.keys():
-        raise ValueError(f"Rows are erased of {sorted(erased)}, and the model reads by {sorted(tables)}: not the same.")
     gone = next(iter(erased.values()))
     smaller = without_pieces(tokenizer, gone)
     size = len(next(iter(tables.values())))
@@ -114,16 +113,19 @@ def drop_erased_pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     several = (model.config, model.config.get_text_config(), getattr(model, "generation_config", None))
     for settings in {id(one): one for one in several}.values():  # once, as numbers change
         _renumber_settings(settings, number, size - len(gone))
-    smaller_ledger = Ledger(tuple(replace(r, rows={}, thresholds=_taken_out(r)) for r in ledger.requests))
+    smaller_ledger = Ledger(tuple(_renumbered(r, number) for r in ledger.requests))
     model.config.unlearning = smaller_ledger.to_dict(smaller_ledger.live(bottlenecks(model)))
     return smaller
 
 
-def _taken_out(request: Any) -> dict[str, Any]:
-    rows = request.thresholds.get("rows", {})
-    return (
-        {**request.thresholds, "rows": {**rows, "taken_out": request.num_rows}} if request.rows else request.thresholds
-    )
+def _renumbered(request: Request, number: Mapping[int, int]) -> Request:
+    """A request with the new numbers of the rows that stay, as those of a mask, and how many were taken out."""
+    rows = {name: tuple(number[one] for one in tokens if one in number) for name, tokens in request.rows.items()}
+    renumbered = replace(request, rows={name: tokens for name, tokens in rows.items() if tokens})
+    if not (taken_out := request.num_rows - renumbered.num_rows):
+        return renumbered
+    said = {**request.thresholds.get("rows", {}), "taken_out": taken_out}
+    return replace(renumbered, thresholds={**request.thresholds, "rows": said})
 
 
 def _renumber_settings(settings: Any, number: Mapping[int, int], size: int) -> None:

@@ -19,6 +19,7 @@ from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import tokenizer_of
 from excise.deletion.depth import rows_to_erase
 from excise.ledger.embeddings import erased_for_a_while
+from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.packing import codes_digest
 from excise.ledger.request import Rows
 from excise.models.loading import has_tokenizer, load_model, load_processor
@@ -76,7 +77,7 @@ def rows_of(finder: CodeFinder, topic: ForgetSets, selection: Selection | None) 
         selection: codes to try; those in the ledger, with their rows, if not given.
     """
     if selection is None:
-        return finder.ledger.rows_of(("mask",))
+        return rows_by_table(finder.model, finder.ledger.rows_of(("mask",)))
     return rows_to_erase(finder.model, finder.processor, topic, None, bool(topic.private))[0]
 
 
@@ -85,7 +86,7 @@ def removed_after(finder: CodeFinder, selection: Selection, rows: Rows) -> dict[
     deleted = {site: finder.ledger.removed(site, kinds=("delete",)) for site in finder.sites}
     codes = {site: {*deleted[site], *selection.codes.get(site, ())} for site in finder.sites}
     about = {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
-    gone = finder.ledger.rows_of(("delete",))
+    gone = rows_by_table(finder.model, finder.ledger.erased_rows())
     erased = {name: {*gone.get(name, ()), *rows.get(name, ())} for name in {**gone, **rows}}
     return about | {"weights": weights_digest(finder.model, codes, erased)}
 

@@ -1,6 +1,5 @@
 """Embedding rows of a vocabulary that a ledger has erased: the mean of all others is written over them, and stays."""
 
-import gc
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,7 +103,10 @@ def _mean_of_others(table: Tensor, rows: Tensor) -> Tensor:
     """The mean of the other rows, in fp32."""
     shares = torch.ones(len(table), device=table.device)
     shares[rows] = 0  # a product, not a difference: what the rows hold does not even change how it is rounded
-    return shares @ table.float() / (len(table) - len(rows))
+    mean = shares @ table.float() / (len(table) - len(rows))
+    if not mean.isfinite().all():  # what is zero times infinite is not zero
+        mean = table[shares.bool()].float().mean(0)
+    return mean
 
 
 @torch.no_grad()
@@ -123,8 +125,9 @@ def rows_left(table: Tensor, rows: Tensor) -> list[int]:
     stays[here] = False
     sample = table[stays][:4096].float()  # enough to know how far rows are from their mean
     deviation = (sample - mean).square().sum(1).mean().sqrt()
-    off = (table[here].float() - mean).square().sum(1).sqrt() > ROUNDING * deviation
-    return rows[off.cpu()].tolist()
+    rounded = torch.minimum(mean.norm() * torch.finfo(torch.bfloat16).eps / 4, deviation / 4)  # the mean itself
+    near = (table[here].float() - mean).square().sum(1).sqrt() <= ROUNDING * deviation + rounded
+    return rows[~near.cpu()].tolist()  # what is not a number is not near
 
 
 @contextmanager
@@ -146,51 +149,6 @@ def erased_for_a_while(model: PreTrainedModel, rows: Mapping[str, Sequence[int]]
         with torch.no_grad():
             for name, table in tables.items():
                 table[list(rows[name])] = before[name]
-
-
-def check_own_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]]) -> None:
-    """Makes sure that no other model in memory reads by the tables of which rows are to be erased.
-
-    Raises:
-        ValueError: if one does: it would lose the rows, too.
-    """
-    tables = vocabulary_tables(model)
-    own = {id(module._parameters) for module in model.modules()}
-    for name in erased:
-        for held in gc.get_referrers(tables[name]):
-            if not isinstance(held, dict) or id(held) in own or not any(v is tables[name] for v in held.values()):
-                continue
-            if any(_is_module_of(owner, held) for owner in gc.get_referrers(held)):
-                raise ValueError(
-                    f"{name} is a parameter of another model in memory too, which would lose the rows that are to be "
-                    "erased. Load the model from its folder, or make a deep copy of it first; or take depth='codes'."
-                )
-
-
-def _is_module_of(owner: Any, parameters: Any) -> bool:
-    state = owner if isinstance(owner, dict) else vars(owner) if isinstance(owner, nn.Module) else {}
-    return state.get("_parameters") is parameters
-
-
-def check_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]]) -> None:
-    """Makes sure that a model's erased rows are erased.
-
-    Args:
-        model: the model.
-        erased: numbers of tokens by the name of the table, as the ledger tells.
-
-    Raises:
-        MaskMismatchError: if one is not, or there is no such table or row.
-    """
-    known = vocabulary_tables(model)
-    for name, rows in erased.items():
-        if name not in known or (rows and max(rows) >= len(known[name])):
-            raise MaskMismatchError(
-                f"The ledger tells of erased rows of {name!r}; the model has {sorted(known)}, with "
-                f"{[len(table) for table in known.values()]} rows. {WHAT_TO_DO}"
-            )
-        if left := rows_left(known[name], torch.tensor(rows, dtype=torch.long)):
-            raise MaskMismatchError(f"{len(left)} of {len(rows)} erased rows of {name} are back. {WHAT_TO_DO}")
 
 
 def guard_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]], vouched: bool | None = None) -> None:
@@ -250,6 +208,7 @@ def _erase_again(module: Any) -> None:
         )
     erased.value, erased.vouched = overwrite_rows(table, erased.rows), True
     erased.at = _version_of(table)
+    WITH_ERASED.add(module)  # of a copy, too
 
 
 @torch.no_grad()
@@ -274,6 +233,13 @@ def _before_look_up(module: Any, _: Any) -> None:
         _erase_again(module)
 
 
+def before_pickling(model: PreTrainedModel) -> None:
+    """Erases rows again that came back, before the whole of a model is copied or pickled."""
+    for module in vocabulary_modules(model):
+        if getattr(module, "erased", None) is not None:
+            _before_copying(module)
+
+
 def _before_copying(module: Any, *_: Any) -> None:
     if module.erased.vouched:
         _erase_again(module)
@@ -291,10 +257,18 @@ def upheld_tables(model: PreTrainedModel, state: Mapping[str, Tensor]) -> Iterat
         model: whose guards tell what is erased.
         state: tensors by the model's names, such as an average.
     """
-    for name, module in model.named_modules():
+    clones: dict[int, Tensor] = {}  # of tables that go by several names
+    back = False
+    for name, module in model.named_modules(remove_duplicate=False):
         erased = getattr(module, "erased", None)
         table = state.get(f"{name}.weight")
-        if isinstance(erased, ErasedTokens) and table is not None and rows_left(table, erased.rows):
-            upheld = table.detach().clone()
-            overwrite_rows(upheld, erased.rows)
-            yield f"{name}.weight", upheld
+        if not isinstance(erased, ErasedTokens) or not len(erased.rows) or table is None or table.is_meta:
+            continue
+        back = back or bool(rows_left(table, erased.rows))
+        if table.data_ptr() not in clones:
+            clones[table.data_ptr()] = table.detach().clone()
+            overwrite_rows(clones[table.data_ptr()], erased.rows)  # an average keeps a trace where nothing is seen
+        if not torch.equal(clones[table.data_ptr()], table):
+            yield f"{name}.weight", clones[table.data_ptr()]
+    if back:
+        warnings.warn("The state to save has embedding rows that were erased. They are erased in it.", stacklevel=4)

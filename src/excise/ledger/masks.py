@@ -13,16 +13,8 @@ from transformers import PreTrainedModel
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import MaskMismatchError, Removed, erase_rows, tensors_with, uphold
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
-from excise.ledger.embeddings import (
-    check_own_tables,
-    check_tables,
-    guard_tables,
-    overwrite_rows,
-    rows_left,
-    upheld_tables,
-    uphold_tables,
-    vocabulary_tables,
-)
+from excise.ledger.embeddings import guard_tables, overwrite_rows, upheld_tables, uphold_tables, vocabulary_tables
+from excise.ledger.erased_tables import check_erasable_rows, check_tables, rows_by_table
 from excise.ledger.ledger import Ledger, mask_digest
 
 
@@ -39,16 +31,10 @@ def enforce(model: PreTrainedModel, ledger: Ledger) -> None:
     """
     _check_no_trial(model)
     masks = ledger.live(bottlenecks(model))
-    erased, tables = ledger.erased_rows(), vocabulary_tables(model)
-    if unknown := {name: rows for name, rows in erased.items() if max(rows, default=-1) >= len(tables.get(name, ()))}:
-        raise ValueError(
-            f"The ledger erases rows of {sorted(unknown)}; the model has tables "
-            f"{ {name: len(table) for name, table in tables.items()} }."
-        )
+    rows_by_table(model, ledger.rows_of(("mask",)))
+    erased, tables = rows_by_table(model, ledger.erased_rows()), vocabulary_tables(model)
     state = ledger.to_dict(masks)
-    check_own_tables(
-        model, {name: rows for name, rows in erased.items() if rows_left(tables[name], torch.tensor(rows))}
-    )
+    check_erasable_rows(model, erased)
     for site, copies in bottleneck_copies(model).items():
         for bottleneck in copies:
             bottleneck.live.copy_(masks[site])
@@ -76,9 +62,10 @@ def guard(model: PreTrainedModel, vouched: bool | None = None) -> None:
     try:
         ledger = Ledger.from_dict(model.config.unlearning)
         masks = ledger.live(bottlenecks(model))
+        erased = rows_by_table(model, ledger.erased_rows())
     except ValueError as error:
         raise MaskMismatchError(f"The ledger does not fit the model: {error}") from error
-    guard_tables(model, ledger.erased_rows(), vouched)
+    guard_tables(model, erased, vouched)
     for site, copies in bottleneck_copies(model).items():
         for bottleneck in copies:
             was = bottleneck.removed.vouched if vouched is None and bottleneck.removed else bool(vouched)
@@ -125,8 +112,6 @@ def upheld_state(model: PreTrainedModel, state: Mapping[str, Tensor]) -> dict[st
         MaskMismatchError: if the state has removed codes that the ledger does not tell of.
     """
     upheld = {**state, **dict(upheld_tables(model, state))}
-    if any(upheld[name] is not tensor for name, tensor in state.items()):
-        warnings.warn("The state to save has embedding rows that were erased. They are erased in it.", stacklevel=3)
     for name, bottleneck in model.named_modules():
         if not isinstance(bottleneck, Bottleneck) or bottleneck.removed is None:
             continue
@@ -157,7 +142,7 @@ def check_model(model: PreTrainedModel) -> None:
         MaskMismatchError: if they are not.
     """
     check_masks(model.config.unlearning, bottlenecks(model))
-    check_tables(model, Ledger.from_dict(model.config.unlearning).erased_rows())
+    check_tables(model, Ledger.from_dict(model.config.unlearning))
 
 
 def check_masks(state: Mapping[str, Any] | None, sites: Mapping[str, Bottleneck]) -> None:

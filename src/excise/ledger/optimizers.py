@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import WITH_DELETED
-from excise.ledger.embeddings import WITH_ERASED, restore_rows
+from excise.ledger.embeddings import WITH_ERASED, restore_rows, vocabulary_tables
 
 # Those that have made a step in this process.
 STEPPED: WeakSet[Optimizer] = WeakSet()
@@ -50,26 +51,31 @@ def check_clearable(optimizer: Optimizer, bottleneck: Bottleneck) -> None:
         ValueError: if the optimizer does not train the bottleneck's codes, or keeps what it remembers in a form in
             which rows cannot be erased: quantised, projected, or flat.
     """
-    name = _name(optimizer)
     for parameter in code_parameters(bottleneck):
         if id(parameter) not in _parameters(optimizer):
             raise ValueError("The optimizer does not train this model's codes. Give the one that does, or none.")
-        if name in FLAT:
-            raise ValueError(f"{name} keeps the past steps of all weights in one row, in which codes cannot be erased.")
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if _kind(key, value, parameter) is None:
-                what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
-                raise ValueError(f"{name} keeps {key!r} as {what}, in which rows cannot be erased.")
+        _check_clearable(optimizer, parameter)
+
+
+def _check_clearable(optimizer: Optimizer, parameter: nn.Parameter) -> None:
+    name = _name(optimizer)
+    if name in FLAT:
+        raise ValueError(f"{name} keeps the past steps of all weights in one row, in which codes cannot be erased.")
+    for key, value in optimizer.state.get(parameter, {}).items():
+        if _kind(key, value, parameter) is None:
+            what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value)
+            raise ValueError(f"{name} keeps {key!r} as {what}, in which rows cannot be erased.")
 
 
 def clearable_optimizers(
-    sites: Mapping[str, Bottleneck], optimizer: Optimizer | None = None
+    sites: Mapping[str, Bottleneck], optimizer: Optimizer | None = None, model: PreTrainedModel | None = None
 ) -> list[tuple[str, Optimizer]]:
     """The optimizers that train a model's codes, each with a site: those that have made steps in this process.
 
     Args:
         sites: the model's bottlenecks.
         optimizer: one more, which need not have made a step.
+        model: whose embedding rows are to be erased, too; optimizers that train them are checked.
 
     Raises:
         ValueError: as `check_clearable`.
@@ -81,15 +87,24 @@ def clearable_optimizers(
         of_sites += [(site, one) for one in (*known, *([] if optimizer is None else [optimizer]))]
     for site, one in of_sites:
         check_clearable(one, sites[site])
+    for table in vocabulary_tables(model).values() if model is not None else ():
+        for one in (*STEPPED, *([] if optimizer is None else [optimizer])):
+            if id(table) in _parameters(one):
+                _check_clearable(one, table)
     return of_sites
 
 
 def clear_optimizers(
     optimizers: Sequence[tuple[str, Optimizer]], sites: Mapping[str, Bottleneck], codes: Mapping[str, Sequence[int]]
 ) -> None:
-    """Sets what optimizers remember of codes to zero; the first argument is what `clearable_optimizers` returned."""
+    """Sets what optimizers remember of codes to zero; the first argument is what `clearable_optimizers` returned.
+
+    What they and all that have made a step remember of rows that guards know to be erased goes, too.
+    """
     for site, optimizer in optimizers:
         clear_optimizer_rows(optimizer, sites[site], torch.tensor(codes.get(site, ())).long())
+    for optimizer in {id(one): one for one in (*STEPPED, *(one for _, one in optimizers))}.values():
+        _clear_deleted(optimizer)
 
 
 def code_parameters(bottleneck: Bottleneck) -> list[nn.Parameter]:

@@ -15,6 +15,7 @@ from transformers.utils import PushToHubMixin, cached_file
 from excise.bottlenecks.guard import uphold, warn_of_unknown
 from excise.bottlenecks.site import BottleneckSite, bottleneck_copies, bottlenecks, is_of_bottleneck
 from excise.bottlenecks.tracing import Checkpointed
+from excise.ledger.embeddings import before_pickling
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, guard, upheld_state, uphold_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
@@ -53,6 +54,11 @@ class Bottlenecked(Checkpointed):
         self.register_load_state_dict_pre_hook(read_hidden_names)
         self.register_load_state_dict_post_hook(_uphold_loaded)
         guard(self, vouched=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or pickled, as by `torch.save(model)`, has no row that came back."""
+        before_pickling(self)
+        return dict(vars(self))
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in transformers, but that no plain model can be filled from what is saved while requests are in force.

@@ -15,6 +15,7 @@ from excise.bottlenecks.identity import Identity, weights_digest
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.codes.enrichment import Enrichment
 from excise.codes.selection import Selection, Step
+from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.ledger import Ledger
 from excise.ledger.packing import codes_digest, pack, unpack
 from excise.report.attacks import AttackReport
@@ -68,7 +69,7 @@ def removed_section(model: PreTrainedModel) -> dict[str, Any]:
     ledger = Ledger.from_dict(model.config.unlearning)
     codes = {site: ledger.removed(site) for site in bottlenecks(model)}
     about = {"codes": sum(map(len, codes.values())), "digest": codes_digest(codes)}
-    return about | {"weights": weights_digest(model, codes, ledger.rows_of(("mask", "delete")))}
+    return about | {"weights": weights_digest(model, codes, rows_by_table(model, ledger.rows_of(("mask", "delete"))))}
 
 
 def sites_section(model: PreTrainedModel) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from excise.models.base_checkpoint import BOTTLENECK_WEIGHTS, BaseCheckpoint, Ba
 from excise.models.bottlenecked import Bottlenecked
 from excise.sharing.bundle.copies import differences
 from excise.sharing.erasure import ErasedRows
+from excise.sharing.erasure.rows import TABLE
 
 
 def pinned_base(
@@ -34,9 +35,12 @@ def pinned_base(
     pinned = BaseCheckpoint.pinned(*base)
     erased_of_base = erased.in_a_part()  # a plain encoder, say
     if left := [leftover for file in pinned.files() for leftover in erased_of_base.find(file)]:
+        other = "give a base from before there were bottlenecks"
+        if left[0].tensor == TABLE:
+            other = "delete with depth='codes', which leaves the base's embeddings"
         raise BaseCheckpointError(
             f"The base {pinned} holds what was deleted, and comes with the bundle: {left[0]}. Save the whole model, or "
-            "give a base from before there were bottlenecks."
+            f"{other}."
         )
     config = copy.deepcopy(model.config)
     config.dtype = model.dtype

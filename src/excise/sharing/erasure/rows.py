@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.embeddings import rows_left, vocabulary_tables
+from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.ledger import Ledger
 from excise.sharing.erasure.row_search import RowSearch
 from excise.sharing.erasure.shapes import CodeShape, TableShape
@@ -138,7 +139,7 @@ class ErasedRows:
         if codes is None:
             ledger = Ledger.from_dict(model.config.unlearning)
             codes = {site: ledger.removed(site, kinds) for site in sites}
-            tokens = ledger.rows_of(kinds)
+            tokens = rows_by_table(model, ledger.rows_of(kinds))
         if unknown := codes.keys() - sites.keys():
             raise ValueError(f"The model has bottlenecks at {sorted(sites)}; codes of {sorted(unknown)} are given.")
         rows, stay, shapes, of_codes = [], [], [], set()
@@ -162,6 +163,8 @@ class ErasedRows:
         tables = vocabulary_tables(model)
         for name, numbers in tokens.items():
             table = tables[name].detach()
+            if table.is_meta:
+                raise ValueError("A device map has put embeddings on disk. Load the model without it.")
             erased = np.array(numbers, np.int64)
             there = np.array(rows_left(table, torch.from_numpy(erased)), np.int64)
             of_codes.add(id(tables[name]))
