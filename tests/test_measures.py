@@ -14,7 +14,7 @@ BOUNDS = {
     # 195 when the house was redrawn; since then guard, identity, verdicts, private evidence, processes; and the sparse
     # look-up, the code index, passes that are shared and resumed, sentences kept for topics; and attacks, deeper
     # deletions and the baselines on texts, one small file each
-    "files": 255,
+    "files": 256,
     "files sharing a name": 21,
     "files over 300 lines": 0,
     "required packages": 14,

@@ -39,7 +39,9 @@ def named_in_file(model: PreTrainedModel, sets: AttackSets, others: Sequence[Pre
         return REQUEST
     if not sets.of_texts:
         return ""
-    erased = {(row,) for of in in_force if of.kind == "delete" for rows in of.rows.values() for row in rows}
+    erased: set[tuple[int, ...]] = {
+        (row,) for of in in_force if of.kind == "delete" for rows in of.rows.values() for row in rows
+    }
     if any(map(matcher.touches, _read(erased, sets))):
         return ROWS
     unsaid = _unsaid(model).difference(*(_unsaid(other) for other in others if other is not None))

@@ -141,7 +141,8 @@ def check_model(model: PreTrainedModel) -> None:
     Raises:
         MaskMismatchError: if they are not.
     """
-    check_masks(model.config.unlearning, bottlenecks(model))
+    sites = bottlenecks(model)  # raises where there are none
+    check_masks(model.config.unlearning, sites)
     check_tables(model, Ledger.from_dict(model.config.unlearning))
 
 
