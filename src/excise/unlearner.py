@@ -151,7 +151,7 @@ class Unlearner(CodeFinder):
                 erased by rows, embeddings are shared with another model in memory, or a distillation ends above budget.
         """
         taught, deep = options.pop("distillation", {}), options.get("depth") == "distilled"
-        chosen, asked, rows = self._chosen(topic, name, preset, options)
+        chosen, asked, rows = self._chosen(topic, name, preset, options | ({"depth": None} if deep else {}))
         if not deep:
             return self._delete(chosen, asked, rows, optimizer)
         sets = name if isinstance(topic, Selection) else topic

@@ -278,3 +278,8 @@ def test_a_deletion_whose_distillation_ends_above_its_budget_leaves_the_model_as
         unlearner.delete(codes, topic, depth="distilled", distillation=settings)
     assert not unlearner.ledger.requests
     assert all(torch.equal(tensor, before[name]) for name, tensor in unlearner.model.state_dict().items())
+
+
+def test_a_mask_is_not_distilled(make_model, tokenizer, topic):
+    with pytest.raises(ValueError, match="a deletion, which is no mask, may be 'distilled'"):
+        Unlearner(make_model(), tokenizer).mask(Selection({"encoder.block.1": (3,)}), topic, depth="distilled")

@@ -18,7 +18,7 @@ from excise.ledger.request import Rows
 if TYPE_CHECKING:  # what makes topics loads what only they need
     from excise.deletion.topic_rows import RowChoice
 
-DEPTHS = ("codes", "rows", "distilled")
+DEPTHS = ("codes", "rows")
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def rows_to_erase(
         model: the model.
         processor: its tokenizer, or a processor of both.
         sets: what is forgotten: rows are chosen on sets of `topic_sets` or `class_sets` alone.
-        depth: `"codes"`, `"rows"` or `"distilled"`; without one, the rows where they can be chosen and the request is
+        depth: `"codes"` or `"rows"`; without one, the rows where they can be chosen and the request is
             not private: an erased row, held against the public base, names its piece.
         private: whether nobody is to read what is forgotten.
 
@@ -44,7 +44,10 @@ def rows_to_erase(
             belong to the topic alone.
     """
     if depth not in (None, *DEPTHS):
-        raise ValueError(f"depth={depth!r}: expected one of {DEPTHS}, or None for the deepest that takes seconds.")
+        raise ValueError(
+            f"depth={depth!r}: expected one of {DEPTHS}, or None for the deepest that takes seconds; a deletion, which "
+            "is no mask, may be 'distilled'."
+        )
     if depth == "codes" or (depth is None and (private or not isinstance(sets, ForgetSets))):
         return {}, {}
     if depth is None and not vocabulary_tables(model):
@@ -63,7 +66,7 @@ def rows_to_erase(
             raise
         logger.warning("No embedding rows are erased: %s", error)
         return {}, {}
-    if not choice.rows and depth == "rows":
+    if not choice.rows and depth is not None:
         raise ValueError(f"depth='rows': {choice.reason} Take depth='codes', or 'distilled'.")
     if not choice.rows:
         logger.warning("No embedding rows are erased: %s", choice.reason)
