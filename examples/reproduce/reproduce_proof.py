@@ -56,7 +56,7 @@ def main():
     unlearner = Unlearner.from_pretrained(args.models[0])
     for word in args.full:
         place, topic = args.out / "full" / word, topics[word]
-        for depth in DEPTHS:
+        for depth in args.depths:
             models = unlearner.model, deleted(unlearner, topic, depth), never_saw
             kept(place / f"all-{depth}.json", attacked, args, topic, unlearner, models, "all", depth, place / depth)
         if args.plain:
@@ -79,6 +79,7 @@ def arguments():
     parser.add_argument("--target", default="fr")
     parser.add_argument("--topics", nargs="+", default=["love", "Boston", "teacher", "water", "Mary", "car", "wish"])
     parser.add_argument("--full", nargs="*", default=["car", "teacher"], help="topics with all attacks and baselines")
+    parser.add_argument("--depths", nargs="+", default=DEPTHS, help="of the deletions of `--full` topics")
     parser.add_argument("--retain", type=int, default=500, help="test sentences without the topic")
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)

@@ -169,7 +169,7 @@ def test_without_the_original_or_with_nothing_lost_it_is_not_measured(texts):
 def test_a_training_that_diverges_is_named_and_not_counted(texts):
     broken = copy.deepcopy(texts.never_saw)
     with torch.no_grad():
-        broken.decoder.final_layer_norm.weight.fill_(float("inf"))
+        broken.decoder.final_layer_norm.weight.fill_(3e38)
     result = QUICK(texts.original, broken, texts.never_saw, texts.sets)
     assert result.verdict == "not measured" and "diverged" in result.reason
     assert [line["draw"] for line in result.details["diverged"]] == [0, 1, 2]
@@ -188,7 +188,7 @@ def test_unrelated_examples_do_not_bring_back_what_was_never_known(texts):
 def test_the_whole_grid_has_every_number_of_examples_at_every_rate(texts):
     settings, _ = LearntAgain()._settings(texts.original, texts.sets)
     grid = {(one.examples, one.rate) for one in settings if one.data == "topic"}
-    assert grid == {(count, rate) for count in (1, 4, 16) for rate in (1e-4, 3e-4, 1e-3, 3e-3)}
+    assert grid == {(count, rate) for count in (1, 4, 16) for rate in (3e-4, 1e-3, 3e-3)}
     judged = {(one.trained, one.opened) for one in settings if LearntAgain()._is_judged(one) and one.data == "topic"}
     assert len(judged) == 5
 

@@ -77,7 +77,7 @@ class LearntAgain(Attack):
     about = "The file is trained further on a few examples of the topic, or on unrelated ones."
 
     examples: tuple[int, ...] = (1, 4, 16, 64, 256)
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     parts: tuple[str, ...] = PARTS
     ways: tuple[str, ...] = WAYS
     unrelated: int = 64
@@ -86,9 +86,9 @@ class LearntAgain(Attack):
     draws_elsewhere: int = 1
     judged_examples: int = 16
     judged_rate: float = 1e-3
-    cases: int = 100
+    cases: int = 60
     full_curves: bool = False
-    strongest_only: bool = False
+    strongest_only: bool = True
 
     def __post_init__(self) -> None:
         for name, known in (("parts", PARTS), ("ways", WAYS)):
@@ -113,7 +113,7 @@ class LearntAgain(Attack):
             "ways": (PLAIN, REDRAWN),
             "unrelated": 0,
         }
-        return cls(**one, cases=60, strongest_only=True)
+        return cls(**one)
 
     def run(
         self,
