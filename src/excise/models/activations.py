@@ -65,7 +65,8 @@ def circumstances(model: nn.Module, modules: Mapping[str, nn.Module] | None = No
         adapters = [str(getattr(module, key, "")) for key in ("active_adapters", "disable_adapters", "merged_adapters")]
         if any(adapters):
             state[f"adapters of {name or 'the model'}"] = adapters
-        if hooks := len(module._forward_pre_hooks) + len(module._forward_hooks):
+        guards = int(getattr(module, "erased", None) is not None)  # of embedding rows, which change no output
+        if hooks := len(module._forward_pre_hooks) + len(module._forward_hooks) - guards:
             state[f"forward hooks of {name or 'the model'}"] = hooks
         for key, value in vars(module).items():
             if key.startswith("_") or "drop" in key or isinstance(module, nn.modules.dropout._DropoutNd):

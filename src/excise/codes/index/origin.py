@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Processor, image_processor_of, tokenizer_digest, tokenizer_of
+from excise.ledger.embeddings import vocabulary_tables
 from excise.ledger.ledger import Ledger
 from excise.models.activations import circumstances, deciding_modules, deciding_tensors
 from excise.storage.digests import digest, sums
@@ -43,6 +45,8 @@ class Origin:
         deleted: by site, the codes that were deleted already.
         circumstances: as `excise.models.activations.circumstances`, of what comes before the bottlenecks; `None` in an
             index that was made before they were looked at.
+        beside_embeddings: as `weights`, without the embedding tables, some rows of which may be erased since; `None` in
+            an index that was made before deletions did that.
     """
 
     identity: Identity
@@ -51,6 +55,7 @@ class Origin:
     settings: Mapping[str, Mapping[str, Any]]
     deleted: Mapping[str, Sequence[int]]
     circumstances: Mapping[str, Mapping[str, Any]] | None = None
+    beside_embeddings: str | None = None
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "Origin":
@@ -64,6 +69,7 @@ class Origin:
             _settings(model),
             {site: list(ledger.removed(site, kinds=("delete",))) for site in sites},
             circumstances(model, modules),
+            digest([], _beside_embeddings(model, modules)),
         )
 
     def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -78,7 +84,12 @@ class Origin:
         self.identity.check(sites, WHAT, ANEW)
         modules = deciding_modules(model)
         differs = self._changed(circumstances(model, modules))
-        if self.weights != digest([], deciding_tensors(model, modules)):
+        ledger = Ledger.from_dict(model.config.unlearning)
+        if ledger.erased_rows() and self.beside_embeddings:
+            changed = self.beside_embeddings != digest([], _beside_embeddings(model, modules))
+        else:
+            changed = self.weights != digest([], deciding_tensors(model, modules))
+        if changed:
             differs.append("the weights before its bottlenecks have other numbers, or another precision, now")
         if self.tokenizer != tokenizer_digest(tokenizer):
             differs.append(
@@ -89,7 +100,6 @@ class Origin:
             for name, value in now.items():
                 if (then := self.settings[site].get(name)) != value:
                     differs.append(f"{name} of {site} was {then} and is {value}")
-        ledger = Ledger.from_dict(model.config.unlearning)
         for site, codes in self.deleted.items():
             if back := {*codes} - {*ledger.removed(site, kinds=("delete",))}:
                 differs.append(f"{len(back)} codes of {site} are there that were deleted when it was made")
@@ -136,6 +146,7 @@ class Origin:
             "settings": {site: dict(values) for site, values in self.settings.items()},
             "deleted": {site: list(codes) for site, codes in self.deleted.items()},
             **({} if self.circumstances is None else {"circumstances": self.circumstances}),
+            **({} if self.beside_embeddings is None else {"beside_embeddings": self.beside_embeddings}),
         }
 
     @classmethod
@@ -152,7 +163,13 @@ class Origin:
         around = checked(known.get("circumstances"), dict[str, dict[str, Any]] | None, "An origin's circumstances")
         if around is not None and not {"state", "numbers"} <= around.keys():
             raise ValueError(f"An origin's circumstances are not those of a code index. {ANEW}.")
-        return cls(identity, **parts, circumstances=around)
+        beside = checked(known.get("beside_embeddings"), str | None, "An origin's beside_embeddings")
+        return cls(identity, **parts, circumstances=around, beside_embeddings=beside)
+
+
+def _beside_embeddings(model: PreTrainedModel, modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    tables = {id(table) for table in vocabulary_tables(model).values()}
+    return {name: of for name, of in deciding_tensors(model, modules).items() if id(of) not in tables}
 
 
 def without_adapter(model: "PreTrainedModel | PeftModel") -> PreTrainedModel:
