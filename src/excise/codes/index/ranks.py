@@ -10,14 +10,15 @@ from excise.bottlenecks.site import bottlenecks
 from excise.codes.counts import BestRanks, best_ranks
 from excise.codes.index.parts import Ranked, keys_of
 from excise.data.inputs import Texts
+from excise.ledger.ledger import Ledger
 
 
 class IndexedRanks:
     """The codes of those texts for which an index tells the same as the model under its masks would.
 
     An index has the codes of each token without masks. Codes that are removed are taken out of a token's list, and the
-    next best take their places. A text has to be run where the list is too short for that, or where a bottleneck
-    before another passes on something else than without masks.
+    next best take their places. A text has to be run where the list is too short for that, where a bottleneck before
+    another passes on something else than without masks, or where an embedding row that it is read by was erased.
 
     Args:
         read: gives the codes of texts by their keys, and for each key its place among them, -1 for none.
@@ -63,6 +64,9 @@ class IndexedRanks:
             )
             unsure |= np.bincount(of_text[counts][~enough], minlength=len(texts)) > 0
         self.has[texts[unsure]] = False
+        rows = Ledger.from_dict(model.config.unlearning).erased_rows().values()
+        if erased := {token for tokens_of in rows for token in tokens_of}:
+            self.has &= np.array([erased.isdisjoint(ids) for ids in inputs.input_ids], bool)
         self._codes = chosen
         counted_lengths = np.zeros(len(places), np.int64)
         counted_lengths[texts] = np.bincount(of_text[counts], minlength=len(texts))
