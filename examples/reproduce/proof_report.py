@@ -21,7 +21,7 @@ def write_report(out, topics, full, depths):
     """
     models = sorted(out.glob("model-*"), key=lambda folder: int(folder.name.partition("-")[2]))
     parts = ["# Deletions under attack, measured"]
-    for depth in depths:
+    for depth in (*depths, "rows alone"):
         parts += [f"## Quick attacks, deletion of {depth}", quick_table(models, topics, depth)]
     parts += ["## What it costs elsewhere", quality_table(models, topics)]
     for word in full:
@@ -57,7 +57,7 @@ def quick_table(models, topics, depth):
     """A row a topic: before, deleted, and each attack beside what never saw it, means over the models."""
     rows = []
     for word in topics:
-        reports = [read_report(f) for m in models if (f := m / word / f"quick-{depth}.json").exists()]
+        reports = [read_report(f) for m in models if (f := m / word / f"quick-{depth.replace(' ', '-')}.json").exists()]
         if not reports:
             continue
         results = [{result.attack: result for result in report.results} for report in reports]

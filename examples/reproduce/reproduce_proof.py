@@ -50,9 +50,11 @@ def main():
             removed = {depth: deleted(unlearner, topic, depth) for depth in DEPTHS}
             place = args.out / f"model-{i}" / word
             kept(place / "quality.json", quality, args, topic, unlearner, removed, never_saw, test)
+            removed["rows alone"] = erase_embedding_rows(unlearner.model, unlearner.processor, topic).model
             for depth, model in removed.items():
                 models = unlearner.model, model, never_saw
-                kept(place / f"quick-{depth}.json", attacked, args, topic, unlearner, models, "quick", depth)
+                file = place / f"quick-{depth.replace(' ', '-')}.json"
+                kept(file, attacked, args, topic, unlearner, models, "quick", depth)
     unlearner = Unlearner.from_pretrained(args.models[0])
     for word in args.full:
         place, topic = args.out / "full" / word, topics[word]
