@@ -108,6 +108,8 @@ def test_states_that_are_no_numbers_are_refused(untouched, sets):
     broken = copy.deepcopy(untouched)
     broken.decoder.final_layer_norm.weight.data.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"not finite .* at decoder"):
+        FAST.run(None, broken, None, sets)
+    with pytest.raises(ValueError, match="holds NaN or infinity"):
         FAST(None, broken, None, sets)
 
 

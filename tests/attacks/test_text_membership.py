@@ -156,9 +156,11 @@ def test_a_model_whose_answers_are_no_numbers_is_not_measured(fresh, sets):
     broken = copy.deepcopy(fresh[0])
     with torch.no_grad():
         broken.lm_head.weight.fill_(float("nan"))
-    result = TextMembership(most=10)(None, broken, None, sets)
+    result = TextMembership(most=10).run(None, broken, None, sets)
     assert result.verdict == NOT_MEASURED
     assert "NaN" in result.reason
+    with pytest.raises(ValueError, match="holds NaN or infinity"):
+        TextMembership(most=10)(None, broken, None, sets)
 
 
 def test_the_most_sentences_are_drawn_by_the_seed(fresh, sets):

@@ -42,7 +42,8 @@ def test_codes_grow_with_s_and_forgetting_comes_with_the_last_of_them(swept):
 
 
 def test_a_step_of_a_sweep_is_the_evaluation_of_its_selection(swept, unlearner, topic):
-    alone = evaluate(unlearner, topic, selection=swept.selections[3], reference_model="reference", progress=False)
+    options = {"reference_model": "reference", "erased": False, "progress": False}
+    alone = evaluate(unlearner, topic, selection=swept.selections[3], **options)
     assert swept.evaluations[3] == alone
 
 
