@@ -28,7 +28,6 @@ from transformers.utils import logging
 from excise import Evaluation, Record, TopicSets, Unlearner, evaluate, topic_sets
 from excise.attacks import AttackSets, LearntAgain, LeftOut, run_attacks
 from excise.baselines import erase_embedding_rows, filter_outputs, gradient_difference, npo
-from excise.deletion import choose_rows
 from excise.evaluation import generate_texts
 from excise.evaluation.metrics import Bleu
 
@@ -138,9 +137,11 @@ def quality(args, topic, unlearner, removed, never_saw, test):
     """Recall with the topic and BLEU elsewhere, also where the topic's pieces have another sense, for each model."""
     sets = attack_sets(args, topic, unlearner)
     rows = topic.heldout_retain.select(range(min(args.retain, len(topic.heldout_retain))))
-    senses = other_senses(args, topic, unlearner, test)
+    alone = erase_embedding_rows(unlearner.model, unlearner.processor, topic)
+    pieces = {piece.token: piece.piece for piece in alone.choice.pieces if not piece.kept_for}
+    senses = other_senses(args, topic, unlearner, test, pieces.keys())
     models = {"before": unlearner.model, **removed, "never saw it": never_saw}
-    models["rows alone"] = erase_embedding_rows(unlearner.model, unlearner.processor, topic).model
+    models["rows alone"] = alone.model
     scores = {}
     for name, model in models.items():
         hits = sets.hits(model)
@@ -148,15 +149,11 @@ def quality(args, topic, unlearner, removed, never_saw, test):
         scores[name]["bleu"] = bleu(args, model, unlearner, rows["text"], rows["reference"])
         if len(senses):
             scores[name]["other_senses"] = bleu(args, model, unlearner, *zip(*senses, strict=True))
-    choice = choose_rows(unlearner.model, unlearner.processor, topic)
-    pieces = [piece.piece for piece in choice.pieces if not piece.kept_for]
-    return {"scores": scores, "rows": len(rows), "senses": len(senses), "pieces": pieces}
+    return {"scores": scores, "rows": len(rows), "senses": len(senses), "pieces": list(pieces.values())}
 
 
-def other_senses(args, topic, unlearner, test):
-    """Test pairs without the topic that use a piece of it all the same: in another sense, or in another word."""
-    choice = choose_rows(unlearner.model, unlearner.processor, topic)
-    gone = {piece.token for piece in choice.pieces if not piece.kept_for}
+def other_senses(args, topic, unlearner, test, gone):
+    """Test pairs without the topic that use a token of it all the same: in another sense, or in another word."""
     forms = {form.casefold() for form in topic.inflections}
     pairs = [(row[args.source], row[args.target]) for row in test["translation"]]
     ids = [unlearner.processor(list(side))["input_ids"] for side in zip(*pairs, strict=True)]

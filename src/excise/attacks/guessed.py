@@ -10,10 +10,10 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import NEVER_SAW, Attack, has_bottlenecks
+from excise.attacks.interface import NEVER_SAW, Attack
 from excise.attacks.named_in_file import named_in_file
 from excise.attacks.oddities import carriers, class_oddities, code_oddities, output_oddities, row_oddities
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.data.topics.matching import Matcher
 from excise.report.attacks import NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.storage.extras import MissingExtraError, require

@@ -10,7 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.bottlenecks.site import bottlenecks, is_of_bottleneck, needed
+from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.models.plain import export_plain
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.statistics import clopper_pearson, share_difference
@@ -92,11 +92,6 @@ def check_weights(*models: PreTrainedModel | None) -> None:
                     f"{name} of the {type(model).__name__} holds NaN or infinity: nothing comes back of it, whatever "
                     "is tried, which is no deletion. Give weights that are whole."
                 )
-
-
-def has_bottlenecks(model: PreTrainedModel) -> bool:
-    """Whether a model has bottlenecks, as baselines and references may not have."""
-    return any(is_of_bottleneck(name) for name, _ in model.named_parameters())
 
 
 def attackers_copy(model: PreTrainedModel) -> PreTrainedModel:

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.erased_rows import draw_anew
-from excise.attacks.interface import attackers_copy, has_bottlenecks, opened
-from excise.bottlenecks.site import is_of_bottleneck, needed
+from excise.attacks.interface import attackers_copy, opened
+from excise.bottlenecks.site import has_bottlenecks, is_of_bottleneck, needed
 from excise.data.classes import ClassSets
 from excise.data.inputs import inputs_of
 from excise.evaluation.classes import head_classes, name_embeddings

@@ -170,7 +170,8 @@ class LearntAgain(Attack):
                 f"The smallest attack of {list(self.examples)} examples needs {min(self.examples)}, and there are "
                 f"{there}. Give more rows in the target, or smaller `examples`."
             )
-        ways = (REDRAWN,) if self.strongest_only and REDRAWN in self.ways and seen_erased(removed) else self.ways
+        erased = seen_erased(removed)
+        ways = (REDRAWN,) if self.strongest_only and REDRAWN in self.ways and erased else self.ways
         part, way = (ALL if ALL in self.parts else self.parts[0]), ways[0]
         settings = [Setting(count, rate, part, way) for count in self.examples for rate in self.rates]
         judged = self.judged_examples, self.judged_rate
@@ -182,7 +183,7 @@ class LearntAgain(Attack):
             available = others if setting.data == UNRELATED else there
             if setting.examples > available:
                 skipped.append(f"{setting.examples} examples of {setting.data} rows: there are {available}.")
-            elif setting.opened == REDRAWN and not seen_erased(removed):
+            elif setting.opened == REDRAWN and not erased:
                 skipped.append(f"{setting.opened}: no embedding row is seen to be erased.")
             elif why := setting.impossible(removed):
                 skipped.append(f"{setting.trained}, {setting.opened}: {why}")

@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import Attack, attackers_copy, has_bottlenecks, null_hits, opened, share_result
-from excise.bottlenecks.site import bottlenecks, needed
+from excise.attacks.interface import Attack, attackers_copy, null_hits, opened, share_result
+from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.report.attacks import AttackResult
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import Attack, attackers_copy, has_bottlenecks, null_hits, share_result
+from excise.attacks.interface import Attack, attackers_copy, null_hits, share_result
 from excise.attacks.learning import BOTTLENECK, in_training, learn, loss_on
-from excise.bottlenecks.site import bottlenecks, needed
+from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.data.batches import to_device
 from excise.data.inputs import inputs_of
 from excise.models.activations import bottleneck_inputs, eval_mode

@@ -10,8 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import has_bottlenecks
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.data.batches import to_device, token_masks
 from excise.data.inputs import tokenizer_of
 from excise.evaluation.classes import class_logits

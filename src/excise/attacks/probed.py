@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import MARGIN, NEVER_SAW, Attack, has_bottlenecks
+from excise.attacks.interface import MARGIN, NEVER_SAW, Attack
 from excise.attacks.rules import FEWEST, Scores, auc_difference
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.data.batches import token_masks
 from excise.data.inputs import tokenizer_of
 from excise.data.topics.matching import normalise

@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import Attack, has_bottlenecks
+from excise.attacks.interface import Attack
+from excise.bottlenecks.site import has_bottlenecks
 from excise.report.attacks import AttackReport, AttackResult
 from excise.report.sections import removed_section
 from excise.storage.digests import digest, sums

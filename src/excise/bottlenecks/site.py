@@ -139,6 +139,11 @@ def is_spread(model: nn.Module) -> bool:
     )
 
 
+def has_bottlenecks(model: nn.Module) -> bool:
+    """Whether a model has bottlenecks, as baselines and references may not have."""
+    return any(isinstance(layer, BottleneckSite) for layer in model.modules())
+
+
 def _sites(model: nn.Module) -> list[BottleneckSite]:
     sites: list[BottleneckSite] = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
     if not sites:

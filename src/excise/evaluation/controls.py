@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.identity import weights_digest
-from excise.bottlenecks.site import BottleneckSite, left_out, needed
+from excise.bottlenecks.site import has_bottlenecks, left_out, needed
 from excise.codes.counting import count_used
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
@@ -217,7 +217,7 @@ def base_model(base: str | os.PathLike | PreTrainedModel, finder: CodeFinder) ->
     named = None if isinstance(base, PreTrainedModel) else os.fspath(base)
     model = base if isinstance(base, PreTrainedModel) else load_model(base).eval().to(finder.model.device)
     name = f"The base model, {f'a {type(model).__name__},' if named is None else repr(named) + ','}"
-    if any(isinstance(module, BottleneckSite) for module in model.modules()):
+    if has_bottlenecks(model):
         raise ValueError(
             f"{name} has bottlenecks. Give the plain model that they were put into, as it was or trained on in "
             "the same way; another model is a `reference_model`."

@@ -169,8 +169,8 @@ def guard_tables(model: PreTrainedModel, erased: Mapping[str, Sequence[int]], vo
             continue
         if before is None:
             module.register_forward_pre_hook(_before_look_up)
-            module.register_state_dict_pre_hook(_before_copying)
-            module.register_load_state_dict_post_hook(_after_filling)
+            module.register_state_dict_pre_hook(_erase_what_was_erased)
+            module.register_load_state_dict_post_hook(_erase_what_was_erased)
         was = bool(before and before.vouched) if vouched is None else vouched
         new = ErasedTokens(torch.tensor(rows, dtype=torch.long, device="cpu"), was)
         if before is not None and torch.equal(before.rows, new.rows):
@@ -237,15 +237,10 @@ def before_pickling(model: PreTrainedModel) -> None:
     """Erases rows again that came back, before the whole of a model is copied or pickled."""
     for module in vocabulary_modules(model):
         if getattr(module, "erased", None) is not None:
-            _before_copying(module)
+            _erase_what_was_erased(module)
 
 
-def _before_copying(module: Any, *_: Any) -> None:
-    if module.erased.vouched:
-        _erase_again(module)
-
-
-def _after_filling(module: Any, _: Any) -> None:
+def _erase_what_was_erased(module: Any, *_: Any) -> None:
     if module.erased.vouched:
         _erase_again(module)
 

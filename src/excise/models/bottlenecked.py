@@ -13,7 +13,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.guard import uphold, warn_of_unknown
-from excise.bottlenecks.site import BottleneckSite, bottleneck_copies, bottlenecks, is_of_bottleneck
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks, has_bottlenecks, is_of_bottleneck
 from excise.bottlenecks.tracing import Checkpointed
 from excise.ledger.embeddings import before_pickling
 from excise.ledger.ledger import Ledger
@@ -49,7 +49,7 @@ class Bottlenecked(Checkpointed):
     def post_init(self) -> None:
         """As in transformers, and tells the bottlenecks' guards what the config's ledger has removed."""
         super().post_init()
-        if not any(isinstance(module, BottleneckSite) for module in self.modules()):
+        if not has_bottlenecks(self):
             return  # the plain class calls this before they are attached
         self.register_load_state_dict_pre_hook(read_hidden_names)
         self.register_load_state_dict_post_hook(_uphold_loaded)
