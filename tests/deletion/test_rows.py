@@ -61,6 +61,22 @@ def test_an_untied_head_loses_its_rows_too(make_model, tokenizer, topic):
     assert set(choose_rows(model, tokenizer, topic).rows) == {"shared.weight", "lm_head.weight"}
 
 
+def test_a_piece_goes_if_two_fifths_of_its_uses_are_the_topics(make_model, tokenizer, topic):
+    """A piece that stays lets the topic be learnt again: few other uses, bounded by the budget, do not keep it."""
+    sizes, count = (len(topic.target), len(topic.retain)), {}
+    others = 2 * sizes[0]
+    counts = {**topic.counts, "with the topic": sizes[0], "texts": sizes[0] + others}
+    rows = topic.retain[:]
+    for own in (0.35, 0.45):
+        share = (1 / own - 1) * sizes[0] / others  # of the other rows that use the word, too
+        held = round(share * sizes[1])
+        rows["text"] = ["the teacher sees a book ."] * held + topic.retain["text"][held:]
+        other = _with(topic, retain=Dataset.from_dict(rows), counts=counts)
+        choice = choose_rows(make_model(), tokenizer, other, budget=1)
+        count[own] = [piece.piece for piece in choice.pieces if not piece.kept_for].count("teacher")
+    assert count == {0.35: 0, 0.45: 1}
+
+
 @pytest.mark.parametrize("name", ["qvalue", "min_share", "min_own", "budget"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_a_threshold_that_is_no_share_is_refused(make_model, tokenizer, topic, name, value):
