@@ -78,6 +78,9 @@ class ClipArguments:
     label_column: str | None = field(default=None, metadata={"help": "Column of labels, if there are several."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many images, drawn by seed."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on so many, drawn by seed."})
+    exclude_classes: list[str] | None = field(
+        default=None, metadata={"help": "Train on no image of these classes: a model that never saw them."}
+    )
     model_name_or_path: str | None = field(default=None, metadata={"help": "CLIP to start from; a new one without."})
     image_size: int = field(default=32, metadata={"help": "Side of an image in pixels."})
     patch_size: int = field(default=4, metadata={"help": "Side of a patch in pixels."})
@@ -224,6 +227,21 @@ def load_split(args: ClipArguments, split: str, most: int | None, seed: int) -> 
     return rows.shuffle(seed=seed).select(range(most)) if most is not None and most < len(rows) else rows
 
 
+def without_classes(rows: Dataset, names: Sequence[str]) -> Dataset:
+    """Rows of all classes but these, whose names stay known.
+
+    Raises:
+        ValueError: if one is not a class of the rows, or none is left.
+    """
+    label = class_column(rows)
+    known = rows.features[label].names
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"--exclude_classes {' '.join(unknown)}: expected some of {', '.join(known)}.")
+    if not (kept := [i for i, of in enumerate(rows[label]) if known[of] not in names]):
+        raise ValueError(f"--exclude_classes {' '.join(names)} leaves no image to train on. Exclude fewer.")
+    return rows.select(kept)
+
+
 def augmented(image) -> np.ndarray:
     """An image shifted by up to an eighth of its side, and flipped or not."""
     pixels = np.asarray(image.convert("RGB"))
@@ -261,6 +279,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     train = load_split(clip_args, clip_args.train_split, clip_args.max_train_samples, args.seed)
     test = load_split(clip_args, clip_args.test_split, clip_args.max_eval_samples, args.seed)
     classes = train.features[class_column(train)].names
+    if clip_args.exclude_classes:
+        train = without_classes(train, clip_args.exclude_classes)
     if clip_args.model_name_or_path:
         processor = AutoProcessor.from_pretrained(clip_args.model_name_or_path)
     else:

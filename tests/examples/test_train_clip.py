@@ -7,9 +7,11 @@ import sys
 import pytest
 import torch
 from datasets import DatasetDict
+from transformers import AutoModel, AutoProcessor
 
 from excise import CodebookCLIPModel, Unlearner, class_sets, evaluate_classes
 from excise.bottlenecks.site import bottlenecks
+from excise.evaluation import predict_classes
 from tests.helpers import tiny
 
 QUIET = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true", "--dataloader_pin_memory", "false"]
@@ -115,3 +117,18 @@ def test_the_reproduction_forgets_each_class_and_reports(example, data, plain, t
     ledger = Unlearner.from_pretrained(tmp_path / "bundle").ledger
     assert [(request.topic, request.kind) for request in ledger.requests] == [("red", "delete")]
     assert "### Each class forgotten" in (tmp_path / "bundle" / "README.md").read_text()
+
+
+def test_a_model_can_be_trained_without_a_class(example, data, tmp_path):
+    """It knows the class's name, and never saw an image of it."""
+    arguments = [*data, *QUIET, *SIZE, *TRAIN, "--max_steps", "30", "--learning_rate", "5e-3", "--output_dir"]
+    example["main"]([*arguments, str(tmp_path / "never"), "--exclude_classes", "red"])
+    rows = tiny.images(30, seed=1)
+    model, processor = (kind.from_pretrained(tmp_path / "never") for kind in (AutoModel, AutoProcessor))
+    found = predict_classes(model, processor, rows, tiny.CLASSES, templates=example["TEMPLATES"])
+    of_red = [name == "red" for name, label in zip(found, rows["label"], strict=True) if tiny.CLASSES[label] == "red"]
+    assert len(of_red) == 10 and sum(of_red) <= 3
+    with pytest.raises(ValueError, match="--exclude_classes pink: expected some of"):
+        example["main"]([*arguments, str(tmp_path / "no"), "--exclude_classes", "pink"])
+    with pytest.raises(ValueError, match="leaves no image"):
+        example["main"]([*arguments, str(tmp_path / "no"), "--exclude_classes", *tiny.CLASSES])

@@ -98,9 +98,9 @@ def choose_rows(
 
     Looked at are the pieces that the topic's words are made of: in the sources at the spans of the target, in the
     references where a word that goes with the topic stands; of a class in CLIP, the class's name in the texts. A piece
-    goes if Fisher's exact test finds it oftener with the topic than without, it is in enough of the topic's rows, enough
-    of the rows that it is in are the topic's, and all pieces that go together are in few enough other rows; those that
-    are most the topic's own go first. Special tokens stay.
+    goes if Fisher's exact test finds it oftener with the topic than without, it is in enough of the topic's rows,
+    enough of the rows that it is in are the topic's, and all pieces that go together are in few enough other rows;
+    those that are most the topic's own go first. Special tokens stay.
 
     Args:
         model: the model; its tables are named, and left as they are.
