@@ -1,5 +1,6 @@
 """Tables of what reproduce_proof.py has measured, in Markdown."""
 
+import itertools
 import json
 
 import numpy as np
@@ -97,6 +98,25 @@ def quality_table(models, topics):
 def attacks_table(report):
     """A row an attack."""
     return markdown([result.row() for result in report.results])
+
+
+def class_rows(out, names):
+    """A row a class and depth: accuracy of all models on the class and on others, and each attack beside its null."""
+    rows = []
+    for name, depth in itertools.product(names, ("codes", "rows")):
+        place = out / name / depth
+        if not (place / "attacks.json").exists():
+            continue
+        accuracy, report = read(place / "accuracy.json"), read_report(place / "attacks.json")
+        row = {"class": name, "depth": depth}
+        for part, of in (("heldout", "class"), ("heldout_retain", "others")):
+            shares = [100 * scores[part]["hits"] / scores[part]["total"] for scores in accuracy.values()]
+            row[f"{of}: {', '.join(accuracy)}"] = ", ".join(f"{share:.1f}" for share in shares)
+        for result in report.results:
+            score, null = (result.written(value) for value in (result.score, result.null))
+            row[result.attack] = f"{score} ({null}): {result.verdict}"
+        rows.append(row | {"seconds": f"{report.seconds:.0f}"})
+    return rows
 
 
 def baseline_rows(folder):

@@ -285,12 +285,22 @@ def test_a_clip_that_never_saw_a_class_withstands_and_an_untouched_one_does_not(
 def test_a_model_with_a_frozen_encoder_trains_its_values_and_says_what_it_lacks(pairs_of_colours):
     sets, original, never_saw = pairs_of_colours
     attack = replace(QUICK, rates=(3e-2,), judged_rate=3e-2, ways=("as shared", "plain class"), cases=20, steps=12)
-    attack = replace(attack, parts=("all weights", "LoRA"))
+    attack = replace(attack, parts=("all weights", "LoRA"), values_at=1)
     result = attack(original, never_saw, never_saw, sets)
     assert (result.verdict, result.score) == ("withstood", 1.0), result.reason
     assert any("no plain class" in line for line in result.details["skipped"])
     assert any("frozen" in line for line in result.details["skipped"])
     assert attack(original, original, never_saw, sets).verdict == "not withstood"
+
+
+def test_values_are_trained_as_shared_at_their_own_rate_and_quickly_too(pairs_of_colours):
+    """Key-value pairs have no plain class, which is all that the quick set opens elsewhere."""
+    sets, original, never_saw = pairs_of_colours
+    result = replace(LearntAgain.quick(), cases=20, draws=3)(original, never_saw, never_saw, sets)
+    assert (result.verdict, result.score) == ("withstood", 1.0), result.reason
+    assert {(one.settings["opened"], one.settings["rate"]) for one in result.attempts} == {("as shared", 0.1)}
+    with pytest.raises(ValueError, match="values_at=0: expected"):
+        replace(QUICK, values_at=0)
 
 
 def test_a_part_that_nobody_can_train_is_refused_with_the_reason(pairs_of_colours):

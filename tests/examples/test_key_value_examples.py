@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 
+import numpy as np
 import pytest
 from datasets import DatasetDict
 from transformers import AutoModelForImageClassification, ResNetModel, set_seed
@@ -34,7 +35,7 @@ def example(request, monkeypatch):
 
     def run(name, arguments):
         monkeypatch.setattr(sys, "argv", [name, *arguments])
-        for imported in ("train_image_classifier", "dkvb_report"):
+        for imported in ("train_image_classifier", "dkvb_report", "reproduce_proof", "proof_report"):
             sys.modules.pop(imported, None)
         return runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
 
@@ -86,3 +87,27 @@ def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, tmp
     example("reproduce/reproduce_dkvb", arguments)
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert capsys.readouterr().out.startswith("# Unlearning via Sparse Representations")
+
+
+def test_a_class_under_attack_is_held_against_a_model_that_never_saw_it(example, inputs, tmp_path, capsys):
+    data = next(name for name in inputs if name.startswith("--dataset_name"))
+    labels = np.array(images(200)["label"])
+    np.save(tmp_path / "rows.npy", np.flatnonzero(labels != 1))
+    train = [*inputs, *QUIET, "--num_train_epochs=6", "--per_device_train_batch_size=50"]
+    example("train/train_image_classifier", [*train, f"--output_dir={tmp_path / 'model'}"])
+    never = [f"--output_dir={tmp_path / 'never'}", f"--train_rows={tmp_path / 'rows.npy'}"]
+    example("train/train_image_classifier", [*train, *never])
+    out = tmp_path / "out"
+    arguments = [f"--model={tmp_path / 'model'}", f"--never_saw={tmp_path / 'never'}", data, f"--out={out}"]
+    example("reproduce/reproduce_proof_classes", [*arguments, "--classes", "green", "--na=400"])
+    accuracy = json.loads((out / "green/codes/accuracy.json").read_text())
+    shares = {name: accuracy[name]["heldout"] for name in ("before", "after", "never saw it")}
+    assert shares["before"]["hits"] > 15 and shares["after"]["hits"] < 5 and shares["never saw it"]["hits"] == 0
+    told = json.loads((out / "green/codes/attacks.json").read_text())
+    assert [result["attack"] for result in told["results"]] == ["left out", "made again", "learnt again", "rounded"]
+    learnt = told["results"][2]
+    assert learnt["verdict"] != "not measured" and learnt["attempts"][0]["settings"]["opened"] == "as shared"
+    made = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+    assert "| green" in (out / "proof.md").read_text()
+    example("reproduce/reproduce_proof_classes", [*arguments, "--classes", "green", "--na=400"])
+    assert {path: path.stat().st_mtime_ns for path in made} == made

@@ -1,7 +1,7 @@
 """Attack by relearning: further training on a few examples of the topic, or on others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from excise.attacks.learning import (
     PARTS,
     PLAIN,
     REDRAWN,
+    SHARED,
     TOPIC,
     UNRELATED,
     WAYS,
@@ -24,6 +25,7 @@ from excise.attacks.learning import (
     Trainings,
     steps_to,
 )
+from excise.bottlenecks.site import needed
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 
 # Half of what was lost takes at least so many times the steps of the model that never saw it.
@@ -69,6 +71,8 @@ class LearntAgain(Attack):
         judged_rate: at which it is made.
         cases: the most held-out cases that hits are counted in.
         full_curves: go on to the last step when half is back, for a picture.
+        values_at: key-value pairs have no plain class, and their values alone learn: they are trained as shared, at so
+            many times the rates. Their own training takes 0.1 (Unlearning via Sparse Representations, table 4).
         strongest_only: where erased rows are seen, of `ways` only that in which they are drawn anew: the others take
             longer to train, and most of an attack's time.
     """
@@ -88,6 +92,7 @@ class LearntAgain(Attack):
     judged_rate: float = 1e-3
     cases: int = 60
     full_curves: bool = False
+    values_at: float = 100.0
     strongest_only: bool = True
 
     def __post_init__(self) -> None:
@@ -99,8 +104,8 @@ class LearntAgain(Attack):
             values = getattr(self, name)
             if not values or any(not value > 0 for value in values):
                 raise ValueError(f"{name}={values}: expected at least one, and all above 0.")
-        for name in ("steps", "draws", "draws_elsewhere", "judged_examples", "cases"):
-            if getattr(self, name) < 1:
+        for name in ("steps", "draws", "draws_elsewhere", "judged_examples", "cases", "values_at"):
+            if not getattr(self, name) >= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1.")
 
     @classmethod
@@ -123,6 +128,8 @@ class LearntAgain(Attack):
         sets: AttackSets,
     ) -> AttackResult:
         """As `Attack.run`."""
+        if needed(removed) and (of_values := self._of_values()) != self:
+            return of_values.run(original, removed, never_saw, sets)
         if original is None:
             return AttackResult.not_measured(
                 self.name, "steps", "Without the original nobody knows how much was lost. Give it, too."
@@ -161,6 +168,11 @@ class LearntAgain(Attack):
         details["diverged"] = diverged
         details["examples_to_half"] = self._fewest_examples(rows)
         return self._judged(rows, sets.seed, known | {"attempts": tuple(attempts)})
+
+    def _of_values(self) -> "LearntAgain":
+        rates, judged = tuple(rate * self.values_at for rate in self.rates), self.judged_rate * self.values_at
+        ways = tuple(dict.fromkeys((SHARED, *self.ways)))
+        return replace(self, rates=rates, judged_rate=judged, values_at=1, ways=ways)
 
     def _settings(self, removed: PreTrainedModel, sets: AttackSets) -> tuple[list[Setting], list[str]]:
         """What is tried, and what cannot be, in words."""
