@@ -50,8 +50,8 @@ def main():
             place = args.out / f"model-{i}" / word
             kept(place / "quality.json", quality, args, topic, unlearner, removed, never_saw, test)
             removed["rows alone"] = erase_embedding_rows(unlearner.model, unlearner.processor, topic).model
-            for depth, model in removed.items():
-                models = unlearner.model, model, never_saw
+            for depth in args.quick:
+                models = unlearner.model, removed[depth], never_saw
                 file = place / f"quick-{depth.replace(' ', '-')}.json"
                 kept(file, attacked, args, topic, unlearner, models, "quick", depth)
     unlearner = Unlearner.from_pretrained(args.models[0])
@@ -80,6 +80,7 @@ def arguments():
     parser.add_argument("--target", default="fr")
     parser.add_argument("--topics", nargs="+", default=["love", "Boston", "teacher", "water", "Mary", "car", "wish"])
     parser.add_argument("--full", nargs="*", default=["car", "teacher"], help="topics with all attacks and baselines")
+    parser.add_argument("--quick", nargs="+", default=(*DEPTHS, "rows alone"), help="deletions under the quick attacks")
     parser.add_argument("--depths", nargs="+", default=DEPTHS, help="of the deletions of `--full` topics")
     parser.add_argument("--retain", type=int, default=500, help="test sentences without the topic")
     parser.add_argument("--max_new_tokens", type=int, default=32)
