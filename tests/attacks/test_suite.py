@@ -143,8 +143,11 @@ def test_a_result_of_other_models_sets_or_settings_is_not_taken(run, make_model,
         other.lm_head.weight[0, 0] += 1
     hidden = make_model()
     hidden.generation_config.bad_words_ids = [[3]]
+    told = make_model()
+    told.config.unlearning = {"requests": [], "version": 1, "note": "another ledger"}
     for options in (
         {"removed": other},
+        {"removed": told},
         {"removed": hidden},
         {"never_saw": make_model()},
         {"of": replace(sets, seed=1)},
@@ -153,7 +156,7 @@ def test_a_result_of_other_models_sets_or_settings_is_not_taken(run, make_model,
         before = len(Counted.ran)
         run(Counted(), checkpoint=tmp_path, **options)
         assert len(Counted.ran) == before + 1, options
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 7
 
 
 def test_a_file_of_a_checkpoint_that_holds_something_else_is_refused(run, tmp_path):

@@ -150,11 +150,14 @@ def run_attacks(
         "templates": [] if sets.of_texts else list(sets.templates),
         "cases": len(sets.cases),
     }
+    # What is guessed is read in the ledger, too, which no tensor tells of.
+    ledger = getattr(removed.config, "unlearning", None)
     ran: dict[str, Any] = {}
     results = []
     for one in tqdm(chosen, desc="Attacks", disable=not progress):
         ran[one.name] = described(one)
-        key = digest(json_values({"models": models, "sets": about, "attack": [one.name, ran[one.name]]}), {})
+        made_of = {"models": models, "ledger": ledger, "sets": about, "attack": [one.name, ran[one.name]]}
+        key = digest(json_values(made_of), {})
         file = None if checkpoint is None else Path(checkpoint, f"{one.name.replace(' ', '-')}-{key[:16]}.json")
         if file is not None and file.is_file():
             results.append(_kept(file, key))
