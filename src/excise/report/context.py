@@ -16,7 +16,7 @@ from excise.report.attacks import AttackReport
 from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_in_page import drawing
-from excise.report.in_force import InForce
+from excise.report.in_force import InForce, depth_lines
 from excise.report.measures import FORGET, RETAIN, Condition, measure
 from excise.report.not_shown import needed, standing
 from excise.report.private import about_publishing
@@ -282,6 +282,7 @@ def _how(thresholds: Mapping[str, Any]) -> str:
         parts.append(f"in rounds: {', '.join(map(str, rounds))} codes")
     if isinstance(searches, list):
         parts += [_how(search) for search in searches if isinstance(search, Mapping)]
+    parts += depth_lines(thresholds)
     return ", ".join(parts)
 
 

@@ -1,11 +1,12 @@
 """Codes in force: what is removed in the model of a record, and which evidence is of just that."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from excise.ledger.packing import codes_digest, unpack
 from excise.report.attacks import AttackReport
 from excise.report.frontier import Frontier, Point
+from excise.report.markdown import counted
 from excise.report.results import Evaluation
 
 
@@ -68,3 +69,33 @@ class InForce:
         if thresholds.get("method") != frontier.method:
             return None
         return next((point for point in frontier.points[1:] if point.count == thresholds.get("count")), None)
+
+
+def depth_lines(thresholds: Mapping[str, Any]) -> Iterator[str]:
+    """What a request's thresholds say of a deletion that goes deeper than codes, in words.
+
+    Args:
+        thresholds: as the ledger has them; what else they hold is passed over.
+    """
+
+    def numbers(part: str, *names: str) -> dict[str, Any]:
+        """A part of the thresholds, if it has all these numbers."""
+        held = thresholds.get(part)
+        there = isinstance(held, Mapping) and all(isinstance(held.get(name), int | float) for name in names)
+        return dict(held) if there else {}
+
+    rows = numbers("rows", "pieces", "qvalue", "min_share", "min_own", "budget", "other_rows_with_them")
+    distilled = numbers("distilled", "noise", "rise", "budget")
+    if rows:
+        others = counted(rows["other_rows_with_them"], "other example")
+        yield (
+            f"embedding rows of {counted(rows['pieces'], 'piece')}: oftener with it by Fisher's exact test "
+            f"(q = {rows['qvalue']:g}), in at least {rows['min_share']:.3g} of its examples, at least "
+            f"{rows['min_own']:.3g} of their uses its own, and together in at most {rows['budget']:.3g} of the others "
+            f"({others} in the retain set)"
+        )
+    if distilled:
+        yield (
+            f"then distilled after noise of {distilled['noise']:g}: the loss on held-out examples rose by "
+            f"{distilled['rise']:.1%}, {distilled['budget']:.1%} were allowed"
+        )

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from excise import Unlearner
+from excise.codes.asked import Asked, put_in_force
 from excise.codes.enrichment import Enrichment
 from excise.codes.search import PRESETS, Search
 from excise.codes.selection import Selection, by_activations
+from excise.ledger.embeddings import vocabulary_tables
 from excise.models.remote_code import requirements
 from excise.report import Record, write_report
 from excise.report.card import model_card
 from excise.report.card.metadata import license_fields
 from excise.report.card.requests import how_found
+from excise.report.context import context
 from excise.report.markdown import code, escaped, plain
 from tests.helpers import tiny, tiny_images
 from tests.helpers.evidence import SITE, class_evaluation, class_frontier, enrichment_of, text_evaluation
@@ -476,3 +479,20 @@ def test_what_the_card_imports_is_there():
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom):
                 assert all(hasattr(importlib.import_module(node.module), alias.name) for alias in node.names)
+
+
+def test_erased_rows_and_a_distillation_are_told_in_words():
+    rows = {"qvalue": 0.05, "min_share": 0.01, "min_own": 0.4, "budget": 0.005, "pieces": 2, "other_rows_with_them": 3}
+    distilled = {"noise": 0.2, "rise": 0.0251, "budget": 0.05, "heldout": 300, "seconds": 9.0}
+    said = how_found({"method": "fisher", "rows": rows, "distilled": distilled})
+    assert "embedding rows of 2 pieces: oftener with it" in said and "at least 0.4 of their uses its own" in said
+    assert "at most 0.005 of the others (3 other examples in the retain set)" in said
+    assert "after noise of 0.2: the loss on held-out examples rose by 2.5%, 5.0% were allowed" in said
+    assert "{" not in said and "other_rows" not in said
+    assert how_found({"method": "fisher", "rows": rows | {"pieces": "2"}}) == "Fisher's exact test"
+    model = tiny.codebook_t5((1,))
+    overwritten = dict.fromkeys(vocabulary_tables(model), (3, 4))
+    put_in_force(model, "delete", {SITE: (5,)}, Asked("water", {}, False), thresholds={"rows": rows}, rows=overwritten)
+    _, requests, *_ = tables(model_card(made := Record.of(model, mode="delete")).text)
+    assert requests[1][-1] == "deleted for good, embedding rows too" and "embedding rows of 2 pieces" in requests[1][3]
+    assert "embedding rows of 2 pieces" in context(made)["requests"][0]["how"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from excise.report.in_force import depth_lines
 from excise.report.markdown import counted, escaped, listed
 
 TESTS = {
@@ -19,7 +20,7 @@ POSITIONS = {
 # Told by other words.
 TOLD = {"method", "q", "effect", "count", "max_retain_ratio", "top_s", "positions", "num_target", "num_control"}
 TOLD |= {"preset", "searches", "seed", "deletes_request", "taken_out", "max_loss_rise", "loss_rise"}
-TOLD |= {"codes_by_round", "rounds"}
+TOLD |= {"codes_by_round", "rounds", "rows", "distilled"}
 
 
 def request_row(request: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
@@ -60,6 +61,7 @@ def how_found(thresholds: Mapping[str, Any]) -> str:
         parts.append(f"the codes of request {thresholds['deletes_request']}")
     if "taken_out" in thresholds:
         parts.append(f"{counted(thresholds['taken_out'], 'row')} taken out of the files")
+    parts += depth_lines(thresholds)
     parts += [f"{name} {value}" for name, value in thresholds.items() if name not in TOLD and value is not None]
     if thresholds.get("preset"):
         parts.append(f"preset {thresholds['preset']}")
@@ -107,7 +109,7 @@ def _deleted_by(request: Mapping[str, Any], state: Mapping[str, Any]) -> int | N
 
 def _standing(request: Mapping[str, Any], state: Mapping[str, Any]) -> str:
     if request["kind"] == "delete":
-        return "deleted for good"
+        return "deleted for good" + (", embedding rows too" if request.get("rows") else "")
     if request["undone"]:
         return f"undone {request['undone'][:10]}"
     deleted_by = _deleted_by(request, state)
