@@ -81,8 +81,9 @@ def depth_lines(thresholds: Mapping[str, Any]) -> Iterator[str]:
     def numbers(part: str, *names: str) -> dict[str, Any]:
         """A part of the thresholds, if it has all these numbers."""
         held = thresholds.get(part)
-        there = isinstance(held, Mapping) and all(isinstance(held.get(name), int | float) for name in names)
-        return dict(held) if there else {}
+        if not isinstance(held, Mapping) or not all(isinstance(held.get(name), int | float) for name in names):
+            return {}
+        return dict(held)
 
     rows = numbers("rows", "pieces", "qvalue", "min_share", "min_own", "budget", "other_rows_with_them")
     distilled = numbers("distilled", "noise", "rise", "budget")
