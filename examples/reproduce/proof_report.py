@@ -36,6 +36,8 @@ def write_report(out, topics, full, depths):
                     parts += [f"![Relearning of {word}](relearning-{word}-{depth}.svg)"]
         if rows := baseline_rows(out / "full" / word / "baselines"):
             parts += [f"## Baselines on *{word}*, on the model without a codebook", markdown(rows)]
+    if rows := [distilled_row(file) for file in sorted((out / "distilled").glob("*.json"))]:
+        parts += ["## Distilled deletions", markdown(rows)]
     (out / "proof.md").write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
@@ -98,6 +100,16 @@ def quality_table(models, topics):
 def attacks_table(report):
     """A row an attack."""
     return markdown([result.row() for result in report.results])
+
+
+def distilled_row(file):
+    """What a distilled deletion costs, and what it holds."""
+    made = read(file)
+    of, report = made["distilled"], AttackReport.from_dict(made["report"])
+    row = {"topic": report.topic, "noise": f"{of['noise']:g}", "rise of the loss": f"{of['rise']:.1%}"}
+    row["drop in BLEU"] = f"{1 - made['bleu']['distilled'] / made['bleu']['before']:.1%}"
+    row |= {r.attack: f"{r.written(r.score)} ({r.written(r.null)}): {r.verdict}" for r in report.results}
+    return row | {"seconds of distilling": f"{of['seconds']:.0f}"}
 
 
 def class_rows(out, names):

@@ -20,14 +20,14 @@ import time
 from pathlib import Path
 
 import torch
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from proof_report import read, write_report
 from transformers import AutoModelForSeq2SeqLM, TrainingArguments
 from transformers.utils import logging
 
 from excise import Evaluation, Record, TopicSets, Unlearner, evaluate, topic_sets
 from excise.attacks import AttackSets, LearntAgain, LeftOut, run_attacks
-from excise.baselines import erase_embedding_rows, filter_outputs, gradient_difference, npo
+from excise.baselines import erase_embedding_rows, filter_outputs, gradient_difference, npo, without_topic
 from excise.evaluation import generate_texts
 from excise.evaluation.metrics import Bleu
 
@@ -62,6 +62,9 @@ def main():
             kept(place / f"all-{depth}.json", attacked, args, topic, unlearner, models, "all", depth, place / depth)
         if args.plain:
             baselines(args, place / "baselines", topic, unlearner)
+    for word in args.distilled:
+        rows = without_topic(train, topics[word]).shuffle(seed=args.seed)
+        kept(args.out / "distilled" / f"{word}.json", distilled, args, topics[word], unlearner, rows, never_saw)
     write_report(args.out, args.topics, args.full, DEPTHS)
     if args.bundle:
         share(args, topics, never_saw)
@@ -82,6 +85,9 @@ def arguments():
     parser.add_argument("--full", nargs="*", default=["car", "teacher"], help="topics with all attacks and baselines")
     parser.add_argument("--quick", nargs="+", default=(*DEPTHS, "rows alone"), help="deletions under the quick attacks")
     parser.add_argument("--depths", nargs="+", default=DEPTHS, help="of the deletions of `--full` topics")
+    parser.add_argument("--distilled", nargs="*", default=[], help="topics whose deletion is distilled, too")
+    parser.add_argument("--distil_noise", type=float, default=0.2)
+    parser.add_argument("--distil_steps", type=int, default=400)
     parser.add_argument("--retain", type=int, default=500, help="test sentences without the topic")
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
@@ -114,6 +120,27 @@ def deleted(unlearner, topic, depth):
     copied = Unlearner(copy.deepcopy(unlearner.model), unlearner.processor)
     copied.delete(topic, depth=depth, progress=False)
     return copied.model
+
+
+def distilled(args, topic, unlearner, rows, never_saw):
+    """A deletion that is distilled on training pairs without the topic: what it costs, and the quick attacks."""
+    folder = args.out / "distilled" / topic.name
+    options = {"max_steps": args.distil_steps, "per_device_train_batch_size": 96, "learning_rate": 8e-4}
+    options |= {"adam_beta2": 0.98, "lr_scheduler_type": "linear"}
+    options |= {"save_steps": 100, "save_total_limit": 1, "report_to": "none", "disable_tqdm": True, "seed": args.seed}
+    sides = {"text": [row[args.source] for row in rows["translation"]]}
+    sides["reference"] = [row[args.target] for row in rows["translation"]]
+    settings = {"retain": Dataset.from_dict(sides), "noise": args.distil_noise, "budget": 1.0, "seed": args.seed}
+    settings |= {"args": TrainingArguments(str(folder), **options), "embedding_learning_rate": 3e-3}
+    removed = Unlearner(copy.deepcopy(unlearner.model), unlearner.processor)
+    request = removed.delete(topic, depth="distilled", distillation=settings, progress=False)
+    rows = topic.heldout_retain.select(range(min(args.retain, len(topic.heldout_retain))))
+    scores = {
+        name: bleu(args, model, unlearner, rows["text"], rows["reference"])
+        for name, model in {"before": unlearner.model, "distilled": removed.model}.items()
+    }
+    report = attacked(args, topic, unlearner, (unlearner.model, removed.model, never_saw), "quick", "distilled")
+    return {"bleu": scores, "distilled": request.thresholds["distilled"], "report": report}
 
 
 def attack_sets(args, topic, unlearner):
