@@ -90,13 +90,10 @@ def main():
         print(variant, json.dumps(found), flush=True)
 
 
-def trained(
-    base, rows, tokenizer, recipe, layer=1, apart=False, unreadable=0.0, no_attention=False, reconstruction=None
-):
+def trained(base, rows, tokenizer, recipe, layer=1, apart=False, unreadable=0.0, no_attention=False, **more):
     """A model with a bottleneck, by the demo's recipe and what the variant changes of it."""
     set_seed(recipe.seed)
-    given = {} if reconstruction is None else {"reconstruction_weight": reconstruction}
-    settings = CodebookSAEConfig(num_codes=recipe.num_codes, top_s=4, **given)
+    settings = CodebookSAEConfig(num_codes=recipe.num_codes, top_s=4, **more)
     model = CodebookT5ForConditionalGeneration.from_base(str(base), settings, [layer])
     if no_attention:
         model.encoder.block[layer].layer[0].SelfAttention.o.weight.requires_grad_(False).zero_()

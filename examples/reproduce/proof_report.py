@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from excise.report import AttackReport, plot_relearning
 
+VERDICTS = ("not withstood", "not measured", "withstood")
 ATTACKS = ("left out", "made again", "learnt again", "rounded")
 
 
@@ -57,7 +58,7 @@ def read_report(file):
 
 
 def quick_table(models, topics, depth):
-    """A row a topic: before, deleted, and each attack beside what never saw it, means over the models."""
+    """A row a topic, means over the models: before, deleted, and each attack beside what never saw it."""
     rows = []
     for word in topics:
         reports = [read_report(f) for m in models if (f := m / word / f"quick-{depth.replace(' ', '-')}.json").exists()]
@@ -65,14 +66,12 @@ def quick_table(models, topics, depth):
             continue
         results = [{result.attack: result for result in report.results} for report in reports]
         first = [one["left out"] for one in results]
-        row = {"topic": word, "cases": len_of(first[0]), "before": mean(r.before for r in first)}
-        row["deleted"] = mean(r.after for r in first)
+        row = {"topic": word, "models": str(len(reports)), "cases": len_of(first[0])}
+        row |= {"before": mean(r.before for r in first), "deleted": mean(r.after for r in first)}
         for attack in ATTACKS:
             of_attack = [one[attack] for one in results if attack in one]
-            scores = mean(r.score for r in of_attack)
             nulls = "" if attack == "learnt again" else f" ({mean(r.null for r in of_attack)})"
-            verdicts = ", ".join(sorted({r.verdict for r in of_attack}))
-            row[attack] = f"{scores}{nulls}: {verdicts}"
+            row[attack] = f"{spread(r.score for r in of_attack)}{nulls}: {verdicts(of_attack)}"
         row["seconds"] = f"{np.mean([report.seconds for report in reports]):.0f}"
         rows.append(row)
     return markdown(rows)
@@ -85,10 +84,11 @@ def quality_table(models, topics):
         made = [read(f) for m in models if (f := m / word / "quality.json").exists()]
         if not made:
             continue
-        row = {"topic": word, "sentences": made[0]["rows"], "pieces": ", ".join(made[0]["pieces"])}
+        row = {"topic": word, "models": len(made), "sentences": made[0]["rows"]}
         for name in ("codes", "rows", "rows alone"):
             drops = [100 * (1 - of["scores"][name]["bleu"] / of["scores"]["before"]["bleu"]) for of in made]
-            row[f"drop, {name}"] = f"{np.mean(drops):.2f} %"
+            ends = f" [{min(drops):.2f}, {max(drops):.2f}]" if len(drops) > 1 else ""
+            row[f"drop in %, {name}"] = f"{np.mean(drops):.2f}{ends}"
         row["other senses"] = made[0]["senses"]
         for name in ("before", "codes", "rows", "rows alone", "never saw it"):
             values = [of["scores"][name].get("other_senses") for of in made]
@@ -148,6 +148,21 @@ def baseline_rows(folder):
 def len_of(result):
     """Number of cases of an attack."""
     return result.attempts[0].total if result.attempts else 0
+
+
+def verdicts(results):
+    """How often each verdict was given, the worst first."""
+    counts = [(sum(r.verdict == verdict for r in results), verdict) for verdict in VERDICTS]
+    told = [(f"{count} " if len(results) > 1 else "") + verdict for count, verdict in counts if count]
+    return ", ".join(told)
+
+
+def spread(values):
+    """The mean of those that were measured; of several that differ, with the smallest and largest."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or f"{min(known):.3f}" == f"{max(known):.3f}":
+        return mean(known)
+    return f"{np.mean(known):.3f} [{min(known):.3f}, {max(known):.3f}]"
 
 
 def mean(values):

@@ -1,12 +1,13 @@
 """Suites of attacks: what is chosen, what goes wrong, what a killed run goes on from, and what is left as it was."""
 
+import copy
 import json
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from excise import Unlearner
+from excise import Search, Unlearner, class_sets
 from excise.attacks import AttackSets, run_attacks
 from excise.attacks.attacked import attack_deletion, attacked_models, requests_of
 from excise.attacks.interface import Attack
@@ -16,8 +17,11 @@ from excise.codes.selection import Selection
 from excise.report import AttackReport, AttackResult, Record
 from excise.report.attack_lines import TRIED
 from excise.report.attacks import NOT_MEASURED, WITHSTOOD
+from tests.helpers import tiny, tiny_images
 from tests.helpers.evidence import SITE
 
+# All their settings take minutes; their quick ones are run.
+LONG = {"left out", "made again", "learnt again", "rounded"}
 CODES = Selection({SITE: [3, 7]}, {"q": 0.05})
 
 
@@ -300,3 +304,22 @@ def test_what_is_no_attack_is_refused_in_words(wrong):
 def test_what_is_measured_in_steps_is_not_said_to_have_taken_a_share_of_steps_before():
     row = AttackResult("learnt again", "steps", 0.86, None, 1.0, "never saw it", 0.73, 0.0, (), WITHSTOOD, "").row()
     assert (row["before"], row["deleted"], row["attacked"]) == ("0.730 of cases", "0.000 of cases", "0.86")
+
+
+@pytest.mark.parametrize("kind", ["clip", "key_value"])
+def test_no_attack_on_a_class_fails_on_any_kind_of_model(kind):
+    """What cannot be tried on a model is not measured, with its reason; an error is none."""
+    torch.manual_seed(0)
+    module = tiny if kind == "clip" else tiny_images
+    processor = tiny.clip_processor() if kind == "clip" else tiny_images.processor()
+    make = tiny.codebook_clip if kind == "clip" else tiny_images.key_value_model
+    rows, test = module.images(120), module.images(60, seed=1)
+    topic = class_sets(rows, "red", test=test, min_examples=5, max_examples=20)
+    original, never_saw = make(), make()
+    unlearner = Unlearner(copy.deepcopy(original), processor)
+    unlearner.delete(topic, preset=Search("activations", count=4), depth="codes", progress=False)
+    attacks = ["quick", *(name for name, (_, _, of) in ATTACKS.items() if of != "texts" and name not in LONG)]
+    sets = AttackSets(topic, processor)
+    report = run_attacks(original, unlearner.model, never_saw, sets, attacks, progress=False)
+    assert {result.attack for result in report.results} >= {"left out", "probed", "guessed", "example membership"}
+    assert not [result.reason for result in report.results if result.reason.startswith("It failed")]

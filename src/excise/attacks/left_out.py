@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import Attack, attackers_copy, null_hits, opened, share_result
+from excise.attacks.learning import class_scores
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.report.attacks import AttackResult
 
@@ -98,11 +99,12 @@ def moved_with_held_output(model: PreTrainedModel, sets: AttackSets, rows: int =
         held.append(output)
         return held[0]
 
+    def scores(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return attacked(**batch, labels=labels).logits if sets.of_texts else class_scores(attacked, batch, sets)
+
     last.register_forward_hook(hold)
-    wanted: Any = {"labels": labels} if sets.of_texts else {}
-    first = attacked(**batches[0], **wanted).logits
     masks = {name: tensor for name, tensor in batches[0].items() if "mask" in name}
-    second = attacked(**batches[1] | masks, **wanted).logits
+    first, second = scores(batches[0]), scores(batches[1] | masks)
     return float(np.abs((first - second).float().cpu().numpy()).max())
 
 
