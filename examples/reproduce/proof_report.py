@@ -115,8 +115,8 @@ def distilled_row(file):
 def class_rows(out, names):
     """A row a class and depth: accuracy of all models on the class and on others, and each attack beside its null."""
     rows = []
-    for name, depth in itertools.product(names, ("codes", "rows")):
-        place = out / name / depth
+    for name, depth in itertools.product(names, ("codes", "rows", "rows alone")):
+        place = out / name / depth.replace(" ", "-")
         if not (place / "attacks.json").exists():
             continue
         accuracy, report = read(place / "accuracy.json"), read_report(place / "attacks.json")

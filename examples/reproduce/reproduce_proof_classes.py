@@ -23,10 +23,12 @@ from transformers.utils import logging
 
 from excise import CodebookCLIPModel, Search, Unlearner, class_sets
 from excise.attacks import AttackSets, run_attacks
+from excise.baselines import erase_embedding_rows
 from excise.data import load_rows
 from excise.evaluation import predict_classes
 from excise.statistics import clopper_pearson
 
+ALONE = "rows alone"
 # As in the training of a CLIP.
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")
 
@@ -44,8 +46,8 @@ def main():
     for name in args.classes:
         sizes = {"max_examples": args.examples, "max_retain": 2 * args.examples, "min_examples": 1}
         topic = class_sets(train, name, test=test, seed=args.seed, **sizes)
-        for depth in ("codes", "rows") if of_clip else ("codes",):
-            place = args.out / name / depth
+        for depth in ("codes", "rows", ALONE) if of_clip else ("codes",):
+            place = args.out / name / depth.replace(" ", "-")
             if not (place / "attacks.json").exists() or not (place / "accuracy.json").exists():
                 removed = deleted(unlearner, topic, depth, search)
                 models = {"before": unlearner.model, "after": removed, "never saw it": never_saw}
@@ -74,6 +76,8 @@ def arguments():
 
 def deleted(unlearner, topic, depth, search):
     """A copy of a model in which a class is deleted."""
+    if depth == ALONE:
+        return erase_embedding_rows(unlearner.model, unlearner.processor, topic).model
     copied = Unlearner(copy.deepcopy(unlearner.model), unlearner.processor)
     copied.delete(topic, preset=search, depth=depth, progress=False)
     return copied.model

@@ -10,7 +10,7 @@ import torch
 
 from excise.attacks import LearntAgain
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import attackers_copy, ratio_of_means
+from excise.attacks.interface import attackers_copy, opened, ratio_of_means
 from excise.attacks.learning import (
     Curve,
     Setting,
@@ -116,6 +116,13 @@ def test_a_model_that_never_saw_the_topic_withstands(texts):
     assert all(0 < attempt.score == attempt.null < 8 for attempt in result.attempts)
     assert state(*models) == before
     assert AttackResult.from_dict(json.loads(json.dumps(result.to_dict()))).row() == result.row()
+
+
+def test_a_model_without_a_bottleneck_is_attacked_as_the_baselines_are(texts):
+    original, never_saw = opened(texts.original), opened(texts.never_saw)
+    result = QUICK(original, never_saw, never_saw, texts.sets)
+    assert (result.verdict, result.score) == ("withstood", 1.0), result.reason
+    assert QUICK(original, original, never_saw, texts.sets).verdict == "not withstood"
 
 
 def test_a_model_that_was_not_touched_does_not_withstand(texts):

@@ -25,7 +25,7 @@ from excise.attacks.learning import (
     Trainings,
     steps_to,
 )
-from excise.bottlenecks.site import needed
+from excise.bottlenecks.site import has_bottlenecks, needed
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 
 # Half of what was lost takes at least so many times the steps of the model that never saw it.
@@ -128,7 +128,7 @@ class LearntAgain(Attack):
         sets: AttackSets,
     ) -> AttackResult:
         """As `Attack.run`."""
-        if needed(removed) and (of_values := self._of_values()) != self:
+        if has_bottlenecks(removed) and needed(removed) and (of_values := self._of_values()) != self:
             return of_values.run(original, removed, never_saw, sets)
         if original is None:
             return AttackResult.not_measured(
