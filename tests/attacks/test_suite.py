@@ -13,6 +13,7 @@ from excise.attacks.attacked import attack_deletion, attacked_models, requests_o
 from excise.attacks.interface import Attack
 from excise.attacks.left_out import LeftOut
 from excise.attacks.suite import ALL, ATTACKS, QUICK, Planned, chosen_attacks, model_digest
+from excise.codes.asked import Asked, put_in_force
 from excise.codes.selection import Selection
 from excise.report import AttackReport, AttackResult, Record
 from excise.report.attack_lines import TRIED
@@ -147,11 +148,16 @@ def test_a_result_of_other_models_sets_or_settings_is_not_taken(run, make_model,
         other.lm_head.weight[0, 0] += 1
     hidden = make_model()
     hidden.generation_config.bad_words_ids = [[3]]
-    told = make_model()
-    told.config.unlearning = {"requests": [], "version": 1, "note": "another ledger"}
+
+    def masked(topic):
+        model = make_model()
+        put_in_force(model, "mask", {SITE: (3,)}, Asked(topic, {}, False), thresholds={})
+        return model
+
     for options in (
         {"removed": other},
-        {"removed": told},
+        {"removed": masked("water")},
+        {"removed": masked("wine")},
         {"removed": hidden},
         {"never_saw": make_model()},
         {"of": replace(sets, seed=1)},
@@ -160,7 +166,11 @@ def test_a_result_of_other_models_sets_or_settings_is_not_taken(run, make_model,
         before = len(Counted.ran)
         run(Counted(), checkpoint=tmp_path, **options)
         assert len(Counted.ran) == before + 1, options
-    assert len(list(tmp_path.iterdir())) == 7
+    again = masked("wine")
+    again.config.unlearning["requests"][0]["created"] = "2020-01-01T00:00:00+00:00"
+    run(Counted(), checkpoint=tmp_path, removed=again)  # made at another time
+    assert len(Counted.ran) == before + 1
+    assert len(list(tmp_path.iterdir())) == 8
 
 
 def test_a_file_of_a_checkpoint_that_holds_something_else_is_refused(run, tmp_path):

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import Attack
 from excise.bottlenecks.site import has_bottlenecks
+from excise.ledger.ledger import Ledger
 from excise.report.attacks import AttackReport, AttackResult
 from excise.report.sections import removed_section
 from excise.storage.digests import digest, sums
@@ -150,8 +151,9 @@ def run_attacks(
         "templates": [] if sets.of_texts else list(sets.templates),
         "cases": len(sets.cases),
     }
-    # What is guessed is read in the ledger, too, which no tensor tells of.
-    ledger = getattr(removed.config, "unlearning", None)
+    # What is guessed is read in the ledger, too, which no tensor tells of; when a request was made says nothing.
+    requests = Ledger.from_dict(getattr(removed.config, "unlearning", None)).requests
+    ledger = [(of.kind, of.topic, of.private, dict(of.rows), bool(of.undone)) for of in requests]
     ran: dict[str, Any] = {}
     results = []
     for one in tqdm(chosen, desc="Attacks", disable=not progress):
