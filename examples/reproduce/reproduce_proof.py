@@ -63,8 +63,7 @@ def main():
         if args.plain:
             baselines(args, place / "baselines", topic, unlearner)
     for word in args.distilled:
-        rows = without_topic(train, topics[word]).shuffle(seed=args.seed)
-        kept(args.out / "distilled" / f"{word}.json", distilled, args, topics[word], unlearner, rows, never_saw)
+        kept(args.out / "distilled" / f"{word}.json", distilled, args, topics[word], unlearner, train, never_saw)
     write_report(args.out, args.topics, args.full, DEPTHS)
     if args.bundle:
         share(args, topics, never_saw)
@@ -122,25 +121,31 @@ def deleted(unlearner, topic, depth):
     return copied.model
 
 
-def distilled(args, topic, unlearner, rows, never_saw):
+def distilled(args, topic, unlearner, train, never_saw):
     """A deletion that is distilled on training pairs without the topic: what it costs, and the quick attacks."""
     folder = args.out / "distilled" / topic.name
     options = {"max_steps": args.distil_steps, "per_device_train_batch_size": 96, "learning_rate": 8e-4}
     options |= {"adam_beta2": 0.98, "lr_scheduler_type": "linear"}
     options |= {"save_steps": 100, "save_total_limit": 1, "report_to": "none", "disable_tqdm": True, "seed": args.seed}
+    rows = without_topic(train, topic).shuffle(seed=args.seed)
     sides = {"text": [row[args.source] for row in rows["translation"]]}
     sides["reference"] = [row[args.target] for row in rows["translation"]]
     settings = {"retain": Dataset.from_dict(sides), "noise": args.distil_noise, "budget": 1.0, "seed": args.seed}
     settings |= {"args": TrainingArguments(str(folder), **options), "embedding_learning_rate": 3e-3}
     removed = Unlearner(copy.deepcopy(unlearner.model), unlearner.processor)
     request = removed.delete(topic, depth="distilled", distillation=settings, progress=False)
-    rows = topic.heldout_retain.select(range(min(args.retain, len(topic.heldout_retain))))
+    rows = without_the_topic(args, topic)
     scores = {
         name: bleu(args, model, unlearner, rows["text"], rows["reference"])
         for name, model in {"before": unlearner.model, "distilled": removed.model}.items()
     }
     report = attacked(args, topic, unlearner, (unlearner.model, removed.model, never_saw), "quick", "distilled")
     return {"bleu": scores, "distilled": request.thresholds["distilled"], "report": report}
+
+
+def without_the_topic(args, topic):
+    """The test rows on which BLEU elsewhere is measured."""
+    return topic.heldout_retain.select(range(min(args.retain, len(topic.heldout_retain))))
 
 
 def attack_sets(args, topic, unlearner):
@@ -164,7 +169,7 @@ def bleu(args, model, unlearner, texts, references):
 def quality(args, topic, unlearner, removed, never_saw, test):
     """Recall with the topic and BLEU elsewhere, also where the topic's pieces have another sense, for each model."""
     sets = attack_sets(args, topic, unlearner)
-    rows = topic.heldout_retain.select(range(min(args.retain, len(topic.heldout_retain))))
+    rows = without_the_topic(args, topic)
     alone = erase_embedding_rows(unlearner.model, unlearner.processor, topic)
     pieces = {piece.token: piece.piece for piece in alone.choice.pieces if not piece.kept_for}
     senses = other_senses(args, topic, unlearner, test, pieces.keys())
@@ -196,8 +201,7 @@ def other_senses(args, topic, unlearner, test, gone):
 def baselines(args, folder, topic, unlearner):
     """The baselines on the plain model, each attacked as the deletion is."""
     plain, base = (AutoModelForSeq2SeqLM.from_pretrained(name) for name in (args.plain, args.base))
-    sets, rows = attack_sets(args, topic, unlearner), topic.heldout_retain
-    rows = rows.select(range(min(args.retain, len(rows))))
+    sets, rows = attack_sets(args, topic, unlearner), without_the_topic(args, topic)
     tokenizer = unlearner.processor
     trained = plain, topic, tokenizer
     made = {

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import torch
 from proof_report import class_rows, markdown
+from reproduce_clip import TEMPLATES, sets_of
 from reproduce_proof import kept
 from transformers import AutoModel, AutoModelForImageClassification
 from transformers.utils import logging
 
-from excise import CodebookCLIPModel, Search, Unlearner, class_sets
+from excise import CodebookCLIPModel, Search, Unlearner
 from excise.attacks import AttackSets, run_attacks
 from excise.baselines import erase_embedding_rows
 from excise.data import load_rows
@@ -29,8 +30,6 @@ from excise.evaluation import predict_classes
 from excise.statistics import clopper_pearson
 
 ALONE = "rows alone"
-# As in the training of a CLIP.
-TEMPLATES = ("a photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}", "this is a {}")
 
 
 def main():
@@ -44,8 +43,7 @@ def main():
     never_saw = (AutoModel if of_clip else AutoModelForImageClassification).from_pretrained(args.never_saw)
     search = "class_token" if of_clip else Search("activations", count=args.na)
     for name in args.classes:
-        sizes = {"max_examples": args.examples, "max_retain": 2 * args.examples, "min_examples": 1}
-        topic = class_sets(train, name, test=test, seed=args.seed, **sizes)
+        topic = sets_of(args, train, test, name)
         for depth in ("codes", "rows", ALONE) if of_clip else ("codes",):
             place = args.out / name / depth.replace(" ", "-")
             if not (place / "attacks.json").exists() or not (place / "accuracy.json").exists():
