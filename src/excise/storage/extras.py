@@ -10,6 +10,7 @@ EXTRAS = {
     "report": ("jinja2", "jsonschema", "matplotlib", "tabulate"),
     "attacks": ("sklearn",),
     "metrics": ("bert_score",),
+    "scripts": ("icu4py",),
 }
 
 

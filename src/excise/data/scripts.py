@@ -1,0 +1,114 @@
+"""Scripts written without spaces between words: which ones a text has, and the words in a run of their letters."""
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+
+import regex
+
+from excise.storage.extras import require
+
+# What a script is called in messages, and its letters inside brackets of a pattern of the package `regex`.
+SPLIT = {
+    "Chinese characters": r"\p{Han}",
+    "Japanese kana": r"\p{Hiragana}\p{Katakana}",
+    "Thai": r"\p{Thai}",
+    "Lao": r"\p{Lao}",
+    "Khmer": r"\p{Khmer}",
+    "Burmese": r"\p{Myanmar}",
+}
+# ICU has no dictionary for these.
+UNSPLIT = {
+    "Tibetan": r"\p{Tibetan}",
+    "Javanese": r"\p{Javanese}",
+    "Balinese": r"\p{Balinese}",
+    "Tai Tham": r"\p{Tai_Tham}",
+    "Tai Le": r"\p{Tai_Le}",
+    "New Tai Lue": r"\p{New_Tai_Lue}",
+    "Tai Viet": r"\p{Tai_Viet}",
+}
+SCRIPTS = SPLIT | UNSPLIT
+LETTERS_WITHOUT_SPACES = "".join(SCRIPTS.values())
+UNSPACED = regex.compile(f"[{LETTERS_WITHOUT_SPACES}]")
+OF_SCRIPT = {name: regex.compile(f"[{letters}]") for name, letters in SCRIPTS.items()}
+LETTER = regex.compile(r"[\p{L}\p{M}]")
+# Hundreds of times as fast on texts of other scripts: the blocks that may hold such letters.
+SUSPECT = re.compile(
+    "[\u0e00-\u109f\u1780-\u17ff\u1950-\u1aaf\u1b00-\u1b7f\u2e80-\ua4cf\ua980-\ua9ff\uaa60-\uaadf\uf900-\ufaff"
+    "\uff66-\uff9f\U00016fe0-\U0001b2ff\U00020000-\U0003ffff]"
+)
+# Where fewer texts than this are written in such a script, it is quoted here and there: a run of it is one word.
+SHARE = 0.01
+
+
+def script_without_spaces(texts: Iterable[str | None]) -> str | None:
+    """The script of which more than a hundredth of the texts are mainly made and that sets no spaces between words.
+
+    Args:
+        texts: in any order; None for one that is missing.
+
+    Returns:
+        Its name in English, of several the commonest; None for texts whose words are told by spaces.
+
+    Example:
+        >>> (
+        ...     script_without_spaces(["\u8001\u5e08\u5f88\u597d", "My teacher"]),
+        ...     script_without_spaces(["She says \u6c34."]),
+        ... )
+        ('Chinese characters', None)
+    """
+    total, counts = 0, dict.fromkeys(SCRIPTS, 0)
+    for text in texts:
+        total += bool(text)
+        if text and SUSPECT.search(text) and 2 * len(UNSPACED.findall(text)) > len(LETTER.findall(text)):
+            # Japanese has Chinese characters too, and kana in every sentence.
+            script = max(SCRIPTS, key=lambda name: (len(OF_SCRIPT[name].findall(text)), name))
+            counts[script] += 1
+    script = max(counts, key=lambda name: counts[name])
+    return script if sum(counts.values()) > SHARE * total else None
+
+
+def check_split(texts: Iterable[str | None], purpose: str) -> None:
+    """Makes sure that the words of texts can be told, whichever script they are written in.
+
+    Args:
+        texts: in any order; None for one that is missing.
+        purpose: what needs their words, as the subject of a sentence: a function or a verb.
+
+    Raises:
+        MissingExtraError: they are written without spaces, and the extra `scripts` is not installed.
+        ValueError: nobody splits their script into words.
+    """
+    script = script_without_spaces(texts)
+    if script in UNSPLIT:
+        raise ValueError(
+            f"{purpose} got texts in {script}, which is written without spaces between words, and no package that "
+            "excise knows tells words there. Give texts with a space between words."
+        )
+    if script is not None:
+        require("scripts", purpose=f"{purpose} on texts in {script}, which have no spaces between words,")
+
+
+def pieces(run: str) -> Iterator[tuple[int, int]]:
+    """Where the words of a run of letters stand, as [start, end): by ICU's dictionaries if its script needs them.
+
+    A run of another script is one word, and so is every run where the extra `scripts` is not installed.
+
+    Example:
+        >>> list(pieces("teacher"))
+        [(0, 7)]
+    """
+    if not (SUSPECT.search(run) and UNSPACED.search(run) and has_segmenter()):
+        yield 0, len(run)
+        return
+    from icu4py.breakers import WordBreaker
+
+    yield from WordBreaker(run, "en").segments()
+
+
+def has_segmenter() -> bool:
+    """Whether the extra `scripts` is installed."""
+    try:
+        return find_spec("icu4py") is not None
+    except (ImportError, ValueError):  # a module that was put there, or taken away, by hand
+        return False
