@@ -1,8 +1,9 @@
 """Scripts written without spaces between words: which ones a text has, and the words in a run of their letters."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from itertools import chain
 
 import regex
 
@@ -41,6 +42,16 @@ SUSPECT = re.compile(
 SHARE = 0.01
 
 
+def has_letters_without_spaces(text: str) -> bool:
+    """Whether any letter of a text is of a script without spaces between words.
+
+    Example:
+        >>> has_letters_without_spaces("My \u8001\u5e08"), has_letters_without_spaces("My \u2018teacher\u2019")
+        (True, False)
+    """
+    return not text.isascii() and SUSPECT.search(text) is not None and UNSPACED.search(text) is not None
+
+
 def script_without_spaces(texts: Iterable[str | None]) -> str | None:
     """The script of which more than a hundredth of the texts are mainly made and that sets no spaces between words.
 
@@ -57,15 +68,27 @@ def script_without_spaces(texts: Iterable[str | None]) -> str | None:
         ... )
         ('Chinese characters', None)
     """
-    total, counts = 0, dict.fromkeys(SCRIPTS, 0)
-    for text in texts:
-        total += bool(text)
-        if text and SUSPECT.search(text) and 2 * len(UNSPACED.findall(text)) > len(LETTER.findall(text)):
-            # Japanese has Chinese characters too, and kana in every sentence.
-            script = max(SCRIPTS, key=lambda name: (len(OF_SCRIPT[name].findall(text)), name))
-            counts[script] += 1
-    script = max(counts, key=lambda name: counts[name])
-    return script if sum(counts.values()) > SHARE * total else None
+    texts = [text for text in texts if text]
+    if len(SUSPECT.findall("".join(texts))) <= SHARE * len(texts):
+        return None
+    written = [text for text in texts if has_letters_without_spaces(text) and is_mainly_without_spaces(text)]
+    if len(written) <= SHARE * len(texts) or _is_spaced_already(written):
+        return None
+    whole = "\n".join(written)
+    return max(SCRIPTS, key=lambda name: len(OF_SCRIPT[name].findall(whole)))
+
+
+def is_mainly_without_spaces(text: str) -> bool:
+    """Whether most letters of a text are of scripts without spaces between words."""
+    return 2 * len(UNSPACED.findall(text)) > len(LETTER.findall(text))
+
+
+def _is_spaced_already(texts: Sequence[str]) -> bool:
+    """Whether somebody has put spaces between the words: inside of nearly each text, and after few letters."""
+    runs = [text.split() for text in texts]
+    longest = 4 if any(map(OF_SCRIPT["Chinese characters"].search, texts)) else 6
+    several = sum(len(of) > 1 for of in runs)
+    return several >= 0.9 * len(runs) and sum(map(len, chain(*runs))) <= longest * sum(map(len, runs))
 
 
 def check_split(texts: Iterable[str | None], purpose: str) -> None:
@@ -98,7 +121,7 @@ def pieces(run: str) -> Iterator[tuple[int, int]]:
         >>> list(pieces("teacher"))
         [(0, 7)]
     """
-    if not (SUSPECT.search(run) and UNSPACED.search(run) and has_segmenter()):
+    if not (has_letters_without_spaces(run) and has_segmenter()):
         yield 0, len(run)
         return
     from icu4py.breakers import WordBreaker

@@ -1,13 +1,14 @@
 """Words of a text: the one definition of what a word is, and of when two are the same.
 
-**A word** is a run of letters, their combining marks and digits that starts with a letter or a digit (Unicode's L, M and
-Nd). All else ends it:
+**A word** is a run of letters, their combining marks and digits, which starts with a letter or a digit (Unicode's L, M
+and Nd). All else ends it:
 
 - An apostrophe, in any of its shapes, ends a word: *teacher's* is *teacher* and *s*, *l'amour* is *l* and *amour*.
   Between Cyrillic or Hebrew letters it is a letter of the word (Ukrainian *п'ять*), and so is the mark of
   abbreviations between Hebrew letters, and the dot in Catalan *col·lega*.
 - A hyphen ends a word: *Jean-Luc* is *Jean* and *Luc*. Whoever looks for a word by itself asks for the hyphens around
-  it too (`HYPHEN`). So does an underscore, and a space without width, which is set where a word ends.
+  it too (`HYPHEN`). So does a space without width, which is set where a word ends. An underscore ends none (*model_2*),
+  unless nothing follows.
 - Scripts without spaces between words are split by ICU's dictionaries, where the extra `scripts` is installed
   (`excise.data.scripts`).
 
@@ -15,37 +16,58 @@ Nd). All else ends it:
 ligatures and other forms for display become the plain ones; soft hyphens, joiners, marks of direction and Arabic
 stretching, which change no word, are taken out; apostrophes, hyphens and middle dots get one shape each.
 
-**Two words are the same** if they are after Unicode's full case folding (`caseless`): *STRASSE* is *Straße*, and a final
-sigma is a sigma. An I with a dot, as Turkish has it, is an *i*; one without stays apart from it, and in capitals, where
-only the language could tell, an *I* is an *i*. Accents count: *cafe* is not *café*.
+**Two words are the same** if they are after Unicode's full case folding (`caseless`): *STRASSE* is *Straße*, and a
+final sigma is a sigma. An I with a dot, as Turkish has it, is an *i*; one without stays apart from it, and in capitals,
+where only the language could tell, an *I* is an *i*. Accents count: *cafe* is not *café*.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
 
 import regex
 
 from excise.data.scripts import pieces
 
-# Inside brackets of a pattern of the package `regex`; the patterns are for texts that are evened out.
+# Inside brackets of a pattern of the package `regex`; all patterns are for texts that are evened out.
 LETTERS = r"\p{L}\p{M}"
 SIGNS = LETTERS + r"\p{Nd}"
 HYPHEN, APOSTROPHE = "-", "'"
-ALPHABETS = r"[\p{Cyrillic}\p{Hebrew}]"
-# What joins two letters, looked at from between them.
-JOINED = rf"(?<={ALPHABETS})'(?={ALPHABETS})|(?<=\p{{Hebrew}})\"(?=\p{{Hebrew}})|(?<=[{LETTERS}])\u00b7(?=\p{{L}})"
-WORD = regex.compile(rf"[\p{{L}}\p{{Nd}}][{SIGNS}]*+(?:(?:{JOINED})[{SIGNS}]++)*+")
+# Alphabets of which an apostrophe is a letter.
+ALPHABETS = r"\p{Cyrillic}\p{Hebrew}"
+
+
+def _word(
+    first: str = r"\p{L}\p{Nd}", signs: str = SIGNS, letters: str = LETTERS, alphabets: str = ALPHABETS,
+    hebrew: str = r"\p{Hebrew}",
+) -> str:  # fmt: skip
+    """A pattern of a word, of what stands in brackets."""
+    joined = (
+        rf"'(?<=[{alphabets}]')(?=[{alphabets}])|\"(?<=[{hebrew}]\")(?=[{hebrew}])|\u00b7(?<=[{letters}]\u00b7)"
+        rf"(?=[{letters}])|_+(?=[{first}])"
+    )
+    return rf"[{first}][{signs}]*(?:(?:{joined})[{signs}]+)*"
+
+
+WORD = regex.compile(_word())
 # Nothing that would go on with the word may touch it.
-BEFORE = rf"(?<![{SIGNS}])(?<!{ALPHABETS}'(?={ALPHABETS}))(?<!\p{{Hebrew}}\"(?=\p{{Hebrew}}))(?<!\p{{L}}\u00b7)"
-AFTER = rf"(?![{SIGNS}])(?!{JOINED})"
+BEFORE = (
+    rf"(?<![{SIGNS}])(?<![{ALPHABETS}]'(?=[{ALPHABETS}]))(?<!\p{{Hebrew}}\"(?=\p{{Hebrew}}))(?<![{LETTERS}]\u00b7)"
+    rf"(?<![{SIGNS}]_+)"
+)
+AFTER = (
+    rf"(?![{SIGNS}])(?!(?<=[{ALPHABETS}])'[{ALPHABETS}]|(?<=\p{{Hebrew}})\"\p{{Hebrew}}|(?<=[{LETTERS}])\u00b7[{LETTERS}]"
+    rf"|_+[\p{{L}}\p{{Nd}}])"
+)
 
 UNSEEN = (
     "\u00ad\u0640\u061c\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff"
 )
 SHAPES = str.maketrans(
-    dict.fromkeys("\u00b4\u02bc\u2018\u2019\u05f3\uff07", APOSTROPHE)
+    dict.fromkeys("\u00b4\u02bc\u2019\u05f3\uff07", APOSTROPHE)
     | {"\u05f4": '"'}
     | dict.fromkeys("\u2010\u2011\ufe63\uff0d", HYPHEN)
     | dict.fromkeys("\u2027\u22c5", "\u00b7")
@@ -54,11 +76,34 @@ TO_EVEN = re.compile(f"[{UNSEEN}{''.join(map(chr, SHAPES))}\u0130\u0131]|i\u0307
 # All but the letters of western Europe and usual punctuation, which are as they are to be.
 UNCOMMON = re.compile(
     "[^\0-\xa9\xab\xac\xae-\xb3\xb6-\xb9\xbb-\xff\u0100-\u012f\u0134-\u013e\u0141-\u0148\u014a-\u017e"
-    "\u2012-\u2017\u201a-\u2026\u202f\u2030-\u203b\u20ac]"
+    "\u2012-\u2018\u201a-\u2026\u202f\u2030-\u203b\u20ac]"
 )
 CLUSTER = regex.compile(r"\X")
 UNSEEN_RUN = re.compile(f"[{UNSEEN}]+")
-LETTER_OR_DIGIT = regex.compile(r"[\p{L}\p{Nd}]")
+LETTER_OR_DIGIT = regex.compile(r"[\p{L}\p{Nd}\u2080-\u2089]")
+
+
+# Letters of seldom-used scripts, which are too many to list, and what else is there but pictures.
+BEYOND = re.compile("[\U00010000-\U0001efff\U00020000-\U0010ffff]")
+
+
+@cache
+def ranges(signs: str) -> str:
+    """What the package `regex` has in brackets, for brackets of the standard library, which searches twice as fast.
+
+    Args:
+        signs: such as `LETTERS`.
+
+    Returns:
+        Ranges of the first 65,536 characters, of which nearly all letters are (`BEYOND` tells whether one is not).
+    """
+    every = "".join(map(chr, chain(range(0xD800), range(0xE000, 0x10000))))
+    return "".join(f"{run[0]}-{run[-1]}" for run in regex.findall(f"[{signs}]+", every))
+
+
+@cache
+def _fast_word() -> str:
+    return _word(*map(ranges, (r"\p{L}\p{Nd}", SIGNS, LETTERS, ALPHABETS, r"\p{Hebrew}")))
 
 
 class Word(NamedTuple):
@@ -110,6 +155,24 @@ def words(text: str) -> list[Word]:
     ]
 
 
+def runs(text: str, among: str = "") -> list[str]:
+    """The words of a text that is evened out, in order, with scripts without spaces in runs; fast on long texts.
+
+    Args:
+        text: one, or many with something between them.
+        among: a pattern of what else is wanted, of the standard library.
+
+    Example:
+        >>> runs("l'amour, 2 caf\u00e9s", ",")
+        ['l', 'amour', ',', '2', 'caf\u00e9s']
+    """
+    if BEYOND.search(text):
+        pattern: Any = regex.compile(f"{_word()}|{among}" if among else _word())
+    else:
+        pattern = re.compile(f"{_fast_word()}|{among}" if among else _fast_word())
+    return pattern.findall(text)
+
+
 def is_word(text: str) -> bool:
     """Whether a text is one word and nothing else.
 
@@ -132,6 +195,16 @@ def evened(text: str) -> str:
     if not TO_EVEN.search(text) and unicodedata.is_normalized("NFKC", text):
         return text
     return "".join(map(_evened, CLUSTER.findall(text)))
+
+
+def lowered(text: str) -> str:
+    """A text evened out and in lower case, for people to read; case folding would make *strasse* of *Straße*.
+
+    Example:
+        >>> lowered("STRASSE"), lowered("Straße"), lowered("\u0130zmir")
+        ('strasse', 'straße', 'izmir')
+    """
+    return evened(text).lower().replace("i\u0307", "i")
 
 
 def caseless(text: str) -> str:
