@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import regex
 
 from excise.data.scripts import has_letters_without_spaces
-from excise.data.words import WORD, caseless, evened, words
+from excise.data.words import WORD, caseless, evened
+from excise.data.words import words as words_of
 from excise.storage.extras import require
 
 WORD_OR_MARK = regex.compile(rf"{WORD.pattern}|[^\w\s]|_")
@@ -27,17 +28,17 @@ def tokens(text: str) -> list[str]:
     return WORD_OR_MARK.findall(evened(text))
 
 
-def phrases(topic: Iterable[str]) -> dict[Phrase, str]:
+def phrases(words: Iterable[str]) -> dict[Phrase, str]:
     """Topic words as tuples of folded words ("petit pain" has two), each with the way it was first written.
 
     Raises:
         ValueError: a single string, no words, or an entry without a letter or digit.
         MissingExtraError: a word is of a script without spaces, and the extra `scripts` is not installed.
     """
-    if isinstance(topic, str):
-        raise ValueError(f"words is the string {topic!r}: expected a list of words, for example [{topic!r}].")
+    if isinstance(words, str):
+        raise ValueError(f"words is the string {words!r}: expected a list of words, for example [{words!r}].")
     found: dict[Phrase, str] = {}
-    for word in topic:
+    for word in words:
         if isinstance(word, str) and has_letters_without_spaces(word):
             require("scripts", purpose=f"Finding {word!r} in texts without spaces between words")
         phrase = tuple(folded for folded, _, _ in _folded(word)) if isinstance(word, str) else ()
@@ -65,14 +66,14 @@ def spans(text: str, topic: Iterable[Phrase]) -> dict[Phrase, list[tuple[int, in
     return found
 
 
-def rest_of_sentence(text: str, topic: Iterable[str]) -> str:
+def rest_of_sentence(text: str, words: Iterable[str]) -> str:
     """A text without the topic's words, to score what is left of a sentence by itself.
 
     Punctuation stays, an elided article too; the double space that a word leaves behind does not.
 
     Args:
         text: a sentence.
-        topic: the topic's words, matched whole and without regard to case.
+        words: the topic's words, matched whole and without regard to case.
 
     Raises:
         ValueError: no words were given, or one of them is not a word.
@@ -81,7 +82,7 @@ def rest_of_sentence(text: str, topic: Iterable[str]) -> str:
         >>> rest_of_sentence("Le professeur parle de l'amour.", ["professeur", "amour"])
         "Le parle de l'."
     """
-    taken = spans(text, phrases(topic))
+    taken = spans(text, phrases(words))
     kept = list(text)
     for start, end in (span for places in taken.values() for span in places):
         kept[start:end] = [""] * (end - start)
@@ -89,4 +90,4 @@ def rest_of_sentence(text: str, topic: Iterable[str]) -> str:
 
 
 def _folded(text: str) -> list[tuple[str, int, int]]:
-    return [(caseless(word.text), word.start, word.end) for word in words(text)]
+    return [(caseless(word.text), word.start, word.end) for word in words_of(text)]
