@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import re
 import sys
 import unicodedata
 from collections import Counter
@@ -18,15 +17,16 @@ from hypothesis import strategies as st
 
 from excise.data.topics import sentences as module
 from excise.data.topics import topic_sets
-from excise.data.topics.association import WORD, WordTable, table_words
+from excise.data.topics.association import WordTable, table_words
 from excise.data.topics.columns import read_column, values_at
-from excise.data.topics.corpus import EDGE, NEAR, STOPS, TOKEN, Corpus, tokens
+from excise.data.topics.corpus import EDGE, NEAR, STOPS, Corpus, tokens
 from excise.data.topics.inflections import inflections
-from excise.data.topics.matching import Matcher, normalise, odd_letters
+from excise.data.topics.matching import Matcher, normalise
 from excise.data.topics.pools import replacement_pool
 from excise.data.topics.replacement import Replacer
 from excise.data.topics.sentences import Sentences, kept_sentences
 from excise.data.topics.synonyms import SharedTranslation
+from excise.data.words import caseless, words
 from excise.statistics import benjamini_hochberg, fisher
 from tests.data.topics.test_topic_sets import corpus, make
 
@@ -55,7 +55,7 @@ def sentences_of(texts, references=None):
 def plain_tokens(texts):
     flat = [EDGE, EDGE]
     for text in texts:
-        flat += [*TOKEN.findall(text), EDGE, EDGE]
+        flat += [*tokens(text), EDGE, EDGE]
     return flat
 
 
@@ -122,10 +122,14 @@ def test_a_gap_fits_where_its_stretches_were_seen(near):
         assert corpus.company(form).fit(corpus.gap(near[:2], near[2:])) == points
 
 
+def plain_words(text):
+    return [word.text.lower() for word in words(text) if not word.text.isdigit()]
+
+
 def plain_associated_words(texts_with, texts_without, q=0.05, min_lift=4.0, min_share=0.01, most=25):
-    left = [set(WORD.findall(text.lower())) for text in texts_with]
+    left = [set(plain_words(text)) for text in texts_with]
     within = Counter(word for words in left for word in words)
-    without = Counter(word for text in texts_without for word in set(WORD.findall(text.lower())))
+    without = Counter(word for text in texts_without for word in set(plain_words(text)))
     least, chosen = max(3, int(np.ceil(min_share * len(left)))), []
     for lift in (10 * min_lift, min_lift):
         while left and len(chosen) < most:
@@ -161,9 +165,7 @@ def test_associated_words_are_those_of_plain_sets_of_words(seed):
     table, topic = WordTable([*texts, None, ""]), np.arange(302) < 60
     assert [tuple(entry) for entry in table_words(table, topic, ~topic & table.filled)] == expected
     for word in ("pro", "eau", "nowhere"):
-        assert table.texts([word]).tolist() == [
-            word in WORD.findall((text or "").lower()) for text in [*texts, None, ""]
-        ]
+        assert table.texts([word]).tolist() == [word in plain_words(text or "") for text in [*texts, None, ""]]
 
 
 @given(st.text(alphabet=[chr(code) for code in range(128)]))
@@ -171,23 +173,24 @@ def test_plain_letters_are_evened_out_as_all_are(text):
     assert normalise(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def test_a_search_in_any_case_takes_only_odd_letters_for_others():
+def test_a_letter_is_found_as_each_that_is_the_same_in_another_case():
     letters = [char for char in map(chr, range(sys.maxunicode + 1)) if char.lower() != char or char.upper() != char]
-    plain = "".join(char for char in letters if not odd_letters(char))
-    assert {"\u0130", "\u0131", "\u017f", "\u03c2", "\u03a3"} <= odd_letters("".join(letters))
-    for char in plain:
-        assert {hit.lower() for hit in re.findall(f"(?i:{re.escape(char)})", plain)} == {char.lower()}
+    sentences = sentences_of(letters)
+    every = sentences.texts(slice(None))
+    for char in every[::9]:
+        same = {place for place, other in enumerate(every) if caseless(other) == caseless(char)}
+        assert same <= set(sentences.candidates([char]).tolist())
 
 
 @given(st.lists(WILD, max_size=6), st.lists(WILD.filter(bool), min_size=1, max_size=2))
-def test_no_text_that_a_search_would_find_is_left_out(texts, words):
+def test_no_text_that_a_search_would_find_is_left_out(texts, searched):
     sentences = sentences_of([*ODD, *texts])
     every = sentences.texts(slice(None))
-    for matcher in (Matcher(words), Matcher(names=words)):
+    for matcher in (Matcher(searched), Matcher(names=searched)):
         hits = {place for place, text in enumerate(every) if matcher.touches(text)}
         assert hits <= set(sentences.candidates(matcher.spellings).tolist())
-    for word in (word for word in words if EDGE not in word):
-        holders = [place for place, text in enumerate(every) if word.lower() in text.lower()]
+    for word in (word for word in searched if EDGE not in word):
+        holders = [place for place, text in enumerate(every) if caseless(word) in caseless(text)]
         assert sentences.with_letters(word).tolist() == holders
 
 

@@ -1,21 +1,24 @@
 """Words that go with a topic on the reference side: *professeur* for *teacher*."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import regex
 from scipy import sparse
 
+from excise.data.scripts import check_split, has_letters_without_spaces, pieces
+from excise.data.words import LETTERS, lowered, runs
 from excise.statistics import benjamini_hochberg, fisher
 
 if TYPE_CHECKING:
     from excise.data.topics.sets import TopicSets
 
-# Elision ends a word (j'aimerais gives j and aimerais), and so does any other sign.
-WORD = re.compile(r"[^\W\d_]+")
-WORD_OR_END = re.compile(rf"{WORD.pattern}|\n")
+# Neither a number tells a topic, nor a letter of an alphabet by itself (the j of j'aimerais).
+NUMBER = regex.compile(rf"[^{LETTERS}]+")
+ONE_LETTER = regex.compile(r"[\p{L}--[\p{Han}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]", regex.VERSION1)
 # Words this many times rarer elsewhere than the floor asks are taken before all others.
 SURE = 10
 
@@ -41,15 +44,19 @@ class AssociatedWord(NamedTuple):
 
 
 class WordTable:
-    """The words of each text, in lower case, split at apostrophes: enough to ask which texts hold a word.
+    """The words of each text, in lower case (`excise.data.words`): enough to ask which texts hold a word.
 
     Args:
         texts: in any order; None for one that is missing.
 
     Attributes:
-        words: of all texts, in order of appearance.
+        words: of all texts, in order of appearance, but for numbers, which tell no topic.
         held: which text holds which word, int8 (num_texts, num_words), 1 or 0.
         filled: which texts are there and not empty, bool (num_texts,).
+
+    Raises:
+        MissingExtraError: the texts are written without spaces, and the extra `scripts` is not installed.
+        ValueError: nobody splits their script into words.
 
     >>> table = WordTable(["J'aimerais, si seulement !", "Si j'aime..."])
     >>> table.words, table.held.toarray().tolist()
@@ -59,13 +66,21 @@ class WordTable:
     def __init__(self, texts: Sequence[str | None]) -> None:
         self.filled = np.array([bool(text) for text in texts], dtype=bool)
         # All texts are one, so that one search finds all words; each ends with a line's end, and has none inside.
-        lines = [(text or "").lower().replace("\n", " ") + "\n" for text in texts]
-        flat = WORD_OR_END.findall("".join(lines))
+        check_split(texts, purpose="The search for a topic's words")
+        lines = [lowered(text or "").replace("\n", " ") + "\n" for text in texts]
+        whole = "".join(lines)
+        flat = runs(whole, "\n")
+        if has_letters_without_spaces(whole):
+            split = {run: [run[start:end] for start, end in pieces(run)] for run in set(flat)}
+            flat = [word for run in flat for word in split[run]]
         index = {word: number for number, word in enumerate(dict.fromkeys(["\n", *flat]))}
         ids = np.fromiter(map(index.__getitem__, flat), dtype=np.int32, count=len(flat))
-        self.words = tuple(index)[1:]
         text = np.cumsum(ids == 0, dtype=np.int32)
-        place = ids > 0
+        kept = np.array([NUMBER.fullmatch(word) is None for word in index], dtype=bool)
+        kept[0] = False
+        self.words = tuple(compress(index, kept))
+        place = kept[ids]
+        ids = np.cumsum(kept, dtype=np.int32)[ids]
         entries = np.ones(np.count_nonzero(place), dtype=np.int8)
         shape = (len(texts), len(self.words))
         self.held = sparse.csr_matrix((entries, (text[place], ids[place] - 1)), shape=shape, dtype=np.int8)
@@ -171,7 +186,7 @@ def _most_associated(
 ) -> tuple[int, AssociatedWord] | None:
     counts = _counts(left)
     often = np.flatnonzero((counts >= least) & (counts / left.shape[0] >= min_lift * without / num_without))
-    often = np.array([index for index in often.tolist() if len(words[index]) > 1], dtype=np.int64)
+    often = np.array([index for index in often.tolist() if not ONE_LETTER.fullmatch(words[index])], dtype=np.int64)
     if not len(often):
         return None
     pvalues = fisher(counts[often], left.shape[0], without[often], num_without).pvalue

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import regex
 from scipy import sparse
 
-# Contractions come apart as in the Penn Treebank: do n't, teacher 's.
-TOKEN = re.compile(r"[^\W\d_]+?(?=n['\u2019]t\b)|n['\u2019]t\b|[^\W\d_]+|['\u2019][^\W\d_]+|\d+|[^\w\s]")
+from excise.data.words import BEYOND, LETTERS, evened, ranges
+
 EDGE = "\n"
-TOKEN_OR_EDGE = re.compile(f"{TOKEN.pattern}|{EDGE}")
 STOPS = frozenset('.!?:"\u201c\u201d\n')
 # By frequency: the words told apart as neighbours (grammar), and those that tell what a text is about.
 NEAR = 300
@@ -19,12 +19,25 @@ MOST_WORDS = 2**31
 
 
 def tokens(text: str) -> list[str]:
-    """Words, clitics, numbers and punctuation marks.
+    """Words, clitics, numbers and punctuation marks, as neighbours are compared.
+
+    Other than words (`excise.data.words`), of whose letters they are made: contractions come apart as in the Penn
+    Treebank (do n't, teacher 's), and so do letters and digits.
 
     >>> tokens("It isn't the teacher's.")
     ['It', 'is', "n't", 'the', 'teacher', "'s", '.']
     """
-    return TOKEN.findall(text)
+    return _tokens(evened(text))
+
+
+def _tokens(text: str, edge: str = "") -> list[str]:
+    """The tokens of a text that is evened out, or of many with an edge between them."""
+    letters, digits = (f"[{LETTERS}]", r"\p{Nd}") if BEYOND.search(text) else (f"[{ranges(LETTERS)}]", r"\d")
+    shortened = f"n't(?!{letters})"
+    # The first kind are nearly all words, and found much faster than the second, which is what n't leaves.
+    kinds = (f"{letters}+(?!'t|{letters})", f"{letters}+?(?={shortened})", shortened, f"'?{letters}+", f"{digits}+")
+    pattern: Any = (regex if BEYOND.search(text) else re).compile("|".join([*kinds, r"[^\w\s]", *edge]))
+    return pattern.findall(text)
 
 
 class Corpus:
@@ -44,7 +57,7 @@ class Corpus:
     def __init__(self, texts: Sequence[str]) -> None:
         # All texts are one, so that one search finds all tokens. Two edges around each text, and none inside, so that
         # a window of two words never reaches into the next.
-        flat = TOKEN_OR_EDGE.findall(2 * EDGE + "".join(text.replace(EDGE, " ") + 2 * EDGE for text in texts))
+        flat = _tokens(2 * EDGE + "".join(evened(text).replace(EDGE, " ") + 2 * EDGE for text in texts), EDGE)
         spellings = list(dict.fromkeys(flat))
         index = {spelling: number for number, spelling in enumerate(spellings)}
         ids = np.fromiter(map(index.__getitem__, flat), dtype=np.int32, count=len(flat))

@@ -1,17 +1,15 @@
 """Matching of words in texts, and of texts that are the same."""
 
-import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+
+import regex
+
+from excise.data.scripts import has_letters_without_spaces
+from excise.data.words import AFTER, BEFORE, HYPHEN, SIGNS, caseless, evened, traced, words
+from excise.storage.extras import require
 
 Span = tuple[int, int]
-
-# Neither a letter, a digit nor an accent of its own may touch the word.
-BEFORE = r"(?<![\w\u0300-\u036f])"
-AFTER = r"(?![\w\u0300-\u036f])"
-# Inside a compound (car-free, mother-in-law) the word is not by itself; a dash (water--then) is no compound.
-ALONE_BEFORE = BEFORE + r"(?<!\w[-\u2010\u2011])"
-ALONE_AFTER = AFTER + r"(?![-\u2010\u2011]\w)"
 
 
 def normalise(text: str) -> str:
@@ -22,12 +20,12 @@ def normalise(text: str) -> str:
     """
     if text.isascii():  # nothing to compose and no quotes: the same, six times as fast
         return " ".join(text.lower().split())
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = unicodedata.normalize("NFKC", evened(text)).casefold()
     return " ".join(text.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}).split())
 
 
 class Matcher:
-    """Finds any of a list of forms, at word boundaries.
+    """Finds any of a list of forms, at the boundaries of words as `excise.data.words` has them.
 
     Apostrophes end a word, so *teacher's* matches *teacher* and the span covers the word alone. Accents count: *cafe*
     is not found in *café*, composed or decomposed.
@@ -37,56 +35,74 @@ class Matcher:
         names: proper names, found as written or in capitals only.
 
     Attributes:
-        spellings: all of them, composed and decomposed: a text that is matched has the letters of one, in some case.
+        spellings: all of them, as `caseless` has them: whatever is matched has the letters of one.
+
+    Raises:
+        ValueError: there is no word to find.
+        MissingExtraError: one is of a script without spaces, and the extra `scripts` is not installed.
 
     >>> Matcher(["car", "cars"]).spans("Cars! I don't care for a car's colour.")
     [(0, 4), (25, 28)]
     """
 
     def __init__(self, forms: Iterable[str] = (), names: Iterable[str] = ()) -> None:
-        names = sorted({*names, *(name.upper() for name in names)})
-        choices = [f"(?i:{_alternatives(forms)})"] if (forms := list(forms)) else []
-        self.spellings = _composed([*forms, *names])
-        choices += [_alternatives(names)] if names else []
-        if not choices:
+        forms = {caseless(form) for form in forms}
+        names = {evened(spelling) for name in names for spelling in (name, name.upper())}
+        if not (forms or names):
             raise ValueError("No word to find was given.")
-        body = "(?:" + "|".join(choices) + ")"
-        self._alone = re.compile(ALONE_BEFORE + body + ALONE_AFTER)
-        self._any = re.compile(BEFORE + body + AFTER)
+        if any(map(has_letters_without_spaces, (*forms, *names))):
+            require("scripts", purpose="Finding a word of a script without spaces between words")
+        self.spellings = frozenset({*forms, *map(caseless, names)})
+        # How a text is made before each list is looked for in it.
+        self._sought = [(caseless, _pattern(forms))] if forms else []
+        self._sought += [(evened, _pattern(names))] if names else []
 
     def spans(self, text: str) -> list[Span]:
         """[start, end) of each occurrence that is a word of its own."""
-        return [match.span() for match in self._alone.finditer(text)]
+        return [span for span, alone in self._found(text) if alone]
 
     def touches(self, text: str) -> bool:
         """Whether the word occurs at all, compounds (teacher-led) included."""
-        return self._any.search(text) is not None
+        return next(self._matches(text), None) is not None
 
     def in_compound(self, text: str) -> bool:
         """Whether the word occurs as a part of a hyphenated compound."""
-        return len(self._any.findall(text)) > len(self._alone.findall(text))
+        return not all(alone for _, alone in self._found(text))
+
+    def _found(self, text: str) -> list[tuple[Span, bool]]:
+        """All occurrences in order, none inside another, and whether each is a word of its own."""
+        found: list[tuple[Span, bool]] = []
+        for span, alone in sorted(self._matches(text), key=lambda match: (match[0][0], -match[0][1])):
+            if not found or span[0] >= found[-1][0][1]:
+                found.append((span, alone))
+        return found
+
+    def _matches(self, text: str) -> Iterator[tuple[Span, bool]]:
+        edges: tuple[set[int], set[int]] | None = None
+        for made, (bounded, anywhere) in self._sought:
+            plain = traced(text, made)
+            apart = not has_letters_without_spaces(plain.text)
+            for match in (bounded if apart else anywhere).finditer(plain.text):
+                span = plain.origin(*match.span())
+                if not apart:  # what is a word there, no letter beside it can tell
+                    edges = edges or _edges(text)
+                    if span[0] not in edges[0] or span[1] not in edges[1]:
+                        continue
+                yield span, match["alone"] is not None
 
 
-def odd_letters(text: str) -> frozenset[str]:
-    r"""The letters of a text that a search in any case takes for others than those of the same lower case.
-
-    >>> sorted(odd_letters("aÄ\u0131\u017f"))  # a dotless i and a long s, which are found by i and s
-    ['\u0131', '\u017f']
-    """
-    letters = set(text)
-    return frozenset(
-        letter
-        for letter in letters
-        if len(letter.lower()) > 1 or letter.upper().lower() != letter.lower() or letter == "\u03a3"
-    )
+def _pattern(forms: Iterable[str]) -> tuple[regex.Pattern, regex.Pattern]:
+    """Finds forms between boundaries, and anywhere; the group `alone` holds those that are in no compound."""
+    body = "|".join(regex.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))
+    # Inside a compound (car-free, mother-in-law) the word is not by itself; a dash (water--then) is no compound.
+    alone = rf"(?P<alone>(?<![{SIGNS}]{HYPHEN})(?:{body})(?!{HYPHEN}[{SIGNS}]))|(?:{body})"
+    return regex.compile(f"{BEFORE}(?:{alone}){AFTER}"), regex.compile(alone)
 
 
-def _alternatives(forms: Sequence[str]) -> str:
-    return "|".join(re.escape(form) for form in sorted(_composed(forms), key=lambda form: (-len(form), form)))
-
-
-def _composed(forms: Sequence[str]) -> frozenset[str]:
-    return frozenset(unicodedata.normalize(kind, form) for form in forms for kind in ("NFC", "NFD"))
+def _edges(text: str) -> tuple[set[int], set[int]]:
+    """Where the words of a text begin, and where they end."""
+    places = words(text)
+    return {word.start for word in places}, {word.end for word in places}
 
 
 def capital_share(word: str, texts: Iterable[str]) -> tuple[float, str]:
@@ -100,11 +116,14 @@ def capital_share(word: str, texts: Iterable[str]) -> tuple[float, str]:
         The share of its occurrences inside sentences that start with a capital (not a number if there are none), and
         the commonest spelling among those.
     """
-    pattern = re.compile(r"(?<=[\w,;] )" + f"(?i:{re.escape(word)})" + AFTER)
+    pattern = regex.compile(rf"(?<=[\w,;] ){regex.escape(caseless(word))}{AFTER}")
     counts: dict[str, int] = {}
     for text in texts:
-        for found in pattern.findall(text):
-            counts[found] = counts.get(found, 0) + 1
+        plain = traced(text, caseless)
+        for match in pattern.finditer(plain.text):
+            start, end = plain.origin(*match.span())
+            spelling = evened(text[start:end])
+            counts[spelling] = counts.get(spelling, 0) + 1
     if not counts:
         return float("nan"), word
     # Titles and shouting are capitals all over: they say nothing about the word.

@@ -1,12 +1,12 @@
 """Null topics: sets about nothing, to see what a test finds where there is nothing to find."""
 
 import random
-import re
 from dataclasses import replace
 
 from datasets import Dataset
 
 from excise.data.topics.sets import TopicSets
+from excise.data.words import words
 
 
 def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:
@@ -33,6 +33,6 @@ def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:
 def _with_a_word(rows: Dataset, rng: random.Random) -> Dataset:
     spans = []
     for text in rows["text"]:
-        words = [list(match.span()) for match in re.finditer(r"\w+", text)]
-        spans.append([rng.choice(words)] if words else [])
+        places = [[word.start, word.end] for word in words(text)]
+        spans.append([rng.choice(places)] if places else [])
     return rows.remove_columns("spans").add_column("spans", spans)

@@ -9,10 +9,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from datasets import Dataset
 
+from excise.data.scripts import check_split, script_without_spaces
 from excise.data.topics.association import WordTable
 from excise.data.topics.columns import arrow_column, values_at
 from excise.data.topics.corpus import Corpus
-from excise.data.topics.matching import normalise, odd_letters
+from excise.data.topics.matching import normalise
+from excise.data.words import caseless
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
 HELDOUT_SHARE = 0.3
@@ -39,7 +41,8 @@ class Sentences:
         keys: the normalised texts, and the row of each.
 
     Raises:
-        ValueError: no row is usable, or there is no such column.
+        ValueError: no row is usable, there is no such column, or the source sets no spaces between words.
+        MissingExtraError: the references do not, and the extra `scripts` is not installed.
     """
 
     def __init__(self, dataset: Dataset, text: str, reference: str | None, what: str) -> None:
@@ -57,6 +60,15 @@ class Sentences:
                 self.keys.setdefault(key, row)
         if not self.keys:
             raise ValueError(f"None of the {len(sources)} rows of the {what} has a text in {text!r}.")
+        script = script_without_spaces(source for source in sources if isinstance(source, str))
+        if script is not None:
+            raise ValueError(
+                f"The texts in {text!r} are in {script}, without spaces between words: topic sets find words in the "
+                "source, and make a control of each text, only where spaces tell words. Name another column with "
+                "text=, or put a space between words in the data that the model is trained on and asked with."
+            )
+        if reference is not None:
+            check_split((text for text in references if isinstance(text, str)), purpose="topic_sets")
         self._rows = np.fromiter(self.keys.values(), dtype=np.int64, count=len(self.keys))
 
     def __len__(self) -> int:
@@ -88,18 +100,15 @@ class Sentences:
         return WordTable(self.references(slice(MAX_CORPUS)))
 
     @cached_property
-    def _letters(self) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """All texts in lower case as one, where each begins, and which of them have odd letters."""
-        texts = self.texts(slice(None))
-        lines = [text.lower().encode() + b"\n" for text in texts]
-        odd = odd_letters("".join(text for text in texts if not text.isascii()))
-        places = [place for place, text in enumerate(texts) if odd and not odd.isdisjoint(text)]
-        return b"".join(lines), np.cumsum([0, *map(len, lines)]), np.array(places, dtype=np.int64)
+    def _letters(self) -> tuple[bytes, np.ndarray]:
+        """All texts without case as one, and where each begins."""
+        lines = [caseless(text).encode() + b"\n" for text in self.texts(slice(None))]
+        return b"".join(lines), np.cumsum([0, *map(len, lines)])
 
     def with_letters(self, letters: str) -> np.ndarray:
-        """The places of the texts that hold these letters, in lower case as `str.lower` has it; int64, ascending."""
-        whole, starts, _ = self._letters
-        own = letters.lower().encode()
+        """The places of the texts that hold these letters, in any case (`caseless`); int64, ascending."""
+        whole, starts = self._letters
+        own = caseless(letters).encode()
         hits, at = [], whole.find(own)
         while at >= 0:
             hits.append(at)
@@ -108,10 +117,7 @@ class Sentences:
 
     def candidates(self, spellings: Iterable[str]) -> np.ndarray:
         """The places of all texts in which a search for any spelling, in any case, may find one; int64, ascending."""
-        spellings = list(spellings)
-        if odd_letters("".join(spellings)):
-            return np.arange(len(self))
-        return np.unique(np.concatenate([self._letters[2], *map(self.with_letters, spellings)]))
+        return np.unique(np.concatenate([*map(self.with_letters, spellings)]))
 
 
 KEPT: dict[str, WeakKeyDictionary[Dataset, tuple[tuple[str | None, ...], Sentences]]] = {}
