@@ -277,9 +277,15 @@ def _replacer(
         return any(matcher.touches(form) for form in forms) or shared.refuses(forms)
 
     def pool(topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
+        texts = partial(sentences.texts, slice(MAX_CORPUS))
         if has_stand_ins(topic):
-            return stand_ins(topic, sentences.texts(slice(MAX_CORPUS)), refuses)
-        return replacement_pool(topic, readings, corpus, refuses)
+            return stand_ins(topic, texts(), refuses)
+        try:
+            return replacement_pool(topic, readings, corpus, refuses)
+        except ValueError:
+            if not topic.is_name:
+                raise
+            return stand_ins(topic, texts(), refuses)  # the data has no other name of the kind
 
     return Replacer(topics, pool, corpus, seed)
 

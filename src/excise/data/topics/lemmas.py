@@ -1,7 +1,7 @@
 """Lemmas of a form that belongs to several words: found of find and of found, leaves of leaf and of leave."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from excise.data.topics.corpus import tokens
@@ -12,8 +12,11 @@ from excise.data.topics.wording import Form
 
 PARTS = {"noun": "NOUN", "verb": "VERB", "adjective": "ADJ", "adverb": "ADV"}
 BASE_TAG = {"NOUN": "NN", "VERB": "VB", "ADJ": "JJ", "ADV": "RB"}
+Texts = Callable[[str], Sequence[str]]
 # A reading that nine of ten decided occurrences have takes those that nothing decides; fewer than these tell nothing.
 CLEAR_SHARE, MIN_DECIDED = 0.9, 5
+# The word itself, as a base form, is taken at this share already.
+OWN_SHARE = 2 / 3
 MOST_TEXTS = 20_000
 
 
@@ -57,14 +60,14 @@ def lemmas_of(form: str) -> dict[str, frozenset[str]]:
     return {lemma: frozenset(tags) for lemma, tags in lemmas.items()}
 
 
-def word_reading(word: str, texts: Sequence[str], reading: str | None = None) -> WordReading:
+def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordReading:
     """Which of the words that a form belongs to is taken.
 
     Args:
         word: in lower case.
-        texts: where the readings are counted.
+        texts: gives those that may hold a form, in which its readings are counted.
         reading: a lemma, a part of speech, or None to take the one that nine of ten decided occurrences have, or the
-            word itself if it is a base form that half of them have.
+            word itself if it is a base form that two thirds of them have.
 
     Raises:
         UnclearWordError: no reading is clear.
@@ -87,14 +90,14 @@ def word_reading(word: str, texts: Sequence[str], reading: str | None = None) ->
     if decided < MIN_DECIDED and word in lemmas:
         paradigm = _lexeme(word)
         return WordReading(paradigm, _forms(paradigm, None, texts, chosen=False), otherwise, True)
-    if decided >= MIN_DECIDED and (share >= CLEAR_SHARE or (best == word and share >= 0.5)):
+    if decided >= MIN_DECIDED and (share >= CLEAR_SHARE or (best == word and share >= OWN_SHARE)):
         paradigm = _lexeme(best)
         unclear = best != word or share < CLEAR_SHARE
         return WordReading(paradigm, _forms(paradigm, None, texts, chosen=unclear, given=word), otherwise, unclear)
     raise UnclearWordError(f"{word!r} has several readings, none of them clear: {otherwise}.")
 
 
-def _chosen(word: str, lemmas: Mapping[str, frozenset[str]], reading: str, texts: Sequence[str]) -> WordReading:
+def _chosen(word: str, lemmas: Mapping[str, frozenset[str]], reading: str, texts: Texts) -> WordReading:
     part = PARTS.get(reading.lower())
     if part is None:
         if reading.lower() not in lemmas and reading.lower() != word:
@@ -124,7 +127,7 @@ def _lexeme(lemma: str) -> Paradigm:
 
 
 def _forms(
-    paradigm: Paradigm, part: str | None, texts: Sequence[str], chosen: bool, given: str = ""
+    paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, given: str = ""
 ) -> tuple[Form, ...]:
     """The forms, of those that are other words' as well only the occurrences that neighbours give to this one."""
     built = []
@@ -136,6 +139,7 @@ def _forms(
                 own.update(tag for tag in tags if part is None or PART_OF_SPEECH[tag] == part)
             elif not (lemma == form and _is_derived(form)):
                 rivals |= tags
+        rivals -= own  # what neighbours cannot tell
         if not rivals or not own:
             built.append(Form(form))
             continue
@@ -149,10 +153,10 @@ def _forms(
     return tuple(built)
 
 
-def _counts(form: str, lemmas: Mapping[str, frozenset[str]], texts: Sequence[str]) -> tuple[Counter[str], int]:
+def _counts(form: str, lemmas: Mapping[str, frozenset[str]], texts: Texts) -> tuple[Counter[str], int]:
     """How many occurrences the neighbours give to each reading alone, and how many to several."""
     matcher, counts, left_open = Matcher([form]), Counter[str](), 0
-    for text in texts[:MOST_TEXTS]:
+    for text in texts(form)[:MOST_TEXTS]:
         for start, end in matcher.spans(text):
             tags = possible_tags(form, tokens(text[:start]), tokens(text[end:]))
             possible = [lemma for lemma, own in lemmas.items() if not own.isdisjoint(tags)]

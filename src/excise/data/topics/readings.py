@@ -69,19 +69,22 @@ class Casing:
             for span in matcher.spans(text):
                 spelling = " ".join(text[slice(*span)].split())
                 anywhere[spelling] += 1
-                if not starts(text, span) and not shouted(text, span):
+                acronym = spelling.isupper() and len(spelling) > 1  # which no sentence's start makes
+                if (acronym or not starts(text, span)) and not shouted(text, span):
                     middle[spelling] += 1
         return cls(middle, anywhere)
 
     def capital(self, given: str = "") -> tuple[int, str]:
         """How often it has a capital inside sentences, and the commonest of these spellings, or that given."""
         capital = Counter({form: n for form, n in self.middle.items() if form != form.lower()})
-        if given.isupper() and len(given) > 1:
+        acronym = given.isupper() and len(given) > 1 and " " not in given
+        if acronym:
             capital = Counter({form: n for form, n in capital.items() if form.isupper()})
         if not capital:
             return 0, given
         same = [form for form in capital if cased_key(form) == cased_key(given)]
-        return sum(capital.values()), given if same else max(capital, key=lambda form: (capital[form], form))
+        keep = same and (acronym or not given.isupper())
+        return sum(capital.values()), given if keep else max(capital, key=lambda form: (capital[form], form))
 
     @property
     def small(self) -> int:
@@ -116,7 +119,7 @@ def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_e
     if is_plain(words):
         taken = _word(words, casing, sentences, reading, min_examples)
     else:
-        taken = _phrase(words, casing, reading, min_examples)
+        taken = _phrase(words, casing, sentences, reading, min_examples)
     return replace(taken, given=given)
 
 
@@ -174,13 +177,15 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
         if reading == "name" and not count and all(form == form.lower() for form in casing.anywhere):
             raise ValueError(f"No text has {words!r} with a capital letter: reading='name' finds nothing.")
         spelling = spelling if spelling != spelling.lower() else words.title()
-        return _name(words, spelling, count, small, casing)
+        return _name(words, spelling, count, small, sentences)
     if reading is None and given_capital and small and not count and (words.isupper() or is_known_name(words)):
         raise ValueError(
             f"No text has {words!r} with its capitals inside a sentence, and {small} have {words.lower()!r}. Give "
             f"{words.lower()!r} or reading='word' for the ordinary word, or data that has the name."
         )
-    plain = word_reading(words.lower(), _texts(words.lower(), sentences), None if reading == "word" else reading)
+    plain = word_reading(
+        words.lower(), lambda form: _texts(form, sentences), None if reading == "word" else reading
+    )
     two = count > 0 and (share >= 1 - NAME_SHARE or spelling.isupper() or is_known_name(spelling))
     forms = plain.forms
     if two:
@@ -211,12 +216,11 @@ def _is_name(words: str, count: int, small: int, min_examples: int) -> bool:
     return share >= 1 - NAME_SHARE or count >= min_examples or words.isupper() or is_known_name(words)
 
 
-def _name(words: str, spelling: str, count: int, small: int, casing: Casing) -> Taken:
+def _name(words: str, spelling: str, count: int, small: int, sentences: Sentences) -> Taken:
     clear = not small or count >= NAME_SHARE * (count + small)
     forms = [Form(spelling, "name") if clear else Form(spelling, "written", open=False)]
-    plural = f"{spelling}s"
     if spelling.isupper():
-        forms.append(Form(plural, "name"))
+        forms += [Form(plural, "name") for plural in _plural(spelling, sentences)]
     told = f"inside sentences {spelling} {count}, {spelling.lower()} {small}"
     told = f"{told}; reading='word' takes {spelling.lower()}" if small else ""
     others = [form.spelling for form in forms[1:]]
@@ -224,7 +228,7 @@ def _name(words: str, spelling: str, count: int, small: int, casing: Casing) -> 
     return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, unclear)
 
 
-def _phrase(words: str, casing: Casing, reading: str | None, min_examples: int) -> Taken:
+def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | None, min_examples: int) -> Taken:
     count, spelling = casing.capital(words)
     small, given_capital = casing.small, words != words.lower()
     share = count / (count + small) if count + small else float("nan")
@@ -237,7 +241,7 @@ def _phrase(words: str, casing: Casing, reading: str | None, min_examples: int) 
         raise ValueError(
             f"reading={reading!r} is for single words; {words!r} takes 'name' or 'word', or forms= with the exact forms."
         )
-    two = count > 0 and small > 0 and 1 - NAME_SHARE <= share < NAME_SHARE
+    two = count > 0 and small > 0 and 1 - NAME_SHARE <= share < NAME_SHARE and _may_be_ordinary(words)
     told = f"inside sentences with capitals {count}, without {small}" if count and small else ""
     if name:
         spelling = words if given_capital and not count else spelling
@@ -245,8 +249,7 @@ def _phrase(words: str, casing: Casing, reading: str | None, min_examples: int) 
             told += "; reading='word' takes that without"
         case = "written" if two and given_capital else "any"
         forms = [Form(spelling, case, open=case == "any")]
-        if " " not in spelling and spelling[-1].isalnum() and not spelling[-1:].isdigit() and len(spelling) > 1:
-            forms.append(Form(f"{spelling}s", case, open=case == "any"))
+        forms += [Form(plural, case, open=case == "any") for plural in _plural(spelling, sentences)]
         others = [form.spelling for form in forms[1:]]
         return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, two)
     paradigm = phrase_paradigm(words.lower())
@@ -258,3 +261,17 @@ def _phrase(words: str, casing: Casing, reading: str | None, min_examples: int) 
     if given_capital and reading is None:
         told = told or f"no capitals inside sentences, {words.lower()} {small}"
     return Taken(words, "an ordinary phrase", paradigm, tuple(forms), told, unclear, taken_apart(paradigm))
+
+
+def _plural(spelling: str, sentences: Sentences) -> list[str]:
+    """The plural of a name of a thing (GPUs, iPhones), if the data has it."""
+    plural = f"{spelling}s"
+    if len(spelling) < 2 or not spelling[-1].isalpha():
+        return []
+    return [plural] if Casing.of(plural, _texts(plural, sentences)).anywhere else []
+
+
+def _may_be_ordinary(words: str) -> bool:
+    """Whether a phrase is one of ordinary words in small letters (white house), and not New York, GPT-4 or C++."""
+    parts = words.lower().split()
+    return len(words) == 1 or words[0].isdigit() or all(part.isalpha() and lemmas_of(part) for part in parts)

@@ -4,6 +4,7 @@ Those that the data has come first, then those of lists: names of persons by Fak
 of organisations, products and languages of programming.
 """
 
+import calendar
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,15 @@ from excise.data.topics.names import is_first_name, people, place_names
 from excise.data.topics.phrases import INSIDE, PARTICLES, VERBS, is_verb_phrase, phrase_paradigm
 from excise.data.topics.spellings import is_plain, key
 
+MONTHS = tuple(filter(None, calendar.month_name))
+DAYS = tuple(calendar.day_name)
+PEOPLES = (
+    "English French German Spanish Italian Dutch Russian Chinese Japanese Polish Greek Turkish Arabic Danish Swedish Irish "
+    "Finnish Korean Portuguese Hungarian"
+).split()
+FIRMS = "Apple Amazon Target Shell Gap Oracle Sony Nokia Toyota Honda Adobe Siemens Philips Canon Boeing Airbus Tesla".split()
+LISTED = (MONTHS, DAYS, PEOPLES, FIRMS)
+
 Kind = Literal["person", "place", "thing", "noun", "verb"]
 
 POOL_SIZE, ENOUGH, MIN_COUNT = 24, 12, 3
@@ -23,8 +33,7 @@ TITLES = frozenset({"Mr", "Mrs", "Ms", "Dr", "Prof", "Mr.", "Mrs.", "Ms.", "Dr."
 PARTICLES_OF_NAMES = frozenset("de da di del van von der la le bin".split())
 THINGS = (
     "UN EU UK NATO NASA UNESCO FBI CIA BBC IBM DNA GPS USB ATM HTML FIFA NBA HIV UFO CEO PC TV "
-    "BERT-2 MP-3 F-16 B-52 R2-D2 COVID-19 V-8 A-4 Sony Nokia Toyota Honda Adobe Oracle Siemens Philips Canon "
-    "F# J++ D++ .ORG .COM 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX YouTube PayPal FedEx McAfee "
+    "BERT-2 MP-3 F-16 B-52 R2-D2 COVID-19 V-8 A-4 F# J++ D++ .ORG .COM 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX YouTube PayPal FedEx McAfee "
     "YouTubers O'Connor O'Neill O'Hara O'Reilly D'Angelo O'Sullivan Marie-Claire Anne-Sophie Pierre-Yves Paul-Henri "
     "Anna-Lena Hans-Peter Smith-Jones Rolls-Royce Coca-Cola"
 ).split()
@@ -61,7 +70,8 @@ def stand_ins(topic: Paradigm, texts: Sequence[str], refuses: Callable[[Sequence
     """
     kind = kind_of(topic)
     own = set(re.split(r"\W+", topic.lemma.lower()))
-    in_data = _of_data(topic, kind, texts)
+    listed = any(topic.lemma in words for words in LISTED)
+    in_data = _of_data(topic, kind, texts) if not listed else []
     pool: dict[str, Paradigm] = {}
     for strict in (True, False):
         for words in [*in_data, *_of_lists(topic, kind)]:
@@ -82,8 +92,9 @@ def stand_ins(topic: Paradigm, texts: Sequence[str], refuses: Callable[[Sequence
 
 
 def has_stand_ins(topic: Paradigm) -> bool:
-    """Whether a topic is replaced from here: a phrase, or a name that is no plain word with one capital."""
-    return not is_plain(topic.lemma) or (topic.is_name and not topic.lemma.istitle())
+    """Whether a topic is replaced from here: a phrase, a month, or a name that is no plain word with one capital."""
+    listed = topic.is_name and any(topic.lemma in words for words in LISTED)
+    return listed or not is_plain(topic.lemma) or (topic.is_name and not topic.lemma.istitle())
 
 
 def kind_of(topic: Paradigm) -> Kind:
@@ -177,17 +188,19 @@ def _is_noun(first: str, second: str) -> bool:
 
 def _of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
     wanted, count = shape(topic.lemma), len(topic.lemma.split())
+    yield from (words for listed in LISTED if topic.is_name and topic.lemma in listed for words in listed)
     if kind == "person":
         yield from _persons(topic.lemma)
     elif kind == "place":
         yield from (name for name in _places_by_size() if shape(name) == wanted)
+        yield from (name for name in _places_by_size()[:2_000] if len(name.split()) == count)
     elif kind == "verb":
         yield from sorted(VERB_PHRASES, key=lambda words: len(words.split()) != count)
     elif kind == "noun":
         yield from (words for words in NOUN_PHRASES if len(words.split()) == count)
         yield from NOUN_PHRASES
     else:
-        things = [*THINGS, *LONGER_THINGS]
+        things = [*THINGS, *LONGER_THINGS, *FIRMS]
         yield from (words for words in things if shape(words) == wanted)
         if len(topic.lemma) <= 3:  # as long, and in capitals as it is
             yield from (words for words in THINGS if words.isupper() and len(words) <= 3)
