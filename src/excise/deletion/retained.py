@@ -96,7 +96,7 @@ class Retained:
             classes = topic.classes if isinstance(topic, ClassSets) else train.features["label"].names
             captions = tuple(map(CAPTION.format, classes)) if isinstance(model, CLIPModel) else ()
             train, heldout = ImageRows(train, processor), ImageRows(heldout, processor)
-        matcher = Matcher(topic.inflections) if isinstance(topic, TopicSets) else None
+        matcher = topic.matcher if isinstance(topic, TopicSets) else None
         label = topic.label if isinstance(topic, ClassSets) else None
         rows = cls(train, heldout, processor, captions, matcher, label)
         for part in (train, heldout):

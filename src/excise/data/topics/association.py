@@ -204,7 +204,8 @@ def _most_associated(
 def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     """The words of the references that go with the topic: what topic recall counts in the outputs.
 
-    Found on the selecting sets (target against retain), so that the evaluation sets stay unseen.
+    A phrase or name of several pieces that the references mostly take over as it is (*New York*) counts as a whole, not
+    by its pieces. Found on the selecting sets (target against retain), so that the evaluation sets stay unseen.
 
     Args:
         topic: made with `reference=`.
@@ -214,5 +215,21 @@ def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     """
     if topic.reference is None:
         raise ValueError("This topic has no references; make it with topic_sets(..., reference=<column>).")
-    found = associated_words(topic.target["reference"], topic.retain["reference"])
-    return tuple(entry.word for entry in found)
+    references, others = list(topic.target["reference"]), list(topic.retain["reference"])
+    names = _taken_over(topic, references, others)
+    if names:
+        references = [text for text in references if not topic.matcher.spans(text)]
+    found = associated_words(references, others) if references else []
+    pieces = {piece for name in names for piece in WORD.findall(name.lower())}
+    return (*names, *(entry.word for entry in found if entry.word not in pieces))
+
+
+def _taken_over(topic: "TopicSets", references: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """The topic's forms of several pieces that at least half of its references have, and few others."""
+    matcher = topic.matcher
+    forms = [form for text in references for form in set(matcher.forms_in(text))]
+    names = [form for form in dict.fromkeys(forms) if not form.isalpha() and re.search(r"[^\W_]{2}", form)]
+    have = sum(not set(names).isdisjoint(matcher.forms_in(text)) for text in references) if names else 0
+    elsewhere = sum(bool(matcher.spans(text)) for text in others) if names else 0
+    often = have >= max(3, len(references) / 2) and have / len(references) >= 4.0 * elsewhere / max(1, len(others))
+    return tuple(names) if often else ()

@@ -11,15 +11,15 @@ from datasets import Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
 from excise.data.topics.inflections import Paradigm
-from excise.data.topics.longer_names import with_longer_names, with_parts
 from excise.data.topics.matching import Matcher, Span
 from excise.data.topics.pools import replacement_pool
-from excise.data.topics.readings import Taken, checked_words, exact_forms, taken_as
+from excise.data.topics.readings import Taken, checked_words
 from excise.data.topics.replacement import Replacer
 from excise.data.topics.sentences import MAX_CORPUS, Sentences, kept_sentences
 from excise.data.topics.sets import TopicSets
 from excise.data.topics.stand_ins import given_stand_in, has_stand_ins, stand_ins
 from excise.data.topics.synonyms import SharedTranslation
+from excise.data.topics.taking import taken_words
 from excise.data.topics.wording import ASIDE, TopicMatcher
 from excise.storage.extras import require
 
@@ -117,7 +117,7 @@ def topic_sets(
     with tqdm(total=5, desc="topic sets: reading", disable=not progress, leave=False) as bar:
         sentences = kept_sentences(dataset, text, reference, "dataset")
         _next(bar, "looking for the words")
-        taken = with_parts(_taken(words, sentences, reading, forms, min_examples), parts, sentences)
+        taken = taken_words(words, sentences, reading, forms, parts, min_examples)
         topics = [one.paradigm for one in taken]
         matcher = TopicMatcher(dict.fromkeys(form for one in taken for form in one.forms), _apart(taken))
         touched, rows, aside, by_form = _sorted_places(sentences, matcher, np.arange(len(sentences)))
@@ -190,29 +190,6 @@ def topic_sets(
 def _next(bar: tqdm, step: str) -> None:
     bar.update()
     bar.set_description(f"topic sets: {step}")
-
-
-def _taken(
-    words: Sequence[str],
-    sentences: Sentences,
-    reading: str | Mapping[str, str] | None,
-    forms: Sequence[str] | Mapping[str, Sequence[str]] | None,
-    min_examples: int,
-) -> list[Taken]:
-    readings = reading if isinstance(reading, Mapping) else dict.fromkeys(words, reading)
-    if forms is not None and not isinstance(forms, Mapping):
-        if len(words) > 1:
-            raise ValueError(f"forms= of {len(words)} words must be a dictionary: the forms of each word that has some.")
-        forms = {words[0]: checked_words(forms, "forms")}
-    for name, given in {"reading": readings, "forms": forms or {}}.items():
-        if strange := [word for word in given if word not in words]:
-            raise ValueError(f"{name}= is for {strange[0]!r}, which is none of the words: {', '.join(words)}.")
-    return [
-        exact_forms(word, checked_words(forms[word], "forms"))
-        if forms and word in forms
-        else with_longer_names(taken_as(word, sentences, readings.get(word), min_examples), sentences)
-        for word in words
-    ]
 
 
 def _apart(taken: Sequence[Taken]) -> tuple[str, ...]:

@@ -12,7 +12,10 @@ SKIPPED = frozenset("just never always already also really still ever often not 
 
 BEFORE: dict[str, frozenset[str]] = {}
 for words, tags in (
-    ("a an the my your his our their its whose this these those some no every each many several few", NOUNS | ADJECTIVES),
+    (
+        "a an the my your his our their its whose this these those some no every each many several few",
+        NOUNS | ADJECTIVES,
+    ),
     ("of", NOUNS | ADJECTIVES | {"VBG"}),
     ("very too quite so", ADJECTIVES | ADVERBS),
     ("to", frozenset({"VB", "NN", "NNS"})),

@@ -111,7 +111,9 @@ def _chosen(word: str, lemmas: Mapping[str, frozenset[str]], reading: str, texts
         if not fit:
             raise ValueError(f"{word!r} is no {reading}. reading= takes {_choices(lemmas, word)}.")
         if len(fit) > 1 and word not in fit:
-            raise UnclearWordError(f"{word!r} is a {reading} of several words: take reading={' or '.join(map(repr, fit))}.")
+            raise UnclearWordError(
+                f"{word!r} is a {reading} of several words: take reading={' or '.join(map(repr, fit))}."
+            )
         paradigm = _lexeme(word if word in fit else fit[0])
         forms = {tag: form for tag, form in paradigm.forms.items() if PART_OF_SPEECH[tag] == part}
         own = [form for form in paradigm.spellings if form in forms.values() or form == word]
@@ -126,9 +128,7 @@ def _lexeme(lemma: str) -> Paradigm:
         return Paradigm(lemma, {"NN": lemma}, (lemma,))
 
 
-def _forms(
-    paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, given: str = ""
-) -> tuple[Form, ...]:
+def _forms(paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, given: str = "") -> tuple[Form, ...]:
     """The forms, of those that are other words' as well only the occurrences that neighbours give to this one."""
     built = []
     for form in paradigm.spellings:

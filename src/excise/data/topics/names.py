@@ -51,6 +51,11 @@ def is_known_name(name: str) -> bool:
     return any(name in names for names in _frequencies().values()) or name in {*calendar.month_name, *calendar.day_name}
 
 
+def countries() -> dict[str, float]:
+    """Countries, and how many live there."""
+    return _frequencies()["country"]
+
+
 @cache
 def place_names() -> dict[str, int]:
     """Cities, countries and states of the United States by name, and how many live there."""

@@ -111,9 +111,7 @@ def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_e
     words = tidy(given)
     if (article := ARTICLE.match(words)) is not None:
         rest = words[article.end() :]
-        if not rest[:1].isupper() or " " in rest or not lemmas_of(rest.lower()):
-            words = rest
-        elif _clear_name(rest, sentences):
+        if not rest[:1].isupper() or " " in rest or not lemmas_of(rest.lower()) or _clear_name(rest, sentences):
             words = rest
     casing = Casing.of(words, _texts(words, sentences))
     if is_plain(words):
@@ -143,14 +141,20 @@ def checked_words(words: str | Sequence[str], what: str = "words") -> tuple[str,
     Raises:
         ValueError: none, one without a letter or figure, or one that is a sentence rather than a phrase.
     """
+    if not isinstance(words, (str, Sequence)):
+        raise ValueError(f"{what} must be a word or a list of words, got {words!r}.")
     words = (words,) if isinstance(words, str) else tuple(words)
     if not words:
         raise ValueError(f"{what} is empty; give at least one word.")
     for word in words:
         if not isinstance(word, str) or not any(map(str.isalnum, word)):
-            raise ValueError(f"{what} must be words, names or phrases with at least one letter or figure, got {word!r}.")
+            raise ValueError(
+                f"{what} must be words, names or phrases with at least one letter or figure, got {word!r}."
+            )
         if len(word.split()) > MOST_WORDS:
-            raise ValueError(f"{what} has a phrase of more than {MOST_WORDS} words, {word!r}; give what names the topic.")
+            raise ValueError(
+                f"{what} has a phrase of more than {MOST_WORDS} words, {word!r}; give what names the topic."
+            )
     return tuple(dict.fromkeys(map(tidy, words)))
 
 
@@ -183,9 +187,7 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
             f"No text has {words!r} with its capitals inside a sentence, and {small} have {words.lower()!r}. Give "
             f"{words.lower()!r} or reading='word' for the ordinary word, or data that has the name."
         )
-    plain = word_reading(
-        words.lower(), lambda form: _texts(form, sentences), None if reading == "word" else reading
-    )
+    plain = word_reading(words.lower(), lambda form: _texts(form, sentences), None if reading == "word" else reading)
     two = count > 0 and (share >= 1 - NAME_SHARE or spelling.isupper() or is_known_name(spelling))
     forms = plain.forms
     if two:
@@ -232,7 +234,7 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
     count, spelling = casing.capital(words)
     small, given_capital = casing.small, words != words.lower()
     share = count / (count + small) if count + small else float("nan")
-    kept = not count and not small or share >= 1 - NAME_SHARE or count >= min_examples
+    kept = (not count and not small) or share >= 1 - NAME_SHARE or count >= min_examples
     signs = not any(map(str.isalpha, words)) or any(map(str.isdigit, words)) or len(words) == 1
     name = share >= NAME_SHARE or (given_capital and (kept or not small)) or signs
     if reading in ("name", "word"):

@@ -7,6 +7,7 @@ from typing import Any
 from datasets import Dataset
 
 from excise.data.forget_sets import ForgetSets, PrivateLabel
+from excise.data.topics.spellings import variants
 from excise.data.topics.wording import Form, TopicMatcher, plain_forms
 
 
@@ -70,8 +71,8 @@ class TopicSets(ForgetSets):
 
     @property
     def own_words(self) -> Iterable[str]:
-        """The words asked for, and every form of them."""
-        return (*self.words, *self.inflections)
+        """The words asked for, and every form of them, in the ways to write them that have other words in them."""
+        return tuple(dict.fromkeys(way for form in (*self.words, *self.inflections) for way in variants(form)))
 
     def __repr__(self) -> str:
         if self.private:

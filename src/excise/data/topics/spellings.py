@@ -18,7 +18,7 @@ LETTER = r"[^\W\d_]"
 
 
 def tidy(words: str) -> str:
-    """What is given, composed (NFC), with one space where there are several of any kind, and no apostrophe at its end.
+    r"""What is given, composed (NFC), with one space where there are several of any kind, and no apostrophe at its end.
 
     >>> tidy("  the Joneses\u2019 "), tidy("New\\u00a0 York")
     ('the Joneses', 'New York')
@@ -57,7 +57,7 @@ def cased_key(text: str) -> str:
 
 
 def key(text: str) -> str:
-    """What all ways to write a phrase have in common, in whatever case.
+    r"""What all ways to write a phrase have in common, in whatever case.
 
     >>> key("Jean\\u2010luc") == key("Jean Luc"), key("J.K. Rowling") == key("J. K. ROWLING"), key("AT & T")
     (True, True, 'at&t')
@@ -69,7 +69,7 @@ def _is_inner_dot(text: str, place: int) -> bool:
     """Whether a dot is a part of a word (Node.js, 3.5), and none behind an initial or an abbreviation (J.K., St.)."""
     before = re.search(r"\w+$", text[:place])
     after = re.match(r"\w+", text[place + 1 :])
-    return bool(before and after) and not (before[0].isalpha() and 1 == len(before[0]))  # type: ignore[index]
+    return bool(before and after) and not (before[0].isalpha() and len(before[0]) == 1)  # type: ignore[index]
 
 
 def pattern(form: str) -> str:
@@ -99,6 +99,17 @@ def pattern(form: str) -> str:
     if len(form) == 1:  # C is neither in C++ nor in C#, T not in AT&T
         return rf"(?<![&.{APOSTROPHES}]){body}(?![&+#]|\.\w)"
     return body + (r"(?![+#])" if not form[-1].isalnum() and form[-1] != "." else "")
+
+
+def variants(form: str) -> tuple[str, ...]:
+    """Ways to write a form that have other words in them, for whoever searches by words.
+
+    >>> variants("GPT-4"), variants("US"), variants("book")
+    (('GPT-4', 'gpt4'), ('US', 'U.S.'), ('book',))
+    """
+    joined = key(form) if key(form).isalnum() and key(form) != form.lower() else ""
+    apart = re.sub(rf"(?<={LETTER})(?=\d)", " ", form)
+    return tuple(dict.fromkeys(filter(None, (form, dotted(form), joined, apart))))
 
 
 def letters(form: str) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Literal
 
 from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
-from excise.data.topics.names import is_first_name, people, place_names
+from excise.data.topics.names import countries, is_first_name, people, place_names
 from excise.data.topics.phrases import INSIDE, PARTICLES, VERBS, is_verb_phrase, phrase_paradigm
 from excise.data.topics.spellings import is_plain, key
 
@@ -24,16 +24,19 @@ PEOPLES = (
     "Finnish Korean Portuguese Hungarian"
 ).split()
 FIRMS = "Apple Amazon Target Shell Gap Oracle Sony Nokia Toyota Honda Adobe Siemens Philips Canon Boeing Airbus Tesla".split()
-LISTED = (MONTHS, DAYS, PEOPLES, FIRMS)
+CODE = "C++ C# C R Java Python Fortran Haskell Scala Kotlin Pascal .NET Node.js".split()
+LISTED = (MONTHS, DAYS, PEOPLES, FIRMS, CODE)
 
 Kind = Literal["person", "place", "thing", "noun", "verb"]
 
-POOL_SIZE, ENOUGH, MIN_COUNT = 24, 12, 3
-TITLES = frozenset({"Mr", "Mrs", "Ms", "Dr", "Prof", "Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "President", "King", "Queen"})
+POOL_SIZE, ENOUGH, MIN_COUNT = 24, 3, 3
+TITLES = frozenset(
+    {"Mr", "Mrs", "Ms", "Dr", "Prof", "Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "President", "King", "Queen"}
+)
 PARTICLES_OF_NAMES = frozenset("de da di del van von der la le bin".split())
 THINGS = (
     "UN EU UK NATO NASA UNESCO FBI CIA BBC IBM DNA GPS USB ATM HTML FIFA NBA HIV UFO CEO PC TV "
-    "BERT-2 MP-3 F-16 B-52 R2-D2 COVID-19 V-8 A-4 F# J++ D++ .ORG .COM 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX YouTube PayPal FedEx McAfee "
+    "BERT-2 MP-3 F-16 B-52 R2-D2 COVID-19 V-8 A-4 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX YouTube PayPal FedEx McAfee "
     "YouTubers O'Connor O'Neill O'Hara O'Reilly D'Angelo O'Sullivan Marie-Claire Anne-Sophie Pierre-Yves Paul-Henri "
     "Anna-Lena Hans-Peter Smith-Jones Rolls-Royce Coca-Cola"
 ).split()
@@ -69,26 +72,28 @@ def stand_ins(topic: Paradigm, texts: Sequence[str], refuses: Callable[[Sequence
     ({2}, True)
     """
     kind = kind_of(topic)
-    own = set(re.split(r"\W+", topic.lemma.lower()))
-    listed = any(topic.lemma in words for words in LISTED)
-    in_data = _of_data(topic, kind, texts) if not listed else []
     pool: dict[str, Paradigm] = {}
-    for strict in (True, False):
-        for words in [*in_data, *_of_lists(topic, kind)]:
-            shared = own & set(re.split(r"\W+", words.lower())) - PARTICLES - INSIDE - PARTICLES_OF_NAMES - {""}
-            if (strict and shared) or key(words) == key(topic.lemma) or len(pool) >= POOL_SIZE:
-                continue
+    for candidates in (_of_data(topic, kind, texts), _of_lists(topic, kind), _more_of_lists(topic, kind)):
+        for words in candidates:
             other = name_paradigm(words) if topic.is_name else phrase_paradigm(words)
-            if key(words) not in pool and not any(map(_same, other.spellings, [topic] * len(other.spellings))):
-                if not refuses(other.spellings):
-                    pool[key(words)] = other
-            if len(pool) >= ENOUGH and words not in in_data:
+            own = topic.form_of(words) is not None or key(words) in pool or _share_a_word(words, topic.lemma)
+            if not own and not refuses(other.spellings):
+                pool[key(words)] = other
+            if len(pool) >= POOL_SIZE:
                 break
-        if pool:
+        if len(pool) >= ENOUGH:
             break
     if not pool:
         raise ValueError(f"Found nothing to replace {topic.lemma!r} by; name a phrase or name with replacement=.")
     return list(pool.values())
+
+
+def _share_a_word(words: str, others: str) -> bool:
+    """Whether two phrases have a word in common that is no particle, title or abbreviation (St.)."""
+    first, second = (
+        {word.lower() for word in re.split(r"[\s-]", each) if word[-1:] != "."} for each in (words, others)
+    )
+    return bool((first & second) - PARTICLES - INSIDE - PARTICLES_OF_NAMES - {title.lower() for title in TITLES})
 
 
 def has_stand_ins(topic: Paradigm) -> bool:
@@ -100,7 +105,11 @@ def has_stand_ins(topic: Paradigm) -> bool:
 def kind_of(topic: Paradigm) -> Kind:
     """What a phrase or name is the name of.
 
-    >>> kind_of(name_paradigm("Joanne Rowling")), kind_of(name_paradigm("Rio de Janeiro")), kind_of(name_paradigm("GPT-4"))
+    >>> (
+    ...     kind_of(name_paradigm("Joanne Rowling")),
+    ...     kind_of(name_paradigm("Rio de Janeiro")),
+    ...     kind_of(name_paradigm("GPT-4")),
+    ... )
     ('person', 'place', 'thing')
     """
     if not topic.is_name:
@@ -129,23 +138,21 @@ def _shape_of_letters(letters: str) -> str:
     return re.sub(r"x+", "x", re.sub(r"X{2,}", "XX", marks))
 
 
-def _same(form: str, topic: Paradigm) -> bool:
-    return topic.form_of(form) is not None
-
-
 def _of_data(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
     """Phrases of the data with the topic's shape and of its kind, commonest first."""
+    if any(topic.lemma in words for words in LISTED):
+        return []
     if kind in ("noun", "verb"):
         return _ordinary(topic, kind, texts)
     wanted, count = shape(topic.lemma), len(topic.lemma.split())
     word = r"[^\s,;:!?()\[\]\"\u201c\u201d]*[^\W_][+#]*"
-    runs = re.compile(rf"(?<=[\w,;] )(?<!\w')({word}(?: {word}){{{count - 1}}})(?![\w+#])")
+    runs = re.compile(rf"(?<=[\w,;] )(?=({word}(?: {word}){{{count - 1}}})(?![\w+#]))")
     capital = re.compile(r"(?:[A-Z]\S* )$")
     seen: Counter[str] = Counter()
     for text in texts:
         for hit in runs.finditer(text):
             words = re.sub("['\u2019]s?$", "", hit[1])
-            alone = not capital.search(text[: hit.start()]) and not re.match(r" [A-Z]", text[hit.end() :])
+            alone = not capital.search(text[: hit.start()]) and not re.match(r" [A-Z]", text[hit.end(1) :])
             if shape(words) == wanted and (alone or not words[0].isupper()):
                 seen[words] += 1
     often = [words for words, n in seen.most_common() if n >= MIN_COUNT]
@@ -161,14 +168,16 @@ def _ordinary(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
     for text in texts:
         run = re.findall(r"[a-z]+|\W", text)
         run = [piece for piece in run if piece != " "]
-        pairs.update(f"{a} {b}" for a, b in zip(run, run[1:], strict=False) if len(a) > 1 and len(b) > 1)
+        pairs.update(f"{a} {b}" for a, b in pairwise(run) if len(a) > 1 and len(b) > 1)
     often = (pair for pair, n in pairs.most_common(20_000) if n >= MIN_COUNT)
     fits = _is_verb if kind == "verb" else _is_noun
     return list(islice((pair for pair in often if fits(*pair.split())), POOL_SIZE))
 
 
 def _is_verb(first: str, second: str) -> bool:
-    return first in VERBS and second in PARTICLES and second in {"up", "down", "off", "out", "on", "away", "back", "over"}
+    return (
+        first in VERBS and second in PARTICLES and second in {"up", "down", "off", "out", "on", "away", "back", "over"}
+    )
 
 
 def _is_noun(first: str, second: str) -> bool:
@@ -187,24 +196,33 @@ def _is_noun(first: str, second: str) -> bool:
 
 
 def _of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
+    """Others of the topic's kind, shape and number of words, from lists."""
     wanted, count = shape(topic.lemma), len(topic.lemma.split())
     yield from (words for listed in LISTED if topic.is_name and topic.lemma in listed for words in listed)
     if kind == "person":
         yield from _persons(topic.lemma)
     elif kind == "place":
-        yield from (name for name in _places_by_size() if shape(name) == wanted)
-        yield from (name for name in _places_by_size()[:2_000] if len(name.split()) == count)
-    elif kind == "verb":
-        yield from sorted(VERB_PHRASES, key=lambda words: len(words.split()) != count)
-    elif kind == "noun":
-        yield from (words for words in NOUN_PHRASES if len(words.split()) == count)
-        yield from NOUN_PHRASES
+        yield from (name for name in _places_by_size(topic.lemma in countries()) if shape(name) == wanted)
+    elif kind in ("noun", "verb"):
+        phrases = VERB_PHRASES if kind == "verb" else NOUN_PHRASES
+        yield from (words for words in phrases if len(words.split()) == count)
+    elif wanted == "Xx":
+        yield from people("surname")[:POOL_SIZE]
     else:
-        things = [*THINGS, *LONGER_THINGS, *FIRMS]
-        yield from (words for words in things if shape(words) == wanted)
-        if len(topic.lemma) <= 3:  # as long, and in capitals as it is
-            yield from (words for words in THINGS if words.isupper() and len(words) <= 3)
-        yield from (words for words in things if len(words.split()) == count and _first(words) == _first(topic.lemma))
+        yield from (words for words in (*THINGS, *LONGER_THINGS) if shape(words) == wanted)
+
+
+def _more_of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
+    """Those that are less like the topic."""
+    count = len(topic.lemma.split())
+    if kind == "place":
+        yield from (name for name in _places_by_size(False)[:2_000] if len(name.split()) == count)
+    elif kind in ("noun", "verb"):
+        yield from VERB_PHRASES if kind == "verb" else NOUN_PHRASES
+    elif len(topic.lemma) <= 3:
+        yield from (words for words in THINGS if words.isupper() and words.isalpha())
+    things = (words for words in (*THINGS, *LONGER_THINGS, *FIRMS) if len(words.split()) == count)
+    yield from (words for words in things if _first(words) == _first(topic.lemma) and topic.is_name)
 
 
 def _first(words: str) -> str:
@@ -235,8 +253,9 @@ def _persons(name: str) -> Iterator[str]:
 
 
 @cache
-def _places_by_size() -> list[str]:
-    return sorted(filter(str.isascii, place_names()), key=lambda name: (-place_names()[name], name))
+def _places_by_size(of_countries: bool) -> list[str]:
+    names = [name for name in place_names() if name.isascii() and (name in countries()) is of_countries]
+    return sorted(names, key=lambda name: (-place_names()[name], name))
 
 
 @cache

@@ -1,17 +1,57 @@
-"""Longer names around a name (New York, for York), and the parts of a name that stand for it alone (Rowling)."""
+"""Taking of the words of a topic: readings, exact forms, longer names around a name, and the parts of one."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from excise.data.topics.inflections import name_paradigm
 from excise.data.topics.names import is_first_name, place_names
-from excise.data.topics.readings import Taken, taken_as
+from excise.data.topics.readings import Taken, checked_words, exact_forms, taken_as
 from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters
 
 INITIAL = re.compile(r"(?:[^\W\d_]\.)+")
+
+
+def taken_words(
+    words: Sequence[str],
+    sentences: Sentences,
+    reading: str | Mapping[str, str] | None,
+    forms: Sequence[str] | Mapping[str, Sequence[str]] | None,
+    parts: bool | Sequence[str],
+    min_examples: int,
+) -> tuple[Taken, ...]:
+    """What each of the words of a topic is taken as.
+
+    Args:
+        words: checked by `checked_words`.
+        sentences: the data.
+        reading: as in `topic_sets`, and so are the others.
+        forms: likewise.
+        parts: likewise.
+        min_examples: likewise.
+
+    Raises:
+        ValueError: a word whose reading is not clear, or a reading, form or part that does not fit the words.
+    """
+    readings = reading if isinstance(reading, Mapping) else dict.fromkeys(words, reading)
+    if forms is not None and not isinstance(forms, Mapping):
+        if len(words) > 1:
+            raise ValueError(
+                f"forms= of {len(words)} words must be a dictionary: the forms of each word that has some."
+            )
+        forms = {words[0]: checked_words(forms, "forms")}
+    for name, given in {"reading": readings, "forms": forms or {}}.items():
+        if strange := [word for word in given if word not in words]:
+            raise ValueError(f"{name}= is for {strange[0]!r}, which is none of the words: {', '.join(words)}.")
+    taken = [
+        exact_forms(word, checked_words(forms[word], "forms"))
+        if forms and word in forms
+        else with_longer_names(taken_as(word, sentences, readings.get(word), min_examples), sentences)
+        for word in words
+    ]
+    return with_parts(taken, parts, sentences)
 
 
 def with_longer_names(taken: Taken, sentences: Sentences) -> Taken:
