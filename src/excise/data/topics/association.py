@@ -10,7 +10,7 @@ import regex
 from scipy import sparse
 
 from excise.data.scripts import check_split, has_letters_without_spaces, pieces
-from excise.data.words import LETTERS, lowered, runs
+from excise.data.words import LETTERS, caseless, lowered, runs, words
 from excise.statistics import benjamini_hochberg, fisher
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     if names:
         references = [text for text in references if not topic.matcher.spans(text)]
     found = associated_words(references, others) if references else []
-    pieces = {piece for name in names for piece in WORD.findall(name.lower())}
+    pieces = {piece.text for name in names for piece in words(caseless(name))}
     return (*names, *(entry.word for entry in found if entry.word not in pieces))
 
 

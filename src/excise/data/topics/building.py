@@ -75,7 +75,7 @@ def topic_sets(
 
     Args:
         dataset: where the sets for selecting come from.
-        words: a word, name or phrase, or several that make up the topic (*car* and *automobile*; all names of a person).
+        words: a word, name or phrase, or several that make a topic (*car* and *automobile*, all names of a person).
         text: the source column, or a key of a translation column (``"en"``).
         reference: likewise for the references.
         reading: which of its readings a word has: ``"name"``, ``"word"``, a lemma (``"find"``), or ``"noun"``,
@@ -201,7 +201,7 @@ def _forms(topics: Sequence[Paradigm]) -> tuple[str, ...]:
 
 
 class _Sorted(NamedTuple):
-    """Which texts hold the topic in any way, where they belong, why some are in no set, and how often each form is there."""
+    """Which texts hold the topic in any way, where they belong, why some are in no set, and how often each form is."""
 
     touched: np.ndarray
     places: _Places

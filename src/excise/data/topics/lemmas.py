@@ -44,8 +44,8 @@ class WordReading:
 def lemmas_of(form: str) -> dict[str, frozenset[str]]:
     """The words that a form belongs to, and its tags as a form of each.
 
-    >>> {lemma: sorted(tags) for lemma, tags in lemmas_of("rose").items()}
-    {'rose': ['NN'], 'rise': ['VBD']}
+    >>> sorted((lemma, *sorted(tags)) for lemma, tags in lemmas_of("found").items())
+    [('find', 'VBD', 'VBN'), ('found', 'VB', 'VBP')]
     """
     from lemminflect import getAllInflections, getAllLemmas
 

@@ -38,7 +38,7 @@ class Matcher:
         names: proper names, found as written or in capitals only.
 
     Attributes:
-        spellings: what a text that is matched has one of, as `caseless` has it: of a form of several pieces the longest.
+        spellings: what a text that is matched has one of, as `caseless` has it: of several pieces the longest.
 
     Raises:
         ValueError: there is no word to find.

@@ -14,8 +14,8 @@ PLACE_SHARE = 0.06
 SURNAME_SHARE = 0.5
 # Surnames of the lists that are mostly something else.
 NO_SURNAMES = frozenset(
-    "English French German Irish Welsh Christian Jewish Day Love Young Book King Queen Church Park Street House River Lake "
-    "North South East West Summer Winter Sunday Monday Friday Christmas God Lord President".split()
+    "English French German Irish Welsh Christian Jewish Day Love Young Book King Queen Church Park Street "
+    "House River Lake North South East West Summer Winter Sunday Monday Friday Christmas God Lord President".split()
 )
 
 

@@ -11,12 +11,13 @@ PARTICLES = frozenset(
     "together apart aside across ahead upon at against for the a an my your his her its our their one's oneself".split()
 )
 VERBS = frozenset(
-    "add ask back be blow break bring build burn call calm carry catch check cheer clean clear close come count cross cut "
-    "deal die do dress drink drive drop eat end fall feel fight figure fill find fit get give go grow hand hang have hear "
-    "hit hold hurry keep kick kill knock lay leave let lie live lock log look lose make meet mess mix move open pass pay "
-    "pick play point pull push put read ring rule run say see sell send set settle shake show shut sign sit sleep slow "
-    "speak stand start stay stick stop switch take talk tear tell think throw tie tidy touch try turn use wait wake walk "
-    "want wash watch wear wind wipe work write".split()
+    "add ask back be blow break bring build burn call calm carry catch check cheer clean clear close come "
+    "count cross cut deal die do dress drink drive drop eat end fall feel fight figure fill find fit get give "
+    "go grow hand hang have hear hit hold hurry keep kick kill knock lay leave let lie live lock log look "
+    "lose make meet mess mix move open pass pay pick play point pull push put read ring rule run say see sell "
+    "send set settle shake show shut sign sit sleep slow speak stand start stay stick stop switch take talk "
+    "tear tell think throw tie tidy touch try turn use wait wake walk want wash watch wear wind wipe work "
+    "write".split()
 )
 INSIDE = frozenset("of in de at to on for with by".split())
 OBJECTS = "it them him her me us you this that these those"

@@ -241,7 +241,7 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
         name = reading == "name"
     elif reading is not None:
         raise ValueError(
-            f"reading={reading!r} is for single words; {words!r} takes 'name' or 'word', or forms= with the exact forms."
+            f"reading={reading!r} is for single words; {words!r} takes 'name' or 'word', or forms= with exact forms."
         )
     two = count > 0 and small > 0 and 1 - NAME_SHARE <= share < NAME_SHARE and _may_be_ordinary(words)
     told = f"inside sentences with capitals {count}, without {small}" if count and small else ""

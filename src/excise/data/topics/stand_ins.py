@@ -20,10 +20,12 @@ from excise.data.topics.spellings import is_plain, key
 MONTHS = tuple(filter(None, calendar.month_name))
 DAYS = tuple(calendar.day_name)
 PEOPLES = (
-    "English French German Spanish Italian Dutch Russian Chinese Japanese Polish Greek Turkish Arabic Danish Swedish Irish "
-    "Finnish Korean Portuguese Hungarian"
+    "English French German Spanish Italian Dutch Russian Chinese Japanese Polish Greek Turkish Arabic Danish "
+    "Swedish Irish Finnish Korean Portuguese Hungarian"
 ).split()
-FIRMS = "Apple Amazon Target Shell Gap Oracle Sony Nokia Toyota Honda Adobe Siemens Philips Canon Boeing Airbus Tesla".split()
+FIRMS = (
+    "Apple Amazon Target Shell Gap Oracle Sony Nokia Toyota Honda Adobe Siemens Philips Canon Boeing Airbus Tesla"
+).split()
 CODE = "C++ C# C R Java Python Fortran Haskell Scala Kotlin Pascal .NET Node.js".split()
 LISTED = (MONTHS, DAYS, PEOPLES, FIRMS, CODE)
 
@@ -35,24 +37,27 @@ TITLES = frozenset(
 )
 PARTICLES_OF_NAMES = frozenset("de da di del van von der la le bin".split())
 THINGS = (
-    "UN EU UK NATO NASA UNESCO FBI CIA BBC IBM DNA GPS USB ATM HTML FIFA NBA HIV UFO CEO PC TV "
-    "BERT-2 MP-3 F-16 B-52 R2-D2 COVID-19 V-8 A-4 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX YouTube PayPal FedEx McAfee "
-    "YouTubers O'Connor O'Neill O'Hara O'Reilly D'Angelo O'Sullivan Marie-Claire Anne-Sophie Pierre-Yves Paul-Henri "
-    "Anna-Lena Hans-Peter Smith-Jones Rolls-Royce Coca-Cola"
+    "UN EU UK NATO NASA UNESCO FBI CIA BBC IBM DNA GPS USB ATM HTML FIFA NBA HIV UFO CEO PC TV BERT-2 MP-3 "
+    "F-16 B-52 R2-D2 COVID-19 V-8 A-4 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX "
+    "YouTube PayPal FedEx McAfee YouTubers O'Connor O'Neill O'Hara O'Reilly D'Angelo O'Sullivan Marie-Claire "
+    "Anne-Sophie Pierre-Yves Paul-Henri Anna-Lena Hans-Peter Smith-Jones Rolls-Royce Coca-Cola"
 ).split()
 LONGER_THINGS = (
-    "Windows 10|Galaxy 21|Pixel 9|Office 365|Boeing 747|Route 66|Apollo 11|Civic 20|PlayStation 5|MacBook 13|iPad 9|iMac 27|"
-    "YouTube 8|Red Cross|World Bank|Super Bowl|Supreme Court|Rolling Stones|Google Maps|Star Wars|Harry Potter|Ford Motor|"
-    "Red Hot Peppers|Bank of America|Lord of Rings|United Arab Emirates|League of Nations|Game of Thrones"
+    "Windows 10|Galaxy 21|Pixel 9|Office 365|Boeing 747|Route 66|Apollo 11|Civic 20|PlayStation 5|MacBook 13|"
+    "iPad 9|iMac 27|YouTube 8|Red Cross|World Bank|Super Bowl|Supreme Court|Rolling Stones|Google Maps|"
+    "Star Wars|Harry Potter|Ford Motor|Red Hot Peppers|Bank of America|Lord of Rings|United Arab Emirates|"
+    "League of Nations|Game of Thrones"
 ).split("|")
 NOUN_PHRASES = (
-    "ice cream|high school|police station|phone number|train station|post office|living room|bus stop|driving licence|"
-    "orange juice|washing machine|swimming pool|credit card|coffee shop|alarm clock|science fiction|cup of coffee|"
-    "glass of water|piece of paper|point of view|public high school|small coffee shop"
+    "ice cream|high school|police station|phone number|train station|post office|living room|bus stop|"
+    "driving licence|orange juice|washing machine|swimming pool|credit card|coffee shop|alarm clock|"
+    "science fiction|cup of coffee|glass of water|piece of paper|point of view|public high school|"
+    "small coffee shop"
 ).split("|")
 VERB_PHRASES = (
-    "go away|come back|wake up|sit down|stand up|turn off|pick up|look after|put on|take off|find out|carry on|calm down|"
-    "work out|look forward to|get along with|take care of|catch up with|pay attention to|come up with"
+    "go away|come back|wake up|sit down|stand up|turn off|pick up|look after|put on|take off|find out|"
+    "carry on|calm down|work out|look forward to|get along with|take care of|catch up with|pay attention to|"
+    "come up with"
 ).split("|")
 
 

@@ -125,9 +125,9 @@ class TopicMatcher(Matcher):
         told = told_by_case(form, text, span)
         if told is False:
             return "other"
-        if self._longer is not None and form.longer:
-            if any(start < span[1] and span[0] < end for start, end in self._longer.spans(text)):
-                return "longer"
+        longer = self._longer.spans(text) if self._longer is not None and form.longer else ()
+        if any(start < span[1] and span[0] < end for start, end in longer):
+            return "longer"
         if told is None and not form.open:
             return "capital"
         if not form.tags:
