@@ -269,7 +269,7 @@ def _place_keys() -> frozenset[str]:
 
 
 def given_stand_in(words: str, for_name: bool) -> Paradigm:
-    """The paradigm of a replacement that the user names: as a name for names and with a capital, else with its forms."""
+    """The paradigm of a replacement that the user names: a name for names and with a capital, else with forms."""
     if for_name or words != words.lower():
         return name_paradigm(words)
     return inflections(words) if is_plain(words) else phrase_paradigm(words)
