@@ -25,6 +25,7 @@ from excise.evaluation.controls import (
     taken_over,
 )
 from excise.evaluation.metrics import Bleu, Chrf, TopicRecall
+from excise.evaluation.metrics.tokenizers import fitting_tokenizer
 from excise.evaluation.metrics.words import rest_of_sentence
 from excise.evaluation.predictions import joined_pass
 from excise.models.activations import eval_mode
@@ -237,7 +238,9 @@ class _Scorer:
         self.texts = {name: list(getattr(topic, name)["text"]) for name in SETS}
         self.references = {name: list(getattr(topic, name)["reference"]) for name in SETS}
         self.words = words
-        self.metrics = [Bleu(), Chrf(), *metrics]
+        # One for all sets and conditions.
+        self.bleu = Bleu(tokenize=fitting_tokenizer(text for of_set in self.references.values() for text in of_set))
+        self.metrics = [self.bleu, Chrf(), *metrics]
         # Raises where no reference holds a word: before hours of generating rather than after them.
         TopicRecall(words).compute(predictions=self.references["heldout"], references=self.references["heldout"])
 
@@ -247,7 +250,7 @@ class _Scorer:
             [rest_of_sentence(text, self.words) for text in texts]
             for texts in (outputs["heldout"], self.references["heldout"])
         )
-        scores["heldout"]["rest_bleu"] = Bleu().compute(predictions=rest, references=rest_references)["bleu"]
+        scores["heldout"]["rest_bleu"] = self.bleu.compute(predictions=rest, references=rest_references)["bleu"]
         scores["heldout"] |= TopicRecall(self.words).compute(
             predictions=outputs["heldout"], references=self.references["heldout"]
         )

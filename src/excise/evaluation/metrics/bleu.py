@@ -3,16 +3,18 @@
 from typing import Any
 
 from excise.evaluation.metrics.base import TextMetric
+from excise.evaluation.metrics.tokenizers import composed, fitting_tokenizer, signed, warn_of_misfit
 from excise.storage.extras import require
 
 
 class Bleu(TextMetric):
-    """Corpus BLEU, 0 to 100, exactly sacrebleu's.
+    """Corpus BLEU, 0 to 100, exactly sacrebleu's, of texts in Unicode NFC.
 
     `compute` gives `bleu` and `bleu_signature`, which holds everything needed to reproduce the number.
 
     Args:
-        tokenize: sacrebleu's tokeniser; "13a" suits languages that put spaces between words.
+        tokenize: sacrebleu's tokeniser. If not given, the one that fits the script of the references: "13a" for
+            languages that put spaces between words, "zh" for Chinese; see `tokenizers.fitting_tokenizer`.
         lowercase: whether case is ignored.
         **options: see `TextMetric`.
 
@@ -30,7 +32,7 @@ class Bleu(TextMetric):
     about = "Corpus BLEU, 0 to 100 (sacrebleu)."
     source = "Papineni et al. (2002), BLEU; Post (2018), sacreBLEU"
 
-    def __init__(self, tokenize: str = "13a", lowercase: bool = False, **options: Any):
+    def __init__(self, tokenize: str | None = None, lowercase: bool = False, **options: Any):
         require("text", purpose="Bleu")
         super().__init__(**options)
         self.tokenize = tokenize
@@ -39,9 +41,15 @@ class Bleu(TextMetric):
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
         from sacrebleu.metrics import BLEU
 
-        bleu = BLEU(tokenize=self.tokenize, lowercase=self.lowercase)
+        given = predictions, references
+        predictions, references = composed(predictions), [composed(group) for group in references]
+        every = [text for group in references for text in group]
+        if self.tokenize is not None:
+            warn_of_misfit(self.tokenize, every)
+        bleu = BLEU(tokenize=self.tokenize or fitting_tokenizer(every), lowercase=self.lowercase)
         score = bleu.corpus_score(predictions, streams(references)).score  # type: ignore[arg-type]  # None is taken
-        return {"bleu": score, "bleu_signature": str(bleu.get_signature())}
+        signature = signed(str(bleu.get_signature()), changed=(predictions, references) != given)
+        return {"bleu": score, "bleu_signature": signature}
 
 
 def streams(references: list[list[str]]) -> list[list[str | None]]:

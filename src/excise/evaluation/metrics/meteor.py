@@ -4,6 +4,7 @@ from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
+from excise.data.scripts import script_without_spaces
 from excise.evaluation.metrics.base import TextMetric
 from excise.evaluation.metrics.words import tokens
 from excise.storage.extras import require
@@ -27,7 +28,7 @@ class Meteor(TextMetric):
 
     Raises:
         MissingExtraError: the extra `text` is not installed.
-        ValueError: there is no stemmer for the language.
+        ValueError: there is no stemmer for the language; from `compute`, the references have no spaces between words.
 
     Example:
         >>> meteor = Meteor(language="french")
@@ -51,6 +52,11 @@ class Meteor(TextMetric):
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
         from nltk.translate.meteor_score import meteor_score
 
+        if script := script_without_spaces(text for group in references for text in group):
+            raise ValueError(
+                f"METEOR compares words and their stems, and nltk has neither for texts in {script}, which sets no "
+                "spaces between words. Take Bleu or Chrf."
+            )
         found = _wordnet() if self.synonyms and self.language == "english" else None
         wordnet = NO_SYNONYMS if found is None else found
         scores = [

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from excise.data.scripts import check_split
 from excise.evaluation.metrics.base import TextMetric
 from excise.evaluation.metrics.words import phrases, spans
 from excise.statistics import clopper_pearson
@@ -27,6 +28,8 @@ class TopicRecall(TextMetric):
 
     Raises:
         ValueError: no words, or one that is not a word; from `compute`, no reference holds any of them.
+        MissingExtraError: words or references are of a script without spaces, and the extra `scripts` is not
+            installed.
 
     Example:
         >>> recall = TopicRecall(["professeur"])
@@ -44,6 +47,7 @@ class TopicRecall(TextMetric):
         self.confidence = confidence
 
     def _compute(self, *, predictions: list[str], references: list[list[str]]) -> dict[str, Any]:
+        check_split((text for group in references for text in group), purpose="TopicRecall")
         hits = total = mentions = 0
         for prediction, group in zip(predictions, references, strict=True):
             wanted = set().union(*(spans(reference, self.topic) for reference in group))

@@ -1,13 +1,14 @@
 """Words of a text, and a topic's words among them."""
 
-import unicodedata
 from collections.abc import Iterable
 
 import regex
 
-# The regex package counts combining marks as part of a word, as Unicode does and the standard library does not.
-WORD = regex.compile(r"\w+")
-WORD_OR_MARK = regex.compile(r"\w+|[^\w\s]")
+from excise.data.scripts import has_letters_without_spaces
+from excise.data.words import WORD, caseless, evened, words
+from excise.storage.extras import require
+
+WORD_OR_MARK = regex.compile(rf"{WORD.pattern}|[^\w\s]|_")
 SPACE_LEFT_BEHIND = regex.compile(r"\s{2,}")
 
 Phrase = tuple[str, ...]
@@ -16,25 +17,29 @@ Phrase = tuple[str, ...]
 def tokens(text: str) -> list[str]:
     """Words and punctuation marks in order, for metrics that compare words.
 
-    An apostrophe stands alone, so that an elided article does not hide its noun; its two shapes are the same.
+    Words are those of `excise.data.words`. An apostrophe stands alone, so that an elided article does not hide its
+    noun; its two shapes are the same.
 
     Example:
         >>> tokens("L’amour, c'est tout.")
         ['L', "'", 'amour', ',', 'c', "'", 'est', 'tout', '.']
     """
-    return WORD_OR_MARK.findall(unicodedata.normalize("NFC", text).replace("’", "'"))
+    return WORD_OR_MARK.findall(evened(text))
 
 
-def phrases(words: Iterable[str]) -> dict[Phrase, str]:
+def phrases(topic: Iterable[str]) -> dict[Phrase, str]:
     """Topic words as tuples of folded words ("petit pain" has two), each with the way it was first written.
 
     Raises:
         ValueError: a single string, no words, or an entry without a letter or digit.
+        MissingExtraError: a word is of a script without spaces, and the extra `scripts` is not installed.
     """
-    if isinstance(words, str):
-        raise ValueError(f"words is the string {words!r}: expected a list of words, for example [{words!r}].")
+    if isinstance(topic, str):
+        raise ValueError(f"words is the string {topic!r}: expected a list of words, for example [{topic!r}].")
     found: dict[Phrase, str] = {}
-    for word in words:
+    for word in topic:
+        if isinstance(word, str) and has_letters_without_spaces(word):
+            require("scripts", purpose=f"Finding {word!r} in texts without spaces between words")
         phrase = tuple(folded for folded, _, _ in _folded(word)) if isinstance(word, str) else ()
         if not phrase:
             raise ValueError(f"words holds {word!r}: expected a str with at least one letter or digit.")
@@ -47,8 +52,8 @@ def phrases(words: Iterable[str]) -> dict[Phrase, str]:
 def spans(text: str, topic: Iterable[Phrase]) -> dict[Phrase, list[tuple[int, int]]]:
     """Where each phrase stands in a text, as [start, end) characters. Phrases that are not there have no entry.
 
-    Words match whole and without regard to case. Apostrophes and hyphens end a word: *amour* is found in *l'amour*,
-    but not in *amours*. A language written without spaces between its words needs a tokeniser before this.
+    Words match whole and without regard to case, as `excise.data.words` has them. Apostrophes and hyphens end a word:
+    *amour* is found in *l'amour*, but not in *amours*.
     """
     text_words = _folded(text)
     found: dict[Phrase, list[tuple[int, int]]] = {}
@@ -60,14 +65,14 @@ def spans(text: str, topic: Iterable[Phrase]) -> dict[Phrase, list[tuple[int, in
     return found
 
 
-def rest_of_sentence(text: str, words: Iterable[str]) -> str:
+def rest_of_sentence(text: str, topic: Iterable[str]) -> str:
     """A text without the topic's words, to score what is left of a sentence by itself.
 
     Punctuation stays, an elided article too; the double space that a word leaves behind does not.
 
     Args:
         text: a sentence.
-        words: the topic's words, matched whole and without regard to case.
+        topic: the topic's words, matched whole and without regard to case.
 
     Raises:
         ValueError: no words were given, or one of them is not a word.
@@ -76,7 +81,7 @@ def rest_of_sentence(text: str, words: Iterable[str]) -> str:
         >>> rest_of_sentence("Le professeur parle de l'amour.", ["professeur", "amour"])
         "Le parle de l'."
     """
-    taken = spans(text, phrases(words))
+    taken = spans(text, phrases(topic))
     kept = list(text)
     for start, end in (span for places in taken.values() for span in places):
         kept[start:end] = [""] * (end - start)
@@ -84,7 +89,4 @@ def rest_of_sentence(text: str, words: Iterable[str]) -> str:
 
 
 def _folded(text: str) -> list[tuple[str, int, int]]:
-    return [
-        (unicodedata.normalize("NFC", unicodedata.normalize("NFC", match[0]).casefold()), match.start(), match.end())
-        for match in WORD.finditer(text)
-    ]
+    return [(caseless(word.text), word.start, word.end) for word in words(text)]
