@@ -1,6 +1,5 @@
 """Attack by guessing what was deleted: many words or classes are tried, and the oddest is taken for it."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,13 @@ from excise.attacks.named_in_file import named_in_file
 from excise.attacks.oddities import carriers, class_oddities, code_oddities, output_oddities, row_oddities
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.data.topics.matching import Matcher
+from excise.data.words import is_word, words
 from excise.report.attacks import NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.storage.extras import MissingExtraError, require
 
 # The largest p-value that is no chance, and the fewest candidates among which a rank can be as small.
 ALPHA, FEWEST_CANDIDATES = 0.05, 100
 CHANCE, NAMED = "chance", "named in the file"
-WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True)
@@ -193,23 +192,32 @@ def candidate_words(sets: AttackSets, count: int, language: str = "en") -> tuple
     seen: dict[str, Counter[str]] = {}
     for rows in (topic.retain, topic.heldout_retain, topic.target, topic.heldout):
         for text in rows["text"]:
-            for place in WORD.finditer(text.removeprefix(topic.prefix)):
-                word = place[0] if place.start() else place[0].lower()
-                if not matcher.touches(word):
+            for place in words(text.removeprefix(topic.prefix)):
+                word = place.text if place.start else place.text.lower()
+                if _may_be_guessed(word) and not matcher.touches(word):
                     seen.setdefault(word.lower(), Counter())[word] += 1
-    words = [spellings.most_common(1)[0][0] for _, spellings in sorted(seen.items())]
+    others = [spellings.most_common(1)[0][0] for _, spellings in sorted(seen.items())]
     rng = np.random.default_rng(sets.seed)
-    words = [words[i] for i in sorted(rng.permutation(len(words))[: count - 1].tolist())]
-    if len(words) < count - 1:
+    others = [others[i] for i in sorted(rng.permutation(len(others))[: count - 1].tolist())]
+    if len(others) < count - 1:
         try:
             require("text", purpose="Guessed with few sentences", modules=("wordfreq",))
             from wordfreq import top_n_list
 
-            more = [word for word in top_n_list(language, 4 * count) if WORD.fullmatch(word) and word not in seen]
-            words += [word for word in more if not matcher.touches(word)][: count - 1 - len(words)]
+            more = [
+                word
+                for word in top_n_list(language, 4 * count)
+                if is_word(word) and _may_be_guessed(word) and word not in seen
+            ]
+            others += [word for word in more if not matcher.touches(word)][: count - 1 - len(others)]
         except (MissingExtraError, LookupError):
             pass
-    return list(forms.values()), words
+    return list(forms.values()), others
+
+
+def _may_be_guessed(word: str) -> bool:
+    """Whether a word has two letters at least and no digit."""
+    return len(word) > 1 and not any(map(str.isdigit, word))
 
 
 def _scores(

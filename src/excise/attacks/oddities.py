@@ -13,8 +13,8 @@ from excise.attacks.attack_sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.data.batches import to_device, token_masks
 from excise.data.inputs import tokenizer_of
+from excise.data.words import words
 from excise.evaluation.classes import class_logits
-from excise.evaluation.metrics.words import WORD
 from excise.evaluation.texts import without_spans
 from excise.models.activations import bottleneck_inputs, eval_mode
 
@@ -51,11 +51,11 @@ def carriers(rows: Dataset, count: int, seed: int) -> list[Carrier]:
     found = []
     for index in np.random.default_rng(seed).permutation(len(rows)).tolist():
         row = rows[index]
-        words = list(WORD.finditer(row["text"]))
-        if not 4 <= len(words) <= 12:
+        of_row = words(row["text"])
+        if not 4 <= len(of_row) <= 12:
             continue
-        longest = max(words[1:], key=lambda word: len(word[0]))
-        found.append(Carrier(row["text"], longest.start(), longest.end(), row["reference"]))
+        longest = max(of_row[1:], key=lambda word: len(word.text))
+        found.append(Carrier(row["text"], longest.start, longest.end, row["reference"]))
         if len(found) == count:
             break
     return found

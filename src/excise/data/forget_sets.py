@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from excise.data.images import columns_of, encoded_images
+from excise.data.scripts import LETTERS_WITHOUT_SPACES
+from excise.data.words import SIGNS, ranges
+from excise.data.words import UNSEEN as OF_WORDS
 from excise.storage.digests import DigestKey
 from excise.storage.display import printable, shortened
 from excise.storage.files import new_folder
@@ -58,13 +61,15 @@ class PrivateLabel:
         return {folded(part) for part in topic.split("+")} <= set(map(folded, self.words))
 
 
-# What nobody sees: format characters, such as marks of direction and spaces without width.
-UNSEEN = re.compile(
-    r"[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\U000e0000-\U000e0fff]"
-)
-# Letters of scripts that set no spaces between words, each by itself; and words of all others.
-WORDS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+# What nobody sees: format characters, such as marks of direction and spaces without width. Other than in words, where
+# some end one, none of them is to hide one.
+UNSEEN = re.compile(f"[{OF_WORDS}\u0600-\u0605\u06dd\u070f\u180e\u200b\u202a-\u202e\u2065-\u206f\ufff9-\ufffb]")
+# Other than the words of `excise.data.words`, of whose letters they are made, as a leak is to be found in whatever
+# clothes: a letter of a script that sets no spaces between words is one, and an underscore ends one.
+APART = ranges(LETTERS_WITHOUT_SPACES) + "\U00020000-\U0003ffff"
+OTHERS = ranges(rf"[{SIGNS}\p{{N}}]--[{LETTERS_WITHOUT_SPACES}]") + "\U00010000-\U0001efff"
+MARKS = ranges(r"\p{M}")
+WORDS = re.compile(f"[{APART}]|(?![{MARKS}])[{OTHERS}]+")
 
 
 def folded(text: str) -> str:

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from itertools import chain
 
 import regex
 
-from excise.storage.extras import require
+from excise.storage.extras import is_installed, require
 
 # What a script is called in messages, and its letters inside brackets of a pattern of the package `regex`.
 SPLIT = {
@@ -32,6 +31,9 @@ SCRIPTS = SPLIT | UNSPLIT
 LETTERS_WITHOUT_SPACES = "".join(SCRIPTS.values())
 UNSPACED = regex.compile(f"[{LETTERS_WITHOUT_SPACES}]")
 OF_SCRIPT = {name: regex.compile(f"[{letters}]") for name, letters in SCRIPTS.items()}
+OTHER_SCRIPTS = regex.compile(f"[{''.join(list(SCRIPTS.values())[2:])}]")
+RUN = regex.compile(r"[\p{L}\p{M}\p{Nd}]+")
+MOST_LOOKED_AT = 1000
 LETTER = regex.compile(r"[\p{L}\p{M}]")
 # Hundreds of times as fast on texts of other scripts: the blocks that may hold such letters.
 SUSPECT = re.compile(
@@ -62,20 +64,19 @@ def script_without_spaces(texts: Iterable[str | None]) -> str | None:
         Its name in English, of several the commonest; None for texts whose words are told by spaces.
 
     Example:
-        >>> (
-        ...     script_without_spaces(["\u8001\u5e08\u5f88\u597d", "My teacher"]),
-        ...     script_without_spaces(["She says \u6c34."]),
-        ... )
-        ('Chinese characters', None)
+        >>> script_without_spaces(["\u8001\u5e08\u5f88\u597d", "My teacher"])
+        'Chinese characters'
+        >>> script_without_spaces(["She says \u6c34."])
     """
     texts = [text for text in texts if text]
     if len(SUSPECT.findall("".join(texts))) <= SHARE * len(texts):
         return None
     written = [text for text in texts if has_letters_without_spaces(text) and is_mainly_without_spaces(text)]
-    if len(written) <= SHARE * len(texts) or _is_spaced_already(written):
+    if len(written) <= SHARE * len(texts):
         return None
     whole = "\n".join(written)
-    return max(SCRIPTS, key=lambda name: len(OF_SCRIPT[name].findall(whole)))
+    script = max(SCRIPTS, key=lambda name: len(OF_SCRIPT[name].findall(whole)))
+    return None if script in SPLIT and _is_spaced_already(written) else script
 
 
 def is_mainly_without_spaces(text: str) -> bool:
@@ -84,11 +85,14 @@ def is_mainly_without_spaces(text: str) -> bool:
 
 
 def _is_spaced_already(texts: Sequence[str]) -> bool:
-    """Whether somebody has put spaces between the words: inside of nearly each text, and after few letters."""
-    runs = [text.split() for text in texts]
-    longest = 4 if any(map(OF_SCRIPT["Chinese characters"].search, texts)) else 6
-    several = sum(len(of) > 1 for of in runs)
-    return several >= 0.9 * len(runs) and sum(map(len, chain(*runs))) <= longest * sum(map(len, runs))
+    """Whether somebody has put spaces between the words: what stands between spaces is hardly ever several words."""
+    runs = [list(filter(has_letters_without_spaces, RUN.findall(text))) for text in texts[:MOST_LOOKED_AT]]
+    total = max(1, sum(map(len, runs)))
+    if is_installed("icu4py"):
+        return sum(len(list(pieces(run))) for run in chain(*runs)) <= 1.5 * total
+    # Nobody is there to ask: only Chinese and Japanese words are so short that they can be told from sentences.
+    short = sum(map(len, chain(*runs))) <= 2.5 * total
+    return short and sum(len(of) > 1 for of in runs) >= 0.9 * len(runs) and not OTHER_SCRIPTS.search("".join(texts))
 
 
 def check_split(texts: Iterable[str | None], purpose: str) -> None:
@@ -121,17 +125,9 @@ def pieces(run: str) -> Iterator[tuple[int, int]]:
         >>> list(pieces("teacher"))
         [(0, 7)]
     """
-    if not (has_letters_without_spaces(run) and has_segmenter()):
+    if not (has_letters_without_spaces(run) and is_installed("icu4py")):
         yield 0, len(run)
         return
     from icu4py.breakers import WordBreaker
 
     yield from WordBreaker(run, "en").segments()
-
-
-def has_segmenter() -> bool:
-    """Whether the extra `scripts` is installed."""
-    try:
-        return find_spec("icu4py") is not None
-    except (ImportError, ValueError):  # a module that was put there, or taken away, by hand
-        return False

@@ -98,7 +98,7 @@ def ranges(signs: str) -> str:
         Ranges of the first 65,536 characters, of which nearly all letters are (`BEYOND` tells whether one is not).
     """
     every = "".join(map(chr, chain(range(0xD800), range(0xE000, 0x10000))))
-    return "".join(f"{run[0]}-{run[-1]}" for run in regex.findall(f"[{signs}]+", every))
+    return "".join(f"{run[0]}-{run[-1]}" for run in regex.findall(f"[{signs}]+", every, regex.VERSION1))
 
 
 @cache

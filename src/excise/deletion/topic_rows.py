@@ -12,7 +12,8 @@ from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor, tokenizer_of
 from excise.data.topics import TopicSets, topic_words
-from excise.data.topics.association import WORD
+from excise.data.words import caseless
+from excise.data.words import words as words_of
 from excise.ledger.embeddings import vocabulary_tables
 from excise.statistics import benjamini_hochberg, fisher
 from excise.storage.display import HtmlTable, few, pandas_module
@@ -162,9 +163,9 @@ class _Sides:
         self._look(list(topic.target["text"]), own)
         if topic.reference is not None:
             found = topic_words(topic) if words is None else words
-            wanted = {part.casefold() for word in found for part in WORD.findall(word)}
+            wanted = {caseless(part.text) for word in found for part in words_of(word)}
             references = [text or "" for text in topic.target["reference"]]
-            places = [[m.span() for m in WORD.finditer(text) if m[0].casefold() in wanted] for text in references]
+            places = [[(w.start, w.end) for w in words_of(text) if caseless(w.text) in wanted] for text in references]
             self._look(references, places)
 
     def _held(self, rows: Dataset) -> list[set[int]]:

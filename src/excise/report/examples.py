@@ -4,6 +4,7 @@ from collections import Counter
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
+from excise.data.scripts import pieces
 from excise.report.measures import FORGET, RETAIN, Condition
 from excise.report.results import Evaluation
 
@@ -28,14 +29,19 @@ def word_differences(before: str, after: str) -> tuple[list[Part], list[Part]]:
         >>> [part.text for part in one if part.differs], [part.text for part in other if part.differs]
         (['aime'], ['voit', 'grand'])
     """
-    old, new = before.split(), after.split()
+    old, new = _words(before), _words(after)
     one: list[Part] = []
     other: list[Part] = []
     for kind, first, last, start, end in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         for parts, words in ((one, old[first:last]), (other, new[start:end])):
             if words:
-                parts.append(Part(" ".join(words), kind != "equal"))
+                parts.append(Part("".join(words).strip(), kind != "equal"))
     return one, other
+
+
+def _words(text: str) -> list[str]:
+    """What stands between spaces, with the space behind it; of scripts without spaces, each word."""
+    return [run[start:end] + " " * (end == len(run)) for run in text.split() for start, end in pieces(run)]
 
 
 # How many sentences of a set are shown, and how many classes.

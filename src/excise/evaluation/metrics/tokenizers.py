@@ -3,11 +3,11 @@
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 
 import regex
 
 from excise.data.scripts import script_without_spaces
+from excise.storage.extras import is_installed
 
 KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 HAN = regex.compile(r"\p{Han}")
@@ -74,7 +74,7 @@ def signed(signature: str, changed: bool) -> str:
 
 
 def _with_packages(tokenizer: str, other: str, language: str, extra: str, counted: str) -> str:
-    if all(find_spec(module) is not None for module in WITH_PACKAGES[tokenizer]):
+    if all(map(is_installed, WITH_PACKAGES[tokenizer])):
         return tokenizer
     _warn(
         f"The references are in {language}, for which sacrebleu's {tokenizer!r} fits, and its packages are not "
