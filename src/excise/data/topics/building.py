@@ -10,7 +10,9 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
+from excise.data.topics.form_replacement import FormReplacer
 from excise.data.topics.inflections import Paradigm
+from excise.data.topics.languages import HYPHENED, chosen_language
 from excise.data.topics.matching import Matcher, Span
 from excise.data.topics.pools import replacement_pool
 from excise.data.topics.readings import Taken, checked_words
@@ -22,6 +24,9 @@ from excise.data.topics.synonyms import SharedTranslation
 from excise.data.topics.taking import taken_words
 from excise.data.topics.wording import ASIDE, TopicMatcher
 from excise.storage.extras import require
+
+# Texts whose words tell their language.
+LANGUAGE_TEXTS = 2_000
 
 
 class _Row(NamedTuple):
@@ -52,6 +57,7 @@ def topic_sets(
     min_examples: int = 20,
     replacement: str | Sequence[str] | None = None,
     prefix: str = "",
+    language: str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> TopicSets:
@@ -89,6 +95,8 @@ def topic_sets(
         min_examples: the fewest rows that each set may have.
         replacement: what stands for the topic in the control, one word or several; found by itself if not given.
         prefix: put before each text of all sets (``"translate English to French: "``); no word is looked for in it.
+        language: of the source texts, as `"fr"`: inflections and controls are made for it. Told from the texts if not
+            given, with a warning where they are plainly not English. English, French, German and Spanish are tested.
         seed: of sampling and replacement.
         progress: show a progress bar.
 
@@ -117,9 +125,15 @@ def topic_sets(
     with tqdm(total=5, desc="topic sets: reading", disable=not progress, leave=False) as bar:
         sentences = kept_sentences(dataset, text, reference, "dataset")
         _next(bar, "looking for the words")
-        taken = taken_words(words, sentences, reading, forms, parts, min_examples)
+        language = chosen_language(language, lambda: sentences.texts(slice(LANGUAGE_TEXTS)), text)
+        every = [sentences]
+        if evaluation is not None and language != "en":
+            every.append(kept_sentences(evaluation, text, reference, "evaluation"))
+        taken = taken_words(words, every, language, reading, forms, parts, min_examples)
         topics = [one.paradigm for one in taken]
-        matcher = TopicMatcher(dict.fromkeys(form for one in taken for form in one.forms), _apart(taken))
+        matcher = TopicMatcher(
+            dict.fromkeys(form for one in taken for form in one.forms), _apart(taken), HYPHENED.get(language, ())
+        )
         touched, rows, aside, by_form = _sorted_places(sentences, matcher, np.arange(len(sentences)))
         counts = {"texts": len(sentences), "with the topic": len(rows.topic), ASIDE["compound"]: 0, **aside}
         lines = tuple(one.line(by_form) for one in taken)
@@ -164,7 +178,7 @@ def topic_sets(
                 f"Give more data or a more frequent word, or lower min_examples. {'; '.join(lines)}."
             )
         _next(bar, "looking at the words' company")
-        replacer = _replacer(topics, sentences, touched, matcher, replacement, seed)
+        replacer = _replacer(topics, sentences, touched, matcher, replacement, language, seed)
         _next(bar, "making the control")
         chosen["control"] = [
             _Row(changed, row.reference, spans)
@@ -180,6 +194,7 @@ def topic_sets(
         seed=seed,
         counts=counts,
         prefix=prefix,
+        language=language,
         wording=matcher.forms,
         apart=_apart(taken),
         taken=lines,
@@ -242,8 +257,12 @@ def _replacer(
     touched: np.ndarray,
     matcher: Matcher,
     replacement: str | Sequence[str] | None,
+    language: str,
     seed: int,
-) -> Replacer:
+) -> Replacer | FormReplacer:
+    if language != "en":
+        given = None if replacement is None else checked_words(replacement, "replacement")
+        return FormReplacer(topics, sentences, touched[:MAX_CORPUS], matcher, given, language, seed)
     corpus = sentences.corpus
     if replacement is not None:
         given = _given_pool(replacement, topics, matcher)

@@ -45,7 +45,8 @@ class Taken:
         Args:
             counts: how often each form is in the data.
         """
-        forms = ", ".join(f"{form.spelling} {counts[form.spelling]}" for form in self.forms)
+        own = (form for form in self.forms if form.case not in ("compound", "reading"))
+        forms = ", ".join(f"{form.spelling} {counts[form.spelling]}" for form in own)
         return f"{self.given!r} taken as {self.what}: {forms}" + (f" ({self.otherwise})" if self.otherwise else "")
 
 

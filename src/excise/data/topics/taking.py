@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from excise.data.topics.inflections import name_paradigm
+from excise.data.topics.lemma_forms import taken_in
 from excise.data.topics.names import is_first_name, place_names
 from excise.data.topics.readings import Taken, checked_words, exact_forms, taken_as
 from excise.data.topics.sentences import Sentences
@@ -16,7 +17,8 @@ INITIAL = re.compile(r"(?:[^\W\d_]\.)+")
 
 def taken_words(
     words: Sequence[str],
-    sentences: Sentences,
+    every: Sequence[Sentences],
+    language: str,
     reading: str | Mapping[str, str] | None,
     forms: Sequence[str] | Mapping[str, Sequence[str]] | None,
     parts: bool | Sequence[str],
@@ -26,7 +28,8 @@ def taken_words(
 
     Args:
         words: checked by `checked_words`.
-        sentences: the data.
+        every: the data, and that to evaluate on.
+        language: of the texts.
         reading: as in `topic_sets`, and so are the others.
         forms: likewise.
         parts: likewise.
@@ -48,10 +51,12 @@ def taken_words(
     taken = [
         exact_forms(word, checked_words(forms[word], "forms"))
         if forms and word in forms
-        else with_longer_names(taken_as(word, sentences, readings.get(word), min_examples), sentences)
+        else with_longer_names(taken_as(word, every[0], readings.get(word), min_examples), every[0])
+        if language == "en"
+        else taken_in(language, word, every, readings.get(word))
         for word in words
     ]
-    return with_parts(taken, parts, sentences)
+    return with_parts(taken, parts, every[0])
 
 
 def with_longer_names(taken: Taken, sentences: Sentences) -> Taken:

@@ -10,7 +10,7 @@ from excise.data.topics.grammar import possible_tags
 from excise.data.topics.matching import Matcher, Span
 from excise.data.topics.spellings import cased_key, dotted, key
 
-Case = Literal["any", "name", "written", "lower"]
+Case = Literal["any", "name", "written", "lower", "compound", "reading"]
 Verdict = Literal["topic", "other", "compound", "capital", "reading", "longer"]
 
 # Why a text is in no set, as its count is called.
@@ -31,7 +31,8 @@ class Form:
     Attributes:
         spelling: as it is written.
         case: ``any``; ``name``: as written or in capitals; ``written``: as written where that tells, and open where a
-            sentence starts or all is in capitals; ``lower``: in small letters, and open where a sentence starts.
+            sentence starts or all is in capitals; ``lower``: in small letters, and open where a sentence starts;
+            ``compound`` and ``reading``: in any case, and never the topic's (*Trinkwasser*): its text is in no set.
         open: whether an occurrence that nothing decides is the topic's; if not, its text is in no set.
         tags: the Penn Treebank tags that the form has as the topic; none if all that is written so is the topic.
         rivals: those that it has as a form of another word.
@@ -60,19 +61,20 @@ class TopicMatcher(Matcher):
     Args:
         forms: of all words of the topic.
         apart: patterns of what holds the topic and has no span (*gave it up*): a text with it is in no set.
+        hyphened: as in `Matcher`.
 
     >>> matcher = TopicMatcher([Form("US", "written")])
     >>> matcher.spans("Tell us of the US."), matcher.touches("Tell us.")
     ([(15, 17)], False)
     """
 
-    def __init__(self, forms: Iterable[Form], apart: Sequence[str] = ()) -> None:
+    def __init__(self, forms: Iterable[Form], apart: Sequence[str] = (), hyphened: Iterable[str] = ()) -> None:
         self.forms = tuple(forms)
         names, others = (
             [spelling for form in self.forms if (form.case == "name") is named for spelling in _spellings(form)]
             for named in (True, False)
         )
-        super().__init__(others, names)
+        super().__init__(others, names, hyphened)
         self._by_key: dict[str, list[Form]] = {}
         for form in self.forms:
             self._by_key.setdefault(key(form.spelling), []).append(form)
@@ -121,6 +123,8 @@ class TopicMatcher(Matcher):
         return "topic" if "topic" in verdicts else next((one for one in verdicts if one != "other"), "other")
 
     def _of(self, form: Form, text: str, span: Span) -> Verdict:
+        if form.case in ("compound", "reading"):
+            return form.case
         hit = text[slice(*span)]
         told = told_by_case(form, text, span)
         if told is False:
