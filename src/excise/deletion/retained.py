@@ -16,6 +16,7 @@ from excise.data.inputs import Processor, image_processor_of, tokenizer_of
 from excise.data.reading import is_stream
 from excise.data.topics import TopicSets
 from excise.data.topics.matching import Matcher
+from excise.data.truncation import tokenized
 
 # Held-out rows, if none are given: a tenth, but no more than so many; of a stream, whose length is not known, fewer.
 MOST_HELDOUT, HELDOUT_OF_STREAM = 500, 200
@@ -138,7 +139,7 @@ class Retained:
         tokenizer = tokenizer_of(self.processor)
         if {"text", "reference"} <= columns:
             texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
-            encoded = tokenizer(texts, text_target=references, truncation=True)
+            encoded = tokenized(tokenizer, texts, targets=references, counted=False)
         elif {"input_ids", "labels"} <= columns:
             encoded = {name: [list(row[name]) for row in rows] for name in ("input_ids", "labels")}
         else:
