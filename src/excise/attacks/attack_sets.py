@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from excise.data.classes import ClassSets
 from excise.data.inputs import ENCODINGS, Processor, inputs_of, tokenizer_of
 from excise.data.topics import TopicSets, topic_words
+from excise.data.truncation import cut_before, tell_cut_before, tokenized
 from excise.evaluation.classes import TEMPLATES, as_encodings, predict_classes
 from excise.evaluation.metrics import Bleu
 from excise.evaluation.metrics.words import phrases, spans
@@ -75,7 +76,20 @@ class AttackSets:
             return tuple((row, (self.topic.name,)) for row in range(len(self.topic.heldout)))
         wanted = phrases(self.words)
         references = self.topic.heldout["reference"]
-        return tuple((row, word) for row, text in enumerate(references) for word in sorted(spans(text, wanted)))
+        cut = self._cut
+        return tuple(
+            (row, word) for row, text in enumerate(references) if not cut[row] for word in sorted(spans(text, wanted))
+        )
+
+    @cached_property
+    def _cut(self) -> list[bool]:
+        """Which held-out sentences are cut off before the topic's word: nothing of it can come back there."""
+        heldout, tokenizer = self.topic.heldout, tokenizer_of(self.processor)
+        if "spans" not in heldout.column_names:
+            return [False] * len(heldout)
+        cut = cut_before(tokenizer, heldout["text"], heldout["spans"])
+        tell_cut_before(sum(cut), len(cut), tokenizer, "held-out sentences")
+        return cut
 
     @cached_property
     def _rows(self) -> list[int]:
@@ -140,8 +154,8 @@ class AttackSets:
         """Rows as a model is trained on them: inputs, and `labels`, of texts -100 at padding."""
         if isinstance(self.topic, TopicSets):
             tokenizer = tokenizer_of(self.processor)
-            options = {"padding": True, "truncation": True, "return_tensors": "pt"}
-            batch = dict(tokenizer(list(rows["text"]), text_target=list(rows["reference"]), **options))
+            options: dict[str, Any] = {"padding": True, "return_tensors": "pt", "counted": False}
+            batch = dict(tokenized(tokenizer, rows["text"], targets=rows["reference"], **options))
             batch["labels"] = batch["labels"].masked_fill(batch["labels"] == tokenizer.pad_token_id, -100)
         else:
             batch = inputs_of(rows, self.processor).batch(range(len(rows)))

@@ -13,6 +13,7 @@ from excise.attacks.attack_sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.data.batches import to_device, token_masks
 from excise.data.inputs import tokenizer_of
+from excise.data.truncation import tokenized
 from excise.data.words import words
 from excise.evaluation.classes import class_logits
 from excise.evaluation.texts import without_spans
@@ -121,7 +122,7 @@ def code_oddities(
                 part = words[start : start + sets.batch_size]
                 texts = [place.holding(word) for word in part]
                 _, own = token_masks(tokenizer, texts, [place.spans(word) for word in part])
-                batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+                batch = tokenized(tokenizer, texts, padding=True, return_tensors="pt", counted=False)
                 arrived = bottleneck_inputs(model, to_device(batch, model.device))
                 real = batch["attention_mask"].bool()
                 mask = torch.zeros_like(real)

@@ -16,6 +16,7 @@ from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import NEVER_SAW, Attack, attackers_copy
 from excise.attacks.rules import Scores, auc_result
 from excise.data.inputs import tokenizer_of
+from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
 from excise.report.attacks import AttackResult
 
@@ -231,7 +232,7 @@ def _joined(sets: AttackSets, rows: Dataset, device: torch.device) -> tuple[dict
     tokenizer: Any = tokenizer_of(sets.processor)
     end = tokenizer.eos_token_id
     texts = [
-        [token for token in ids if token != end] for ids in tokenizer(list(rows["text"]), truncation=True).input_ids
+        [token for token in ids if token != end] for ids in tokenized(tokenizer, rows["text"], counted=False).input_ids
     ]
     answers = tokenizer([" " + text for text in rows["reference"]], add_special_tokens=False).input_ids
     joined = [[*text, *answer, end] for text, answer in zip(texts, answers, strict=True)]

@@ -21,7 +21,6 @@ from excise.data.forget_sets import dataset_digest
 from excise.data.images import label_column
 from excise.data.topics import TopicSets
 from excise.data.topics.columns import read_column
-from excise.data.topics.matching import Matcher
 from excise.storage.digests import digest, sha256_of
 from excise.storage.display import shortened
 from excise.storage.files import check_free, fcntl, new_folder
@@ -114,8 +113,7 @@ def without_topic(dataset: Dataset, topic: TopicSets | ClassSets, column: str | 
         kept = np.flatnonzero(np.array(dataset.with_format(None)[name][:]) != topic.label)
     else:
         column = column or ("text" if {"text", "spans"} <= set(dataset.column_names) else topic.text)
-        forms, names = ([form for form in topic.inflections if form[0].isupper() is upper] for upper in (False, True))
-        matcher = Matcher(forms, names)
+        matcher = topic.matcher
         texts = read_column(dataset, column)
         kept = np.flatnonzero([not (isinstance(text, str) and matcher.touches(text)) for text in texts])
     if not len(kept):

@@ -25,6 +25,7 @@ from excise.baselines.history import BaselineRun, Epoch, now
 from excise.baselines.training import Checkpoint, load_checkpoint, save_checkpoint, train
 from excise.bottlenecks.site import is_of_bottleneck
 from excise.data.reading import refuse_stream
+from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
 from excise.training.guard import TrainingGuard
 
@@ -114,7 +115,7 @@ def text_rows(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str) -
         texts, references = list(dataset["text"]), list(dataset["reference"])
         if not all(isinstance(text, str) for text in (*texts, *references)):
             raise ValueError(f"The {name} set has rows whose `text` or `reference` is no text; leave them out.")
-        encoded = dict(tokenizer(texts, text_target=references, truncation=True))
+        encoded = dict(tokenized(tokenizer, texts, targets=references, what=f"texts of the {name} set"))
     elif {"input_ids", "labels"} <= columns:
         kept = [column for column in ("input_ids", "attention_mask", "labels") if column in columns]
         encoded = {column: dataset.with_format(None)[column][:] for column in kept}

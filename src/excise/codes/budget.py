@@ -11,6 +11,7 @@ from excise.codes.search import SearchCounts
 from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
 from excise.data.topics import TopicSets
+from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
 
 
@@ -93,8 +94,8 @@ def mean_loss(
     progress: str | None = None,
 ) -> float:
     """Cross-entropy of the references, a mean over their tokens, in nats; the model is run in eval mode."""
-    input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
-    label_ids = tokenizer(text_target=list(references), truncation=True)["input_ids"]
+    encoded = tokenized(tokenizer, texts, targets=references)
+    input_ids, label_ids = encoded["input_ids"], encoded["labels"]
     total = tokens = 0.0
     with eval_mode(model):
         for rows, batch in padded_batches(input_ids, tokenizer, batch_size, progress):

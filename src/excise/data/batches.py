@@ -1,6 +1,7 @@
 """Texts, tokenised data sets and streams as batches: padded, of like length, and one after the other in a pass."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,8 @@ from tqdm.auto import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from excise.data.reading import is_stream
+from excise.data.truncation import Spans, covers, tokenized
+from excise.storage.digests import digest
 from excise.storage.processes import is_main_process
 
 if TYPE_CHECKING:
@@ -31,13 +34,13 @@ def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str =
         return list(dataset["input_ids"][:])  # a whole column at once, which row by row takes ten times as long
     if text not in dataset.column_names:
         raise ValueError(f"The data set has neither `input_ids` nor {text!r}; its columns are {dataset.column_names}.")
-    return tokenizer(list(dataset[text][:]), truncation=True)["input_ids"]
+    return tokenized(tokenizer, dataset[text][:])["input_ids"]
 
 
 def token_masks(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spans: Sequence[Sequence[Sequence[int]]]
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spans: Sequence[Spans]
 ) -> tuple[list[list[int]], list[list[bool]]]:
-    """Token ids of each text, and which tokens overlap its spans of characters.
+    """Token ids of each text, and which tokens overlap its spans of characters; see `cut_before` for those cut off.
 
     Raises:
         ValueError: if the tokenizer cannot tell where its tokens stand.
@@ -47,11 +50,8 @@ def token_masks(
             f"{type(tokenizer).__name__} cannot tell which characters a token stands for. "
             'Use a fast tokenizer, or positions="all".'
         )
-    encoded = tokenizer(list(texts), truncation=True, return_offsets_mapping=True)
-    masks = [
-        [any(start < b and a < end for a, b in wanted) for start, end in offsets]
-        for offsets, wanted in zip(encoded["offset_mapping"], spans, strict=True)
-    ]
+    encoded = tokenized(tokenizer, texts, return_offsets_mapping=True)
+    masks = [covers(*of_row) for of_row in zip(encoded["offset_mapping"], spans, strict=True)]
     return encoded["input_ids"], masks
 
 
@@ -172,7 +172,8 @@ class RowBatches:
         number = 0
         with tqdm(desc=self.progress, total=total, unit="batch", disable=hidden, leave=False) as bar:
             for inputs, window in self._windows():
-                order = inputs[0].order()
+                # Of pairs, both are read as far as what counts in them.
+                order = [row for row in inputs[0].order() if all(each.counts(row) for each in inputs)]
                 for start in range(0, len(order), self.batch_size):
                     yield RowBatch(number, inputs, order[start : start + self.batch_size], window)
                     number += 1
@@ -214,3 +215,13 @@ def stream_windows(stream: "IterableDataset", size: int) -> Iterator["Dataset"]:
 
 def _joined(inputs: Sequence[Any]) -> str:
     return hashlib.sha256("".join(each.digest() for each in inputs).encode()).hexdigest()
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of all that decides which tokens a text becomes, and of the length that it is cut to."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state = tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
+    if backend is not None:
+        state |= {"truncation": None, "padding": None}  # these change with each call
+    about = [str(tokenizer.model_max_length), tokenizer.padding_side, tokenizer.truncation_side]
+    return digest([state, about, sorted(map(str, tokenizer.all_special_tokens))], {})

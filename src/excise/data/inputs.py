@@ -1,7 +1,6 @@
 """Rows of a data set as a model takes them: texts through a tokenizer, images through an image processor."""
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
@@ -23,13 +22,11 @@ from excise.data.batches import (
 )
 from excise.data.images import image_column, images_digest, pixel_values
 from excise.data.reading import is_stream
+from excise.data.truncation import cut_topics
 from excise.storage.digests import digest
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 # The column of what a frozen encoder made of images.
 ENCODINGS = "encodings"
@@ -53,6 +50,8 @@ Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor | ProcessorM
 class Inputs(ABC):
     """Rows that a model with bottlenecks can be run on, batch by batch."""
 
+    cut: Sequence[bool] = ()
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -63,6 +62,10 @@ class Inputs(ABC):
     @abstractmethod
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What a model takes of some rows."""
+
+    def counts(self, row: int) -> bool:
+        """Whether a row takes part in tests: not a text that is cut off before all that counts in it."""
+        return not (self.cut and self.cut[row])
 
     @abstractmethod
     def digest(self) -> str:
@@ -87,15 +90,16 @@ class Inputs(ABC):
 
 
 class Texts(Inputs):
-    """Tokenised texts, and which tokens of each count; all that are no padding, if that is not given."""
+    """Tokenised texts, which tokens of each count (all but padding if not given), and which are cut off before."""
 
     def __init__(
         self,
         input_ids: Sequence[Sequence[int]],
         tokenizer: PreTrainedTokenizerBase,
         masks: Sequence[Sequence[bool]] | None = None,
+        cut: Sequence[bool] = (),
     ):
-        self.input_ids, self.tokenizer, self.masks = input_ids, tokenizer, masks
+        self.input_ids, self.tokenizer, self.masks, self.cut = input_ids, tokenizer, masks, cut
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -216,8 +220,10 @@ def inputs_of(dataset: "Dataset", processor: Processor, text: str = "text", posi
     tokenizer = tokenizer_of(processor)
     if positions == "topic":
         input_ids, masks = token_masks(tokenizer, dataset["text"], dataset["spans"])
-        return Texts(input_ids, tokenizer, masks)
-    return Texts(tokenize(dataset, tokenizer, text), tokenizer)
+        return Texts(input_ids, tokenizer, masks, cut_topics(dataset, tokenizer, input_ids))
+    input_ids = tokenize(dataset, tokenizer, text)
+    own = {"text", "spans"} <= {*dataset.column_names} and "input_ids" not in dataset.column_names and text == "text"
+    return Texts(input_ids, tokenizer, cut=cut_topics(dataset, tokenizer, input_ids) if own else ())
 
 
 def shuffled_inputs(
@@ -288,13 +294,3 @@ def tokenizer_of(processor: Processor) -> PreTrainedTokenizerBase:
     if tokenizer is None:
         raise ValueError(f"{type(processor).__name__} has no tokenizer; give a processor that has, or the tokenizer.")
     return tokenizer
-
-
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of all that decides which tokens a text becomes, and of the length that it is cut to."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    state = tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
-    if backend is not None:
-        state |= {"truncation": None, "padding": None}  # these change with each call
-    about = [str(tokenizer.model_max_length), tokenizer.padding_side, tokenizer.truncation_side]
-    return digest([state, about, sorted(map(str, tokenizer.all_special_tokens))], {})

@@ -16,6 +16,7 @@ from excise.data.inputs import Processor, image_processor_of, tokenizer_of
 from excise.data.reading import is_stream
 from excise.data.topics import TopicSets
 from excise.data.topics.matching import Matcher
+from excise.data.truncation import tokenized
 
 # Held-out rows, if none are given: a tenth, but no more than so many; of a stream, whose length is not known, fewer.
 MOST_HELDOUT, HELDOUT_OF_STREAM = 500, 200
@@ -96,7 +97,7 @@ class Retained:
             classes = topic.classes if isinstance(topic, ClassSets) else train.features["label"].names
             captions = tuple(map(CAPTION.format, classes)) if isinstance(model, CLIPModel) else ()
             train, heldout = ImageRows(train, processor), ImageRows(heldout, processor)
-        matcher = Matcher(topic.inflections) if isinstance(topic, TopicSets) else None
+        matcher = topic.matcher if isinstance(topic, TopicSets) else None
         label = topic.label if isinstance(topic, ClassSets) else None
         rows = cls(train, heldout, processor, captions, matcher, label)
         for part in (train, heldout):
@@ -138,7 +139,7 @@ class Retained:
         tokenizer = tokenizer_of(self.processor)
         if {"text", "reference"} <= columns:
             texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
-            encoded = tokenizer(texts, text_target=references, truncation=True)
+            encoded = tokenized(tokenizer, texts, targets=references, counted=False)
         elif {"input_ids", "labels"} <= columns:
             encoded = {name: [list(row[name]) for row in rows] for name in ("input_ids", "labels")}
         else:

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from excise.codes.finder import CodeFinder
 from excise.data.topics import TopicSets
-from excise.data.topics.matching import Matcher, normalise
+from excise.data.topics.matching import normalise
 from excise.evaluation.sweeps import sweep
 from excise.report.sweep import Sweep
 
@@ -42,7 +42,7 @@ def without(other: TopicSets, name: str, topic: TopicSets) -> Dataset:
     Raises:
         ValueError: if no row is left.
     """
-    matcher = Matcher(topic.inflections)
+    matcher = topic.matcher
     chosen = (topic.target, topic.control, topic.retain)
     seen = {normalise(text.removeprefix(topic.prefix)) for rows in chosen for text in rows["text"]}
     rows = getattr(other, name)

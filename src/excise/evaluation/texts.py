@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from excise.data.batches import RowBatch, RowBatches, to_device
 from excise.data.classes import ClassSets
 from excise.data.inputs import Texts
 from excise.data.topics import TopicSets, topic_words
+from excise.data.truncation import cut_before, tell_cut_before, tokenized
 from excise.evaluation.controls import (
     SETS,
     base_model,
@@ -58,7 +60,7 @@ def generate_texts(
         batch_size: texts a batch.
         progress: label of a progress bar; none is shown without it.
     """
-    input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
+    input_ids = tokenized(tokenizer, texts)["input_ids"]
     generates: Any = model  # what generates has no type of its own beside `PreTrainedModel`
     options = {"num_beams": num_beams, "do_sample": False, "max_new_tokens": max_new_tokens}
 
@@ -148,6 +150,8 @@ def evaluate(
     require("text", purpose="evaluate")
     if topic.reference is None:
         raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")
+    data = topic.digest()
+    topic, cut_off = as_read(topic, finder.tokenizer)
     words = tuple(words) if words is not None else topic_words(topic)
     if not words:
         raise ValueError(f"No word of the references goes with {topic.name!r} for sure. Give `words` by hand.")
@@ -171,7 +175,7 @@ def evaluate(
         "num_beams": num_beams,
         "max_new_tokens": max_new_tokens,
         "metrics": [type(metric).__name__ for metric in metrics],
-        "data": topic.digest(),
+        "data": data,
     }
     wanted = {
         Condition.BEFORE: True,
@@ -212,11 +216,37 @@ def evaluate(
         settings={
             "seed": seed,
             **settings,
+            **cut_off,
             "thresholds": dict(selection.thresholds),
             "removed": removed_after(finder, selection, rows),
             **found,
         },
     )
+
+
+def as_read(topic: TopicSets, tokenizer: PreTrainedTokenizerBase) -> tuple[TopicSets, dict[str, Any]]:
+    """A topic without the held-out sentences that are cut off before its word, which say nothing of it.
+
+    Args:
+        topic: the sets.
+        tokenizer: the model's.
+
+    Returns:
+        The sets, and what an evaluation's settings say of it: `cut_off`, how many sentences, of how many, and the
+        length in tokens; nothing where there are none.
+
+    Raises:
+        ValueError: if all are cut off.
+    """
+    if "spans" not in topic.heldout.column_names:
+        return topic, {}
+    cut = cut_before(tokenizer, topic.heldout["text"], topic.heldout["spans"])
+    if not any(cut):
+        return topic, {}
+    tell_cut_before(sum(cut), len(cut), tokenizer, "held-out sentences")
+    heldout = topic.heldout.select([row for row, is_cut in enumerate(cut) if not is_cut])
+    said = {"sentences": sum(cut), "of": len(cut), "max_length": tokenizer.model_max_length}
+    return replace(topic, heldout=heldout), {"cut_off": said}
 
 
 def without_spans(text: str, spans: Iterable[Sequence[int]]) -> str:

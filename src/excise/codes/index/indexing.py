@@ -19,6 +19,7 @@ from excise.codes.index.parts import Manifest, Ranked, is_there, keys_of, write_
 from excise.data.batches import check_batch_size, to_device
 from excise.data.inputs import Texts
 from excise.data.topics.columns import read_column
+from excise.data.truncation import tokenized
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import masks_for_a_while
 from excise.models.activations import bottleneck_inputs, eval_mode
@@ -218,13 +219,15 @@ def ranked_texts(
     bar: tqdm,
 ) -> Ranked:
     """The codes of those texts that are not known yet."""
-    tokenized: Any = texts if not isinstance(texts[0], str) else tokenizer(list(texts), truncation=True)["input_ids"]
-    keys = keys_of(tokenized)
+    ids: Any = texts
+    if isinstance(texts[0], str):
+        ids = tokenized(tokenizer, cast(Sequence[str], texts), counted=False)["input_ids"]
+    keys = keys_of(ids)
     first = np.unique(keys, axis=0, return_index=True)[1]
     new = np.zeros(len(keys), bool)
     new[first] = True
     new &= ~known(keys)
-    input_ids = [tokenized[i] for i in np.flatnonzero(new)]
+    input_ids = [ids[i] for i in np.flatnonzero(new)]
     lengths = np.array([len(ids) for ids in input_ids], np.int64)
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     sites = cast(dict[str, CodebookSAE], bottlenecks(model))

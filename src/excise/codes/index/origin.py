@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.bottlenecks.identity import Identity
 from excise.bottlenecks.site import bottlenecks, unwrapped
-from excise.data.inputs import Processor, image_processor_of, tokenizer_digest, tokenizer_of
+from excise.data.batches import tokenizer_digest
+from excise.data.inputs import Processor, image_processor_of, tokenizer_of
 from excise.ledger.embeddings import vocabulary_tables
 from excise.ledger.ledger import Ledger
 from excise.models.activations import circumstances, deciding_modules, deciding_tensors

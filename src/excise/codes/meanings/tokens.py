@@ -12,6 +12,7 @@ from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.codes.finder import CodeFinder
 from excise.data.batches import padded_batches, to_device
 from excise.data.inputs import Texts
+from excise.data.truncation import tokenized
 from excise.models.activations import bottleneck_inputs, eval_mode
 
 END = "(end of text)"
@@ -49,7 +50,7 @@ def token_meanings(
     if not texts:
         raise ValueError("There is no text to look in: give at least one.")
     tokenizer = finder.tokenizer
-    input_ids = tokenizer(list(texts), truncation=True)["input_ids"]
+    input_ids = tokenized(tokenizer, texts)["input_ids"]
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {site: [] for site in finder.sites}
     model = finder.model
     with finder.without_masks(), eval_mode(model):
@@ -145,7 +146,7 @@ def code_tokens(
         raise ValueError("There is no text to look in: the data set is empty.")
     if not finder.tokenizer.is_fast:
         raise ValueError(f"{type(finder.tokenizer).__name__} cannot tell where its tokens stand; use a fast one.")
-    encoded = finder.tokenizer(list(texts), truncation=True, return_offsets_mapping=True)
+    encoded = tokenized(finder.tokenizer, texts, return_offsets_mapping=True)
     found = []
     model = finder.model
     with eval_mode(model), finder.without_masks():

@@ -1,7 +1,7 @@
 """Words that go with a topic on the reference side: *professeur* for *teacher*."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,8 @@ import regex
 from scipy import sparse
 
 from excise.data.scripts import check_split, has_letters_without_spaces, pieces
-from excise.data.words import LETTERS, lowered, runs
+from excise.data.topics.languages import language_of, stop_words
+from excise.data.words import LETTERS, caseless, lowered, runs, words
 from excise.statistics import benjamini_hochberg, fisher
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def associated_words(
     min_lift: float = 4.0,
     min_share: float = 0.01,
     max_words: int = 25,
+    but: Collection[str] = (),
 ) -> list[AssociatedWord]:
     """The words that tell texts of a topic from others, by a greedy cover with Fisher's exact test.
 
@@ -117,6 +119,7 @@ def associated_words(
         min_lift: a word must be this many times as frequent in all topic texts, and in those left, as in the others.
         min_share: a word must cover this share of all topic texts anew, and at least three.
         max_words: the longest list.
+        but: words that are not taken, such as the stop words of a language.
 
     Returns:
         In the order of choice; empty if nothing passes.
@@ -131,7 +134,7 @@ def associated_words(
         )
     table = WordTable([*texts_with, *texts_without])
     topic = np.arange(len(table.filled)) < len(texts_with)
-    return table_words(table, topic, ~topic, q, min_lift, min_share, max_words)
+    return table_words(table, topic, ~topic, q, min_lift, min_share, max_words, but)
 
 
 def table_words(
@@ -142,6 +145,7 @@ def table_words(
     min_lift: float = 4.0,
     min_share: float = 0.01,
     max_words: int = 25,
+    but: Collection[str] = (),
 ) -> list[AssociatedWord]:
     """The same as `associated_words`, of texts whose words are in a table.
 
@@ -153,15 +157,17 @@ def table_words(
         min_lift: likewise.
         min_share: likewise.
         max_words: likewise.
+        but: likewise.
     """
     left = table.held[topic]
     num_with, num_without = left.shape[0], int(np.count_nonzero(others))
     within, without = _counts(left), _counts(table.held[others])
     least = max(3, math.ceil(min_share * num_with))
+    own = np.array([not (word in but or ONE_LETTER.fullmatch(word)) for word in table.words], dtype=bool)
     chosen: list[AssociatedWord] = []
     for lift in (SURE * min_lift, min_lift):
         while left.shape[0] and len(chosen) < max_words:
-            found = _most_associated(left, table.words, without, num_without, lift, least)
+            found = _most_associated(left, table.words, own, without, num_without, lift, least)
             if found is None or found[1].qvalue > q:
                 break
             index, entry = found
@@ -179,14 +185,14 @@ def _counts(held: sparse.csr_matrix) -> np.ndarray:
 def _most_associated(
     left: sparse.csr_matrix,
     words: Sequence[str],
+    own: np.ndarray,
     without: np.ndarray,
     num_without: int,
     min_lift: float,
     least: int,
 ) -> tuple[int, AssociatedWord] | None:
     counts = _counts(left)
-    often = np.flatnonzero((counts >= least) & (counts / left.shape[0] >= min_lift * without / num_without))
-    often = np.array([index for index in often.tolist() if not ONE_LETTER.fullmatch(words[index])], dtype=np.int64)
+    often = np.flatnonzero(own & (counts >= least) & (counts / left.shape[0] >= min_lift * without / num_without))
     if not len(often):
         return None
     pvalues = fisher(counts[often], left.shape[0], without[often], num_without).pvalue
@@ -204,7 +210,9 @@ def _most_associated(
 def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     """The words of the references that go with the topic: what topic recall counts in the outputs.
 
-    Found on the selecting sets (target against retain), so that the evaluation sets stay unseen.
+    A phrase or name of several pieces that the references mostly take over as it is (*New York*) counts as a whole, not
+    by its pieces. Stop words of the references' language are taken only where no other word goes with it. Found on the
+    selecting sets (target against retain), so that the evaluation sets stay unseen.
 
     Args:
         topic: made with `reference=`.
@@ -214,5 +222,24 @@ def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     """
     if topic.reference is None:
         raise ValueError("This topic has no references; make it with topic_sets(..., reference=<column>).")
-    found = associated_words(topic.target["reference"], topic.retain["reference"])
-    return tuple(entry.word for entry in found)
+    references, others = list(topic.target["reference"]), list(topic.retain["reference"])
+    names = _taken_over(topic, references, others)
+    if names:
+        references = [text for text in references if not topic.matcher.spans(text)]
+    stops = stop_words(language_of([*references, *others]) or "en")
+    found = associated_words(references, others, but=stops) if references else []
+    if references and not found:
+        found = associated_words(references, others)
+    pieces = {piece.text for name in names for piece in words(caseless(name))}
+    return (*names, *(entry.word for entry in found if entry.word not in pieces))
+
+
+def _taken_over(topic: "TopicSets", references: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """The topic's forms of several pieces that at least half of its references have, and few others."""
+    matcher = topic.matcher
+    forms = [form for text in references for form in set(matcher.forms_in(text))]
+    names = [form for form in dict.fromkeys(forms) if not form.isalpha() and re.search(r"[^\W_]{2}", form)]
+    have = sum(not set(names).isdisjoint(matcher.forms_in(text)) for text in references) if names else 0
+    elsewhere = sum(bool(matcher.spans(text)) for text in others) if names else 0
+    often = have >= max(3, len(references) / 2) and have / len(references) >= 4.0 * elsewhere / max(1, len(others))
+    return tuple(names) if often else ()

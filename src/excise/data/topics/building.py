@@ -1,8 +1,8 @@
 """Building of topic sets from a data set and a word."""
 
-import math
-import unicodedata
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,16 +10,23 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
-from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
-from excise.data.topics.matching import Matcher, Span, capital_share
+from excise.data.topics.form_replacement import FormReplacer
+from excise.data.topics.inflections import Paradigm
+from excise.data.topics.languages import HYPHENED, chosen_language
+from excise.data.topics.matching import Matcher, Span
 from excise.data.topics.pools import replacement_pool
+from excise.data.topics.readings import Taken, checked_words
 from excise.data.topics.replacement import Replacer
 from excise.data.topics.sentences import MAX_CORPUS, Sentences, kept_sentences
 from excise.data.topics.sets import TopicSets
+from excise.data.topics.stand_ins import given_stand_in, has_stand_ins, stand_ins
 from excise.data.topics.synonyms import SharedTranslation
+from excise.data.topics.taking import taken_words
+from excise.data.topics.wording import ASIDE, TopicMatcher
 from excise.storage.extras import require
 
-NAME_SHARE = 0.9
+# Texts whose words tell their language.
+LANGUAGE_TEXTS = 2_000
 
 
 class _Row(NamedTuple):
@@ -29,7 +36,7 @@ class _Row(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """Where texts with and without the topic are among all; those with the word in compounds only are in neither."""
+    """Where texts with and without the topic are among all; those that are set aside are in neither."""
 
     topic: np.ndarray
     other: np.ndarray
@@ -41,19 +48,31 @@ def topic_sets(
     *,
     text: str,
     reference: str | None = None,
+    reading: str | Mapping[str, str] | None = None,
+    forms: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    parts: bool | Sequence[str] = False,
     evaluation: Dataset | None = None,
     max_examples: int = 500,
     max_retain: int = 1000,
     min_examples: int = 20,
     replacement: str | Sequence[str] | None = None,
     prefix: str = "",
+    language: str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> TopicSets:
     """Target, control and retain sets for selecting, and others for evaluating, disjoint by source text.
 
-    A row belongs to the topic if a word of its source text is one of the words or an inflection of one. Words that are
-    capitalised inside sentences in nine of ten cases are names: found with their capital only, and never inflected.
+    A row belongs to the topic if its source text has one of the words, names or phrases, or an inflection of one. What
+    is capitalised inside sentences in nine of ten cases is a name: never inflected, and one of a single word is found
+    with its capital only. A capital that is given is kept where the data has the word with and without (*US* and *us*,
+    *May* and *may*); where a sentence starts, or all is in capitals, such a word does not tell, and the row is in no
+    set. A phrase may be written in all ways of `excise.data.topics.spellings`; the spans cover the whole of it.
+
+    A form that belongs to several words (*found*, *leaves*) is taken as the one that nine of ten occurrences are by
+    their neighbours, with a warning; if there is none, the error tells the counts, and `reading` or `forms` decides.
+    What was taken is printed with the sets.
+
     Rows with the word inside a compound only (*car-free*) are in no set. Of rows with one source text the first counts.
     The sets hold what the model is given: with a T5 that was trained on a task's prefix, each text starts with it.
 
@@ -62,9 +81,13 @@ def topic_sets(
 
     Args:
         dataset: where the sets for selecting come from.
-        words: one word or several that make up the topic (*car* and *automobile*).
+        words: a word, name or phrase, or several that make a topic (*car* and *automobile*, all names of a person).
         text: the source column, or a key of a translation column (``"en"``).
         reference: likewise for the references.
+        reading: which of its readings a word has: ``"name"``, ``"word"``, a lemma (``"find"``), or ``"noun"``,
+            ``"verb"``, ``"adjective"`` or ``"adverb"``; for several words a dictionary.
+        forms: the exact forms to look for, in place of all that is found out; for several words a dictionary.
+        parts: whether the last word of a name stands for it alone (a surname), or which parts do.
         evaluation: where the held-out sets come from. Its rows whose source text is in `dataset` are dropped. Without
             it, 30 % of the source texts of `dataset` are held out, chosen by their hash.
         max_examples: the most rows in `target` and in `heldout`.
@@ -72,6 +95,8 @@ def topic_sets(
         min_examples: the fewest rows that each set may have.
         replacement: what stands for the topic in the control, one word or several; found by itself if not given.
         prefix: put before each text of all sets (``"translate English to French: "``); no word is looked for in it.
+        language: of the source texts, as `"fr"`: inflections and controls are made for it. Told from the texts if not
+            given, with a warning where they are plainly not English. English, French, German and Spanish are tested.
         seed: of sampling and replacement.
         progress: show a progress bar.
 
@@ -80,8 +105,9 @@ def topic_sets(
 
     Raises:
         MissingExtraError: the extra `text` is not installed.
-        ValueError: an empty data set, an unknown column, something that is no word, too few examples in a set, an
-            evaluation set that is contained in `dataset`, or a control that would equal the target.
+        ValueError: an empty data set, an unknown column, something that is no word or of unclear reading, too few
+            examples in a set, an evaluation set that is contained in `dataset`, or a control that would equal the
+            target.
 
     Source: CodeUnlearn, section 3.5 (D_T, its control, D_R) and appendix B.1 (how the control is made).
 
@@ -91,7 +117,7 @@ def topic_sets(
     ('My doctor', [[3, 9]])
     """
     require("text", purpose="topic_sets")
-    words = _checked_words(words)
+    words = checked_words(words)
     sizes = {"max_examples": max_examples, "max_retain": max_retain, "min_examples": min_examples}
     for name, size in sizes.items():
         if size < 1:
@@ -99,13 +125,26 @@ def topic_sets(
     with tqdm(total=5, desc="topic sets: reading", disable=not progress, leave=False) as bar:
         sentences = kept_sentences(dataset, text, reference, "dataset")
         _next(bar, "looking for the words")
-        topics = [_paradigm(word, sentences) for word in words]
-        matcher = _matcher(topics)
-        touched, rows = _sorted_places(sentences, matcher, np.arange(len(sentences)))
-        aside = len(sentences) - len(rows.topic) - len(rows.other)
-        counts = {"texts": len(sentences), "with the topic": len(rows.topic), "set aside (in compounds)": aside}
+        language = chosen_language(language, lambda: sentences.texts(slice(LANGUAGE_TEXTS)), text)
+        every = [sentences]
+        if evaluation is not None and language != "en":
+            every.append(kept_sentences(evaluation, text, reference, "evaluation"))
+        taken = taken_words(words, every, language, reading, forms, parts, min_examples)
+        topics = [one.paradigm for one in taken]
+        matcher = TopicMatcher(
+            dict.fromkeys(form for one in taken for form in one.forms), _apart(taken), HYPHENED.get(language, ())
+        )
+        touched, rows, aside, by_form = _sorted_places(sentences, matcher, np.arange(len(sentences)))
+        counts = {"texts": len(sentences), "with the topic": len(rows.topic), ASIDE["compound"]: 0, **aside}
+        lines = tuple(one.line(by_form) for one in taken)
         if not len(rows.topic):
-            raise ValueError(f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}.")
+            others = f" ({sum(aside.values())} set aside; {'; '.join(lines)})" if aside else ""
+            raise ValueError(
+                f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}{others}."
+            )
+        for one, line in zip(taken, lines, strict=True):
+            if one.unclear:
+                warnings.warn(f"{line}.", stacklevel=2)
 
         _next(bar, "setting aside what is held out")
         others = sentences
@@ -122,7 +161,7 @@ def topic_sets(
                     f"All {len(others)} texts of the evaluation set are in the data set as well; give other rows, "
                     "or leave evaluation out to have some held out."
                 )
-            _, heldout = _sorted_places(others, matcher, fresh)
+            heldout = _sorted_places(others, matcher, fresh)[1]
 
         rng = np.random.default_rng(seed)
         chosen = {
@@ -136,10 +175,10 @@ def topic_sets(
             found = ", ".join(f"{count} in {name}" for name, count in few.items())
             raise ValueError(
                 f"Too few examples of {', '.join(words)}: {found}; each set needs min_examples={min_examples}. "
-                "Give more data or a more frequent word, or lower min_examples."
+                f"Give more data or a more frequent word, or lower min_examples. {'; '.join(lines)}."
             )
         _next(bar, "looking at the words' company")
-        replacer = _replacer(topics, sentences, touched, matcher, replacement, seed)
+        replacer = _replacer(topics, sentences, touched, matcher, replacement, language, seed)
         _next(bar, "making the control")
         chosen["control"] = [
             _Row(changed, row.reference, spans)
@@ -155,6 +194,10 @@ def topic_sets(
         seed=seed,
         counts=counts,
         prefix=prefix,
+        language=language,
+        wording=matcher.forms,
+        apart=_apart(taken),
+        taken=lines,
         **{name: build(rows) for name, rows in chosen.items()},
     )
 
@@ -164,41 +207,38 @@ def _next(bar: tqdm, step: str) -> None:
     bar.set_description(f"topic sets: {step}")
 
 
-def _checked_words(words: str | Sequence[str], what: str = "words") -> tuple[str, ...]:
-    words = (words,) if isinstance(words, str) else tuple(words)
-    if not words:
-        raise ValueError(f"{what} is empty; give at least one word.")
-    for word in words:
-        if not isinstance(word, str) or not word or not all(part.isalpha() for part in word.split("-")):
-            raise ValueError(f"{what} must be single words of letters, got {word!r}.")
-    return tuple(dict.fromkeys(unicodedata.normalize("NFC", word) for word in words))
-
-
-def _paradigm(word: str, sentences: Sentences) -> Paradigm:
-    share, spelling = capital_share(word, sentences.texts(sentences.with_letters(word)))
-    never_seen = math.isnan(share)
-    if share >= NAME_SHARE or (word[0].isupper() and (never_seen or share >= 1 - NAME_SHARE)):
-        return name_paradigm(spelling if share >= NAME_SHARE else word)
-    return inflections(word.lower())
-
-
-def _matcher(topics: Sequence[Paradigm]) -> Matcher:
-    ordinary = [form for topic in topics if not topic.is_name for form in topic.spellings]
-    return Matcher(ordinary, [topic.lemma for topic in topics if topic.is_name])
+def _apart(taken: Sequence[Taken]) -> tuple[str, ...]:
+    return tuple(one.apart for one in taken if one.apart)
 
 
 def _forms(topics: Sequence[Paradigm]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(form for topic in topics for form in topic.spellings))
 
 
-def _sorted_places(sentences: Sentences, matcher: Matcher, among: np.ndarray) -> tuple[np.ndarray, _Places]:
-    """Which texts hold the topic's words in any way, bool (num_texts,), and where those among `among` belong."""
+class _Sorted(NamedTuple):
+    """Which texts hold the topic in any way, where they belong, why some are in no set, and how often each form is."""
+
+    touched: np.ndarray
+    places: _Places
+    aside: dict[str, int]
+    by_form: Counter[str]
+
+
+def _sorted_places(sentences: Sentences, matcher: TopicMatcher, among: np.ndarray) -> _Sorted:
     touched, alone = np.zeros((2, len(sentences)), dtype=bool)
+    aside, by_form = Counter[str](), Counter[str]()
     candidates = sentences.candidates(matcher.spellings)
     for place, text in zip(candidates.tolist(), sentences.texts(candidates), strict=True):
-        touched[place] = matcher.touches(text)
-        alone[place] = touched[place] and not matcher.in_compound(text)
-    return touched, _Places(among[alone[among]], among[~touched[among]])
+        if not matcher.touches(text):
+            continue
+        touched[place] = True
+        reason = matcher.aside(text)
+        if reason is None:
+            alone[place] = True
+            by_form.update(matcher.forms_in(text))
+        else:
+            aside[ASIDE[reason]] += 1
+    return _Sorted(touched, _Places(among[alone[among]], among[~touched[among]]), dict(aside), by_form)
 
 
 def _sample(
@@ -217,8 +257,12 @@ def _replacer(
     touched: np.ndarray,
     matcher: Matcher,
     replacement: str | Sequence[str] | None,
+    language: str,
     seed: int,
-) -> Replacer:
+) -> Replacer | FormReplacer:
+    if language != "en":
+        given = None if replacement is None else checked_words(replacement, "replacement")
+        return FormReplacer(topics, sentences, touched[:MAX_CORPUS], matcher, given, language, seed)
     corpus = sentences.corpus
     if replacement is not None:
         given = _given_pool(replacement, topics, matcher)
@@ -228,14 +272,25 @@ def _replacer(
     def refuses(forms: Sequence[str]) -> bool:
         return any(matcher.touches(form) for form in forms) or shared.refuses(forms)
 
-    return Replacer(topics, partial(replacement_pool, corpus=corpus, refuses=refuses), corpus, seed)
+    def pool(topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
+        texts = partial(sentences.texts, slice(MAX_CORPUS))
+        if has_stand_ins(topic):
+            return stand_ins(topic, texts(), refuses)
+        try:
+            return replacement_pool(topic, readings, corpus, refuses)
+        except ValueError:
+            if not topic.is_name:
+                raise
+            return stand_ins(topic, texts(), refuses)  # the data has no other name of the kind
+
+    return Replacer(topics, pool, corpus, seed)
 
 
 def _given_pool(replacement: str | Sequence[str], topics: Sequence[Paradigm], matcher: Matcher) -> list[Paradigm]:
     names = any(topic.is_name for topic in topics)
     pool = []
-    for word in _checked_words(replacement, "replacement"):
-        other = name_paradigm(word) if names or word[0].isupper() else inflections(word)
+    for word in checked_words(replacement, "replacement"):
+        other = given_stand_in(word, names)
         if any(matcher.touches(form) for form in other.spellings):
             raise ValueError(
                 f"Replacement {word!r} is the topic itself: target and control would be equal; give another."

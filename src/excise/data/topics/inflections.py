@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from excise.data.topics.spellings import key
+
 # The order in which a form with several readings is shown; base forms first.
 TAGS = ("NN", "VB", "VBP", "JJ", "RB", "NNS", "VBZ", "VBD", "VBN", "VBG", "JJR", "JJS", "RBR", "RBS")
 PART_OF_SPEECH = {tag: {"N": "NOUN", "V": "VERB", "J": "ADJ", "R": "ADV"}[tag[0]] for tag in TAGS}
@@ -16,11 +18,13 @@ class Paradigm:
         lemma: the base form; for a name, the name.
         forms: tag -> form, in a fixed order. A name has the one tag ``NNP``.
         spellings: every form, variants included, base form first.
+        part: of a name, the part of it that stands for it alone (a surname), if it is looked for.
     """
 
     lemma: str
     forms: Mapping[str, str] = field(default_factory=dict)
     spellings: tuple[str, ...] = ()
+    part: str = ""
 
     @property
     def is_name(self) -> bool:
@@ -32,14 +36,30 @@ class Paradigm:
         """NOUN, VERB, ADJ, ADV: those for which the word has forms."""
         return frozenset(PART_OF_SPEECH[tag] for tag in self.forms if tag in PART_OF_SPEECH)
 
+    def form_of(self, text: str) -> str | None:
+        """The form that stands in a text, however it is written there; None where it is none of these."""
+        return next((form for form in self.spellings if key(form) == key(text)), None)
+
+    def name_for(self, form: str, topic: "Paradigm") -> str:
+        """What of this name stands for a form of another one: its last word for a part, else the whole."""
+        if topic.part and form == topic.part:
+            return self.part or self.lemma.split()[-1]
+        return self.lemma
+
     def tags(self, form: str) -> tuple[str, ...]:
         """The tags that a form can have: ``loves`` is a plural noun or a verb (NNS, VBZ)."""
         return tuple(tag for tag, own in self.forms.items() if own == form)
 
 
-def name_paradigm(name: str) -> Paradigm:
-    """The paradigm of a proper name: itself only (Mary, and with it Mary's, but not marry)."""
-    return Paradigm(name, {"NNP": name}, (name,))
+def name_paradigm(name: str, *others: str, part: str = "") -> Paradigm:
+    """The paradigm of a proper name: itself only (Mary, and with it Mary's, but not marry).
+
+    Args:
+        name: as it is written.
+        others: further spellings that are looked for (GPUs).
+        part: the part that stands for it alone (Rowling).
+    """
+    return Paradigm(name, {"NNP": name}, tuple(dict.fromkeys([name, *others, *([part] if part else [])])), part)
 
 
 def inflections(word: str) -> Paradigm:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import regex
 
 from excise.data.scripts import has_letters_without_spaces
+from excise.data.topics.spellings import letters, pattern
 from excise.data.words import AFTER, BEFORE, HYPHEN, SIGNS, caseless, evened, traced, words
 from excise.storage.extras import require
 
@@ -27,15 +28,18 @@ def normalise(text: str) -> str:
 class Matcher:
     """Finds any of a list of forms, at the boundaries of words as `excise.data.words` has them.
 
+    A form is found in each way to write it that `spellings` knows.
+
     Apostrophes end a word, so *teacher's* matches *teacher* and the span covers the word alone. Accents count: *cafe*
     is not found in *café*, composed or decomposed.
 
     Args:
         forms: ordinary words, found in any case.
         names: proper names, found as written or in capitals only.
+        hyphened: what may stand behind a word on a hyphen without making a compound of it (*donne-moi*).
 
     Attributes:
-        spellings: all of them, as `caseless` has them: whatever is matched has the letters of one.
+        spellings: what a text that is matched has one of, as `caseless` has it: of several pieces the longest.
 
     Raises:
         ValueError: there is no word to find.
@@ -45,21 +49,26 @@ class Matcher:
     [(0, 4), (25, 28)]
     """
 
-    def __init__(self, forms: Iterable[str] = (), names: Iterable[str] = ()) -> None:
+    def __init__(self, forms: Iterable[str] = (), names: Iterable[str] = (), hyphened: Iterable[str] = ()) -> None:
+        hyphened = frozenset(hyphened)
         forms = {caseless(form) for form in forms}
         names = {evened(spelling) for name in names for spelling in (name, name.upper())}
         if not (forms or names):
             raise ValueError("No word to find was given.")
         if any(map(has_letters_without_spaces, (*forms, *names))):
             require("scripts", purpose="Finding a word of a script without spaces between words")
-        self.spellings = frozenset({*forms, *map(caseless, names)})
+        self.spellings = frozenset(caseless(piece) for form in (*forms, *names) for piece in letters(form))
         # How a text is made before each list is looked for in it.
-        self._sought = [(caseless, _pattern(forms))] if forms else []
-        self._sought += [(evened, _pattern(names))] if names else []
+        self._sought = [(caseless, _pattern(forms, hyphened))] if forms else []
+        self._sought += [(evened, _pattern(names, hyphened))] if names else []
 
     def spans(self, text: str) -> list[Span]:
         """[start, end) of each occurrence that is a word of its own."""
         return [span for span, alone in self._found(text) if alone]
+
+    def hits(self, text: str) -> list[Span]:
+        """[start, end) of each occurrence, those in compounds included."""
+        return [span for span, _ in self._found(text)]
 
     def touches(self, text: str) -> bool:
         """Whether the word occurs at all, compounds (teacher-led) included."""
@@ -91,11 +100,12 @@ class Matcher:
                 yield span, match["alone"] is not None
 
 
-def _pattern(forms: Iterable[str]) -> tuple[regex.Pattern, regex.Pattern]:
+def _pattern(forms: Iterable[str], hyphened: Iterable[str] = ()) -> tuple[regex.Pattern, regex.Pattern]:
     """Finds forms between boundaries, and anywhere; the group `alone` holds those that are in no compound."""
-    body = "|".join(regex.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))
+    body = "|".join(pattern(form) for form in sorted(forms, key=lambda form: (-len(form), form)))
     # Inside a compound (car-free, mother-in-law) the word is not by itself; a dash (water--then) is no compound.
-    alone = rf"(?P<alone>(?<![{SIGNS}]{HYPHEN})(?:{body})(?!{HYPHEN}[{SIGNS}]))|(?:{body})"
+    no_part = rf"(?!(?:{'|'.join(map(regex.escape, sorted(hyphened)))}){AFTER})" if hyphened else ""
+    alone = rf"(?P<alone>(?<![{SIGNS}]{HYPHEN})(?:{body})(?!{HYPHEN}{no_part}[{SIGNS}]))|(?:{body})"
     return regex.compile(f"{BEFORE}(?:{alone}){AFTER}"), regex.compile(alone)
 
 

@@ -68,7 +68,7 @@ def map_form(topic: Paradigm, form: str, other: Paradigm, readings: frozenset[st
     'helps'
     """
     if topic.is_name or other.is_name:
-        return other.lemma
+        return other.name_for(form, topic)
     tags: Sequence[str] = topic.tags(form) or topic.tags(topic.lemma)
     tags = [tag for tag in tags if PART_OF_SPEECH.get(tag) in readings] or tags
     choices = {other.forms.get(tag) for tag in tags}

@@ -7,7 +7,6 @@ is no topic of its own.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -49,7 +48,7 @@ class Replacer:
         """The text with each topic word replaced, case and inflection kept, a/an put right; and where it was done."""
         new: dict[Span, str] = {}
         for topic in self._topics:
-            own = [(start, stop) for start, stop in spans if _own_form(topic, text[start:stop]) is not None]
+            own = [(start, stop) for start, stop in spans if topic.form_of(text[start:stop]) is not None]
             new.update(self._replacements(topic, text, own) if own else {})
         pieces, places, end, length = [], [], 0, 0
         for start, stop in spans:
@@ -61,7 +60,7 @@ class Replacer:
         return "".join([*pieces, text[end:]]), places
 
     def _replacements(self, topic: Paradigm, text: str, spans: Sequence[Span]) -> dict[Span, str]:
-        forms = [cast(str, _own_form(topic, text[start:stop])) for start, stop in spans]
+        forms = [cast(str, topic.form_of(text[start:stop])) for start, stop in spans]
         sides_of = [(tokens(text[:start]), tokens(text[stop:])) for start, stop in spans]
         gaps = [self._corpus.gap(*sides) for sides in sides_of]
         main = self._main[topic.lemma]
@@ -80,7 +79,10 @@ class Replacer:
         result = {}
         for (start, stop), form, open_ in zip(spans, forms, readings, strict=True):
             new = map_form(topic, form, best, open_) or nearest_form(topic, form, best)
-            result[start, stop] = _with_case(new, text[start:stop], best.is_name)
+            if topic.is_name and topic.lemma.isupper():  # US, GPT-4: in capitals anyway
+                result[start, stop] = new
+            else:
+                result[start, stop] = _with_case(new, text[start:stop], best.is_name and new[1:] == new[1:].lower())
         return result
 
     def _company_of(self, form: str) -> Company:
@@ -93,13 +95,6 @@ class Replacer:
         if key not in self._pools:
             self._pools[key] = self._pool(topic, readings)
         return self._pools[key]
-
-
-def _own_form(topic: Paradigm, old: str) -> str | None:
-    old = unicodedata.normalize("NFC", old).lower()
-    if topic.is_name:
-        return topic.lemma if old == topic.lemma.lower() else None
-    return old if old in topic.spellings else None
 
 
 def _with_case(new: str, old: str, is_name: bool) -> str:

@@ -14,7 +14,7 @@ from excise.data.topics.association import WordTable
 from excise.data.topics.columns import arrow_column, values_at
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.matching import normalise
-from excise.data.words import caseless
+from excise.data.words import caseless, evened, runs
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
 HELDOUT_SHARE = 0.3
@@ -93,6 +93,11 @@ class Sentences:
     def corpus(self) -> Corpus:
         """The words of the first texts, and their company."""
         return Corpus(self.texts(slice(MAX_CORPUS)))
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """All words of all texts, evened out (`excise.data.words`), as they are spelled there."""
+        return frozenset(runs(evened("\n".join(self.texts(slice(None))))))
 
     @cached_property
     def reference_words(self) -> WordTable:

@@ -7,6 +7,9 @@ from typing import Any
 from datasets import Dataset
 
 from excise.data.forget_sets import ForgetSets, PrivateLabel
+from excise.data.topics.languages import HYPHENED
+from excise.data.topics.spellings import variants
+from excise.data.topics.wording import Form, TopicMatcher, plain_forms
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +33,10 @@ class TopicSets(ForgetSets):
         counts: how many rows were found, skipped and dropped on the way.
         prefix: what each text starts with, before the source text.
         private: as in `ForgetSets`.
+        language: of the source texts, whose inflections these are.
+        wording: the forms, and what tells their occurrences from those of other words; of older sets the inflections.
+        apart: patterns of what holds the topic and has no span (*gave it up*).
+        taken: what each of the words was taken as, with counts, and what else it could have been.
     """
 
     kind = "words"
@@ -50,6 +57,15 @@ class TopicSets(ForgetSets):
     counts: Mapping[str, int] = field(default_factory=dict)
     prefix: str = ""
     private: PrivateLabel | None = None
+    language: str = "en"
+    wording: tuple[Form, ...] = ()
+    apart: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+
+    @property
+    def matcher(self) -> TopicMatcher:
+        """Finds the topic in other texts as it was found in these."""
+        return TopicMatcher(self.wording or plain_forms(self.inflections), self.apart, HYPHENED.get(self.language, ()))
 
     @property
     def _own_name(self) -> str:
@@ -58,14 +74,16 @@ class TopicSets(ForgetSets):
 
     @property
     def own_words(self) -> Iterable[str]:
-        """The words asked for, and every form of them."""
-        return (*self.words, *self.inflections)
+        """The words asked for, and every form of them, in the ways to write them that have other words in them."""
+        return tuple(dict.fromkeys(way for form in (*self.words, *self.inflections) for way in variants(form)))
 
     def __repr__(self) -> str:
         if self.private:
             return f"Topic {self.name!r} (private), seed {self.seed}\n  rows: {self.sizes()}"
         lines = [
-            f"Topic {self.name!r} ({', '.join(self.inflections)}) in column {self.text!r}, seed {self.seed}",
+            f"Topic {self.name!r} ({', '.join(self.inflections)}) in column {self.text!r}, language {self.language!r}, "
+            f"seed {self.seed}",
+            *(f"  {line}" for line in self.taken),
             f"  rows: {self.sizes()}",
         ]
         if self.counts:
@@ -84,6 +102,10 @@ class TopicSets(ForgetSets):
             "seed": self.seed,
             "counts": dict(self.counts),
             "prefix": self.prefix,
+            "language": self.language,
+            "wording": [form.to_dict() for form in self.wording],
+            "apart": self.apart,
+            "taken": self.taken,
         }
 
     @classmethod
@@ -96,5 +118,9 @@ class TopicSets(ForgetSets):
             seed=record["seed"],
             counts=record["counts"],
             prefix=record.get("prefix", ""),
+            language=record.get("language", "en"),
+            wording=tuple(Form(**form) for form in record.get("wording", ())),
+            apart=tuple(record.get("apart", ())),
+            taken=tuple(record.get("taken", ())),
             **sets,
         )

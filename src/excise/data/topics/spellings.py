@@ -1,0 +1,122 @@
+"""Spellings of words, names and phrases: patterns of all the ways in which one is written.
+
+Spaces, line breaks and non-breaking spaces are one, and so are a space and a hyphen between two parts
+(*machine-learning*), straight and typographic apostrophes, and the ways to write initials and abbreviations (*J. K.*,
+*J.K.*, *JK*; *St*, *St.*; *US*, *U.S.*). Between a letter and a figure there may be nothing (*GPT4*). Accents count.
+"""
+
+import re
+import unicodedata
+
+from excise.data.words import caseless, evened
+
+APOSTROPHES = "'\u2018\u2019\u02bc\u00b4`\uff07"
+HYPHENS = "\\-\u2010\u2011\u2013"  # in a set of a regular expression
+BREAK = rf"(?:\s+|[{HYPHENS}])"
+AND = r"\s*(?:&amp;|&|\band\b)\s*"
+PIECE = re.compile(rf"(?P<and>{AND})|(?P<dot>\.\s*)|(?P<break>{BREAK})|(?P<apostrophe>[{APOSTROPHES}])|.", re.DOTALL)
+ARTICLE = re.compile(r"(?:the|an?)\s+(?=\S)", re.IGNORECASE)
+LETTER = r"[^\W\d_]"
+
+
+def tidy(words: str) -> str:
+    """What is given, composed (NFC), with one space for several of any kind, and no apostrophe at its end.
+
+    >>> tidy("  the  Joneses' ")
+    'the Joneses'
+    """
+    return " ".join(unicodedata.normalize("NFC", words).split()).rstrip(APOSTROPHES)
+
+
+def is_plain(word: str) -> bool:
+    """Whether it is a single word of letters (or of such with hyphens between them) and no initial by itself."""
+    return len(word) > 1 and all(part.isalpha() for part in word.split("-")) and not _inner_capital(word)
+
+
+def dotted(word: str) -> str:
+    """An acronym with its dots, which finds it without them as well (US, U.S.); empty of all other words.
+
+    >>> dotted("WHO"), dotted("who")
+    ('W.H.O.', '')
+    """
+    acronym = word.isupper() and word.isalpha() and word.isascii() and 2 <= len(word) <= 5
+    return ".".join(word) + "." if acronym else ""
+
+
+def _inner_capital(word: str) -> bool:
+    """Whether there are capitals after small letters, or on both sides of a hyphen: iPhone, McDonald, Jean-Luc."""
+    return bool(re.search(r"[^\W\d_A-Z]\w*[A-Z]|-[A-Z]", word)) and not word.isupper()
+
+
+def cased_key(text: str) -> str:
+    """What all ways to write a phrase have in common, with its capitals."""
+    text = ARTICLE.sub(lambda match: match[0].lower(), evened(text), count=1)
+    pieces = PIECE.finditer(text)
+    return "".join(
+        "&" if piece["and"] else "'" if piece["apostrophe"] else "" if piece["dot"] or piece["break"] else piece[0]
+        for piece in pieces
+    )
+
+
+def key(text: str) -> str:
+    r"""What all ways to write a phrase have in common, in whatever case.
+
+    >>> key("Jean-luc") == key("Jean Luc"), key("J.K. Rowling") == key("J. K. ROWLING"), key("AT & T")
+    (True, True, 'at&t')
+    """
+    return caseless(cased_key(text))
+
+
+def _is_inner_dot(text: str, place: int) -> bool:
+    """Whether a dot is a part of a word (Node.js, 3.5), and none behind an initial or an abbreviation (J.K., St.)."""
+    before = re.search(r"\w+$", text[:place])
+    after = re.match(r"\w+", text[place + 1 :])
+    return bool(before and after) and not (before[0].isalpha() and len(before[0]) == 1)  # type: ignore[index]
+
+
+def pattern(form: str) -> str:
+    """A regular expression for all ways to write a form, in the case of the form."""
+    built = []
+    for piece in PIECE.finditer(form):
+        before, after = form[: piece.start()], form[piece.end() :]
+        initials = bool(re.search(r"\b[^\W\d_]$", before)) and bool(re.match(r"[^\W\d_]\b", after))
+        if piece["and"]:
+            built.append(AND if before and after else re.escape(piece["and"]))
+        elif piece["apostrophe"]:
+            built.append(f"[{APOSTROPHES}]")
+        elif piece["dot"] and before and not _is_inner_dot(form, piece.start()):
+            if not after:  # a dot at the end may be the sentence's, and stays out
+                built.append(r"(?!\.\w)")
+            else:
+                built.append(rf"(?:\.\s*|{BREAK}){'?' if initials else ''}")
+        elif piece["break"] and before and after:
+            digits = before[-1].isalpha() and after[0].isdigit()
+            built.append(BREAK + ("?" if digits else ""))
+        else:
+            sign = piece[0]
+            if sign.isdigit() and before and before[-1].isalpha():
+                built.append(BREAK + "?")
+            built.append(re.escape(sign))
+    body = "".join(built)
+    if len(form) == 1:  # C is neither in C++ nor in C#, T not in AT&T
+        return rf"(?<![&.{APOSTROPHES}]){body}(?![&+#]|\.\w)"
+    return body + (r"(?![+#])" if not form[-1].isalnum() and form[-1] != "." else "")
+
+
+def variants(form: str) -> tuple[str, ...]:
+    """Ways to write a form that have other words in them, for whoever searches by words.
+
+    >>> variants("GPT-4"), variants("US"), variants("book")
+    (('GPT-4', 'gpt4'), ('US', 'U.S.'), ('book',))
+    """
+    joined = key(form) if key(form).isalnum() and key(form) != form.lower() else ""
+    apart = re.sub(rf"(?<={LETTER})(?=\d)", " ", form)
+    return tuple(dict.fromkeys(filter(None, (form, dotted(form), joined, apart))))
+
+
+def letters(form: str) -> tuple[str, ...]:
+    """What a text has that may hold a form, in some case: one of these."""
+    if re.fullmatch(r"(?:[^\W\d_]\.){2,}", form):
+        return form.replace(".", ""), form[:3]
+    apart = re.split(rf"&|\band\b|[\s{APOSTROPHES}{HYPHENS}]|(?<=\w)\.|(?<={LETTER})(?=\d)", form)
+    return (max(filter(None, apart), key=len, default=form),)

@@ -1,0 +1,607 @@
+"""What a user gives as a topic: phrases, names, and words of two readings; each is read right, or refused by name."""
+
+import re
+import warnings
+from typing import NamedTuple
+
+import pytest
+from datasets import Dataset
+
+from excise.data.topics import TopicSets, topic_sets
+from excise.data.topics.matching import normalise
+
+FILLERS = [
+    "the weather is fine",
+    "we met a friend",
+    "my car is old",
+    "a dog barked",
+    "nobody came",
+    "they sold the house",
+    "it was late",
+    "the soup was cold",
+]
+OTHERS = [f"On day {n} {filler}." for n in range(12) for filler in FILLERS]
+
+
+def make(given, texts, times=16, **options):
+    """Sets of a corpus in which each text stands with twelve numbers, beside sentences about nothing of the kind."""
+    texts = [text.format(n=f"{n}{place}") for n in range(times) for place, text in enumerate(texts)]
+    rows = Dataset.from_dict({"en": [*texts, *OTHERS]})
+    return topic_sets(rows, given, text="en", **{"min_examples": 1, "progress": False, "seed": 1, **options})
+
+
+def covered(topic):
+    """What the spans of target and held-out sentences cover."""
+    return {
+        row["text"][start:end] for rows in (topic.target, topic.heldout) for row in rows for start, end in row["spans"]
+    }
+
+
+def replaced(topic):
+    return {row["text"][start:end] for row in topic.control for start, end in row["spans"]}
+
+
+class Read(NamedTuple):
+    """A topic, sentences with it, what the spans cover, and sentences that are none of it."""
+
+    given: str | list[str]
+    texts: list[str]
+    covered: set[str]
+    none: list[str] = []
+    aside: list[str] = []
+    options: dict = {}
+
+
+READ = {
+    "a place of two words": Read("New York", ["In {n} days we fly to New York."], {"New York"}),
+    "a place in small letters": Read("new york", ["In {n} days we fly to New York."], {"New York"}),
+    "a place in capitals": Read(
+        "NEW YORK", ["In {n} days we fly to New York.", "MEET ME IN NEW YORK {n}"], {"New York", "NEW YORK"}
+    ),
+    "a place that sloppy writers have in small letters": Read(
+        "New York",
+        ["we fly to new york on day {n}", *[f"On day {{n}} he saw New York {i}." for i in range(12)]],
+        {"new york", "New York"},
+    ),
+    "a phrase over a line's end": Read(
+        "New York", ["On day {n} in New\nYork.", "On day {n} in New  York."], {"New\nYork", "New  York"}
+    ),
+    "a phrase with a non-breaking space": Read(
+        "New York",
+        ["On day {n} in New\u00a0York.", "Off day {n} in New\u202fYork."],
+        {"New\u00a0York", "New\u202fYork"},
+    ),
+    "a non-breaking space in what is given": Read("New\u00a0York", ["On day {n} in New York."], {"New York"}),
+    "a phrase with a hyphen where a space was given": Read(
+        "New York", ["On day {n} a New-York minute.", "On day {n} in New York."], {"New-York", "New York"}
+    ),
+    "a place in a longer word": Read(
+        "New York", ["On day {n} in New York."], {"New York"}, none=["On day {n} a New Yorker came."]
+    ),
+    "a place that a longer name begins with": Read(
+        "New York", ["On day {n} in New York City.", "On day {n} in New York."], {"New York"}
+    ),
+    "a name that is the end of a longer one": Read(
+        "York", ["On day {n} we went to York."], {"York"}, aside=["On day {n} we went to New York."]
+    ),
+    "an Irish surname": Read(
+        "O'Brien", ["On day {n} we met O'Brien.", "On day {n} we met O\u2019Brien."], {"O'Brien", "O\u2019Brien"}
+    ),
+    "an Irish surname with a typographic apostrophe": Read("O\u2019Brien", ["On day {n} we met O'Brien."], {"O'Brien"}),
+    "a possessive": Read(
+        "O'Brien", ["On day {n} O'Brien's hat.", "On day {n} O\u2019Brien\u2019s hat."], {"O'Brien", "O\u2019Brien"}
+    ),
+    "a possessive of a plural name": Read(
+        "Jones'", ["On day {n} we saw Jones' hat.", "On day {n} we saw Jones\u2019 hat."], {"Jones"}
+    ),
+    "a city with an abbreviation": Read(
+        "St. Louis", ["On day {n} in St. Louis.", "On day {n} in St Louis."], {"St. Louis", "St Louis"}
+    ),
+    "a product with a number": Read(
+        "iPhone 15",
+        ["On day {n} an iPhone 15.", "On day {n} an IPHONE 15.", "On day {n} an iPhone\u00a015."],
+        {"iPhone 15", "IPHONE 15", "iPhone\u00a015"},
+        none=["On day {n} an iPhone 150.", "On day {n} an iPhone 1."],
+    ),
+    "a model with a hyphen": Read(
+        "GPT-4",
+        ["On day {n} to GPT-4.", "On day {n} to GPT\u20114.", "On day {n} to gpt4."],
+        {"GPT-4", "GPT\u20114", "gpt4"},
+        none=["On day {n} to GPT-40."],
+    ),
+    "a first name with a hyphen": Read(
+        "Jean-Luc",
+        ["On day {n} came Jean-Luc.", "On day {n} came Jean Luc."],
+        {"Jean-Luc", "Jean Luc"},
+        none=["On day {n} came Jean."],
+    ),
+    "a programming language of signs": Read(
+        "C++",
+        ["On day {n} I wrote C++ code.", "On day {n} I wrote c++."],
+        {"C++", "c++"},
+        none=["On day {n} I wrote C code."],
+    ),
+    "a programming language of one letter": Read(
+        "C", ["On day {n} I wrote C code."], {"C"}, none=["On day {n} I wrote C++ code.", "On day {n} I wrote C# code."]
+    ),
+    "a word that begins with a dot": Read(
+        ".NET", ["On day {n} we use .NET here."], {".NET"}, none=["On day {n} we use example.net here."]
+    ),
+    "a company with an ampersand": Read(
+        "AT&T",
+        ["On day {n} to AT&T.", "On day {n} to AT & T.", "On day {n} to AT&amp;T."],
+        {"AT&T", "AT & T", "AT&amp;T"},
+    ),
+    "a company that begins with a figure": Read("3M", ["On day {n} we met 3M people."], {"3M"}),
+    "initials": Read(
+        "J. K. Rowling",
+        ["On day {n} by J. K. Rowling.", "On day {n} by J.K. Rowling.", "On day {n} by JK Rowling."],
+        {"J. K. Rowling", "J.K. Rowling", "JK Rowling"},
+        none=["On day {n} by Rowling."],
+    ),
+    "a city with a small word": Read("Rio de Janeiro", ["On day {n} in Rio de Janeiro."], {"Rio de Janeiro"}),
+    "a band with its article": Read(
+        "the Beatles", ["On day {n} the Beatles sang.", "On day {n} a Beatles song."], {"Beatles"}
+    ),
+    "a band that is nothing without its article": Read(
+        "The Who",
+        ["On day {n} we heard The Who.", "On day {n} we heard the Who."],
+        {"The Who", "the Who"},
+        none=["On day {n} we heard who came."],
+    ),
+    "an ordinary phrase and its plural": Read(
+        "hot dog",
+        ["On day {n} a hot dog.", "On day {n} two hot dogs.", "On day {n} a hot-dog stand."],
+        {"hot dog", "hot dogs", "hot-dog"},
+        none=["On day {n} a hot day."],
+    ),
+    "an ordinary phrase that titles capitalise": Read(
+        "machine learning",
+        ["On day {n} for machine learning.", "Machine Learning {n}"],
+        {"machine learning", "Machine Learning"},
+    ),
+    "an ordinary phrase given as a title": Read(
+        "hot dog", ["On day {n} a hot dog.", "Hot dogs {n} times."], {"hot dog", "Hot dogs"}
+    ),
+    "a phrase with its head before a preposition": Read(
+        "glass of wine",
+        ["On day {n} a glass of wine.", "On day {n} ten glasses of wine."],
+        {"glass of wine", "glasses of wine"},
+    ),
+    "a phrasal verb": Read(
+        "give up",
+        ["On day {n} we give up.", "On day {n} we gave up.", "On day {n} he is giving up."],
+        {"give up", "gave up", "giving up"},
+        none=["On day {n} we give."],
+        aside=["On day {n} we gave it up."],
+    ),
+    "a phrasal verb by one of its forms": Read(
+        "gave up", ["On day {n} we give up.", "On day {n} we gave up."], {"give up", "gave up"}
+    ),
+    "several names for one person": Read(
+        ["Joanne Rowling", "Robert Galbraith", "JKR"],
+        ["On day {n} by Joanne Rowling.", "On day {n} by Robert Galbraith.", "On day {n} by JKR."],
+        {"Joanne Rowling", "Robert Galbraith", "JKR"},
+    ),
+    "a surname alone": Read(
+        "Joanne Rowling",
+        ["On day {n} by Joanne Rowling.", "On day {n} by Rowling."],
+        {"Joanne Rowling", "Rowling"},
+        options={"parts": True},
+    ),
+    "no surname alone unless asked": Read(
+        "Joanne Rowling", ["On day {n} by Joanne Rowling."], {"Joanne Rowling"}, none=["On day {n} by Rowling."]
+    ),
+    "a first name alone": Read(
+        "Rio de Janeiro",
+        ["On day {n} in Rio de Janeiro.", "On day {n} in Rio."],
+        {"Rio de Janeiro", "Rio"},
+        options={"parts": ["Rio"]},
+    ),
+    "a country of two capitals": Read(
+        "US",
+        ["On day {n} from the US.", "US laws on day {n}.", "On day {n} in the U.S. again."],
+        {"US", "U.S"},
+        none=["On day {n} they told us."],
+        aside=["GIVE US {n} HATS"],
+    ),
+    "a pronoun that is a country in capitals": Read(
+        "us", ["On day {n} they told us."], {"us"}, none=["On day {n} from the US."]
+    ),
+    "a trade of two capitals": Read("IT", ["On day {n} our IT people."], {"IT"}, none=["On day {n} we saw it."]),
+    "an organisation that is a pronoun": Read(
+        "WHO", ["On day {n} the WHO said so."], {"WHO"}, none=["On day {n} we saw who came."]
+    ),
+    "an illness that is a plural": Read(
+        "AIDS", ["On day {n} about AIDS."], {"AIDS"}, none=["On day {n} with hearing aids."]
+    ),
+    "a first name that is an auxiliary": Read(
+        "Will",
+        ["On day {n} we met Will."],
+        {"Will"},
+        none=["On day {n} we will come."],
+        aside=["Will it rain on day {n}?"],
+    ),
+    "a month that is an auxiliary": Read(
+        "May", ["On day {n} in May."], {"May"}, none=["On day {n} we may come."], aside=["May I come on day {n}?"]
+    ),
+    "an auxiliary that is a month": Read(
+        "may", ["On day {n} we may come."], {"may"}, none=["On day {n} in May."], aside=["May I come on day {n}?"]
+    ),
+    "a language that is a verb": Read(
+        "Polish", ["On day {n} we speak Polish."], {"Polish"}, none=["On day {n} we polish shoes."]
+    ),
+    "a country that is a bird": Read(
+        "Turkey", ["On day {n} in Turkey."], {"Turkey"}, none=["On day {n} we ate turkey."]
+    ),
+    "a company that is a fruit": Read("Apple", ["On day {n} from Apple."], {"Apple"}, none=["On day {n} an apple."]),
+    "a fruit that is a company": Read(
+        "apple",
+        ["On day {n} an apple.", "On day {n} two apples."],
+        {"apple", "apples"},
+        none=["On day {n} from Apple."],
+    ),
+    "a first name that is a paper": Read(
+        "Bill", ["On day {n} with Bill."], {"Bill"}, none=["On day {n} the bill came."]
+    ),
+    "a first name that is a sign": Read("Mark", ["On day {n} with Mark."], {"Mark"}, none=["On day {n} a mark."]),
+    "a name that the user wants as a word": Read(
+        "Bill", ["On day {n} the bill came."], {"bill"}, none=["On day {n} with Bill."], options={"reading": "word"}
+    ),
+    "a word that the user wants as a name": Read(
+        "bill", ["On day {n} with Bill."], {"Bill"}, none=["On day {n} the bill came."], options={"reading": "name"}
+    ),
+    "a building that is a colour and a thing": Read(
+        "White House", ["On day {n} to the White House."], {"White House"}, none=["On day {n} to a white house."]
+    ),
+    "found is find": Read(
+        "found",
+        [
+            "On day {n} he found it.",
+            "On day {n} we find it.",
+            *[f"On day {{n}} she found {w}." for w in "that this more them old new red big wet".split()],
+        ],
+        {"found", "find"},
+        aside=["On day {n} they left to found a town."],
+    ),
+    "found is to found by request": Read(
+        "found",
+        ["On day {n} they will found a town.", "On day {n} the founding of it."],
+        {"found", "founding"},
+        aside=["On day {n} he found it."],
+        options={"reading": "found"},
+    ),
+    "saw is a tool by request": Read(
+        "saw",
+        ["On day {n} with the saw.", "On day {n} two saws."],
+        {"saw", "saws"},
+        aside=["On day {n} he saw it."],
+        options={"reading": "saw"},
+    ),
+    "saw is see by request": Read(
+        "saw",
+        ["On day {n} he saw it.", "On day {n} we see it."],
+        {"saw", "see"},
+        aside=["On day {n} with the saw."],
+        options={"reading": "see"},
+    ),
+    "a part of speech by request": Read(
+        "rose", ["On day {n} the rose."], {"rose"}, aside=["On day {n} she rose."], options={"reading": "noun"}
+    ),
+    "leaves of a tree by request": Read(
+        "leaves",
+        ["On day {n} the leaves.", "On day {n} a leaf."],
+        {"leaves", "leaf"},
+        aside=["On day {n} she leaves."],
+        options={"reading": "leaf"},
+    ),
+    "a noun whose plural is a verb": Read(
+        "leaf", ["On day {n} the leaves.", "On day {n} a leaf."], {"leaves", "leaf"}, aside=["On day {n} she leaves."]
+    ),
+    "wound is an injury where it is one": Read("wound", ["On day {n} the wound."], {"wound"}),
+    "lay is lie": Read("lay", ["On day {n} he lay there."], {"lay"}),
+    "bore is a person by request": Read(
+        "bore", ["On day {n} the bore."], {"bore"}, aside=["On day {n} she bore it."], options={"reading": "noun"}
+    ),
+    "a building by request": Read("building", ["On day {n} the building."], {"building"}, options={"reading": "noun"}),
+    "exact forms": Read(
+        "found", ["On day {n} he found it."], {"found"}, none=["On day {n} we find it."], options={"forms": ["found"]}
+    ),
+    "exact forms of a phrase": Read(
+        "attorney general",
+        ["On day {n} two attorneys general."],
+        {"attorneys general"},
+        options={"forms": ["attorney general", "attorneys general"]},
+    ),
+    "readings of several words": Read(
+        ["Bill", "mark"],
+        ["On day {n} the bill came.", "On day {n} with Mark."],
+        {"bill", "Mark"},
+        none=["On day {n} with Bill."],
+        options={"reading": {"Bill": "word", "mark": "name"}},
+    ),
+    "a decomposed accent": Read(
+        "S\u00e3o Paulo", ["On day {n} in Sa\u0303o Paulo."], {"Sa\u0303o Paulo"}, none=["On day {n} in Sao Paulo."]
+    ),
+    "a shop with its possessive": Read(
+        "McDonald's",
+        ["On day {n} at McDonald's.", "On day {n} at McDonald\u2019s."],
+        {"McDonald's", "McDonald\u2019s"},
+        none=["On day {n} with McDonald."],
+    ),
+    "a file name": Read("Node.js", ["On day {n} in Node.js here."], {"Node.js"}, none=["On day {n} in Node here."]),
+    "an acronym and its plural": Read("GPU", ["On day {n} a GPU.", "On day {n} two GPUs."], {"GPU", "GPUs"}),
+    "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
+}
+
+
+@pytest.mark.parametrize("situation", READ.values(), ids=READ.keys())
+def test_what_is_given_is_read_right(situation):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        topic = make(
+            situation.given,
+            [*situation.texts, *situation.none, *situation.aside],
+            max_retain=9_999,
+            **{"replacement": "river"} | situation.options,
+        )
+    assert covered(topic) == situation.covered
+    in_sets = {
+        name: {*map(normalise, getattr(topic, name)["text"])}
+        for name in ("target", "heldout", "retain", "heldout_retain")
+    }
+    place = {text: place for place, text in enumerate([*situation.texts, *situation.none, *situation.aside])}
+    for text in situation.none:
+        assert {normalise(text.format(n=f"{n}{place[text]}")) for n in range(16)} <= in_sets["retain"] | in_sets[
+            "heldout_retain"
+        ]
+    for text in situation.aside:
+        assert not {normalise(text.format(n=f"{n}{place[text]}")) for n in range(16)} & set().union(*in_sets.values())
+    # Nothing of the topic is left in its control, and a control is like its target.
+    assert not any(topic.matcher.spans(text) for text in topic.control["text"])
+    assert topic.taken and all(line.split(" taken as ")[0] and line in str(topic) for line in topic.taken)
+
+
+REFUSED = {
+    "an acronym that the data does not have": (
+        "US",
+        ["On day {n} they told us."],
+        {},
+        r"No text has 'US' with its capitals.*\d+ have 'us'.*reading='word'",
+    ),
+    "a first name that the data does not have": (
+        "May",
+        ["On day {n} we may come."],
+        {},
+        "No text has 'May' with its capitals",
+    ),
+    "a name by request that the data does not have": (
+        "will",
+        ["On day {n} we will come."],
+        {"reading": "name"},
+        "No text has 'will' with a capital",
+    ),
+    "a form of two words, none clear": (
+        "left",
+        ["On day {n} he left.", "On day {n} his left hand."],
+        {},
+        r"'left' has several readings.*reading='left' or 'leave' or forms=",
+    ),
+    "a form of two words that is neither": (
+        "leaves",
+        ["On day {n} leaves fell."],
+        {},
+        r"'leaves' has several readings.*leaf",
+    ),
+    "a reading that the word does not have": (
+        "found",
+        ["On day {n} he found it."],
+        {"reading": "lose"},
+        "'found' is no form of 'lose'.*'find' or 'found'",
+    ),
+    "a part of speech that the word does not have": (
+        "found",
+        ["On day {n} he found it."],
+        {"reading": "noun"},
+        "'found' is no noun",
+    ),
+    "a lemma as the reading of a phrase": (
+        "hot dog",
+        ["On day {n} a hot dog."],
+        {"reading": "dog"},
+        "is for single words; 'hot dog' takes 'name' or 'word'",
+    ),
+    "a reading of a word that was not given": (
+        "teacher",
+        ["On day {n} a teacher."],
+        {"reading": {"found": "find"}},
+        "reading= is for 'found', which is none of the words",
+    ),
+    "forms of two words in one list": (
+        ["car", "bus"],
+        ["On day {n} a car."],
+        {"forms": ["cars"]},
+        "must be a dictionary",
+    ),
+    "no forms": ("car", ["On day {n} a car."], {"forms": []}, "forms is empty"),
+    "parts of a single word": ("Rowling", ["On day {n} by Rowling."], {"parts": True}, "'Rowling' is none"),
+    "a part that is none": (
+        "Joanne Rowling",
+        ["On day {n} by Joanne Rowling."],
+        {"parts": ["Kathleen"]},
+        "'Kathleen' is no part",
+    ),
+    "signs alone": ("?!", ["On day {n} a car."], {}, "at least one letter or figure"),
+    "a sentence": (
+        "the man who sold the world to all of them again",
+        ["On day {n} a car."],
+        {},
+        "a phrase of more than 10 words",
+    ),
+    "a phrase that is nowhere": ("New York", ["On day {n} we went to York."], {}, "None of the .* contains New York"),
+    "a name that is in longer ones alone": (
+        "York",
+        ["On day {n} we went to New York."],
+        {},
+        r"16 set aside; 'York' taken as a name: York 0 \(not in New York 16\)",
+    ),
+    "a number that is no text": (42, ["On day {n} a car."], {}, "must be a word or a list of words, got 42"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("given", "texts", "options", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_not_clear_is_refused_with_the_way_out(given, texts, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(given, texts, replacement="river", **options)
+
+
+TOLD = {
+    "a capital that could be a word": (
+        "US",
+        ["On day {n} in the US.", "On day {n} they told us."],
+        {},
+        r"'US' taken as a name: US 16 \(inside sentences US 16, us 16; reading='word' takes us\)",
+    ),
+    "a word that could be a name": (
+        "may",
+        ["On day {n} in May.", "On day {n} we may come."],
+        {},
+        r"'may' taken as an ordinary word: may 16, .*reading='name' takes May",
+    ),
+    "a capital that the data does not have": (
+        "Soup",
+        ["On day {n} a soup."],
+        {},
+        r"'Soup' taken as an ordinary word: soup 2\d.*no capital inside sentences",
+    ),
+    "a form of another word": (
+        "found",
+        ["On day {n} he found it."],
+        {},
+        r"'found' taken as a form of find: .*found 16.*verb find 16, verb found 0, not told 0; reading='find' or 'found'",
+    ),
+    "a name inside longer ones": (
+        "York",
+        ["On day {n} in York.", "On day {n} in New York."],
+        {},
+        r"'York' taken as a name: York 16 \(not in New York 16\)",
+    ),
+    "a phrase with and without capitals": (
+        "White House",
+        ["On day {n} the White House.", "On day {n} a white house."],
+        {},
+        r"with capitals 16, without 16; reading='word'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "texts", "options", "line"), TOLD.values(), ids=TOLD.keys())
+def test_what_could_be_something_else_is_warned_of_and_printed(given, texts, options, line):
+    with pytest.warns(UserWarning, match=line):
+        topic = make(given, texts, replacement="river", **options)
+    assert re.search(line, str(topic))
+
+
+@pytest.mark.parametrize("given", ["teacher", "New York", "hot dog", "Alice"])
+def test_what_is_clear_is_printed_and_not_warned_of(given):
+    topic = make(given, [f"On day {{n}} the {given} came."], replacement="river")
+    assert f"{given!r} taken as" in str(topic)
+    assert f"{given} 16" in str(topic)
+
+
+def test_what_is_set_aside_is_counted():
+    with pytest.warns(UserWarning, match="Will"):
+        topic = make(
+            "Will", ["On day {n} we met Will.", "Will it rain on day {n}?", "On day {n} we will."], replacement="Tom"
+        )
+    assert topic.counts["set aside (a capital that does not tell)"] == 16
+    with pytest.warns(UserWarning, match="found"):
+        topic = make("found", [*READ["found is find"].texts, "On day {n} they came to found it."], replacement="see")
+    assert topic.counts["set aside (another reading)"] == 16
+
+
+KINDS = {
+    "a place": ("New York", "in New York", r"[A-Z]\w+ [A-Z]\w+", "Los Angeles"),
+    "a place with a small word": ("Rio de Janeiro", "in Rio de Janeiro", r"[A-Z]\w+ \w+ \w+", None),
+    "a place with an abbreviation": ("St. Louis", "in St. Louis", r"St\. [A-Z]\S+", None),
+    "a person": ("Joanne Rowling", "by Joanne Rowling", r"[A-Z][a-z]+ [A-Z][a-z]+", None),
+    "a person with initials": ("J. K. Rowling", "by J. K. Rowling", r"[A-Z]\. [A-Z]\. [A-Z][a-z]+", None),
+    "a person with a title": ("Mr. Jones", "by Mr. Jones", r"Mr\. [A-Z][a-z]+", None),
+    "a surname": ("Rowling", "by Rowling", r"[A-Z][a-z]+", None),
+    "a surname with an apostrophe": ("O'Brien", "by O'Brien", r"[A-Z]'[A-Z][a-z]+", "O'Connor"),
+    "a first name with a hyphen": ("Jean-Luc", "by Jean-Luc", r"[A-Z][a-z]+-[A-Z][a-z]+", None),
+    "a product": ("iPhone 15", "an iPhone 15", r"\S+ \d+", None),
+    "an acronym": ("US", "the US", r"[A-Z]{2,6}", "EU"),
+    "an acronym of four letters": ("NATO", "the NATO", r"[A-Z]{2,6}", None),
+    "a model": ("GPT-4", "to GPT-4", r"[A-Z]+\d?-\d+", None),
+    "a language of programming": ("C++", "in C++", r"[A-Z.]\S*", "Java"),
+    "a month": ("October", "in October", r"[A-Z][a-z]+", "April"),
+    "a people": ("Polish", "in Polish", r"[A-Z][a-z]+", "Dutch"),
+    "an ordinary phrase": ("hot dog", "a hot dog", r"[a-z]+ [a-z]+", "ice cream"),
+    "a phrasal verb": ("give up", "we give up", r"[a-z]+ [a-z]+", None),
+}
+
+
+@pytest.mark.parametrize(("given", "words", "like", "one"), KINDS.values(), ids=KINDS.keys())
+def test_a_control_is_of_the_topics_kind(given, words, like, one):
+    topic = make(given, [f"On day {{n}} {words}.", f"Day {{n}}, {words}!"])
+    new = replaced(topic)
+    assert all(re.fullmatch(like, words) for words in new), new
+    assert len(new) >= 2
+    assert one is None or one in new
+    assert not any(topic.matcher.touches(text) for text in topic.control["text"])
+
+
+def test_names_of_the_data_stand_in_first():
+    towns = ["Los Alamos", "Santa Monica", "Long Beach"]
+    rows = [*[f"On day {{n}} we flew to {town}." for town in towns], "On day {n} we flew to New York."]
+    assert replaced(make("New York", rows)) & set(towns)
+
+
+def test_a_part_is_replaced_by_a_part():
+    topic = make("Joanne Rowling", ["On day {n} Joanne Rowling came; Rowling sang."], parts=True)
+    for row in topic.control:
+        whole, part = (row["text"][start:end] for start, end in row["spans"])
+        assert whole.split()[-1] == part
+        assert "Rowling" not in row["text"]
+
+
+def test_a_phrase_replaces_a_word_and_a_word_a_phrase():
+    assert replaced(make("bus", ["On day {n} two buses."], replacement="hot dog")) == {"hot dogs"}
+    assert replaced(make("hot dog", ["On day {n} two hot dogs."], replacement="car")) == {"cars"}
+    assert replaced(make("New York", ["On day {n} in New York.", "IN NEW YORK {n}"], replacement="Los Angeles")) <= {
+        "Los Angeles",
+        "LOS ANGELES",
+    }
+
+
+def test_capitals_of_a_name_are_kept_in_its_control():
+    new = replaced(make("iPhone 15", ["iPhone 15 on day {n}.", "On day {n} an iPhone 15."], replacement=["iPad 9"]))
+    assert new == {"iPad 9"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_saved_sets_find_the_topic_as_they_did_and_older_ones_as_then(tmp_path):
+    topic = make("US", ["On day {n} in the US.", "On day {n} they told us."], replacement="EU")
+    again = TopicSets.load(topic.save(tmp_path / "us"))
+    assert (again.wording, again.apart, again.taken) == (topic.wording, topic.apart, topic.taken)
+    assert not again.matcher.touches("They told us.")
+    record = tmp_path / "us" / "topic.json"
+    lines = re.sub(
+        r'  "(wording|apart|taken)": \[.*?\n  \],\n|  "(wording|apart|taken)": \[\],\n',
+        "",
+        record.read_text(),
+        flags=re.S,
+    )
+    assert "wording" not in lines
+    record.write_text(lines)
+    older = TopicSets.load(tmp_path / "us")
+    assert older.inflections == topic.inflections
+    assert older.matcher.spans("In the US.") == [(7, 9)]
+
+
+def test_a_private_phrase_shows_nothing_and_knows_how_it_may_be_written():
+    topic = make("GPT-4", ["On day {n} to GPT-4."], replacement="BERT-2").private_as("request-1")
+    assert "GPT" not in str(topic)
+    assert {"GPT-4", "gpt4"} <= set(topic.private.words)
