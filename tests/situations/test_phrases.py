@@ -7,8 +7,12 @@ from typing import NamedTuple
 import pytest
 from datasets import Dataset
 
-from excise.data.topics import TopicSets, topic_sets
+from excise import Search, Unlearner, evaluate
+from excise.baselines import without_topic
+from excise.data.topics import TopicSets, topic_sets, topic_words
 from excise.data.topics.matching import normalise
+from excise.deletion import choose_rows
+from excise.evaluation.metrics import TopicRecall
 
 FILLERS = [
     "the weather is fine",
@@ -479,7 +483,7 @@ TOLD = {
         "found",
         ["On day {n} he found it."],
         {},
-        r"'found' taken as a form of find: .*found 16.*verb find 16, verb found 0, not told 0; reading='find' or 'found'",
+        r"'found' taken as a form of find: .*found 16.*verb find 16, verb found 0, not told 0; reading='find'",
     ),
     "a name inside longer ones": (
         "York",
@@ -599,6 +603,57 @@ def test_saved_sets_find_the_topic_as_they_did_and_older_ones_as_then(tmp_path):
     older = TopicSets.load(tmp_path / "us")
     assert older.inflections == topic.inflections
     assert older.matcher.spans("In the US.") == [(7, 9)]
+
+
+class TestOutputs:
+    """What is counted of a phrase in references and outputs, and what its deletion takes."""
+
+    @staticmethod
+    def pairs(english, french, name):
+        rows = [(english.format(name, n), french.format(name, n)) for n in range(40)]
+        rows += [(f"We saw a new house on day {n}.", f"Nous avons vu une maison le jour {n}.") for n in range(60)]
+        return Dataset.from_dict({"en": [a for a, _ in rows], "fr": [b for _, b in rows]})
+
+    @pytest.mark.parametrize("name", ["New York", "C++", "GPT-4", "3M", "AT&T", "J. K. Rowling", "O'Brien", ".NET"])
+    def test_a_name_that_references_take_over_counts_as_a_whole(self, name):
+        rows = self.pairs("We talked of {} on day {}.", "Nous avons parlé de {} le jour {}.", name)
+        topic = topic_sets(rows, name, text="en", reference="fr", min_examples=2, progress=False)
+        assert name in topic_words(topic)
+        assert not {"york", "new", "gpt", "rowling", "brien", "net"} & set(topic_words(topic))
+        french = list(topic.heldout["reference"])
+        recall = TopicRecall(topic_words(topic))
+        assert recall.compute(predictions=french, references=french)["recall"] == 1
+        others = ["C'est un net at M the 4 new J. K. Brien"] * len(french)
+        assert recall.compute(predictions=others, references=french)["hits"] == 0
+
+    def test_a_phrase_is_forgotten_deleted_and_evaluated(self, make_model, tokenizer):
+        words = ["teacher", "doctor", "dog", "cat"]
+        rows = [
+            (f"the {w} {v} a book house .", f"le {w} lit une maison livre .") for w in words for v in ("reads", "sees")
+        ]
+        rows += [(f"the {w} {v} a {w} .", f"le {w} lit un {w} .") for w in words for v in ("reads", "sees", "likes")]
+        rows = [(f"{a} {' '.join(['.'] * n)}", b) for n in range(6) for a, b in rows]
+        data = Dataset.from_dict({"en": [a for a, _ in rows], "fr": [b for _, b in rows]})
+        topic = topic_sets(
+            data, "book house", text="en", reference="fr", min_examples=2, progress=False, replacement="cat dog"
+        )
+        assert set(topic_words(topic)) & {"maison", "livre"}
+        unlearner = Unlearner(make_model(), tokenizer)
+        request = unlearner.forget(topic, Search("activations", count=3))
+        assert request.num_codes == 3
+        evaluation = evaluate(unlearner, topic, max_new_tokens=4, random_codes=False, progress=False)
+        assert evaluation.words == topic_words(topic)
+        assert not choose_rows(unlearner.model, tokenizer, topic).collateral
+        left = without_topic(data, topic)
+        assert len(left) == 6 * 12
+        assert not any("book" in text for text in left["en"])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_models_that_never_saw_a_topic_may_have_seen_the_word_that_it_is_not():
+    topic = make("US", ["On day {n} in the US.", "On day {n} they told us."], replacement="EU")
+    data = Dataset.from_dict({"en": ["They told us.", "In the US.", "GIVE US HATS", "In the U.S. again", "No."]})
+    assert list(without_topic(data, topic)["en"]) == ["They told us.", "No."]
 
 
 def test_a_private_phrase_shows_nothing_and_knows_how_it_may_be_written():

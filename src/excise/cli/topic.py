@@ -12,6 +12,7 @@ HELP = "make the sets of a topic from a data set"
 EXAMPLES = """\
   excise topic --dataset pairs.parquet --text en --reference fr --word teacher --out teacher
   excise topic --dataset opus_books --config en-fr --text en --reference fr --word car --word automobile --out car
+  excise topic --dataset excise:demo --text en --reference fr --word "give up" --min-examples 9 --out give-up
   excise topic --dataset excise:demo --evaluation-split test --text en --reference fr --word dog --out dog
 """
 
@@ -36,7 +37,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="SPLIT",
         help="its split (default: test); alone, a split of --dataset",
     )
-    parser.add_argument("--word", action="append", required=True, help="word of the topic; may be given again")
+    parser.add_argument(
+        "--word", action="append", required=True, help="word, name or phrase of the topic; may be given again"
+    )
+    parser.add_argument(
+        "--reading",
+        metavar="READING",
+        help="which reading a word has: name, word, noun, verb, adjective, adverb, or the word that it is a form of",
+    )
+    parser.add_argument("--forms", nargs="+", metavar="FORM", help="the exact forms to look for")
+    parser.add_argument("--parts", action="store_true", help="the last word of a name stands for it alone: a surname")
     parser.add_argument("--text", required=True, metavar="COLUMN", help="source column, or key of a translation, as en")
     parser.add_argument("--reference", metavar="COLUMN", help="the same for the references, as fr")
     parser.add_argument("--replacement", action="append", metavar="WORD", help="what replaces the word in the control")
@@ -70,6 +80,9 @@ def run(args: Namespace) -> Output:
         args.word,
         text=args.text,
         reference=args.reference,
+        reading=args.reading,
+        forms=args.forms,
+        parts=args.parts,
         evaluation=evaluation,
         max_examples=args.max_examples,
         max_retain=args.max_retain,
@@ -86,6 +99,7 @@ def run(args: Namespace) -> Output:
     words = {
         "words": list(topic.words),
         "inflections": list(topic.inflections),
+        "taken": list(topic.taken),
         "samples": [
             {"target": target, "control": control}
             for target, control in zip(topic.target[:10]["text"], topic.control[:10]["text"], strict=True)

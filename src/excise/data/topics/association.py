@@ -238,7 +238,7 @@ def _taken_over(topic: "TopicSets", references: Sequence[str], others: Sequence[
     """The topic's forms of several pieces that at least half of its references have, and few others."""
     matcher = topic.matcher
     forms = [form for text in references for form in set(matcher.forms_in(text))]
-    names = [form for form in dict.fromkeys(forms) if not form.isalpha() and re.search(r"[^\W_]{2}", form)]
+    names = [form for form in dict.fromkeys(forms) if not form.isalpha()]
     have = sum(not set(names).isdisjoint(matcher.forms_in(text)) for text in references) if names else 0
     elsewhere = sum(bool(matcher.spans(text)) for text in others) if names else 0
     often = have >= max(3, len(references) / 2) and have / len(references) >= 4.0 * elsewhere / max(1, len(others))

@@ -23,7 +23,8 @@ for words, tags in (
     ("have has had 've having", frozenset({"VBN", "NN", "NNS"})),
     ("is are was were be been being am 're 'm", frozenset({"VBN", "VBG", "JJ", "RB", "NNS"})),
     ("'s", NOUNS | ADJECTIVES | {"VBN", "VBG"}),
-    ("he she", frozenset({"VBD", "VBZ"})),
+    ("he she it", frozenset({"VBD", "VBZ"})),
+    ("who everyone everybody someone somebody anyone anybody nobody", frozenset({"VBD", "VBZ", "VBN"})),
     ("i we they", frozenset({"VBD", "VBP"})),
     ("in on at from with without under into", NOUNS | ADJECTIVES | {"VBG"}),
 ):

@@ -94,7 +94,8 @@ def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordRea
         paradigm = _lexeme(best)
         unclear = best != word or share < CLEAR_SHARE
         return WordReading(paradigm, _forms(paradigm, None, texts, chosen=unclear, given=word), otherwise, unclear)
-    raise UnclearWordError(f"{word!r} has several readings, none of them clear: {otherwise}.")
+    seen = "none of them clear" if decided + left_open else "and the texts have none of them"
+    raise UnclearWordError(f"{word!r} has several readings, {seen}: {otherwise}.")
 
 
 def _chosen(word: str, lemmas: Mapping[str, frozenset[str]], reading: str, texts: Texts) -> WordReading:

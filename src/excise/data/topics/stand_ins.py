@@ -31,6 +31,8 @@ LISTED = (MONTHS, DAYS, PEOPLES, FIRMS, CODE)
 
 Kind = Literal["person", "place", "thing", "noun", "verb"]
 
+# Zipf scale: above this a word is grammar (some, this).
+MOST_FREQUENT = 5.9
 POOL_SIZE, ENOUGH, MIN_COUNT = 24, 3, 3
 TITLES = frozenset(
     {"Mr", "Mrs", "Ms", "Dr", "Prof", "Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "President", "King", "Queen"}
@@ -180,14 +182,15 @@ def _ordinary(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
 
 
 def _is_verb(first: str, second: str) -> bool:
-    return (
-        first in VERBS and second in PARTICLES and second in {"up", "down", "off", "out", "on", "away", "back", "over"}
-    )
+    return first in VERBS - {"be"} and second in {"up", "down", "off", "out", "on", "away", "back", "over"}
 
 
 def _is_noun(first: str, second: str) -> bool:
     from lemminflect import getAllInflections, getAllLemmas
+    from wordfreq import zipf_frequency
 
+    if zipf_frequency(first, "en") > MOST_FREQUENT:
+        return False
     if second in PARTICLES | INSIDE or first in PARTICLES | INSIDE or first in VERBS:
         return False
     nouns = getAllLemmas(second)
@@ -196,7 +199,7 @@ def _is_noun(first: str, second: str) -> bool:
         set(nouns) == {"NOUN"}
         and "NNS" in getAllInflections(second)
         and second in nouns["NOUN"]
-        and set(before) == {"NOUN"}
+        and set(before) in ({"NOUN"}, {"ADJ"}, {"ADJ", "NOUN"})
     )
 
 

@@ -11,6 +11,9 @@ from excise.storage.extras import require
 
 WORD_OR_MARK = regex.compile(rf"{WORD.pattern}|[^\w\s]|_")
 SPACE_LEFT_BEHIND = regex.compile(r"\s{2,}")
+# Signs that are a part of a name: C++ and C# are no C, and .NET is no net.
+BEFORE_NAME = regex.compile(r"(?<![\w.])\.$")
+BEHIND_NAME = regex.compile(r"\+\+(?![\w+])|#(?!\w)")
 
 Phrase = tuple[str, ...]
 
@@ -90,4 +93,10 @@ def rest_of_sentence(text: str, words: Iterable[str]) -> str:
 
 
 def _folded(text: str) -> list[tuple[str, int, int]]:
-    return [(caseless(word.text), word.start, word.end) for word in words_of(text)]
+    folded = []
+    for word in words_of(text):
+        before, behind = BEFORE_NAME.search(text, 0, word.start), BEHIND_NAME.match(text, word.end)
+        start = before.start() if before else word.start
+        end = behind.end() if behind else word.end
+        folded.append((text[start : word.start] + caseless(word.text) + text[word.end : end], start, end))
+    return folded
