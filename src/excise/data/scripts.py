@@ -68,11 +68,11 @@ def script_without_spaces(texts: Iterable[str | None]) -> str | None:
         'Chinese characters'
         >>> script_without_spaces(["She says \u6c34."])
     """
-    texts = [text for text in texts if text]
-    if len(SUSPECT.findall("".join(texts))) <= SHARE * len(texts):
+    filled = [text for text in texts if text]
+    if len(SUSPECT.findall("".join(filled))) <= SHARE * len(filled):
         return None
-    written = [text for text in texts if has_letters_without_spaces(text) and is_mainly_without_spaces(text)]
-    if len(written) <= SHARE * len(texts):
+    written = [text for text in filled if has_letters_without_spaces(text) and is_mainly_without_spaces(text)]
+    if len(written) <= SHARE * len(filled):
         return None
     whole = "\n".join(written)
     script = max(SCRIPTS, key=lambda name: len(OF_SCRIPT[name].findall(whole)))
