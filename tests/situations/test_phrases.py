@@ -334,6 +334,41 @@ READ = {
         none=["On day {n} with McDonald."],
     ),
     "a file name": Read("Node.js", ["On day {n} in Node.js here."], {"Node.js"}, none=["On day {n} in Node here."]),
+    "a product in capitals": Read(
+        "IPHONE", ["On day {n} with iPhone.", "On day {n} with an iphone."], {"iPhone", "iphone"}
+    ),
+    "a product in small letters": Read(
+        "iphone", ["On day {n} with iPhone.", "On day {n} an iphone."], {"iPhone", "iphone"}
+    ),
+    "a virus with a number": Read(
+        "COVID-19", ["On day {n} of COVID-19.", "On day {n} of Covid 19."], {"COVID-19", "Covid 19"}
+    ),
+    "music with an ampersand": Read("R&B", ["On day {n} of R&B.", "On day {n} of R & B."], {"R&B", "R & B"}),
+    "music with two apostrophes": Read(
+        "rock 'n' roll",
+        ["On day {n} of rock 'n' roll.", "On day {n} more rock \u2019n\u2019 roll."],
+        {"rock 'n' roll", "rock \u2019n\u2019 roll"},
+    ),
+    "a possessive of a name that is there without": Read(
+        "O'Brien's", ["On day {n} O'Brien's hat.", "On day {n} O'Brien came.", "Off day {n} O'Brien left."], {"O'Brien"}
+    ),
+    "a statistics language beside a department": Read("R", ["On day {n} in R."], {"R"}, none=["On day {n} in R&D."]),
+    "a programming language that is coffee": Read(
+        "Java", ["On day {n} in Java."], {"Java"}, none=["On day {n} some java."]
+    ),
+    "a country that is porcelain": Read(
+        "China", ["On day {n} to China."], {"China"}, none=["On day {n} the china broke."]
+    ),
+    "a doctor on television": Read(
+        "Dr. Who", ["On day {n} with Dr. Who.", "On day {n} saw Dr Who."], {"Dr. Who", "Dr Who"}
+    ),
+    "a date": Read("9/11", ["On day {n} after 9/11."], {"9/11"}),
+    "an accent in a name": Read(
+        "Zo\u00eb",
+        ["On day {n} with Zo\u00eb.", "On day {n} saw Zoe\u0308."],
+        {"Zo\u00eb", "Zoe\u0308"},
+        none=["On day {n} with Zoe."],
+    ),
     "an acronym and its plural": Read("GPU", ["On day {n} a GPU.", "On day {n} two GPUs."], {"GPU", "GPUs"}),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
@@ -535,6 +570,8 @@ KINDS = {
     "a surname": ("Rowling", "by Rowling", r"[A-Z][a-z]+", None),
     "a surname with an apostrophe": ("O'Brien", "by O'Brien", r"[A-Z]'[A-Z][a-z]+", "O'Connor"),
     "a first name with a hyphen": ("Jean-Luc", "by Jean-Luc", r"[A-Z][a-z]+-[A-Z][a-z]+", None),
+    "a shop with its possessive": ("McDonald's", "at McDonald's", r"[A-Z]\S+'s", None),
+    "a person abroad": ("Fran\u00e7ois Hollande", "by Fran\u00e7ois Hollande", r"[A-Z][a-z]+ [A-Z][a-z]+", None),
     "a product": ("iPhone 15", "an iPhone 15", r"\S+ \d+", None),
     "an acronym": ("US", "the US", r"[A-Z]{2,6}", "EU"),
     "an acronym of four letters": ("NATO", "the NATO", r"[A-Z]{2,6}", None),

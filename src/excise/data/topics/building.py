@@ -138,9 +138,9 @@ def topic_sets(
         counts = {"texts": len(sentences), "with the topic": len(rows.topic), ASIDE["compound"]: 0, **aside}
         lines = tuple(one.line(by_form) for one in taken)
         if not len(rows.topic):
-            others = f" ({sum(aside.values())} set aside; {'; '.join(lines)})" if aside else ""
+            set_aside = f" ({sum(aside.values())} set aside; {'; '.join(lines)})" if aside else ""
             raise ValueError(
-                f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}{others}."
+                f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}{set_aside}."
             )
         for one, line in zip(taken, lines, strict=True):
             if one.unclear:

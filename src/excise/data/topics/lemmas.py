@@ -133,7 +133,7 @@ def _forms(paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, giv
     """The forms, of those that are other words' as well only the occurrences that neighbours give to this one."""
     built = []
     for form in paradigm.spellings:
-        own, rivals = set(paradigm.tags(form)), set()
+        own, rivals = set(paradigm.tags(form)), set[str]()
         for lemma, tags in lemmas_of(form).items():
             if lemma == paradigm.lemma:
                 (rivals if part else own).update(tag for tag in tags if part is None or PART_OF_SPEECH[tag] != part)

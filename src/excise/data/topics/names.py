@@ -37,7 +37,15 @@ def _frequencies() -> dict[NameKind, dict[str, float]]:
 
 def is_first_name(word: str) -> bool:
     """Whether it is a first name, with its capital."""
-    return any(word in _frequencies()[kind] for kind in ("woman", "man"))  # type: ignore[index]
+    return any(word in _frequencies()[kind] for kind in ("woman", "man"))
+
+
+@cache
+def first_names_abroad() -> frozenset[str]:
+    """First names of France, Germany, Italy and Spain, too."""
+    from faker.providers.person import de_DE, es_ES, fr_FR, it_IT
+
+    return frozenset(name for country in (de_DE, es_ES, fr_FR, it_IT) for name in country.Provider.first_names)
 
 
 def people(kind: NameKind) -> list[str]:
@@ -80,7 +88,7 @@ def name_kind(name: str, corpus: Corpus) -> NameKind:
     kinds = [kind for kind, names in _frequencies().items() if name in names]
     people = [kind for kind in ("woman", "man") if kind in kinds]
     surnames: list[NameKind] = ["surname"] if "surname" in kinds else []
-    places: list[NameKind] = [kind for kind in ("country", "city") if kind in kinds]  # type: ignore[misc]
+    places: list[NameKind] = [kind for kind in ("country", "city") if kind in kinds]
     if surnames and not people and corpus.company_share(name) >= SURNAME_SHARE:
         return "surname"  # Tom Jackson
     place_like = corpus.neighbour_share(name, PLACE_CUE) >= PLACE_SHARE

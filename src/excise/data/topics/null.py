@@ -27,15 +27,8 @@ def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:
     rng = random.Random(seed)
     rows = rng.sample(range(len(topic.retain)), 2 * half)
     target, control = (_with_a_word(topic.retain.select(part), rng) for part in (rows[:half], rows[half:]))
-    nothing = {
-        "words": ("nothing",),
-        "inflections": ("nothing",),
-        "wording": (),
-        "apart": (),
-        "taken": (),
-        "counts": {},
-    }
-    return replace(topic, **nothing, target=target, control=control)
+    topic = replace(topic, words=("nothing",), inflections=("nothing",), wording=(), apart=(), taken=(), counts={})
+    return replace(topic, target=target, control=control)
 
 
 def _with_a_word(rows: Dataset, rng: random.Random) -> Dataset:

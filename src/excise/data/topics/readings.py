@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from excise.data.topics.casing import Casing, texts_with
 from excise.data.topics.inflections import Paradigm, name_paradigm
 from excise.data.topics.lemmas import lemmas_of, word_reading
-from excise.data.topics.matching import Matcher
 from excise.data.topics.names import is_known_name
 from excise.data.topics.phrases import phrase_paradigm, taken_apart
 from excise.data.topics.sentences import Sentences
-from excise.data.topics.spellings import ARTICLE, cased_key, dotted, is_plain, key, letters, tidy
-from excise.data.topics.wording import Form, shouted, starts
+from excise.data.topics.spellings import ARTICLE, is_plain, key, tidy
+from excise.data.topics.wording import Case, Form
 
 NAME_SHARE = 0.9
 MOST_WORDS = 10
@@ -50,49 +50,6 @@ class Taken:
         return f"{self.given!r} taken as {self.what}: {forms}" + (f" ({self.otherwise})" if self.otherwise else "")
 
 
-@dataclass(frozen=True)
-class Casing:
-    """How a word is written in the data.
-
-    Attributes:
-        middle: inside sentences and among small letters, by spelling: there a capital tells a name.
-        anywhere: in all places.
-    """
-
-    middle: Counter[str]
-    anywhere: Counter[str]
-
-    @classmethod
-    def of(cls, words: str, texts: Sequence[str]) -> "Casing":
-        """Counts the spellings of a word or phrase in texts."""
-        matcher, middle, anywhere = Matcher([words, *_dotted(words)]), Counter[str](), Counter[str]()
-        for text in texts:
-            for span in matcher.spans(text):
-                spelling = " ".join(text[slice(*span)].split())
-                anywhere[spelling] += 1
-                acronym = spelling.isupper() and len(spelling) > 1  # which no sentence's start makes
-                if (acronym or not starts(text, span)) and not shouted(text, span):
-                    middle[spelling] += 1
-        return cls(middle, anywhere)
-
-    def capital(self, given: str = "") -> tuple[int, str]:
-        """How often it has a capital inside sentences, and the commonest of these spellings, or that given."""
-        capital = Counter({form: n for form, n in self.middle.items() if form != form.lower()})
-        acronym = given.isupper() and len(given) > 1 and " " not in given
-        if acronym:
-            capital = Counter({form: n for form, n in capital.items() if form.isupper()})
-        if not capital:
-            return 0, given
-        same = [form for form in capital if cased_key(form) == cased_key(given)]
-        keep = same and (acronym or not given.isupper())
-        return sum(capital.values()), given if keep else max(capital, key=lambda form: (capital[form], form))
-
-    @property
-    def small(self) -> int:
-        """How often it is in small letters inside sentences."""
-        return sum(n for form, n in self.middle.items() if form == form.lower())
-
-
 def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_examples: int = 20) -> Taken:
     """What a word, name or phrase is taken as.
 
@@ -114,7 +71,9 @@ def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_e
         rest = words[article.end() :]
         if not rest[:1].isupper() or " " in rest or not lemmas_of(rest.lower()) or _clear_name(rest, sentences):
             words = rest
-    casing = Casing.of(words, _texts(words, sentences))
+    if words.endswith("'s") and _mostly_without(words[:-2], words, sentences):
+        words = words[:-2]
+    casing = Casing.of(words, texts_with(words, sentences))
     if is_plain(words):
         taken = _word(words, casing, sentences, reading, min_examples)
     else:
@@ -159,18 +118,14 @@ def checked_words(words: str | Sequence[str], what: str = "words") -> tuple[str,
     return tuple(dict.fromkeys(map(tidy, words)))
 
 
-def _texts(words: str, sentences: Sentences) -> list[str]:
-    pieces = [piece for form in (words, *_dotted(words)) for piece in letters(form)]
-    return sentences.texts(sentences.candidates(pieces))
-
-
-def _dotted(words: str) -> list[str]:
-    """Of a word that may be an acronym, the acronym with its dots."""
-    return [dotted(words.upper())] if dotted(words.upper()) else []
+def _mostly_without(name: str, possessive: str, sentences: Sentences) -> bool:
+    """Whether a name is mostly without its 's: which is a possessive then (O'Brien's), else its own (McDonald's)."""
+    whole, own = (Casing.of(words, texts_with(words, sentences)).anywhere for words in (name, possessive))
+    return 2 * sum(own.values()) < sum(whole.values())
 
 
 def _clear_name(word: str, sentences: Sentences) -> bool:
-    casing = Casing.of(word, _texts(word, sentences))
+    casing = Casing.of(word, texts_with(word, sentences))
     return casing.capital()[0] >= NAME_SHARE * max(1, casing.capital()[0] + casing.small)
 
 
@@ -188,7 +143,9 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
             f"No text has {words!r} with its capitals inside a sentence, and {small} have {words.lower()!r}. Give "
             f"{words.lower()!r} or reading='word' for the ordinary word, or data that has the name."
         )
-    plain = word_reading(words.lower(), lambda form: _texts(form, sentences), None if reading == "word" else reading)
+    plain = word_reading(
+        words.lower(), lambda form: texts_with(form, sentences), None if reading == "word" else reading
+    )
     two = count > 0 and (share >= 1 - NAME_SHARE or spelling.isupper() or is_known_name(spelling))
     forms = plain.forms
     if two:
@@ -212,6 +169,8 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
 def _is_name(words: str, count: int, small: int, min_examples: int) -> bool:
     """Whether a word is taken as a name: see `taken_as`."""
     share = count / (count + small) if count + small else float("nan")
+    if not lemmas_of(words.lower()):
+        return share >= 1 - NAME_SHARE or (not small and words != words.lower())
     if words == words.lower():
         return share >= NAME_SHARE and (small < min_examples or not lemmas_of(words))
     if not count:
@@ -221,13 +180,17 @@ def _is_name(words: str, count: int, small: int, min_examples: int) -> bool:
 
 def _name(words: str, spelling: str, count: int, small: int, sentences: Sentences) -> Taken:
     clear = not small or count >= NAME_SHARE * (count + small)
-    forms = [Form(spelling, "name") if clear else Form(spelling, "written", open=False)]
+    # What is no word in small letters is the name, written carelessly.
+    ordinary = bool(lemmas_of(spelling.lower()))
+    clear = clear or not ordinary
+    case: Case = "any" if not ordinary else "name" if clear else "written"
+    forms = [Form(spelling, case, open=clear)]
     if spelling.isupper():
         forms += [Form(plural, "name") for plural in _plural(spelling, sentences)]
     told = f"inside sentences {spelling} {count}, {spelling.lower()} {small}"
-    told = f"{told}; reading='word' takes {spelling.lower()}" if small else ""
+    told = (f"{told}; reading='word' takes {spelling.lower()}" if ordinary else told) if small else ""
     others = [form.spelling for form in forms[1:]]
-    unclear = not clear or (words == words.lower() and small > 0 and bool(lemmas_of(words)))
+    unclear = not clear or (words == words.lower() and small > 0 and ordinary)
     return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, unclear)
 
 
@@ -250,7 +213,7 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
         spelling = words if given_capital and not count else spelling
         if two and given_capital:
             told += "; reading='word' takes that without"
-        case = "written" if two and given_capital else "any"
+        case: Case = "written" if two and given_capital else "any"
         forms = [Form(spelling, case, open=case == "any")]
         forms += [Form(plural, case, open=case == "any") for plural in _plural(spelling, sentences)]
         others = [form.spelling for form in forms[1:]]
@@ -271,7 +234,7 @@ def _plural(spelling: str, sentences: Sentences) -> list[str]:
     plural = f"{spelling}s"
     if len(spelling) < 2 or not spelling[-1].isalpha():
         return []
-    return [plural] if Casing.of(plural, _texts(plural, sentences)).anywhere else []
+    return [plural] if Casing.of(plural, texts_with(plural, sentences)).anywhere else []
 
 
 def _may_be_ordinary(words: str) -> bool:

@@ -25,7 +25,8 @@ def tidy(words: str) -> str:
     >>> tidy("  the  Joneses' ")
     'the Joneses'
     """
-    return " ".join(unicodedata.normalize("NFC", words).split()).rstrip(APOSTROPHES)
+    words = " ".join(unicodedata.normalize("NFC", words).split()).rstrip(APOSTROPHES)
+    return words[:-2] + "'s" if words[-1:] == "s" and words[-2:-1] in tuple(APOSTROPHES) else words
 
 
 def is_plain(word: str) -> bool:

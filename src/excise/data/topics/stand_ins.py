@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from typing import Literal
 
 from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
-from excise.data.topics.names import countries, is_first_name, people, place_names
+from excise.data.topics.names import NameKind, countries, first_names_abroad, is_first_name, people, place_names
 from excise.data.topics.phrases import INSIDE, PARTICLES, VERBS, is_verb_phrase, phrase_paradigm
 from excise.data.topics.spellings import is_plain, key
 
@@ -39,8 +39,8 @@ TITLES = frozenset(
 )
 PARTICLES_OF_NAMES = frozenset("de da di del van von der la le bin".split())
 THINGS = (
-    "UN EU UK NATO NASA UNESCO FBI CIA BBC IBM DNA GPS USB ATM HTML FIFA NBA HIV UFO CEO PC TV BERT-2 MP-3 "
-    "F-16 B-52 R2-D2 COVID-19 V-8 A-4 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX "
+    "UN EU UK NATO NASA UNESCO FBI CIA BBC IBM DNA GPS USB ATM HTML FIFA NBA HIV UFO CEO PC TV BERT-2 MP-3 GPT-3 "
+    "HTTP-2 F-16 B-52 R2-D2 COVID-19 V-8 A-4 4K 2D 5G R&D B&B Q&A H&M M&S P&G X-ray iPad eBay iMac eBook LaTeX "
     "YouTube PayPal FedEx McAfee YouTubers O'Connor O'Neill O'Hara O'Reilly D'Angelo O'Sullivan Marie-Claire "
     "Anne-Sophie Pierre-Yves Paul-Henri Anna-Lena Hans-Peter Smith-Jones Rolls-Royce Coca-Cola"
 ).split()
@@ -78,6 +78,9 @@ def stand_ins(topic: Paradigm, texts: Sequence[str], refuses: Callable[[Sequence
     >>> {len(name.lemma.split()) for name in names}, "Los Angeles" in [name.lemma for name in names]
     ({2}, True)
     """
+    if topic.is_name and topic.lemma.endswith("'s"):  # McDonald's
+        bare = stand_ins(name_paradigm(topic.lemma[:-2]), texts, refuses)
+        return [name_paradigm(f"{other.lemma}'s") for other in bare]
     kind = kind_of(topic)
     pool: dict[str, Paradigm] = {}
     for candidates in (_of_data(topic, kind, texts), _of_lists(topic, kind), _more_of_lists(topic, kind)):
@@ -125,7 +128,7 @@ def kind_of(topic: Paradigm) -> Kind:
     if key(topic.lemma) in _place_keys():
         return "place"
     initials = [bool(re.fullmatch(r"(?:[^\W\d_]\.)+", word)) for word in words]
-    first = is_first_name(words[0]) or initials[0] or words[0] in TITLES
+    first = is_first_name(words[0]) or words[0] in first_names_abroad() or initials[0] or words[0] in TITLES
     return "person" if len(words) > 1 and first and not any(map(str.isdigit, topic.lemma)) else "thing"
 
 
@@ -206,8 +209,10 @@ def _is_noun(first: str, second: str) -> bool:
 def _of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
     """Others of the topic's kind, shape and number of words, from lists."""
     wanted, count = shape(topic.lemma), len(topic.lemma.split())
-    yield from (words for listed in LISTED if topic.is_name and topic.lemma in listed for words in listed)
-    if kind == "person":
+    listed = [words for words in LISTED if topic.is_name and topic.lemma in words]
+    if listed:
+        yield from listed[0]
+    elif kind == "person":
         yield from _persons(topic.lemma)
     elif kind == "place":
         yield from (name for name in _places_by_size(topic.lemma in countries()) if shape(name) == wanted)
@@ -240,7 +245,7 @@ def _first(words: str) -> str:
 def _persons(name: str) -> Iterator[str]:
     """Names of other persons of the same sex, word for word: initials, first names, particles, surname."""
     words = name.split()
-    sex = "woman" if words[0] in people("woman") else "man"
+    sex: NameKind = "woman" if words[0] in people("woman") else "man"
     firsts = [one for one in people(sex) if one.isascii() and one not in words]
     lasts = [one for one in people("surname") if one.isascii() and one not in words]
     letters = "ABCDEFGHLMNPRTW"
