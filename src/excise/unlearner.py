@@ -294,7 +294,5 @@ class Unlearner(CodeFinder):
 
     def _request(self, kind: str, selection: Selection, asked: Asked, rows: Rows) -> Request:
         thresholds = dict(selection.thresholds)
-        if not selection.codes:
-            raise ValueError(f"Nothing is selected, so there is nothing to {kind}. Thresholds: {thresholds}.")
         told = public_thresholds(thresholds) if asked.private else thresholds
         return put_in_force(self.model, kind, selection.codes, asked, thresholds=told, rows=dict(rows))

@@ -64,8 +64,14 @@ def put_in_force(
         **details: other fields of the request.
 
     Raises:
-        ValueError: as `enforce` and `check_label`; the model is then as it was.
+        ValueError: if nothing is selected, or as `enforce` and `check_label`; the model is then as it was.
     """
+    if not any(codes.values()):
+        raise ValueError(
+            f"Nothing is selected, so there is nothing to {kind}. Thresholds: {details.get('thresholds', {})}. A topic "
+            "that the model does not know, or a model that was hardly trained, has no codes that tell it: look at "
+            "`evaluate(...)` first. Else give more sentences with the topic, or a less strict search."
+        )
     details |= {"data": dict(asked.data)} | ({"private": True} if asked.private else {})
     if asked.known:
         check_label(model.config, asked.known.words, asked.name)

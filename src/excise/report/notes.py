@@ -9,6 +9,9 @@ from excise.statistics import clopper_pearson
 if TYPE_CHECKING:
     from excise.report.results import Evaluation
 
+# What a trained bottleneck keeps of the score without it, at least; and what is too little to tell: a BLEU, and rows.
+KEPT, LEAST_BLEU, LEAST_ROWS = 0.8, 5.0, 20
+
 
 def score_table(evaluation: "Evaluation") -> str:
     """One row a condition, and the notes below."""
@@ -58,7 +61,7 @@ def _of_texts(evaluation: "Evaluation") -> tuple[list[str], dict[str, str]]:
 
 def notes(evaluation: "Evaluation") -> list[str]:
     """Sentences that belong below an evaluation's table."""
-    sentences = [nothing_to_forget(evaluation), _cost(evaluation), firings(evaluation)]
+    sentences = [nothing_to_forget(evaluation), hardly_trained(evaluation), _cost(evaluation), firings(evaluation)]
     sentences.append(_cut_off(evaluation))
     missing = evaluation.settings.get("not_measured", {})
     sentences += [f"Not measured: {condition}. {reason}" for condition, reason in missing.items()]
@@ -91,9 +94,45 @@ def nothing_to_forget(evaluation: "Evaluation") -> str | None:
         if before.low <= high and low <= before.high:
             return (
                 f"Nothing to forget, as far as can be told: {measure(name).label} before is {before.text} "
-                f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]."
+                f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]. {_what_to_do(evaluation)}"
             )
     return None
+
+
+def _what_to_do(evaluation: "Evaluation") -> str:
+    """What whoever finds nothing to forget looks at."""
+    if evaluation.of_classes:
+        return "Look whether the model was trained on this class and the images are processed as in its training."
+    return (
+        "Look at its outputs before: if they are right, give other words=; if not, see whether a prefix= is missing or "
+        "the model needs more training or more sentences with the topic."
+    )
+
+
+def hardly_trained(evaluation: "Evaluation") -> str | None:
+    """Whether the bottleneck was hardly trained, in a sentence; `None` where it was, or where that cannot be told.
+
+    The rule: on the set without the topic, the score before is less than four fifths of the higher one of two others,
+    that with the bottleneck left out and that of the base model, which a bottleneck that was trained to its end comes
+    close to. Not where a score is below `LEAST_BLEU` anyway, or there are fewer than `LEAST_ROWS` rows.
+    """
+    name = evaluation.telling(RETAIN)
+    if name not in ("bleu", "accuracy") or len(evaluation.references.get(RETAIN, ())) < LEAST_ROWS:
+        return None
+    scores = {c: evaluation.score(name, RETAIN, c) for c in (Condition.LEFT_OUT, Condition.BASE)}
+    there = {condition: score for condition, score in scores.items() if score.value is not None}
+    before = evaluation.score(name, RETAIN, Condition.BEFORE)
+    if before.value is None or not there:
+        return None
+    condition, best = max(there.items(), key=lambda item: item[1].value or 0.0)
+    if best.value is None or best.value < (LEAST_BLEU if name == "bleu" else 0.0) or before.value >= KEPT * best.value:
+        return None
+    which = "with the" if condition == Condition.LEFT_OUT else "of the"
+    return (
+        f"Hardly trained: {measure(name).label} without the topic is {before.text} before and {best.text} {which} "
+        f"{condition}; a trained bottleneck keeps at least {100 * KEPT:.0f} % of it. Train the model longer: "
+        "what is measured of this one says little of forgetting."
+    )
 
 
 def _cut_off(evaluation: "Evaluation") -> str | None:

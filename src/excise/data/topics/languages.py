@@ -37,16 +37,26 @@ LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_].*)?")
 
 
 @cache
+def _counted_languages() -> tuple[str, ...]:
+    """Those that wordfreq has; none without the extra `text`, which masking goes without."""
+    try:
+        from wordfreq import available_languages
+    except ImportError:
+        return ()
+    return tuple(sorted(available_languages("small")))
+
+
+@cache
 def stop_words(language: str) -> frozenset[str]:
-    """The hundred most frequent words of a language, in lower case; none where wordfreq does not have it.
+    """The hundred most frequent words of a language, in lower case; none where wordfreq is not there or lacks it.
 
     >>> sorted(stop_words("fr") & {"le", "les", "eau"})
     ['le', 'les']
     """
-    from wordfreq import available_languages, top_n_list
-
-    if language not in available_languages("small"):
+    if language not in _counted_languages():
         return frozenset()
+    from wordfreq import top_n_list
+
     return frozenset(word for word in top_n_list(language, NUM_STOP_WORDS, wordlist="small") if not word.isdigit())
 
 
@@ -56,8 +66,6 @@ def language_of(texts: Iterable[str]) -> str | None:
     >>> language_of(["Il ne veut pas de l'eau, mais elle en a pour nous et pour vous."])
     'fr'
     """
-    from wordfreq import available_languages
-
     words: dict[str, int] = {}
     for word in runs(lowered("\n".join(texts))):
         words[word] = words.get(word, 0) + 1
@@ -71,7 +79,7 @@ def language_of(texts: Iterable[str]) -> str | None:
     english = share("en")
     if english >= ENGLISH_SHARE:
         return "en"
-    best = max(sorted(available_languages("small")), key=share)
+    best = max([*_counted_languages(), "en"], key=share)
     stops = sum(word in words for word in stop_words(best))
     if best != "en" and share(best) >= max(OTHER_SHARE, 2 * english) and stops >= LEAST_STOPS:
         return best
@@ -94,7 +102,7 @@ def chosen_language(language: str | None, texts: Callable[[], Iterable[str]], co
         if told not in (None, "en", column):
             warnings.warn(
                 f"The texts are in {told!r}, by their most frequent words, and inflections and controls are made for "
-                f"that. Give language={told!r} to say so, or another code.",
+                f"that{'' if told in TESTED else ', untested'}. Give language={told!r} to say so, or another code.",
                 stacklevel=3,
             )
         return told or "en"
