@@ -250,8 +250,8 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
         if not both:
             return {"input_ids": [], "attention_mask": [], "labels": [], "length": []}
         sources, targets = zip(*both, strict=True)
-        sources = [args.source_prefix + text for text in sources]
-        encoded = tokenizer(sources, text_target=list(targets), max_length=args.max_length, truncation=True)
+        prefixed = [args.source_prefix + text for text in sources]
+        encoded = tokenizer(prefixed, text_target=list(targets), max_length=args.max_length, truncation=True)
         sides = zip(encoded["input_ids"], encoded["labels"], strict=True)
         return {**encoded, "length": [max(len(source), len(target)) for source, target in sides]}
 
