@@ -104,6 +104,8 @@ def topic_sets(
         touched, rows = _sorted_places(sentences, matcher, np.arange(len(sentences)))
         aside = len(sentences) - len(rows.topic) - len(rows.other)
         counts = {"texts": len(sentences), "with the topic": len(rows.topic), "set aside (in compounds)": aside}
+        if sentences.gaps:
+            counts["rows left out (without a text)"] = sentences.gaps
         if not len(rows.topic):
             raise ValueError(f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}.")
 

@@ -40,6 +40,7 @@ class Sentences:
 
     Attributes:
         keys: the normalised texts, and the row of each.
+        gaps: how many rows have no text, or no reference where there are any.
 
     Raises:
         ValueError: no row is usable, there is no such column, or the source sets no spaces between words.
@@ -55,10 +56,13 @@ class Sentences:
         sources = self._sources.to_pylist()
         references = self._references.to_pylist() if self._references is not None else ["-"] * len(sources)
         self.keys: dict[str, int] = {}
+        self.gaps = 0
         for row, (source, target) in enumerate(zip(sources, references, strict=True)):
             usable = isinstance(source, str) and isinstance(target, str) and target.strip()
             if usable and (key := normalise(source)):
                 self.keys.setdefault(key, row)
+            else:
+                self.gaps += 1
         if not self.keys:
             raise ValueError(f"None of the {len(sources)} rows of the {what} has a text in {text!r}.")
         script = script_without_spaces(source for source in sources if isinstance(source, str))
