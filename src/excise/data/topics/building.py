@@ -136,6 +136,8 @@ def topic_sets(
         )
         touched, rows, aside, by_form = _sorted_places(sentences, matcher, np.arange(len(sentences)))
         counts = {"texts": len(sentences), "with the topic": len(rows.topic), ASIDE["compound"]: 0, **aside}
+        if sentences.gaps:
+            counts["rows left out (without a text)"] = sentences.gaps
         lines = tuple(one.line(by_form) for one in taken)
         if not len(rows.topic):
             set_aside = f" ({sum(aside.values())} set aside; {'; '.join(lines)})" if aside else ""
@@ -261,8 +263,8 @@ def _replacer(
     seed: int,
 ) -> Replacer | FormReplacer:
     if language != "en":
-        given = None if replacement is None else checked_words(replacement, "replacement")
-        return FormReplacer(topics, sentences, touched[:MAX_CORPUS], matcher, given, language, seed)
+        words = None if replacement is None else checked_words(replacement, "replacement")
+        return FormReplacer(topics, sentences, touched[:MAX_CORPUS], matcher, words, language, seed)
     corpus = sentences.corpus
     if replacement is not None:
         given = _given_pool(replacement, topics, matcher)

@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from datasets import Dataset
 
+from excise.data.columns import arrow_column, values_at
+from excise.data.reading import as_rows, refuse_stream
 from excise.data.scripts import check_split, script_without_spaces
 from excise.data.topics.association import WordTable
-from excise.data.topics.columns import arrow_column, values_at
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.matching import normalise
 from excise.data.words import caseless, evened, runs
@@ -39,6 +40,7 @@ class Sentences:
 
     Attributes:
         keys: the normalised texts, and the row of each.
+        gaps: how many rows have no text, or no reference where there are any.
 
     Raises:
         ValueError: no row is usable, there is no such column, or the source sets no spaces between words.
@@ -54,10 +56,13 @@ class Sentences:
         sources = self._sources.to_pylist()
         references = self._references.to_pylist() if self._references is not None else ["-"] * len(sources)
         self.keys: dict[str, int] = {}
+        self.gaps = 0
         for row, (source, target) in enumerate(zip(sources, references, strict=True)):
             usable = isinstance(source, str) and isinstance(target, str) and target.strip()
             if usable and (key := normalise(source)):
                 self.keys.setdefault(key, row)
+            else:
+                self.gaps += 1
         if not self.keys:
             raise ValueError(f"None of the {len(sources)} rows of the {what} has a text in {text!r}.")
         script = script_without_spaces(source for source in sources if isinstance(source, str))
@@ -140,8 +145,8 @@ def kept_sentences(dataset: Dataset, text: str, reference: str | None, what: str
         reference: likewise.
         what: likewise; data sets of different kinds do not displace one another.
     """
-    if not isinstance(dataset, Dataset):
-        return Sentences(dataset, text, reference, what)  # which refuses it
+    refuse_stream(dataset)
+    dataset = as_rows(dataset, what)
     about = (dataset._fingerprint, text, reference)
     with LOCK:
         kept = KEPT.setdefault(what, WeakKeyDictionary())
