@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets import ClassLabel, Dataset
 
-from excise.data.class_names import class_index, class_labels
+from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
 from excise.data.images import encoded_images, image_column, label_column
 
