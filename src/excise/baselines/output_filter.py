@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.data.class_labels import class_index
+from excise.data.class_labels import places
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor, tokenizer_of
@@ -86,7 +86,11 @@ def _labels(model: PreTrainedModel, words: Any, names: Sequence[str]) -> tuple[i
     if isinstance(words, ClassSets):
         return (places_in_model(model.config, words.classes)[words.label],)
     own = own_classes(model.config)
-    return tuple(class_index(name, own) for name in names)
+    hits = places(names, own)
+    missing = [name for name, place in zip(names, hits, strict=True) if place is None]
+    if missing:
+        raise ValueError(f"The model has no class {missing[0]!r}; its classes are {sorted(own)[:20]}.")
+    return tuple(place for place in hits if place is not None)
 
 
 class LowestLogits:

@@ -79,7 +79,7 @@ def _is_there(folder: str | os.PathLike, name: str) -> bool:
 def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":
     """A LoRA adapter on its base model, with the masks that were saved beside it in force in the base, too.
 
-    The base has bottlenecks, or is the plain model that they were put into by `from_base`; these are then the adapter's.
+    The base has bottlenecks, or is the plain model that `from_base` put them into; they are then the adapter's.
 
     Args:
         folder: of the adapter, with the model's config.
