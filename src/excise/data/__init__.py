@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classes": ["ClassSets", "class_column", "class_sets"],
         "forget_sets": ["DigestKey", "ForgetSets"],
-        "images": ["image_column", "label_column"],
+        "images": ["image_column", "label_column", "to_rgb"],
         "packaged": ["train_tokenizer"],
         "reading": ["load_demo", "load_rows"],
         "topics": ["TopicSets", "null_sets", "topic_sets", "topic_words"],

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset
 
 from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
-from excise.data.images import encoded_images, image_column, label_column
+from excise.data.images import encoded_images, image_column, label_column, to_rgb
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,6 +99,7 @@ def class_sets(
     max_retain: int = 1000,
     min_examples: int = 20,
     seed: int = 0,
+    value_range: tuple[float, float] | None = None,
 ) -> ClassSets:
     """Target, control and retain sets for selecting, and others for evaluating, disjoint by image.
 
@@ -118,6 +119,8 @@ def class_sets(
         max_retain: the most images in `control`, in `retain` and in `heldout_retain`.
         min_examples: the fewest images that each set may have.
         seed: of sampling.
+        value_range: the values of black and white, for images of more than 8 bits whose range is not known, and for
+            arrays: the sets' images are then RGB of 8 bits, as by `to_rgb`.
 
     Returns:
         The sets. Printing them shows their sizes.
@@ -133,6 +136,9 @@ def class_sets(
     }.items():
         if size < 1:
             raise ValueError(f"{size_name} must be at least 1, got {size}.")
+    if value_range is not None:
+        dataset = to_rgb(dataset, value_range, image=image)
+        test = test and to_rgb(test, value_range, image=image if image in test.column_names else None)
     image = image_column(dataset, image)
     label, labels, names = class_labels(dataset, label, classes)
     wanted = class_index(name_or_index, names)

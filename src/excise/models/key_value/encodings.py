@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import BaseImageProcessor
 
-from excise.data.images import image_column, images_digest, label_column, pixel_values
+from excise.data.images import image_column, images_digest, label_column, pixel_values, to_rgb
 from excise.data.inputs import ENCODINGS
 from excise.data.reading import refuse_stream
 from excise.models.class_order import labels_in_model
@@ -38,6 +38,7 @@ def encode_images(
     dtype: torch.dtype | None = None,
     cache_dir: str | os.PathLike | None = None,
     progress: bool = True,
+    value_range: tuple[float, float] | None = None,
 ) -> "Dataset":
     """The encodings of a data set's images; computed at the first call, read from disk at every later one.
 
@@ -58,6 +59,8 @@ def encode_images(
             given. `torch.bfloat16` is several times faster where the hardware has it, and not exact.
         cache_dir: where to keep them; beside the caches of `datasets` if not given.
         progress: show a progress bar.
+        value_range: the values of black and white, for images of more than 8 bits whose range is not known, and for
+            arrays; see `excise.data.to_rgb`.
 
     Returns:
         A data set with `encodings`, float32 `(hidden_size,)`, and `labels`, where there are any, which are the
@@ -71,6 +74,8 @@ def encode_images(
 
     refuse_stream(dataset)
     dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
+    if value_range is not None:
+        dataset = to_rgb(dataset, value_range, image=image)
     image = image_column(dataset, image)
     label = label_column(dataset, label)
     labels, feature = ([], None) if label is None else labels_in_model(model.config, dataset, label)
