@@ -75,8 +75,8 @@ def _check_order(name: str, dataset: Dataset, config: PreTrainedConfig) -> None:
     if places_in_model(config, names) != list(range(len(names))):
         raise ValueError(
             f"The classes of the {name} set stand in another order than the model's, {few(own, 20)}. Of images, "
-            "`image_inputs(model, rows, processor)` of `excise.models` goes by the names, as `encode_images` does. Where "
-            "a `data_collator` does, make the column one of numbers: `cast_column(name, Value('int64'))`."
+            "`image_inputs(model, rows, processor)` of `excise.models` goes by the names, as `encode_images` does. "
+            "Where a `data_collator` does, make the column one of numbers: `cast_column(name, Value('int64'))`."
         )
 
 

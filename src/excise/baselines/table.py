@@ -1,4 +1,4 @@
-"""Table of several baselines' runs: what each still finds of what was to be forgotten and kept, and how long it took."""
+"""Table of several baselines' runs: accuracies and errors on each data set, and how long they took."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

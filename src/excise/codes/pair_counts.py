@@ -130,7 +130,8 @@ class PairCounts:
         known = self.classes or ()
         if isinstance(class_, str) and not known:
             raise ValueError(f"There is no class {class_!r}; the counts know no names, so give its index.")
-        index = class_index(class_, known or [f"class {i}" for i in range(len(self.examples))])
+        listed = f"the counts' are {list(known)}" if known else None
+        index = class_index(class_, known or [f"class {i}" for i in range(len(self.examples))], listed)
         self._check(index)
         return ClassCounts(self, index, name or (known[index] if known else f"class {index}"))
 

@@ -27,13 +27,14 @@ def alike(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
-def class_index(wanted: Any, classes: Sequence[str]) -> int:
+def class_index(wanted: Any, classes: Sequence[str], listed: str | None = None) -> int:
     """The label of a class that is asked for by its name or by its label.
 
     Args:
         wanted: the name, which may differ in case and spaces if only one does; the label, as a whole number of any
             kind; or a list of one of these.
         classes: all names, in the order of their labels.
+        listed: how a message lists them.
 
     Raises:
         ValueError: if there is no such class; near names are told. Or a number is the label of one class and the name
@@ -56,30 +57,30 @@ def class_index(wanted: Any, classes: Sequence[str]) -> int:
         hits = hits or [i for i, name in enumerate(classes) if alike(name) == alike(wanted)]
         if len(hits) == 1:
             return hits[0]
-        raise ValueError(_unknown(wanted, classes))
+        raise ValueError(_unknown(wanted, classes, listed))
     kind = str(getattr(wanted, "dtype", type(wanted).__name__))
     if "bool" in kind or not isinstance(wanted, SupportsIndex):
-        raise ValueError(_unknown(wanted, classes))
+        raise ValueError(_unknown(wanted, classes, listed))
     try:
         label = operator.index(wanted)
     except TypeError:
-        raise ValueError(_unknown(wanted, classes)) from None
+        raise ValueError(_unknown(wanted, classes, listed)) from None
     if str(label) in classes and classes.index(str(label)) != label:
         there = f"the label of the class {classes[label]!r}" if 0 <= label < len(classes) else "no label"
         raise ValueError(f"{label} is {there} and the name of another. Give a name, as the text {str(label)!r}.")
     if not 0 <= label < len(classes):
-        raise ValueError(_unknown(wanted, classes))
+        raise ValueError(_unknown(wanted, classes, listed))
     return label
 
 
-def _unknown(wanted: Any, classes: Sequence[str]) -> str:
+def _unknown(wanted: Any, classes: Sequence[str], listed: str | None) -> str:
     known = {alike(name): name for name in classes}
     near = get_close_matches(alike(wanted), list(known), n=3) if isinstance(wanted, str) else []
     hint = f" Near it: {', '.join(known[name] for name in near)}." if near else ""
     if isinstance(wanted, str) and wanted.strip().isdecimal():
         hint = f" A label is given as a number: {wanted.strip()}, not {wanted!r}."
-    listed = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    return f"There is no class {wanted!r}; there are {len(classes)}, labels from 0: {listed}.{hint}"
+    names = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    return f"There is no class {wanted!r}; {listed or f'there are {len(classes)}, labels from 0: {names}'}.{hint}"
 
 
 def places(classes: Sequence[str], own: Sequence[str]) -> list[int | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Features, Image
 
 from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
@@ -244,12 +244,11 @@ def _rows(found: dict[bytes, tuple[int, int]], wanted: int, rng: np.random.Gener
 def _dataset(given: Labelled, rows: Sequence[int], names: Sequence[str]) -> Dataset:
     """Some rows with the columns `image` and `label`, whose classes have these names in this order."""
     feature = given.dataset.features[given.label]
-    chosen = given.dataset.with_format(None).select(rows)
+    chosen = given.dataset.with_format(None).select(rows).select_columns([given.image, given.label])
     if tuple(getattr(feature, "names", ())) != tuple(names):
-        labels = [given.labels[row] for row in rows]
-        chosen = chosen.select_columns([given.image]).add_column(
-            given.label, labels, feature=ClassLabel(names=list(names))
-        )
-    chosen = chosen.select_columns([given.image, given.label])
-    columns = ((given.image, "image"), (given.label, "label"))
-    return chosen.rename_columns({old: new for old, new in columns if old != new})
+        stored = chosen.cast_column(given.image, Image(decode=False))[given.image][:]
+        columns = {given.image: stored, given.label: [given.labels[row] for row in rows]}
+        types = {given.image: given.dataset.features[given.image], given.label: ClassLabel(names=list(names))}
+        chosen = Dataset.from_dict(columns, features=Features(types))
+    renamed = ((given.image, "image"), (given.label, "label"))
+    return chosen.rename_columns({old: new for old, new in renamed if old != new})

@@ -155,6 +155,6 @@ def _unknown_range(where: str, least: float, greatest: float, kind: str = "more 
     such = f"(0, {likely})" if likely else "(-1, 1)"
     return (
         f"{where} is of {kind}, whose range is not known: values go from {least:g} to {greatest:g}. Say which are "
-        f"black and white, such as `value_range={such}`: `class_sets` and `encode_images` take it, and `excise.data.to_rgb` "
-        "makes 8 bits of it once for all."
+        f"black and white, such as `value_range={such}`: `class_sets` and `encode_images` take it, and "
+        "`excise.data.to_rgb` makes 8 bits of it once for all."
     )

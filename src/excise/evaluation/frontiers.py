@@ -62,7 +62,7 @@ def frontier(
     labels = np.asarray(test.with_format("numpy")[LABELS][:])
     forget = labels == index
     if not 0 < forget.sum() < len(forget):
-        raise ValueError(f"{forget.sum()} of {len(forget)} test examples are of class {name!r}; expected some.")
+        raise ValueError(f"{forget.sum()} of {len(forget)} test examples are of class {name}; expected some.")
     bottleneck = cast(KeyValueBottleneck, finder.sites[SITE])
     reading = MaskedLogits(bottleneck, test) if reading is None else reading
     if reading.bottleneck is not bottleneck or reading.rows != test._fingerprint:
@@ -94,6 +94,8 @@ def frontier(
 def _class_of(finder: CodeFinder, forget_class: str | int | ClassCounts) -> tuple[int, str]:
     """The label of a class in the model, and its name."""
     own = own_classes(finder.model.config)
+    if isinstance(forget_class, int) and forget_class >= len(own):
+        return forget_class, str(forget_class)
     if not isinstance(forget_class, ClassCounts):
         index = class_index(forget_class, own)
         return index, own[index]

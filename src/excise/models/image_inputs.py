@@ -41,7 +41,11 @@ def image_inputs(
     rows = dataset.select_columns(image)
     if label is not None:
         labels, feature = labels_in_model(model.config, dataset, label)
-        rows = dataset.select_columns([image]).add_column("labels", labels, feature=feature)
+        rows = dataset.select_columns([image, label])
+        if labels == dataset[label][:] and label != "labels":
+            rows = rows.rename_column(label, "labels")
+        elif labels != dataset[label][:]:
+            rows = rows.remove_columns(label).add_column("labels", labels, feature=feature)
 
     def made(batch: dict[str, list]) -> dict[str, list[Any]]:
         pixels = processor(pictures_as_rgb(rows, image, batch[image]), return_tensors="pt")["pixel_values"]
