@@ -197,3 +197,15 @@ def test_sets_and_encodings_take_the_range(tmp_path):
     grey = eight.map(lambda row: {"img": PIL.Image.fromarray(np.asarray(row["img"])[..., 0]).convert("RGB")})
     same = encode_images(model, grey, processor(), cache_dir=tmp_path, progress=False)
     np.testing.assert_allclose(found["encodings"][:], same["encodings"][:], atol=1e-5)
+
+
+def test_values_of_0_to_16_in_8_bits_are_told_and_their_range_taken(caplog, tmp_path):
+    digits = images(60).map(lambda row: {"img": PIL.Image.fromarray(np.asarray(row["img"]) // 16)})
+    digits = digits.cast_column("img", Image())
+    options = {"min_examples": 2, "max_examples": 6, "max_retain": 6}
+    class_sets(digits, "red", **options)
+    encode_images(key_value_model(), digits, processor(), cache_dir=tmp_path, progress=False)
+    assert caplog.text.count("give `value_range=(0, 15)`") == 2
+    caplog.clear()
+    sets = class_sets(digits, "red", value_range=(0, 15), **options)
+    assert not caplog.text and np.asarray(sets.target[0]["image"]).max() > 200

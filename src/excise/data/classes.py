@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 
 from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
-from excise.data.images import encoded_images, image_column, label_column, to_rgb
+from excise.data.images import encoded_images, image_column, label_column, to_rgb, warn_of_darkness
 
 
 @dataclass(frozen=True, repr=False)
@@ -182,6 +182,7 @@ def class_sets(
             "Give more images, or lower min_examples."
         )
     sets = {name: _dataset(of_images, rows, names) for name, (of_images, rows) in chosen.items()}
+    warn_of_darkness(sets["control"], "image")
     return ClassSets(classes=names, label=wanted, seed=seed, counts=counts, **sets)
 
 

@@ -1,6 +1,7 @@
 """Data sets of images: their columns, pixels, labels and digests."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,11 @@ import numpy as np
 from excise.data.pixels import Range, check_range, is_wide, of_array, range_in_dataset, range_in_file, rgb
 from excise.data.reading import refuse_stream
 from excise.storage.digests import digest
+
+logger = logging.getLogger(__name__)
+
+# So many images are looked at, and what is no brighter is next to black.
+LOOKED_AT, DARK = 32, 31
 
 if TYPE_CHECKING:  # sets of images are made without any model
     import torch
@@ -119,6 +125,26 @@ def pictures_as_rgb(
         colours = rgb(picture, where, known)
         made.append(colours if mode in (None, "RGB") else colours.convert(mode).convert("RGB"))
     return made
+
+
+def warn_of_darkness(dataset: "Dataset", name: str) -> None:
+    """Says so if the first images of a data set hold next to no light, as where values of 0 to 16 were saved as such.
+
+    Args:
+        dataset: images.
+        name: their column.
+    """
+    rows = range(min(len(dataset), LOOKED_AT))
+    brightest = max(int(np.asarray(picture).max()) for picture in rgb_images(dataset, rows, name))
+    if brightest <= DARK:
+        logger.warning(
+            "The first %d images of %r hold no value above %d of 255, and are next to black. If that is their white, "
+            "give `value_range=(0, %d)`.",
+            len(rows),
+            name,
+            brightest,
+            max(brightest, 1),
+        )
 
 
 def is_of_arrays(feature: Any) -> bool:

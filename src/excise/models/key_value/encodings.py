@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import BaseImageProcessor
 
-from excise.data.images import image_column, images_digest, label_column, pixel_values, to_rgb
+from excise.data.images import image_column, images_digest, label_column, pixel_values, to_rgb, warn_of_darkness
 from excise.data.inputs import ENCODINGS
 from excise.data.reading import refuse_stream
 from excise.models.class_order import labels_in_model
@@ -110,6 +110,7 @@ def encode_images(
         "cache_dir": cache_dir,
         "progress": progress,
     }
+    warn_of_darkness(dataset, image)
     found = in_shards(len(dataset), encode, features, about, **options)
     if label is not None:
         found = found.add_column(LABELS, labels, feature=feature)
