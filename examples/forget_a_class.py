@@ -20,14 +20,14 @@ set_seed(0)
 digits, names = load_digits(), [str(digit) for digit in range(10)]
 columns = {"image": list((16 * digits.images).clip(0, 255).astype("uint8")), "label": digits.target}
 images = Dataset.from_dict(columns, features=Features({"image": Image(), "label": ClassLabel(names=names)}))
-images, labels = images.train_test_split(0.3, seed=0), dict(enumerate(names))
+images = images.train_test_split(0.3, seed=0)
 settings = KeyValueConfig(num_codebooks=64, num_pairs=64)
 if encoder := sys.argv[1:]:
-    model = KeyValueForImageClassification.from_encoder(*encoder, settings, id2label=labels)
+    model = KeyValueForImageClassification.from_encoder(*encoder, settings, id2label=names)
     processor = AutoImageProcessor.from_pretrained(*encoder)
 else:
     vit = ViTConfig(image_size=8, patch_size=8, hidden_size=128, num_hidden_layers=1, num_attention_heads=4)
-    config = KeyValueVisionConfig(encoder=vit, bottleneck=settings, pooling="mean", id2label=labels)
+    config = KeyValueVisionConfig(encoder=vit, bottleneck=settings, pooling="mean", id2label=names)
     model, processor = KeyValueForImageClassification(config), ViTImageProcessorPil(size={"height": 8, "width": 8})
 encodings = encode_images(model, images["train"], processor)  # once: the encoder is frozen
 initialize_keys(model, encodings)

@@ -3,10 +3,11 @@
 
     python examples/reproduce/reproduce_dkvb.py --model_name_or_path resnet50 --dataset_name cifar10 --out reproduction
 
-Models and data sets are Hub ids or local paths. The paper's originals are `openai/clip-vit-base-patch32` on `cifar10`,
-and on `cifar100` with `--label_column fine_label --baselines cifar100 --forget_class 58 --top_k 10 --value_init zeros
---learning_rate 0.3 --epochs 71`. A data set whose labelled test images are in another split, as ImageNet's, takes
-`--test_split validation`.
+Models and data sets are Hub ids or local paths; a data set may be a folder with `train` and `test` in it, and in each
+a folder with the images of each class, by its name. The paper's originals are `openai/clip-vit-base-patch32` on
+`cifar10`, and on `cifar100` with `--label_column fine_label --baselines cifar100 --forget_class 58 --top_k 10
+--value_init zeros --learning_rate 0.3 --epochs 71`. A data set whose labelled test images are in another split, as
+ImageNet's, takes `--test_split validation`.
 
 Each part is kept in `--out` and made again only if its file is removed: a run that was cut off goes on, and one with
 other arguments is refused. The encoder runs over each image once. What is printed at the end is the report, which is
@@ -54,7 +55,7 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.codes import random_like
-from excise.data import label_column
+from excise.data import class_labels
 from excise.evaluation import class_accuracy, example_losses
 from excise.models import MaskedLogits
 from excise.statistics import clopper_pearson
@@ -82,6 +83,7 @@ def main():
     """Makes what is missing in `--out`, then the report."""
     args = arguments().parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    args.forget_class, *args.classes = labels_of_classes(args, [args.forget_class, *(args.classes or ())])
     settings = {name: value for name, value in vars(args).items() if name not in FREE}
     if kept(args.out / "arguments.json", lambda: settings) != settings:
         raise SystemExit(f"{args.out} holds results of other arguments (arguments.json): choose another --out.")
@@ -118,8 +120,8 @@ def arguments():
     parser.add_argument("--encoder_dtype", help="bfloat16: the encoder computes in it, faster where hardware has it")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--membership_seeds", type=int, default=3)
-    parser.add_argument("--forget_class", type=int, default=1, help="class of the tables and figures")
-    parser.add_argument("--classes", type=int, nargs="+", help="forgotten too, with the first seed; all if not given")
+    parser.add_argument("--forget_class", default="1", help="class of the tables and figures: its name or label")
+    parser.add_argument("--classes", nargs="+", help="forgotten too, with the first seed; all if not given")
     parser.add_argument("--baselines", default="cifar10", choices=hyperparameters.SCRUB, help="column of tables 5 to 7")
     parser.add_argument("--num_codebooks", type=int, default=256)
     parser.add_argument("--num_pairs", type=int, default=4096)
@@ -142,6 +144,15 @@ def arguments():
 def load_data(args):
     """The images to train on and to test on."""
     return load(DataArguments(**{name: getattr(args, name) for name in DATA}))
+
+
+def labels_of_classes(args, wanted):
+    """The labels of classes that are asked for by their names, or by labels where no class has such a name."""
+    names = class_labels(load_data(args)["train"], args.label_column)[2]
+    unknown = [one for one in wanted if one not in names and one not in map(str, range(len(names)))]
+    if unknown:
+        raise SystemExit(f"There is no class {unknown[0]!r}; the classes are {', '.join(names)}.")
+    return [names.index(one) if one in names else int(one) for one in wanted]
 
 
 def kept(path, make, *args):
@@ -325,7 +336,7 @@ def membership(args, seed):
     far as its losses on the rest are nearest to those of the last class, and as far as an attacker does worst on these.
     """
     train, folder = load_data(args)["train"], args.out / f"membership-{seed}"
-    labels = np.asarray(train.with_format("numpy")[label_column(train, args.label_column)][:])
+    labels = np.asarray(class_labels(train, args.label_column)[1])
     heldout, forget = int(labels.max()), args.forget_class
     order = np.random.default_rng(seed).permutation(len(labels))
     rows = {c: order[labels[order] == c] for c in range(heldout + 1)}

@@ -1,6 +1,7 @@
 """Train an image classifier with a key-value bottleneck on a frozen encoder (Unlearning via Sparse Representations).
 
-In the style of transformers' `run_image_classification.py`: models and data sets are Hub ids or local paths.
+In the style of transformers' `run_image_classification.py`: models and data sets are Hub ids or local paths. A folder
+of images is a data set too: `train` and `test` in it, and in each a folder with the images of each class, by its name.
 
     python examples/train/train_image_classifier.py --dataset_name cifar10 --output_dir cifar10-kv
     python examples/train/train_image_classifier.py --model_name_or_path microsoft/resnet-50 \
@@ -31,7 +32,7 @@ from excise import (
     initialize_keys,
     select_pairs,
 )
-from excise.data import label_column, load_rows
+from excise.data import class_labels, load_rows
 from excise.training import last_whole_checkpoint
 
 
@@ -55,7 +56,7 @@ class ModelArguments:
 @dataclass
 class DataArguments:
     dataset_name: str = field(
-        default="cifar10", metadata={"help": "Hub id, or a folder of images or of `save_to_disk`."}
+        default="cifar10", metadata={"help": "Hub id, or a folder: of `save_to_disk`, or of images by class."}
     )
     image_column: str | None = field(default=None, metadata={"help": "The only one if not given."})
     label_column: str | None = field(default=None, metadata={"help": "The one of type ClassLabel if not given."})
@@ -126,8 +127,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model_args, data_args, args = parser.parse_args_into_dataclasses(argv)
     set_seed(args.seed)
     data = load(data_args)
-    label = label_column(data["train"], data_args.label_column)
-    names = dict(enumerate(data["train"].features[label].names))
+    label, _, names = class_labels(data["train"], data_args.label_column)
 
     settings = {name: getattr(model_args, name) for name in ("num_codebooks", "num_pairs", "key_dim", "top_k")}
     bottleneck = KeyValueConfig(**settings, projection=model_args.projection, value_init=model_args.value_init)

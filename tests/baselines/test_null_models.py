@@ -217,8 +217,11 @@ def test_rows_without_a_class_are_of_all_others():
     assert without_topic(rows, sets)["label"][:] == [0, 2]
     named = rows.cast_column("label", ClassLabel(names=["a", "b", "c"]))
     assert without_topic(named, sets)["label"][:] == [0, 2]
-    with pytest.raises(ValueError, match="not those of the sets"):
-        without_topic(rows.cast_column("label", ClassLabel(names=["c", "b", "a"])), sets)
+    turned = rows.cast_column("label", ClassLabel(names=["b", "c", "a"]))
+    assert without_topic(turned, sets)["label"][:] == [1, 2, 1]
+    assert without_topic(Dataset.from_dict({"label": ["b", "c", "a"]}), sets)["label"][:] == ["c", "a"]
+    with pytest.raises(ValueError, match="classes of the data set are other ones: 'd' is not among a, b, c"):
+        without_topic(rows.cast_column("label", ClassLabel(names=["a", "b", "d"])), sets)
     with pytest.raises(ValueError, match="no column of labels"):
         without_topic(rows.rename_column("label", "x"), sets)
     with pytest.raises(ValueError, match="All 2 rows are of 'b'"):

@@ -10,7 +10,7 @@ from datasets import DatasetDict
 from transformers import AutoModelForImageClassification, ResNetModel, set_seed
 
 from excise import PairCounts, Unlearner
-from tests.helpers.tiny_images import ENCODERS, images, processor
+from tests.helpers.tiny_images import ENCODERS, NAMES, images, processor
 
 SIZES = {"num_codebooks": 16, "num_pairs": 64, "key_dim": 4, "key_epochs": 2}
 QUIET = ["--disable_tqdm=True", "--use_cpu=True", "--dataloader_pin_memory=False", "--logging_strategy=no"]
@@ -26,6 +26,18 @@ def inputs(tmp_path_factory):
     DatasetDict(train=images(200), test=images(80, seed=1)).save_to_disk(str(folder / "data"))
     data = {"model_name_or_path": folder / "encoder", "dataset_name": folder / "data", "cache_dir": folder / "cache"}
     return [f"--{name}={value}" for name, value in (data | SIZES).items()]
+
+
+@pytest.fixture(scope="module")
+def folder_of_images(tmp_path_factory):
+    """The same images as files, in a folder for each split and class."""
+    folder = tmp_path_factory.mktemp("folder")
+    for split, rows in {"train": images(200), "test": images(80, seed=1)}.items():
+        for number, row in enumerate(rows):
+            of_class = folder / split / NAMES[row["label"]]
+            of_class.mkdir(parents=True, exist_ok=True)
+            row["img"].save(of_class / f"{number}.png")
+    return folder
 
 
 @pytest.fixture
@@ -67,8 +79,9 @@ def test_settings_are_compared_on_images_held_out_of_the_training_split(example,
 
 
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument")
-def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, tmp_path, capsys):
+def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, folder_of_images, tmp_path, capsys):
     more = {"seeds": 2, "membership_seeds": 2, "epochs": 4, "na": 400, "ne": 40, "steps": 4}
+    more |= {"dataset_name": folder_of_images, "forget_class": "green"}
     arguments = [*inputs, *(f"--{name}={value}" for name, value in more.items()), f"--out={tmp_path}"]
     bundle = f"--bundle={tmp_path / 'shared' / 'bundle'}"
     example("reproduce/reproduce_dkvb", [*arguments, bundle])

@@ -6,12 +6,26 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from excise import (
     BottleneckCallback,
+    CodebookCLIPForImageClassification,
     CodebookT5ForConditionalGeneration,
     MaskMismatchError,
     Unlearner,
 )
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
-from tests.helpers.tiny import SITE, batch, codebook_t5, delete_codes, mask_codes, tokenizer
+from tests.helpers.tiny import (
+    CLASSES,
+    SITE,
+    base_clip,
+    base_t5,
+    batch,
+    bottleneck_config,
+    codebook_t5,
+    delete_codes,
+    image_processor,
+    mask_codes,
+    pixels,
+    tokenizer,
+)
 
 # peft asks under a name that transformers has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
@@ -129,3 +143,46 @@ def test_the_bottleneck_in_use_is_that_of_the_active_adapter(base):
     assert bottlenecks(model)[SITE] is wrapper.modules_to_save["second"]
     with model.disable_adapter():
         assert bottlenecks(model)[SITE] is wrapper.original_module
+
+
+@pytest.mark.parametrize("request_of", [None, "mask", "delete"])
+def test_an_adapter_on_a_model_fresh_from_a_plain_base_loads_again(request_of, tmp_path):
+    base_t5().save_pretrained(tmp_path / "plain")
+    fresh = CodebookT5ForConditionalGeneration.from_base(tmp_path / "plain", bottleneck_config(), [2])
+    fresh.encoder.block[2].layer[0].bottleneck.codebook.data.normal_()
+    config = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q", "v"], modules_to_save=["bottleneck"])
+    model = get_peft_model(fresh, config).eval()
+    if request_of:
+        {"mask": mask_codes, "delete": delete_codes}[request_of](model, (0, 3))
+    expected = model(**batch()).logits
+    Unlearner(model, tokenizer()).save_pretrained(tmp_path / "adapter")
+    unlearner = Unlearner.from_pretrained(tmp_path / "adapter")
+    torch.testing.assert_close(unlearner.whole.eval()(**batch()).logits, expected)
+    assert unlearner.ledger.removed(SITE) == ([0, 3] if request_of else [])
+    first, *others = bottleneck_copies(unlearner.whole)[SITE]
+    assert others and all(torch.equal(first.codebook, other.codebook) for other in others)
+    if request_of == "mask":
+        unlearner.undo(1)
+        assert bottlenecks(unlearner.whole)[SITE].live.all()
+
+
+def test_a_plain_base_whose_new_layer_is_in_no_adapter_is_refused(tmp_path):
+    clip = base_clip()
+    clip.save_pretrained(tmp_path / "plain")
+    fresh = CodebookCLIPForImageClassification.from_base(tmp_path / "plain", bottleneck_config(), [2], CLASSES)
+    lost = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["bottleneck"])
+    Unlearner(get_peft_model(fresh, lost), image_processor()).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ValueError, match=r"lacks weights .*classifier.*modules_to_save"):
+        Unlearner.from_pretrained(tmp_path / "adapter")
+
+
+def test_a_classifier_that_an_adapter_has_loads_again_on_a_plain_clip(tmp_path):
+    base_clip().save_pretrained(tmp_path / "plain")
+    fresh = CodebookCLIPForImageClassification.from_base(tmp_path / "plain", bottleneck_config(), [2], CLASSES)
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["bottleneck", "classifier"])
+    model = get_peft_model(fresh, config).eval()
+    expected = model(pixel_values=pixels()).logits
+    Unlearner(model, image_processor()).save_pretrained(tmp_path / "adapter")
+    unlearner = Unlearner.from_pretrained(tmp_path / "adapter")
+    torch.testing.assert_close(unlearner.whole.eval()(pixel_values=pixels()).logits, expected)
+    assert list(unlearner.model.config.id2label.values()) == list(CLASSES)

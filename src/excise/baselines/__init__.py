@@ -17,5 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "output_filter": ["filter_outputs"],
         "preference": ["npo"],
         "rewind": ["scrub_rewind"],
+        "table": ["BaselineTable"],
     },
 )

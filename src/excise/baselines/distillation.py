@@ -16,7 +16,7 @@ from excise.baselines.checks import check_classifier
 from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.hyperparameters import SCRUB
 from excise.baselines.training import Checkpoint, load_checkpoint, save_checkpoint, train
-from excise.evaluation.predictions import Collator
+from excise.evaluation.predictions import Collator, model_columns
 
 
 def teacher_divergence(student: Tensor, teacher: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class DistillationTrainer(Trainer):
     ):
         super().__init__(model, args, data_collator, train_dataset, callbacks=callbacks)
         self.teacher = teacher.to(args.device)  # type: ignore[arg-type]  # transformers hides that `to` is a method
-        self.forget = forget
+        self.forget = model_columns(forget, model)
         self.msteps = msteps
         self.alpha = alpha
         self.gamma = gamma

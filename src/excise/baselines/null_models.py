@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 from transformers import PreTrainedModel, TrainingArguments
 
+from excise.data.class_labels import class_labels
 from excise.data.classes import ClassSets
 from excise.data.columns import read_column
 from excise.data.forget_sets import dataset_digest
-from excise.data.images import label_column
 from excise.data.topics import TopicSets
 from excise.storage.digests import digest, sha256_of
 from excise.storage.display import shortened
@@ -93,7 +93,8 @@ def without_topic(dataset: Dataset, topic: TopicSets | ClassSets, column: str | 
     """The rows of a data set that have nothing of a topic or class.
 
     Of a topic, those whose text holds none of its words and inflections, in compounds neither; names are found as
-    `topic_sets` finds them, with their capital. Of a class, those of all other labels.
+    `topic_sets` finds them, with their capital. Of a class, those of all others, which go by
+    their names; of labels without names, those of all other labels.
 
     Args:
         dataset: such as a model was trained on, with the columns that the sets were made of.
@@ -104,13 +105,8 @@ def without_topic(dataset: Dataset, topic: TopicSets | ClassSets, column: str | 
         ValueError: if there is no such column, the classes are other ones, or no row is left.
     """
     if isinstance(topic, ClassSets):
-        name = label_column(dataset, column)
-        if name is None:
-            raise ValueError(f"There is no column of labels; the columns are {dataset.column_names}. Name it.")
-        feature = dataset.features[name]
-        if isinstance(feature, ClassLabel) and tuple(feature.names) != topic.classes:
-            raise ValueError(f"The classes of {name!r} are not those of the sets, which are {list(topic.classes)}.")
-        kept = np.flatnonzero(np.array(dataset.with_format(None)[name][:]) != topic.label)
+        _, labels, _ = class_labels(dataset, column, topic.classes)
+        kept = np.flatnonzero([label != topic.label for label in labels])
     else:
         column = column or ("text" if {"text", "spans"} <= set(dataset.column_names) else topic.text)
         matcher = topic.matcher

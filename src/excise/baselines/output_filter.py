@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from excise.data.class_labels import places
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor, tokenizer_of
 from excise.data.topics import TopicSets, topic_words
 from excise.evaluation.metrics.words import phrases
+from excise.models.class_order import own_classes, places_in_model
 
 # Ways to put one spelling together of pieces of the vocabulary, those of the fewest pieces first.
 MOST_SPELLINGS = 512
@@ -81,13 +83,14 @@ def _names(words: str | Sequence[str] | ForgetSets) -> tuple[str, ...]:
 
 
 def _labels(model: PreTrainedModel, words: Any, names: Sequence[str]) -> tuple[int, ...]:
-    known = {str(name): int(label) for label, name in cast(Any, model.config).id2label.items()}
-    missing = [name for name in names if name not in known]
-    if missing and isinstance(words, ClassSets) and len(words.classes) == len(known):
-        return (words.label,)  # the model does not know names, or other ones in the same order
+    if isinstance(words, ClassSets):
+        return (places_in_model(model.config, words.classes)[words.label],)
+    own = own_classes(model.config)
+    hits = places(names, own)
+    missing = [name for name, place in zip(names, hits, strict=True) if place is None]
     if missing:
-        raise ValueError(f"The model has no class {missing[0]!r}; its classes are {sorted(known)[:20]}.")
-    return tuple(known[name] for name in names)
+        raise ValueError(f"The model has no class {missing[0]!r}; its classes are {sorted(own)[:20]}.")
+    return tuple(place for place in hits if place is not None)
 
 
 class LowestLogits:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from accelerate.utils import extract_model_from_parallel
+from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from excise.evaluation.predictions import Collator
+from excise.evaluation.predictions import Collator, model_columns
 
 
 def train(
@@ -38,6 +39,9 @@ def train(
         args.output_dir = folder
         args.save_strategy, args.eval_strategy, args.do_eval = SaveStrategy.NO, IntervalStrategy.NO, False
         args.load_best_model_at_end = args.push_to_hub = args.eval_on_start = False
+        args.remove_unused_columns = False  # a transform or a collator may need those that the model does not take
+        if isinstance(dataset, Dataset):
+            dataset = model_columns(dataset, model)  # type: ignore[assignment]  # which a `Trainer` takes as well
         runner = trainer(
             model=model, args=args, train_dataset=dataset, data_collator=data_collator, callbacks=list(callbacks)
         )

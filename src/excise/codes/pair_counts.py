@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, SupportsIndex, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -19,6 +18,7 @@ from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.codes.count_table import CountTable
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.codes.selection import SITE
+from excise.data.class_labels import class_index
 from excise.data.forget_sets import PrivateLabel
 from excise.data.images import check_labels
 from excise.models.key_value.encodings import LABELS
@@ -121,19 +121,17 @@ class PairCounts:
         """A class as a topic, for `Unlearner.choose`, `forget`, `mask`, `delete` and `trial`.
 
         Args:
-            class_: its name, or its index.
+            class_: its name, or its index, as in `class_sets`.
             name: what the ledger calls it, where the counts do not know the names of classes.
 
         Raises:
             ValueError: if there is no such class, or no example of it was counted.
         """
         known = self.classes or ()
-        if isinstance(class_, str) and class_ not in known:
-            listed = f"the counts' are {list(known)}" if known else "the counts know no names, so give its index"
-            raise ValueError(f"There is no class {class_!r}; {listed}.")
-        if isinstance(class_, bool) or not isinstance(class_, str | SupportsIndex):
-            raise ValueError(f"class_={class_!r}: expected the name of a class, or its index.")
-        index = known.index(class_) if isinstance(class_, str) else operator.index(class_)
+        if isinstance(class_, str) and not known:
+            raise ValueError(f"There is no class {class_!r}; the counts know no names, so give its index.")
+        listed = f"the counts' are {list(known)}" if known else None
+        index = class_index(class_, known or [f"class {i}" for i in range(len(self.examples))], listed)
         self._check(index)
         return ClassCounts(self, index, name or (known[index] if known else f"class {index}"))
 

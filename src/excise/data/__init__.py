@@ -5,10 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "class_labels": ["class_labels"],
         "columns": ["read_column", "text_pairs"],
         "classes": ["ClassSets", "class_column", "class_sets"],
         "forget_sets": ["DigestKey", "ForgetSets"],
-        "images": ["image_column", "label_column"],
+        "images": ["image_column", "label_column", "to_rgb"],
         "packaged": ["train_tokenizer"],
         "reading": ["load_demo", "load_rows"],
         "topics": ["TopicSets", "null_sets", "topic_sets", "topic_words"],

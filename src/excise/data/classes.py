@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Features, Image
 
+from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
-from excise.data.images import encoded_images, image_column, label_column
+from excise.data.images import encoded_images, image_column, label_column, to_rgb, warn_of_darkness
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,11 +93,13 @@ def class_sets(
     *,
     image: str | None = None,
     label: str | None = None,
+    classes: Any = None,
     test: Dataset | None = None,
     max_examples: int = 500,
     max_retain: int = 1000,
     min_examples: int = 20,
     seed: int = 0,
+    value_range: tuple[float, float] | None = None,
 ) -> ClassSets:
     """Target, control and retain sets for selecting, and others for evaluating, disjoint by image.
 
@@ -107,13 +110,17 @@ def class_sets(
         dataset: where the sets for selecting come from, such as the images that the model was trained on.
         name_or_index: the class, by its name or its label.
         image: the image column; the only one if not given.
-        label: the column of labels, a `datasets.ClassLabel`; the only one if not given.
+        label: the column of labels, or of the names of classes; the one of type `ClassLabel` if not given.
+        classes: all names in the order of the labels, as a list or `config.id2label`; not needed of a column that has
+            names, whose order it then sets.
         test: where the held-out sets come from. Its images that are in `dataset` too are dropped. Without it, 30 % of
-            the images of `dataset` are held out, chosen by their hash.
+            the images of `dataset` are held out, chosen by their hash. Its classes go by their names.
         max_examples: the most images in `target` and in `heldout`.
         max_retain: the most images in `control`, in `retain` and in `heldout_retain`.
         min_examples: the fewest images that each set may have.
         seed: of sampling.
+        value_range: the values of black and white, for images of more than 8 bits whose range is not known, and for
+            arrays: the sets' images are then RGB of 8 bits, as by `to_rgb`.
 
     Returns:
         The sets. Printing them shows their sizes.
@@ -129,18 +136,25 @@ def class_sets(
     }.items():
         if size < 1:
             raise ValueError(f"{size_name} must be at least 1, got {size}.")
-    image, label = image_column(dataset, image), class_column(dataset, label)
-    classes = tuple(dataset.features[label].names)
-    wanted = _index(name_or_index, classes)
-    found = _labels_by_image(dataset, image, label)
+    if value_range is not None:
+        dataset = to_rgb(dataset, value_range, image=image)
+        test = test and to_rgb(test, value_range, image=image if image in test.column_names else None)
+    image = image_column(dataset, image)
+    label, labels, names = class_labels(dataset, label, classes)
+    wanted = class_index(name_or_index, names)
+    given = Labelled(dataset, image, label, labels)
+    found = _labels_by_image(given, names)
     counts = {"in the data set": len(dataset), "repeated": len(dataset) - len(found)}
     if wanted not in {of_class for _, of_class in found.values()}:
-        raise ValueError(f"None of the {len(dataset)} images is of class {classes[wanted]!r}.")
+        raise ValueError(f"None of the {len(dataset)} images is of class {names[wanted]!r}.")
     if test is None:
-        source, held = dataset, {key: row for key, row in found.items() if _share(key) < HELDOUT_SHARE}
+        source, held = given, {key: row for key, row in found.items() if _share(key) < HELDOUT_SHARE}
         found = {key: row for key, row in found.items() if key not in held}
     else:
-        source, held = test, _labels_by_image(test, image_column(test, image), _same_classes(test, label, classes))
+        of_test, test_labels, _ = class_labels(test, label if label in test.column_names else None, names, "test set")
+        test_image = image_column(test, image if image in test.column_names else None)
+        source = Labelled(test, test_image, of_test, test_labels)
+        held = _labels_by_image(source, names)
         there = len(held)
         held = {key: row for key, row in held.items() if key not in found}
         counts["test images dropped (in the data set too)"] = there - len(held)
@@ -154,9 +168,9 @@ def class_sets(
     others = _rows(found, wanted, rng, other=True)
     half = min(max_retain, len(others) // 2)  # few images are shared out evenly
     chosen = {
-        "target": (dataset, _rows(found, wanted, rng)[:max_examples]),
-        "control": (dataset, others[:half]),
-        "retain": (dataset, others[half : half + max_retain]),
+        "target": (given, _rows(found, wanted, rng)[:max_examples]),
+        "control": (given, others[:half]),
+        "retain": (given, others[half : half + max_retain]),
         "heldout": (source, _rows(held, wanted, rng)[:max_examples]),
         "heldout_retain": (source, _rows(held, wanted, rng, other=True)[:max_retain]),
     }
@@ -164,11 +178,12 @@ def class_sets(
     if few:
         listed = ", ".join(f"{count} in {name}" for name, count in few.items())
         raise ValueError(
-            f"Too few images for class {classes[wanted]!r}: {listed}; each set needs min_examples={min_examples}. "
+            f"Too few images for class {names[wanted]!r}: {listed}; each set needs min_examples={min_examples}. "
             "Give more images, or lower min_examples."
         )
-    sets = {name: _dataset(of_images, rows, image, label) for name, (of_images, rows) in chosen.items()}
-    return ClassSets(classes=classes, label=wanted, seed=seed, counts=counts, **sets)
+    sets = {name: _dataset(of_images, rows, names) for name, (of_images, rows) in chosen.items()}
+    warn_of_darkness(sets["control"], "image")
+    return ClassSets(classes=names, label=wanted, seed=seed, counts=counts, **sets)
 
 
 def class_column(dataset: Dataset, label: str | None = None) -> str:
@@ -186,29 +201,31 @@ def class_column(dataset: Dataset, label: str | None = None) -> str:
     return found
 
 
-def _index(name_or_index: str | int, classes: Sequence[str]) -> int:
-    if name_or_index in classes:
-        return classes.index(name_or_index)
-    if isinstance(name_or_index, int) and not isinstance(name_or_index, bool) and 0 <= name_or_index < len(classes):
-        return name_or_index
-    listed = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    raise ValueError(f"There is no class {name_or_index!r}; there are {len(classes)}, labels from 0: {listed}.")
+class Labelled(NamedTuple):
+    """A data set with the labels of its rows.
+
+    Args:
+        dataset: the rows.
+        image: the column of images.
+        label: the column that the labels were read from.
+        labels: of each row, `None` where it has none.
+    """
+
+    dataset: Dataset
+    image: str
+    label: str
+    labels: Sequence[int | None]
 
 
-def _same_classes(test: Dataset, label: str, classes: Sequence[str]) -> str:
-    if tuple(test.features[class_column(test, label)].names) != classes:
-        raise ValueError(f"The classes of the test set are other ones than the data set's, which are {list(classes)}.")
-    return label
-
-
-def _labels_by_image(dataset: Dataset, image: str, label: str) -> dict[bytes, tuple[int, int]]:
+def _labels_by_image(given: Labelled, names: Sequence[str]) -> dict[bytes, tuple[int, int]]:
     """By the hash of an image, its row and label; the first row of those that are the same."""
-    labels, num_classes = dataset.with_format(None)[label][:], dataset.features[label].num_classes
     found: dict[bytes, tuple[int, int]] = {}
-    for row, (of_class, encoded) in enumerate(zip(labels, encoded_images(dataset, image), strict=True)):
-        if of_class is None or not 0 <= of_class < num_classes:
+    for row, (of_class, encoded) in enumerate(
+        zip(given.labels, encoded_images(given.dataset, given.image), strict=True)
+    ):
+        if of_class is None or not 0 <= of_class < len(names):
             raise ValueError(
-                f"Row {row} has label {of_class}, which is out of range: there are {num_classes} classes, from 0. "
+                f"Row {row} has label {of_class}, which is out of range: there are {len(names)} classes, from 0. "
                 "Remove rows without a class."
             )
         found.setdefault(hashlib.sha256(encoded).digest(), (row, of_class))
@@ -225,6 +242,14 @@ def _rows(found: dict[bytes, tuple[int, int]], wanted: int, rng: np.random.Gener
     return [rows[i] for i in rng.permutation(len(rows))]
 
 
-def _dataset(dataset: Dataset, rows: Sequence[int], image: str, label: str) -> Dataset:
-    chosen = dataset.with_format(None).select(rows).select_columns([image, label])
-    return chosen.rename_columns({old: new for old, new in ((image, "image"), (label, "label")) if old != new})
+def _dataset(given: Labelled, rows: Sequence[int], names: Sequence[str]) -> Dataset:
+    """Some rows with the columns `image` and `label`, whose classes have these names in this order."""
+    feature = given.dataset.features[given.label]
+    chosen = given.dataset.with_format(None).select(rows).select_columns([given.image, given.label])
+    if tuple(getattr(feature, "names", ())) != tuple(names):
+        stored = chosen.cast_column(given.image, Image(decode=False))[given.image][:]
+        columns = {given.image: stored, given.label: [given.labels[row] for row in rows]}
+        types = {given.image: given.dataset.features[given.image], given.label: ClassLabel(names=list(names))}
+        chosen = Dataset.from_dict(columns, features=Features(types))
+    renamed = ((given.image, "image"), (given.label, "label"))
+    return chosen.rename_columns({old: new for old, new in renamed if old != new})

@@ -1,15 +1,22 @@
 """Data sets of images: their columns, pixels, labels and digests."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import PIL.Image
 
+from excise.data.pixels import Range, check_range, is_wide, of_array, range_in_dataset, range_in_file, rgb
 from excise.data.reading import refuse_stream
+from excise.storage.digests import digest
+
+logger = logging.getLogger(__name__)
+
+# So many images are looked at, and what is no brighter is next to black.
+LOOKED_AT, DARK = 32, 31
 
 if TYPE_CHECKING:  # sets of images are made without any model
     import torch
@@ -39,6 +46,12 @@ def image_column(dataset: "Dataset", image: str | None = None) -> str:
             raise ValueError(f"The data set has no image column {image!r}; its image columns are {columns or 'none'}.")
         return image
     if len(columns) != 1:
+        arrays = [name for name, feature in dataset.features.items() if is_of_arrays(feature)]
+        if arrays and not columns:
+            raise ValueError(
+                f"The data set has 0 image columns; {arrays[0]!r} has arrays. `excise.data.to_rgb(dataset, "
+                f"image={arrays[0]!r}, value_range=(0, 255))` makes images of them; give the values of black and white."
+            )
         raise ValueError(
             f"The data set has {len(columns)} image columns {columns}, of {dataset.column_names}; name one, keep "
             "one with `select_columns`, or make one with `dataset.cast_column(name, datasets.Image())`."
@@ -53,14 +66,26 @@ def pixel_values(
     return processor(rgb_images(dataset, rows, image), return_tensors="pt")["pixel_values"]
 
 
-def rgb_images(dataset: "Dataset", rows: Sequence[int], image: str | None = None) -> list:
+def rgb_images(
+    dataset: "Dataset", rows: Sequence[int], image: str | None = None, value_range: Range | None = None
+) -> list:
     """Rows of a data set as RGB images of Pillow, as they are stored: a transform that is set is not applied.
 
+    Args:
+        dataset: the data set.
+        rows: their numbers.
+        image: the image column; the only one if not given.
+        value_range: the values of black and white. If it is not given, images of more than 8 bits have the range that
+            their file tells, or else all 16 bits where the data set makes use of them.
+
     Raises:
-        ValueError: if one cannot be read; the message tells which.
+        ValueError: if one cannot be read, or the range of its values is not known; the message tells which.
     """
     name = image_column(dataset, image)
     dataset = dataset.select_columns(name).with_format(None)
+    mode = getattr(dataset.features[name], "mode", None)
+    if mode is not None:  # Pillow alone would cut off all that is above 255
+        dataset = dataset.cast_column(name, type(dataset.features[name])())
     try:
         found = dataset[rows][name]
     except Exception as error:  # which one, Pillow does not say
@@ -68,18 +93,113 @@ def rgb_images(dataset: "Dataset", rows: Sequence[int], image: str | None = None
     for row, picture in zip(rows, found, strict=True):
         if picture is None:
             raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")
-    return [_rgb(picture, row) for row, picture in zip(rows, found, strict=True)]
+    return pictures_as_rgb(dataset, name, found, [f"The image of row {row}" for row in rows], value_range, mode)
 
 
-def _rgb(picture: PIL.Image.Image, row: int) -> PIL.Image.Image:
-    """An image with 8 bits for each of red, green and blue; Pillow alone would cut off 16-bit greys at 255."""
-    if picture.mode == "F":
-        raise ValueError(
-            f"The image of row {row} is of floating-point numbers, whose range is not known. Save it as 8 bits."
+def pictures_as_rgb(
+    dataset: "Dataset",
+    name: str,
+    pictures: Sequence,
+    places: Sequence[str] | None = None,
+    value_range: Range | None = None,
+    mode: str | None = None,
+) -> list:
+    """Pictures of a data set as RGB images.
+
+    Args:
+        dataset: where they are from.
+        name: their column.
+        pictures: of Pillow.
+        places: what messages call each.
+        value_range: as in `rgb_images`.
+        mode: the one that the column asks for.
+
+    Raises:
+        ValueError: if the range of one is not known, or it has none that can be shown.
+    """
+    made = []
+    for i, picture in enumerate(pictures):
+        where, known = places[i] if places else "An image", value_range
+        if known is None and is_wide(picture):
+            known = range_in_file(picture) or range_in_dataset(dataset, name, where)
+        colours = rgb(picture, where, known)
+        made.append(colours if mode in (None, "RGB") else colours.convert(mode).convert("RGB"))
+    return made
+
+
+def warn_of_darkness(dataset: "Dataset", name: str) -> None:
+    """Says so if the first images of a data set hold next to no light, as where values of 0 to 16 were saved as such.
+
+    Args:
+        dataset: images.
+        name: their column.
+    """
+    rows = range(min(len(dataset), LOOKED_AT))
+    brightest = max(int(np.asarray(picture).max()) for picture in rgb_images(dataset, rows, name))
+    if brightest <= DARK:
+        logger.warning(
+            "The first %d images of %r hold no value above %d of 255, and are next to black. If that is their white, "
+            "give `value_range=(0, %d)`.",
+            len(rows),
+            name,
+            brightest,
+            max(brightest, 1),
         )
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        picture = PIL.Image.fromarray((np.asarray(picture).clip(0, 65_535) // 257).astype(np.uint8))
-    return picture.convert("RGB")
+
+
+def is_of_arrays(feature: Any) -> bool:
+    """Whether a column holds arrays of two or three dimensions."""
+    if hasattr(feature, "shape"):
+        return len(feature.shape) in (2, 3)
+    return hasattr(feature, "feature") and hasattr(feature.feature, "feature")
+
+
+def to_rgb(dataset: "Dataset", value_range: Any = None, *, image: str | None = None) -> "Dataset":
+    """A data set whose images are RGB of 8 bits, whatever they were: of more bits, of numbers with a point, or arrays.
+
+    Args:
+        dataset: rows with a column of images; or of arrays of two dimensions, or of three with 1, 3 or 4 channels first
+            or last.
+        value_range: the values of black and of white, such as `(0, 4095)` of 12 bits or `(0, 1)`; as in `rgb_images` if
+            not given, and of arrays 0 and 255 if they are `uint8`.
+        image: the column; the only one if not given.
+
+    Raises:
+        ValueError: if there is no such column, a value is out of range, or the range is not known.
+    """
+    from datasets import Features, Image, concatenate_datasets
+
+    known = None if value_range is None else check_range(value_range)
+    arrays = [name for name, feature in dataset.features.items() if is_of_arrays(feature)]
+    name = image or (arrays[0] if len(arrays) == 1 and not columns_of(dataset, "Image") else None)
+    if name not in arrays:
+        name = image_column(dataset, name)
+    dataset = dataset.with_format(None)
+    order = dataset.column_names
+
+    def converted(batch: dict[str, list], rows: list[int]) -> dict[str, list]:
+        if name not in arrays:
+            return {name: rgb_images(dataset, rows, name, known)}
+        kind = _array_type(dataset.features[name])
+        of_rows = zip(rows, batch[name], strict=True)
+        return {name: [of_array(np.asarray(row, kind), f"The array of row {i}", known) for i, row in of_rows]}
+
+    made = dataset.select_columns(name).map(
+        converted,
+        with_indices=True,
+        batched=True,
+        batch_size=64,
+        features=Features({name: Image()}),
+        new_fingerprint=digest(["to_rgb", dataset._fingerprint, name, known], {}),
+    )
+    others = dataset.remove_columns(name)
+    return concatenate_datasets([others, made] if others.column_names else [made], axis=1).select_columns(order)
+
+
+def _array_type(feature: Any) -> str:
+    while hasattr(feature, "feature"):
+        feature = feature.feature
+    return feature.dtype
 
 
 def _unreadable(dataset: "Dataset", rows: Sequence[int], name: str) -> str:

@@ -18,6 +18,7 @@ from excise.data.reading import is_stream
 from excise.data.topics import TopicSets
 from excise.data.topics.matching import Matcher
 from excise.data.truncation import tokenized
+from excise.models.class_order import places_in_model
 
 # Held-out rows, if none are given: a tenth, but no more than so many; of a stream, whose length is not known, fewer.
 MOST_HELDOUT, HELDOUT_OF_STREAM = 500, 200
@@ -55,6 +56,7 @@ class Retained:
         captions: of a CLIP, the text that goes with each class.
         matcher: finds the topic's words; `None` where no topic was given.
         label: the topic's class.
+        outputs: of a classifier, the output that stands for each class.
     """
 
     train: Any
@@ -63,6 +65,7 @@ class Retained:
     captions: tuple[str, ...] = ()
     matcher: Matcher | None = None
     label: int | None = None
+    outputs: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -94,13 +97,23 @@ class Retained:
                     f"There are no rows in `{name}`. Give at least two without the topic, of which one is held out."
                 )
         captions: tuple[str, ...] = ()
+        outputs: tuple[int, ...] = ()
         if not is_stream(train) and columns_of(train, "Image"):
-            classes = topic.classes if isinstance(topic, ClassSets) else train.features["label"].names
-            captions = tuple(map(CAPTION.format, classes)) if isinstance(model, CLIPModel) else ()
+            classes = tuple(topic.classes if isinstance(topic, ClassSets) else train.features["label"].names)
+            for name, part in {"retain": train, "heldout": heldout}.items():
+                if tuple(getattr(part.features.get("label"), "names", ())) != classes:
+                    raise ValueError(
+                        f"The classes of `{name}` are not those of the topic in the same order, which are "
+                        f"{list(classes)[:20]}. Read it as the topic was, by `class_sets(..., classes=topic.classes)`."
+                    )
+            if isinstance(model, CLIPModel):
+                captions = tuple(map(CAPTION.format, classes))
+            heads = not captions and hasattr(model, "num_labels")
+            outputs = tuple(places_in_model(model.config, classes) if heads else range(len(classes)))
             train, heldout = ImageRows(train, processor), ImageRows(heldout, processor)
         matcher = topic.matcher if isinstance(topic, TopicSets) else None
         label = topic.label if isinstance(topic, ClassSets) else None
-        rows = cls(train, heldout, processor, captions, matcher, label)
+        rows = cls(train, heldout, processor, captions, matcher, label, outputs)
         for part in (train, heldout):
             if not is_stream(part):
                 rows.check(part.dataset if isinstance(part, ImageRows) else part)
@@ -134,7 +147,7 @@ class Retained:
             batch = {"pixel_values": torch.stack([row["pixel_values"] for row in rows])}
             labels = [row["label"] for row in rows]
             if not self.captions:
-                return batch | {"labels": torch.tensor(labels)}
+                return batch | {"labels": torch.tensor([self.outputs[label] for label in labels])}
             texts = [self.captions[label] for label in labels]
             return batch | dict(tokenizer_of(self.processor)(texts, padding=True, return_tensors="pt"))
         tokenizer = tokenizer_of(self.processor)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from excise.evaluation.controls import (
 )
 from excise.evaluation.predictions import joined_pass
 from excise.models.activations import eval_mode
+from excise.models.class_order import own_classes, places_in_model
 from excise.report.measures import Condition
 from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson
@@ -56,7 +57,7 @@ def predict_classes(
         model: a CLIP or an image classifier; run in eval mode and left as it was.
         processor: the model's; with a tokenizer, for a CLIP.
         dataset: rows with an image, which may be a stream; or, for a model with a frozen encoder, its `encodings`.
-        classes: the names, for a classifier in the order of its labels unless its config has the same names.
+        classes: the names; a classifier's own decide which output is which, where its config has any.
         templates: texts with `{}` for the name.
         batch_size: images a batch.
         progress: label of a progress bar; none is shown without it.
@@ -140,22 +141,18 @@ def name_embeddings(model: Any, processor: Processor, classes: Sequence[str], te
 
 
 def head_classes(model: PreTrainedModel, classes: Sequence[str], name: str = "model") -> list[str]:
-    """The names of a classifier's outputs, in their order."""
+    """The names that a data set's classes have, in the order of a classifier's outputs.
+
+    Raises:
+        ValueError: if the model does not classify, tells more or fewer classes apart, or as `places_in_model`.
+    """
     if type(model.config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         raise ValueError(f"{type(model).__name__} does not classify: expected a CLIP or an image classifier.")
-    names = cast(dict[int, str], model.config.id2label)
-    own = [names[i] for i in range(len(names))]
+    own = own_classes(model.config)
     if len(own) != len(classes):
         raise ValueError(f"The {name} tells {len(own)} classes apart and the data set {len(classes)}; they must agree.")
-    lacking = [name for name in classes if name not in own]
-    if len(lacking) == 1:  # it is private, and goes by a label in the model
-        own = [name if name in classes else lacking[0] for name in own]
-    if set(own) != set(classes) and any(name in classes and classes[i] != name for i, name in enumerate(own)):
-        raise ValueError(
-            f"Of the {name}'s classes some have other names than in the data set, as of private requests, and the "
-            "others stand in another order, so which is which is not known. Put the data set's in the model's order."
-        )
-    return own if set(own) == set(classes) else list(classes)
+    by_output = dict(zip(places_in_model(model.config, classes, name), classes, strict=True))
+    return [by_output[output] for output in range(len(own))]
 
 
 @torch.inference_mode()

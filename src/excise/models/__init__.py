@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "key_value.encodings": ["encode_images"],
         "key_value.masked_logits": ["MaskedLogits"],
         "key_value.pairs": ["select_pairs"],
+        "image_inputs": ["image_inputs"],
         "plain": ["export_plain"],
         "remote_code": ["write_remote_code"],
     },

@@ -1,5 +1,6 @@
 """Loading of models and their processors, each of the class that it was saved as."""
 
+import copy
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from transformers import (
 from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
 
 from excise.bottlenecks.identity import copy_codes_id
+from excise.bottlenecks.site import bottleneck_copies
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, enforce
 from excise.models.auto import MODELS
@@ -77,19 +79,54 @@ def _is_there(folder: str | os.PathLike, name: str) -> bool:
 def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":
     """A LoRA adapter on its base model, with the masks that were saved beside it in force in the base, too.
 
+    The base has bottlenecks, or is the plain model that `from_base` put them into; they are then the adapter's.
+
     Args:
         folder: of the adapter, with the model's config.
         **kwargs: passed on to the base's `from_pretrained`.
 
     Raises:
         MaskMismatchError: if the masks are not those of the ledger.
+        ValueError: if the base is plain and the adapter lacks some of what it has not.
     """
     from peft import PeftConfig, PeftModel
 
-    base: Any = load_model(str(PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path), **kwargs)
-    copy_codes_id(saved := AutoConfig.from_pretrained(folder), base)
-    enforce(base, ledger := Ledger.from_dict(saved.unlearning))
+    saved, of_adapter = AutoConfig.from_pretrained(folder), PeftConfig.from_pretrained(os.fspath(folder))
+    name = str(of_adapter.base_model_name_or_path)
+    hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
+    plain = AutoConfig.from_pretrained(name, **hub).model_type != saved.model_type
+    base: Any = _with_bottlenecks(saved, name, of_adapter, kwargs) if plain else load_model(name, **kwargs)
+    copy_codes_id(saved, base)
+    ledger = Ledger.from_dict(saved.unlearning)
+    enforce(base, ledger)
     model = PeftModel.from_pretrained(base, os.fspath(folder))
+    if plain:
+        _take_over(base)
     check_model(base)
     enforce(base, ledger)
     return model
+
+
+def _with_bottlenecks(saved: PreTrainedConfig, name: str, of_adapter: Any, kwargs: dict[str, Any]) -> PreTrainedModel:
+    """A plain base with new bottlenecks, for an adapter that has trained ones."""
+    config = copy.deepcopy(saved)
+    config.unlearning = None  # its masks come with the adapter
+    options: dict[str, Any] = kwargs | {"config": config, "output_loading_info": True}
+    base, loading = model_class(saved).from_pretrained(name, **options)
+    kept = set(of_adapter.modules_to_save or ())
+    lost = sorted(key for key in loading["missing_keys"] if not kept & set(key.split(".")))
+    if lost:
+        raise ValueError(
+            f"The base {name} lacks weights of the model, and the adapter does not have them: {lost[:5]} ({len(lost)} "
+            "in all). What is new in a model belongs into `modules_to_save` of the `LoraConfig`, or merge the adapter "
+            "and save the whole model."
+        )
+    return base
+
+
+def _take_over(base: PreTrainedModel) -> None:
+    """Gives new bottlenecks under an adapter the adapter's weights, where there would be random ones."""
+    for of_site in bottleneck_copies(base).values():
+        trained, others = of_site[-1], of_site[:-1]
+        for bottleneck in others:
+            bottleneck.load_state_dict(trained.state_dict())

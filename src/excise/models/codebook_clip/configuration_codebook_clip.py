@@ -8,6 +8,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import own_settings
+from excise.data.class_names import class_names
 from excise.models.settings import check_layers, check_width, sub_config
 
 
@@ -70,6 +71,12 @@ class CodebookCLIPConfig(CLIPConfig):
     ]
 
     vision_config: dict | CodebookCLIPVisionConfig | None = None
+
+    def __post_init__(self, **kwargs):
+        if isinstance(self.id2label, list | tuple):
+            self.id2label = dict(enumerate(class_names(self.id2label)))
+            self.label2id = {name: label for label, name in self.id2label.items()}
+        super().__post_init__(**kwargs)
 
     @property
     def bottleneck(self) -> PreTrainedConfig:

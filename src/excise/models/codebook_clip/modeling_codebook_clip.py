@@ -1,6 +1,6 @@
 """CLIP with codebook bottlenecks in its vision tower."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from transformers.utils import can_return_tuple
 from excise.bottlenecks.registry import make_bottleneck
 from excise.bottlenecks.site import BottleneckSite
 from excise.bottlenecks.tracing import trace
+from excise.data.class_names import check_same_order, class_names
 from excise.models.base_checkpoint import PrefixLeftOut
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
@@ -226,7 +227,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
         base: str,
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
-        classes: Sequence[str] | None = None,
+        classes: Sequence[str] | Mapping[int, str] | None = None,
         **kwargs: Any,
     ) -> "CodebookCLIPForImageClassification":
         """A plain CLIP checkpoint with new bottlenecks; its classifier is new where the base has none.
@@ -235,18 +236,22 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
             base: Hub id or local path of a `CLIPModel` or `CLIPForImageClassification`.
             bottleneck: as in `CodebookCLIPModel.from_base`.
             layers: as in `CodebookCLIPModel.from_base`.
-            classes: names of the classes, in the order of their labels; as in the base's config if not given.
+            classes: names of the classes, in the order of their labels, as a list or an `id2label`; as in the base's
+                config if not given.
             **kwargs: passed on to `from_pretrained`.
 
         Raises:
-            ValueError: as in `CodebookCLIPModel.from_base`.
+            ValueError: as in `CodebookCLIPModel.from_base`, or if the base's classifier has these classes in another
+                order.
         """
+        names = None if classes is None else class_names(classes)
 
         def make_config(plain):
             settings = _clip_with_bottlenecks(plain, bottleneck, layers)
-            if classes is not None:
-                settings["id2label"] = dict(enumerate(classes))
-                settings["label2id"] = {name: i for i, name in enumerate(classes)}
+            if names is not None:
+                check_same_order(names, plain.id2label)
+                settings["id2label"] = dict(enumerate(names))
+                settings["label2id"] = {name: i for i, name in enumerate(names)}
             return CodebookCLIPConfig(**settings)
 
         return cls._from_plain(base, CLIPConfig, "CLIP", make_config, new=("classifier.",), **kwargs)

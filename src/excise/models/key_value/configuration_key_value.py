@@ -7,6 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from excise.bottlenecks.key_value.configuration import KeyValueConfig
 from excise.bottlenecks.registry import own_settings
+from excise.data.class_names import class_names
 from excise.models.settings import sub_config
 
 
@@ -38,7 +39,12 @@ class KeyValueVisionConfig(PreTrainedConfig):
             self.encoder = AutoConfig.for_model(**self.encoder)
         bottleneck = own_settings(self.bottleneck, self.encoding_size, KeyValueConfig)
         self.bottleneck = cast(KeyValueConfig, bottleneck)  # `strict` refuses another kind
+        named = self.id2label is not None
+        if isinstance(self.id2label, list | tuple):
+            self.id2label = dict(enumerate(class_names(self.id2label)))
         super().__post_init__(**kwargs)
+        if named:  # whatever was given, or saved, beside it
+            self.label2id = {name: label for label, name in cast(dict[int, str], self.id2label).items()}
         if self.bottleneck.value_dim is None:
             self.bottleneck.value_dim = self.num_labels
         self.validate_bottleneck()  # here too: what `strict` raises is no ValueError

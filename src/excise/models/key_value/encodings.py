@@ -5,14 +5,15 @@ import hashlib
 import json
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import BaseImageProcessor
 
-from excise.data.images import check_labels, image_column, images_digest, label_column, pixel_values
+from excise.data.images import image_column, images_digest, label_column, pixel_values, to_rgb, warn_of_darkness
 from excise.data.inputs import ENCODINGS
 from excise.data.reading import refuse_stream
+from excise.models.class_order import labels_in_model
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
@@ -37,6 +38,7 @@ def encode_images(
     dtype: torch.dtype | None = None,
     cache_dir: str | os.PathLike | None = None,
     progress: bool = True,
+    value_range: tuple[float, float] | None = None,
 ) -> "Dataset":
     """The encodings of a data set's images; computed at the first call, read from disk at every later one.
 
@@ -46,38 +48,43 @@ def encode_images(
 
     Args:
         model: its encoder is used, in eval mode.
-        dataset: rows with an image column and, to be used for training, one of class indices.
+        dataset: rows with an image column and, to be used for training, one of classes. These go by their names, in
+            whichever order the data set has them; labels without names are the model's.
         processor: the encoder's image processor.
         image: the image column; the only one if not given.
-        label: the column of class indices; that of type `ClassLabel` if not given.
+        label: the column of labels, or of the names of classes; that of type `ClassLabel` if not given.
         batch_size: images at once.
         shard_size: images a file.
         dtype: what the encoder computes in where it can, as under `torch.autocast`; the type of its weights if not
             given. `torch.bfloat16` is several times faster where the hardware has it, and not exact.
         cache_dir: where to keep them; beside the caches of `datasets` if not given.
         progress: show a progress bar.
+        value_range: the values of black and white, for images of more than 8 bits whose range is not known, and for
+            arrays; see `excise.data.to_rgb`.
 
     Returns:
-        A data set with `encodings`, float32 `(hidden_size,)`, and `labels`, where there are any, in the given order.
+        A data set with `encodings`, float32 `(hidden_size,)`, and `labels`, where there are any, which are the
+        model's, in the given order of rows.
 
     Raises:
-        ValueError: if the data set is empty or a stream, an image cannot be read, labels are out of range, encodings
-            are not finite, or a file of the cache is not what was written.
+        ValueError: if the data set is empty or a stream, an image cannot be read, labels are out of range, a class is
+            none of the model's, encodings are not finite, or a file of the cache is not what was written.
     """
     from datasets import Features, List, Value
 
     refuse_stream(dataset)
     dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
+    if value_range is not None:
+        dataset = to_rgb(dataset, value_range, image=image)
     image = image_column(dataset, image)
     label = label_column(dataset, label)
-    if label is not None:
-        check_labels(dataset, label, cast(int, model.config.num_labels))
+    labels, feature = ([], None) if label is None else labels_in_model(model.config, dataset, label)
     about = {
         "kind": ENCODINGS,
         "encoder": encoder_digest(model),
         "processor": hashlib.sha256(processor.to_json_string().encode()).hexdigest(),
         "images": images_digest(dataset, image),
-        "labels": label and hashlib.sha256(json.dumps(dataset[label][:]).encode()).hexdigest(),
+        "labels": label and hashlib.sha256(json.dumps(labels).encode()).hexdigest(),
     }
     if dtype is not None:
         about["dtype"] = str(dtype).removeprefix("torch.")
@@ -103,9 +110,10 @@ def encode_images(
         "cache_dir": cache_dir,
         "progress": progress,
     }
+    warn_of_darkness(dataset, image)
     found = in_shards(len(dataset), encode, features, about, **options)
     if label is not None:
-        found = found.add_column(LABELS, list(dataset[label]), feature=dataset.features[label])
+        found = found.add_column(LABELS, labels, feature=feature)
     return described(found, about)
 
 

@@ -1,6 +1,7 @@
 """Image classifier of a frozen vision encoder, a key-value bottleneck, and a decoder without parameters."""
 
 import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from transformers.utils import can_return_tuple
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.key_value.configuration import KeyValueConfig
 from excise.bottlenecks.site import BottleneckSite
+from excise.data.class_names import class_names
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
@@ -94,7 +96,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         bottleneck: KeyValueConfig | None = None,
         *,
         num_labels: int | None = None,
-        id2label: dict[int, str] | None = None,
+        id2label: Mapping[int, str] | Sequence[str] | None = None,
         pooling: Literal["pooler", "first", "mean"] | None = None,
         dtype: torch.dtype = torch.float32,
         **kwargs: Any,
@@ -105,7 +107,7 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
             encoder: Hub id or local path of a vision encoder (CLIP, ViT, DINOv2, ResNet, ...), with a head or without.
             bottleneck: settings of the bottleneck; the defaults if not given.
             num_labels: number of classes; that of `id2label` if not given.
-            id2label: names of the classes.
+            id2label: names of the classes, by label or as a list.
             pooling: as in `KeyValueVisionConfig`; if not given, the pooled output, or the first token where the pooling
                 layer is an option that checkpoints need not have (ViT).
             dtype: of the encoder's weights; the bottleneck's are float32. All weights that are saved come back in one
@@ -117,17 +119,14 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
             ValueError: if neither `num_labels` nor `id2label` is given or they differ, or the checkpoint is no vision
                 encoder, does not tell its width, or lacks weights. That it has no pooled output shows when it encodes.
         """
-        names = dict(enumerate(f"LABEL_{i}" for i in range(num_labels or 0))) if id2label is None else id2label
+        names = class_names(id2label) if id2label else [f"LABEL_{i}" for i in range(num_labels or 0)]
         if not names or (num_labels is not None and num_labels != len(names)):
             raise ValueError(f"num_labels={num_labels}, id2label={id2label}: give one, or both of the same number.")
         hub = {key: kwargs[key] for key in OF_THE_HUB if key in kwargs}
         whole = AutoConfig.from_pretrained(encoder, **hub)
         vision = getattr(whole, "vision_config", whole)
         pooling = pooling or ("first" if _pooling_layer(vision, "first") else "pooler")
-        label2id = {name: i for i, name in names.items()}
-        config = KeyValueVisionConfig(
-            encoder=vision, bottleneck=bottleneck, pooling=pooling, id2label=names, label2id=label2id
-        )
+        config = KeyValueVisionConfig(encoder=vision, bottleneck=bottleneck, pooling=pooling, id2label=names)
         layer = _pooling_layer(vision, pooling)
         loaded, loading = AutoModel.from_pretrained(
             encoder, config=vision, dtype=dtype, output_loading_info=True, **layer, **kwargs

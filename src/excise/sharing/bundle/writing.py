@@ -61,6 +61,7 @@ def write_checkpoint(
     with new_folder(folder) as partial:
         whole.save_pretrained(os.fspath(partial))
         if whole is not model:
+            model.config.architectures = [type(model).__name__]  # as transformers does, to load the class again
             model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
         processor.save_pretrained(partial)
         ledger = Ledger.from_dict(model.config.unlearning)
