@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import transformers
 from transformers import (
@@ -17,13 +17,14 @@ from transformers import (
 from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
 
 from excise.bottlenecks.identity import copy_codes_id
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, enforce
 from excise.models.auto import MODELS
 from excise.models.bottlenecked import OF_THE_HUB
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
 TOKENIZER_NAME = "tokenizer_config.json"
 
@@ -83,13 +84,50 @@ def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":
 
     Raises:
         MaskMismatchError: if the masks are not those of the ledger.
+        ValueError: if the adapter does not tell its base, or neither of them holds the bottlenecks.
     """
     from peft import PeftConfig, PeftModel
 
-    base: Any = load_model(str(PeftConfig.from_pretrained(os.fspath(folder)).base_model_name_or_path), **kwargs)
-    copy_codes_id(saved := AutoConfig.from_pretrained(folder), base)
+    adapter, saved = PeftConfig.from_pretrained(os.fspath(folder)), AutoConfig.from_pretrained(folder)
+    base, new = _base_of_adapter(os.fspath(folder), adapter, saved, **kwargs)
+    copy_codes_id(saved, base)
     enforce(base, ledger := Ledger.from_dict(saved.unlearning))
     model = PeftModel.from_pretrained(base, os.fspath(folder))
+    if new:  # without its adapter the model has the same codes, as it had when it was saved
+        for site, copies in bottleneck_copies(base).items():
+            for copy in copies:
+                copy.load_state_dict(bottlenecks(base)[site].state_dict())
     check_model(base)
     enforce(base, ledger)
     return model
+
+
+def _base_of_adapter(
+    folder: str, adapter: "PeftConfig", saved: PreTrainedConfig, **kwargs: Any
+) -> tuple[PreTrainedModel, bool]:
+    """The model that an adapter is put on, and whether its bottlenecks are new and come with the adapter."""
+    name = adapter.base_model_name_or_path
+    if not name:
+        raise ValueError(
+            f"The adapter in {folder!r} does not tell the model that it is put on, which was made in memory and never "
+            "saved. Save that model by `save_pretrained`, and name its folder as `base_model_name_or_path` in "
+            "adapter_config.json."
+        )
+    try:
+        plain = AutoConfig.from_pretrained(name).model_type not in MODELS
+    except OSError as error:
+        raise ValueError(
+            f"The adapter in {folder!r} is put on {name!r}, which cannot be had: put that model back there, or name "
+            f"its new place as `base_model_name_or_path` in adapter_config.json. {error}"
+        ) from error
+    if not plain:
+        return cast(PreTrainedModel, load_model(name, **kwargs)), False
+    if not any("bottleneck" in module for module in getattr(adapter, "modules_to_save", None) or ()):
+        raise ValueError(
+            f"The adapter in {folder!r} is put on {name!r}, a plain model, and holds no bottlenecks, so there are "
+            "none. Save the model with bottlenecks before the adapter is put on it, or give LoraConfig "
+            'modules_to_save=["bottleneck"].'
+        )
+    config = AutoConfig.from_pretrained(folder)
+    config.unlearning = None  # its codes are not there yet
+    return model_class(saved).from_pretrained(name, config=config, **kwargs), True

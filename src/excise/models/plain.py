@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
+import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
@@ -20,11 +21,15 @@ NOT_PLAIN = (
     "architectures",
     "auto_map",
     "base_checkpoint",
+    "base_model",
     "bottleneck",
     "bottleneck_layers",
     "model_type",
+    "plain_type",
     "unlearning",
 )
+# Of models that hold several kinds of plain one, those that are not what they subclass: `plain_type`: its class.
+OTHER_CLASSES = {"mt5": "MT5ForConditionalGeneration", "umt5": "UMT5ForConditionalGeneration"}
 
 
 def own_name(name: str) -> str:
@@ -107,6 +112,8 @@ def export_plain(model: PreTrainedModel, *, brings_back_what_was_forgotten: bool
         ValueError: if you do not say so, or the model is read from its bottleneck and has no plain model.
     """
     plain_class: Any = next((c for c in type(model).__mro__ if c.__module__.startswith("transformers.models.")), None)
+    other = OTHER_CLASSES.get(getattr(model.config, "plain_type", ""))
+    plain_class = getattr(transformers, other) if other else plain_class
     if plain_class is None or plain_class.config_class is None:
         raise ValueError(
             f"A {type(model).__name__} is read from its bottleneck: there is no plain model with what is left. Its "
