@@ -1,13 +1,18 @@
 """Situations of people who expect of a model what transformers has taught them: each is right, or refused by name."""
 
+import inspect
 import json
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoModelForSeq2SeqLM,
+    BertConfig,
+    BertModel,
     GPT2Config,
     GPT2LMHeadModel,
     MT5Config,
@@ -17,7 +22,17 @@ from transformers import (
     UMT5ForConditionalGeneration,
 )
 
-from excise import CodebookCLIPModel, CodebookSAEConfig, CodebookT5ForConditionalGeneration, Selection, Unlearner
+import excise
+from excise import (
+    CodebookCLIPModel,
+    CodebookSAEConfig,
+    CodebookT5ForConditionalGeneration,
+    Search,
+    Selection,
+    Unlearner,
+    evaluate,
+    initialize_codes,
+)
 from excise.bottlenecks.site import bottlenecks, left_out
 from excise.models import export_plain
 from tests.helpers.tiny import T5, base_clip, base_t5, batch, codebook_t5, tokenizer
@@ -137,11 +152,11 @@ def plain_with_lora():
 
 
 NO_BASE = {
-    "nothing": (lambda: None, r"None \(of type NoneType\) was given as the base; expected a plain T5"),
-    "a number": (lambda: 25_000, r"25000 \(of type int\) was given as the base"),
+    "nothing": (lambda: None, "None was given as the base; expected a plain T5"),
+    "a number": (lambda: 25_000, r"25000 \(an int\) was given as the base"),
     "empty text": (lambda: "", "expected a plain T5: a Hub id, a local path, or a model in memory"),
     "a tokenizer": (tokenizer, "was given as the base"),
-    "a data set": (lambda: Dataset.from_dict({"a": [1]}), "A Dataset was given as the base"),
+    "a data set": (lambda: Dataset.from_dict({"a": [1]}), "a Dataset was given as the base"),
     "a pipeline": (Pipeline, "Give its model: pipe.model"),
     "an adapter": (plain_with_lora, "merge_and_unload"),
     "one that has codes": (codebook_t5, "has bottlenecks already, so it needs no from_base"),
@@ -220,3 +235,153 @@ def test_an_adapter_whose_base_is_nowhere_says_what_to_do(tmp_path, gone):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": name}))
     with pytest.raises(ValueError, match="base_model_name_or_path"):
         Unlearner.from_pretrained(tmp_path / "adapter")
+
+
+# ---------------------------------------------------------------------------------------- what is given to every verb
+
+
+def gpt2():
+    return GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=9))
+
+
+def bert():
+    return BertModel(
+        BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
+    )
+
+
+ROWS = Dataset.from_dict({"text": ["the cat sat"]})
+SUPPORTED = r"excise works on T5, Flan-T5, mT5 and UMT5 .*CodebookT5.*from_base.*CLIP.*KeyValue.*from_encoder"
+NO_MODELS = {
+    "a GPT-2": (gpt2, f"GPT2LMHeadModel has no bottleneck. {SUPPORTED}.* No 'gpt2' model so far"),
+    "a BERT": (bert, f"BertModel has no bottleneck. {SUPPORTED}.* No 'bert' model so far"),
+    "a plain T5": (base_t5, r"T5For.* has no bottleneck. Give it one by `CodebookT5.*from_base\(model\)` and train it"),
+    "a plain mT5": (lambda: plain("mt5"), r"`CodebookT5ForConditionalGeneration.from_base\(model\)`"),
+    "a plain CLIP": (base_clip, r"Give it one by `CodebookCLIPModel.from_base\(model\)`"),
+    "a vision encoder": (lambda: base_clip().vision_model, r"from_base\(model\)|from_encoder"),
+    "LoRA on a plain T5": (plain_with_lora, r"merge_and_unload\(\)`, then: Give it one by `CodebookT5"),
+    "a layer of torch": (lambda: torch.nn.Linear(2, 2), f"Linear has no bottleneck. {SUPPORTED}"),
+    "a pipeline": (Pipeline, "`model` is a Pipeline; expected a model"),
+    "a path": (lambda: "some/path", r"`model` is 'some/path' \(a str\); .*`Unlearner.from_pretrained\(...\)`"),
+    "a Path": (lambda: Path("model"), r"`model` is 'model' .*`Unlearner.from_pretrained\(...\)`"),
+    "nothing": (lambda: None, "`model` is None; expected a model"),
+    "a number": (lambda: 3, r"`model` is 3 \(an int\); expected a model"),
+    "a list": (lambda: [base_t5()], "`model` is a list; expected a model"),
+    "splits": (lambda: DatasetDict(train=ROWS), "`model` is a DatasetDict; expected a model"),
+}
+
+
+@pytest.mark.parametrize("situation", NO_MODELS)
+def test_an_unlearner_says_what_it_works_on(situation):
+    make, message = NO_MODELS[situation]
+    for take in (lambda model: Unlearner(model, tokenizer()), lambda model: initialize_codes(model, ROWS, tokenizer())):
+        with pytest.raises(ValueError, match=message):
+            take(make())
+
+
+def test_codes_of_a_model_that_has_none_are_refused_before_the_data_is_looked_at():
+    with pytest.raises(ValueError, match="GPT2LMHeadModel has no bottleneck"):
+        initialize_codes(gpt2(), None)
+    with pytest.raises(ValueError, match="`processor` is None; expected the model's tokenizer"):
+        initialize_codes(codebook_t5(), ROWS, None)
+    with pytest.raises(ValueError, match="`dataset` is None; expected rows: a Dataset"):
+        initialize_codes(codebook_t5(), None, tokenizer())
+
+
+WRONG = {
+    "text": "Tom",
+    "nothing": None,
+    "a number": 3,
+    "a list": ["a"],
+    "splits": DatasetDict(train=ROWS),
+    "a path": Path("nowhere.txt"),
+    "a dict": {"a": 1},
+}
+VERBS = ["forget", "mask", "delete", "choose", "count", "count_topic", "enrich", "trial", "attack"]
+VERBS += ["delete_request", "undo", "save_pretrained", "save_bundle", "push_to_hub", "from_pretrained", "preset_top_s"]
+RIGHT = {  # what a verb may be given of these, where it goes on to something else
+    ("save_pretrained", "text"),
+    ("save_pretrained", "a path"),
+    ("save_bundle", "text"),
+    ("save_bundle", "a path"),
+    ("push_to_hub", "text"),
+    ("from_pretrained", "text"),
+    ("from_pretrained", "a path"),
+}
+
+
+@pytest.fixture(scope="module")
+def unlearner():
+    return Unlearner(codebook_t5(), tokenizer())
+
+
+@pytest.mark.parametrize("given", WRONG)
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_names_what_it_was_given_and_what_it_expects(unlearner, verb, given):
+    if (verb, given) in RIGHT:
+        return
+    with pytest.raises(ValueError, match=r"expected|There is no request") as raised:
+        getattr(unlearner, verb)(WRONG[given])
+    names = {"text": "'Tom'", "nothing": "None", "a number": "3", "a path": "nowhere.txt"}
+    assert names.get(given, type(WRONG[given]).__name__) in str(raised.value)
+    assert not unlearner.ledger.requests
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda one: one.forget("Tom"), r"'Tom' \(a str\).*topic_sets\(dataset, \"Tom\", text=..., reference=...\)"),
+        (lambda one: one.forget(["Tom", "Ann"]), r"a list, which is nothing .*topic_sets\(dataset"),
+        (lambda one: one.forget(ROWS), "A Dataset does not tell what is forgotten. Name it"),
+        (
+            lambda one: one.forget(DatasetDict(train=ROWS)),
+            r'a DatasetDict.*Take one of its splits, such as `\["train"\]`',
+        ),
+        (lambda one: evaluate("Tom", None), r"`finder` is 'Tom' .*`Unlearner.from_pretrained\(...\)`"),
+        (lambda one: evaluate(one.model, None), r"Make one of the model: `Unlearner\(model, tokenizer\)`"),
+        (lambda one: evaluate(one, "Tom"), r"topic is a str; expected sets as .*topic_sets\(dataset"),
+        (lambda one: one.undo("book"), r"'book' \(a str\) is no request; expected a Request, or its id"),
+        (lambda one: one.choose(ROWS, "most"), r"preset='most': expected one of default, paper"),
+        (lambda one: one.choose(ROWS, 5), r"preset: 5 \(an int\) was given; expected one of default, paper"),
+        (lambda one: Unlearner(one, tokenizer()), "Give its model: `unlearner.model`"),
+        (lambda one: Unlearner(one.model, "t5-small").forget(ROWS, SEARCH, name="x"), r"AutoTokenizer.from_pretrained"),
+        (lambda one: initialize_codes(one.model, "pairs.csv", tokenizer()), r"excise.data.load_rows\(...\)"),
+        (lambda one: initialize_codes(one.model, DatasetDict(train=ROWS), tokenizer()), "Take one of its splits"),
+    ],
+)
+def test_the_message_says_what_to_do(unlearner, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(unlearner)
+
+
+SEARCH = Search("activations", count=3)
+# Columns of data sets and names of files are read by what `load_rows` reads; numbers are checked where they are used.
+OF_DATA = {"topic_sets", "class_sets", "class_column", "image_column", "label_column", "load_rows", "train_tokenizer"}
+OF_NUMBERS = {"auc_of_deleted", "class_membership_inference", "register_kind", "top_codes", "trace", "load_demo"}
+# A repository's name; paths to draw to or to look into.
+GOES_ON = {("audit_repo", "text"), ("plot_frontier", "text")}
+GOES_ON |= {(name, given) for name in ("check_bundle", "push_bundle") for given in ("text", "a path")}
+
+
+def face_functions():
+    """Functions at the faces, by name, that take a model, data, a topic, a folder or a result."""
+    rooms = [excise, *(import_module(f"excise.{room}") for room in excise.ROOMS if room != "statistics")]
+    functions = {name: getattr(room, name) for room in rooms for name in getattr(room, "__all__", ())}
+    left_out = OF_DATA | OF_NUMBERS
+    return {name: one for name, one in functions.items() if inspect.isfunction(one) and name not in left_out}
+
+
+FACES = face_functions()
+
+
+@pytest.mark.parametrize("name", sorted(FACES))
+def test_every_function_at_a_face_names_what_it_was_given_and_what_it_expects(name):
+    needed = [p for p in inspect.signature(FACES[name]).parameters.values() if p.default is p.empty]
+    needed = [p for p in needed if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    for given, wrong in WRONG.items():
+        if (name, given) in GOES_ON or (name == "last_whole_checkpoint" and given in ("text", "nothing", "a path")):
+            continue
+        with pytest.raises(ValueError, match=r"expected|has no bottleneck") as raised:
+            FACES[name](**{p.name: wrong for p in needed})
+        names = {"text": "Tom", "nothing": "None", "a number": "3", "a path": "nowhere.txt"}
+        assert names.get(given, type(wrong).__name__) in str(raised.value), given

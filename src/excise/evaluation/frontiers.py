@@ -15,8 +15,10 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import LABELS, check_encodings
 from excise.models.key_value.masked_logits import MaskedLogits
 from excise.report.frontier import Frontier, Point
+from excise.storage.expected import expects
 
 
+@expects("finder", test="dataset")
 def frontier(
     finder: CodeFinder,
     test: Dataset,

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from excise.bottlenecks.site import has_bottlenecks, unwrapped
-from excise.storage.display import shortened
+from excise.storage.expected import described
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class BaseModel:
         if isinstance(base, str | os.PathLike) and os.fspath(base):
             return cls(AutoConfig.from_pretrained(base, **hub), path=base)
         if hasattr(base, "model") and hasattr(base, "preprocess"):  # a pipeline
-            raise ValueError(f"{_what(base)} was given; from_base takes a plain {kind}. Give its model: pipe.model.")
+            raise ValueError(f"{described(base)} was given; expected a plain {kind}. Give its model: pipe.model.")
         model = unwrapped(base) if isinstance(base, nn.Module) else base
         if hasattr(model, "get_base_model"):
             raise ValueError(
-                f"{_what(model)} was given; from_base takes a plain {kind}, without an adapter. Merge it first, by "
+                f"{described(model)} was given; from_base takes a plain {kind}, without an adapter. Merge it first, by "
                 "`model.merge_and_unload()`, or put a new adapter on the model that from_base makes."
             )
         if not isinstance(model, PreTrainedModel):
             raise ValueError(
-                f"{_what(base)} was given as the base; expected a plain {kind}: a Hub id, a local path, or a model in "
-                "memory."
+                f"{described(base)} was given as the base; expected a plain {kind}: a Hub id, a local path, or a model "
+                "in memory."
             )
         if has_bottlenecks(model):
             raise ValueError(
@@ -114,8 +114,3 @@ class BaseModel:
         if self.path is not None:
             return os.fspath(self.path)
         return f"The {type(self.model).__name__} in memory"
-
-
-def _what(value: Any) -> str:
-    kind = type(value).__name__
-    return f"{shortened(repr(value))} (of type {kind})" if isinstance(value, str | int | float | None) else f"A {kind}"

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import transformers
@@ -73,6 +74,12 @@ def _is_there(folder: str | os.PathLike, name: str) -> bool:
         _raise_exceptions_for_connection_errors=False,
     )
     return found is not None
+
+
+def load_saved(folder: str | os.PathLike, **kwargs: Any) -> "PreTrainedModel | PeftModel":
+    """What was saved: a model, as by `load_model`, or an adapter on one, as by `load_adapted`."""
+    load = load_adapted if Path(folder, "adapter_config.json").is_file() else load_model
+    return load(folder, **kwargs)
 
 
 def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":

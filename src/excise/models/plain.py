@@ -12,6 +12,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import PrefixChange, WeightRenaming
 
 from excise.bottlenecks.site import is_of_bottleneck
+from excise.storage.expected import expects
 
 PREFIX = "excise."
 # What `from_pretrained` does with names; `key_mapping` is transformers' own argument.
@@ -96,6 +97,7 @@ def read_hidden_names(_: Any, state_dict: MutableMapping[str, Tensor], prefix: s
         state_dict[prefix + name.removeprefix(start)] = state_dict.pop(name)
 
 
+@expects("model")
 def export_plain(model: PreTrainedModel, *, brings_back_what_was_forgotten: bool = False) -> PreTrainedModel:
     """The plain model of transformers with a model's weights, without its bottlenecks.
 

@@ -30,6 +30,7 @@ from excise.report.private import about_publishing
 from excise.report.record import Record
 from excise.report.sweep import sweep_rows, sweep_steps
 from excise.report.verdict import MOST_TOPICS, RULE, Verdict, grouped, headline
+from excise.storage.expected import expects
 from excise.storage.extras import require
 
 REVERSIBLE = (
@@ -49,6 +50,7 @@ MOST_PLOTS = 5  # all are in the report
 OTHER_STATE = "Measured with **other codes removed** than those that are removed now."
 
 
+@expects("record")
 def model_card(
     record: Record, *, load_with: str | None = None, bottleneck_only: bool = False, remote_code: bool = True
 ) -> ModelCard:
