@@ -10,8 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from excise.storage.display import shortened
 
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
+Called = ParamSpec("Called")
+Returned = TypeVar("Returned")
 
 
 def is_a(value: object, *names: str) -> bool:
@@ -80,7 +80,7 @@ def is_path(value: object) -> bool:
     return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
 
 
-def _is_of(*names: str) -> Callable[[Any], bool]:
+def _one_of(*names: str) -> Callable[[Any], bool]:
     return lambda value: is_a(value, *names)
 
 
@@ -109,37 +109,46 @@ def _has_forward(value: Any) -> bool:
     return "torch" in sys.modules and isinstance(value, sys.modules["torch"].nn.Module)
 
 
-LOAD = "Load it first, as by `CodebookT5ForConditionalGeneration.from_pretrained(...)`; from a path, "
-LOAD += "`Unlearner.from_pretrained(...)` makes all of it."
-READ = "Read it first: `excise.data.load_rows(...)`."
-SPLIT = 'Take one of its splits, such as `["train"]`.'
-MAKE = 'Make sets of a data set first: `topic_sets(dataset, "Tom", text=..., reference=...)`.'
-MAKE_CLASS = 'Make sets of a data set first: `class_sets(dataset, "cat")`.'
-ROWS = ("datasets:Dataset", "datasets:IterableDataset")
+LOAD_FIRST = "Load it first, as by `CodebookT5ForConditionalGeneration.from_pretrained(...)`; from a path, "
+LOAD_FIRST += "`Unlearner.from_pretrained(...)` makes all of it."
+READ_FIRST = "Read it first: `excise.data.load_rows(...)`."
+ONE_SPLIT = 'Take one of its splits, such as `["train"]`.'
+MAKE_SETS = 'Make sets of a data set first: `topic_sets(dataset, "Tom", text=..., reference=...)`.'
+MAKE_CLASS_SETS = 'Make sets of a data set first: `class_sets(dataset, "cat")`.'
+ROW_CLASSES = ("datasets:Dataset", "datasets:IterableDataset")
 NO_ROWS = {
-    "builtins:str": READ,
-    "pathlib:PurePath": READ,
-    "datasets:DatasetDict": SPLIT,
-    "datasets:IterableDatasetDict": SPLIT,
+    "builtins:str": READ_FIRST,
+    "pathlib:PurePath": READ_FIRST,
+    "datasets:DatasetDict": ONE_SPLIT,
+    "datasets:IterableDatasetDict": ONE_SPLIT,
     "builtins:list": "Make one of it: `Dataset.from_list(rows)`; of texts, `Dataset.from_dict({'text': texts})`.",
     "builtins:dict": "Make one of it: `Dataset.from_dict(columns)`.",
     "pandas:DataFrame": "Make one of it: `Dataset.from_pandas(frame)`.",
     "torch:Dataset": "Make one of it: `Dataset.from_generator(...)`.",
     "excise:ForgetSets": "Give one of its sets: `sets.target`, `sets.retain` and so on.",
 }
-SETS = {"builtins:str": MAKE, "builtins:list": MAKE, "datasets:Dataset": MAKE, "builtins:dict": MAKE}
+NO_SETS = {
+    "builtins:str": MAKE_SETS,
+    "builtins:list": MAKE_SETS,
+    "datasets:Dataset": MAKE_SETS,
+    "builtins:dict": MAKE_SETS,
+}
 
 # By the names that arguments have.
 ARGUMENTS: Mapping[str, Kind] = {
     "model": Kind(
         "a model",
         _has_forward,
-        {"builtins:str": LOAD, "pathlib:PurePath": LOAD, "transformers:Pipeline": "Give its model: `pipe.model`."}
+        {
+            "builtins:str": LOAD_FIRST,
+            "pathlib:PurePath": LOAD_FIRST,
+            "transformers:Pipeline": "Give its model: `pipe.model`.",
+        }
         | {"excise:CodeFinder": "Give its model: `unlearner.model`."},
     ),
     "finder": Kind(
         "an Unlearner, as `Unlearner(model, processor)`",
-        _is_of("excise:CodeFinder"),
+        _one_of("excise:CodeFinder"),
         {"torch:Module": "Make one of the model: `Unlearner(model, tokenizer)`."}
         | dict.fromkeys(("builtins:str", "pathlib:PurePath"), "Make one of it: `Unlearner.from_pretrained(...)`."),
     ),
@@ -151,29 +160,33 @@ ARGUMENTS: Mapping[str, Kind] = {
     ),
     "dataset": Kind(
         "rows: a Dataset or an IterableDataset of the library datasets",
-        _is_of(*ROWS),
+        _one_of(*ROW_CLASSES),
         NO_ROWS,
     ),
-    "rows": Kind("rows: a Dataset, of the library datasets or of torch", _is_of(*ROWS, "torch:Dataset"), NO_ROWS),
-    "topic": Kind("sets of a topic, as `topic_sets` makes them", _is_of("excise:TopicSets"), SETS),
-    "sets": Kind("sets, as `topic_sets` or `class_sets` make them", _is_of("excise:ForgetSets"), SETS),
+    "rows": Kind(
+        "rows: a Dataset, of the library datasets or of torch", _one_of(*ROW_CLASSES, "torch:Dataset"), NO_ROWS
+    ),
+    "topic": Kind("sets of a topic, as `topic_sets` makes them", _one_of("excise:TopicSets"), NO_SETS),
+    "sets": Kind("sets, as `topic_sets` or `class_sets` make them", _one_of("excise:ForgetSets"), NO_SETS),
     "class_topic": Kind(
         "sets of a class, as `class_sets` makes them",
-        _is_of("excise:ClassSets"),
-        dict.fromkeys(SETS, MAKE_CLASS),
+        _one_of("excise:ClassSets"),
+        dict.fromkeys(NO_SETS, MAKE_CLASS_SETS),
     ),
-    "record": Kind("a Record, as `Record.of(model, ...)` makes it", _is_of("excise:Record")),
-    "selection": Kind("a Selection, as `unlearner.choose(...)` makes it", _is_of("excise:Selection")),
+    "record": Kind("a Record, as `Record.of(model, ...)` makes it", _one_of("excise:Record")),
+    "selection": Kind("a Selection, as `unlearner.choose(...)` makes it", _one_of("excise:Selection")),
     "folder": Kind("a folder: its path, as text or Path", is_path),
     "repo_id": Kind('a repository on the Hub, as "me/model"', lambda value: isinstance(value, str) and bool(value)),
     "function": Kind("a function", callable),
-    "args": Kind("TrainingArguments", _is_of("transformers:TrainingArguments")),
-    "sweep": Kind("a Sweep, as `sweep(unlearner, topic)` makes it", _is_of("excise:Sweep")),
-    "attacks": Kind("an AttackReport, as `unlearner.attack(topic)` makes it", _is_of("excise:AttackReport")),
+    "args": Kind("TrainingArguments", _one_of("transformers:TrainingArguments")),
+    "sweep": Kind("a Sweep, as `sweep(unlearner, topic)` makes it", _one_of("excise:Sweep")),
+    "attacks": Kind("an AttackReport, as `unlearner.attack(topic)` makes it", _one_of("excise:AttackReport")),
     "evaluations": Kind("evaluations by S', as a Sweep has them", _all_are("excise:Evaluation", of_mapping=True)),
     "results": Kind("frontiers or evaluations, one or several", _is_results),
     "attack_results": Kind("results of attacks, such as `report.results`", _all_are("excise:AttackResult")),
-    "attack_sets": Kind("AttackSets, as `AttackSets(topic, processor)` makes them", _is_of("excise:AttackSets"), SETS),
+    "attack_sets": Kind(
+        "AttackSets, as `AttackSets(topic, processor)` makes them", _one_of("excise:AttackSets"), NO_SETS
+    ),
     "texts": Kind("texts: a list", _is_texts),
     "model_or_config": Kind("a model, or its config", _is_model_or_config),
 }
@@ -181,7 +194,7 @@ ARGUMENTS: Mapping[str, Kind] = {
 
 def expects(
     *names: str, **kinds: str | Callable[[Any], object]
-) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+) -> Callable[[Callable[Called, Returned]], Callable[Called, Returned]]:
     """A decorator of a function at a face: arguments of a wrong kind are refused before it runs.
 
     Args:
@@ -202,13 +215,13 @@ def expects(
     """
     wanted = {name: name for name in names} | kinds
 
-    def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    def decorate(function: Callable[Called, Returned]) -> Callable[Called, Returned]:
         parameters = signature(function)
         if unknown := wanted.keys() - parameters.parameters.keys():
             raise ValueError(f"{function.__name__} has no arguments {sorted(unknown)} that could be checked.")
 
         @wraps(function)
-        def checked(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        def checked(*args: Called.args, **kwargs: Called.kwargs) -> Returned:
             # What is missing is said after what is wrong.
             for name, value in parameters.bind_partial(*args, **kwargs).arguments.items():
                 kind = wanted.get(name)
