@@ -20,7 +20,7 @@ from excise.ledger.compaction import compact
 from excise.ledger.masks import enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.ledger.request import Request, Rows
-from excise.models.loading import load_processor, load_saved
+from excise.models.loading import load_processor, load_saved, tell_of_a_gpu
 from excise.models.push_guard import guard_push
 from excise.report.private import public_thresholds
 from excise.report.record import Record
@@ -66,6 +66,7 @@ class Unlearner(CodeFinder):
         check_erasable(whole)  # raises where there are none
         uphold_masks(self.model)
         guard_push(self.whole)
+        tell_of_a_gpu(base)
         # By label, what a private topic's words and data are: told nowhere else, and looked for in what is shared.
         self.private_topics: dict[str, tuple[Any, ...]] = {}
 
@@ -75,7 +76,7 @@ class Unlearner(CodeFinder):
 
         Args:
             folder: folder or Hub id; of an adapter, the folder.
-            **kwargs: passed on to the model's `from_pretrained`.
+            **kwargs: passed on to the model's `from_pretrained`; without a `device_map`, a GPU is used if there is one.
 
         Raises:
             ValueError: if the masks are not those of the ledger, or a bundle is not as it was written.

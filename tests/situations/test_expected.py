@@ -1,7 +1,12 @@
 """Situations of people who expect of a model what transformers has taught them: each is right, or refused by name."""
 
+import copy
 import inspect
 import json
+import os
+import struct
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -9,21 +14,27 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 from peft import LoraConfig, get_peft_model
+from tensorboardX.proto.event_pb2 import Event
 from transformers import (
     AutoModelForSeq2SeqLM,
     BertConfig,
     BertModel,
+    DataCollatorForSeq2Seq,
     GPT2Config,
     GPT2LMHeadModel,
     MT5Config,
     MT5ForConditionalGeneration,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
     T5EncoderModel,
+    TrainerCallback,
     UMT5Config,
     UMT5ForConditionalGeneration,
 )
 
 import excise
 from excise import (
+    BottleneckCallback,
     CodebookCLIPModel,
     CodebookSAEConfig,
     CodebookT5ForConditionalGeneration,
@@ -35,7 +46,8 @@ from excise import (
 )
 from excise.bottlenecks.site import bottlenecks, left_out
 from excise.models import export_plain
-from tests.helpers.tiny import T5, base_clip, base_t5, batch, codebook_t5, tokenizer
+from tests.helpers import forgetting_in_processes
+from tests.helpers.tiny import T5, base_clip, base_t5, batch, codebook_t5, copying, tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
 
@@ -385,3 +397,179 @@ def test_every_function_at_a_face_names_what_it_was_given_and_what_it_expects(na
             FACES[name](**{p.name: wrong for p in needed})
         names = {"text": "Tom", "nothing": "None", "a number": "3", "a path": "nowhere.txt"}
         assert names.get(given, type(wrong).__name__) in str(raised.value), given
+
+
+# --------------------------------------------------------------------------------- trackers, and losses that get lost
+
+
+PARTS = ("task_loss", "reconstruction_loss", "l1_loss")
+
+
+class Tracker(TrainerCallback):
+    """A tracker, such as TensorBoard's or Weights & Biases': it takes a log as it is when it is called."""
+
+    def __init__(self):
+        self.logs = []
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.logs.append(dict(logs))
+
+
+def seq2seq_trainer(model, folder, callbacks=(), **settings):
+    defaults = {"max_steps": 4, "logging_steps": 2, "per_device_train_batch_size": 4, "use_cpu": True}
+    defaults |= {"save_strategy": "no", "disable_tqdm": True, "report_to": "none", "learning_rate": 0.01}
+    return Seq2SeqTrainer(
+        model,
+        Seq2SeqTrainingArguments(str(folder), **defaults | settings),
+        DataCollatorForSeq2Seq(tokenizer(), model),
+        copying(16),
+        copying(6, seed=1),
+        callbacks=list(callbacks),
+    )
+
+
+EVALUATED = {"eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 4}
+
+
+@pytest.mark.parametrize("order", ["after the tracker", "before the tracker", "added later"])
+def test_a_tracker_gets_the_parts_of_the_loss_wherever_the_callback_stands(order, tmp_path):
+    tracker, callback = Tracker(), BottleneckCallback()
+    first = {"after the tracker": [tracker, callback], "before the tracker": [callback, tracker]}
+    run = seq2seq_trainer(codebook_t5(), tmp_path, first.get(order, [tracker]), **EVALUATED)
+    if order == "added later":
+        run.add_callback(callback)
+    run.train()
+    logs = [log for log in tracker.logs if "loss" in log]
+    assert len(logs) == 2
+    for log in logs:
+        parts = [log[name] for name in PARTS]
+        assert log["loss"] == pytest.approx(parts[0] + parts[1] + 1e-3 * parts[2], rel=1e-3)
+        assert {"live_code_share", "code_perplexity"} <= log.keys()
+    logs = [log for log in tracker.logs if "eval_loss" in log]
+    assert len(logs) == 2
+    for log in logs:
+        parts = [log[f"eval_{name}"] for name in PARTS]
+        assert log["eval_loss"] == pytest.approx(parts[0] + parts[1] + 1e-3 * parts[2], rel=1e-3)
+
+
+def test_parts_at_a_tracker_are_the_same_in_one_batch_and_in_accumulated_ones(tmp_path):
+    logs, start = [], codebook_t5()
+    for size, steps in ((8, 1), (2, 4)):
+        tracker, model = Tracker(), copy.deepcopy(start)
+        settings = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "optim": "sgd"}
+        seq2seq_trainer(model, tmp_path, [tracker, BottleneckCallback()], **settings).train()
+        logs.append([log for log in tracker.logs if "loss" in log])
+    for one, other in zip(*logs, strict=True):
+        assert [one[name] for name in PARTS] == pytest.approx([other[name] for name in PARTS], rel=1e-3)
+
+
+def test_tensorboard_gets_the_parts_of_the_loss(tmp_path, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    run = seq2seq_trainer(codebook_t5(), tmp_path / "run", [BottleneckCallback()], report_to="tensorboard", **EVALUATED)
+    run.train()
+    (file,) = (tmp_path / "board").rglob("events.out.tfevents.*")
+    values = {}
+    for record in _records(file.read_bytes()):
+        event = Event.FromString(record)
+        for value in event.summary.value:
+            values.setdefault(value.tag, {})[event.step] = value.simple_value
+    for name in (*PARTS, "live_code_share", "code_perplexity"):
+        assert values[f"train/{name}"].keys() == {2, 4}, name
+    for name in PARTS:
+        assert values[f"eval/{name}"].keys() == {2, 4}, name
+    for log in run.state.log_history:
+        if "task_loss" in log:
+            assert values["train/task_loss"][log["step"]] == pytest.approx(log["task_loss"])
+
+
+def _records(data):
+    """The records of a file of events: length, its checksum, what is told, its checksum."""
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        yield data[12 : 12 + length]
+        data = data[16 + length :]
+
+
+@pytest.mark.parametrize("callbacks", [[], [BottleneckCallback()]], ids=["callback forgotten", "with the callback"])
+@pytest.mark.parametrize("way", ["label smoothing", "compute_loss_func"])
+def test_a_loss_without_the_codebooks_part_is_refused(way, callbacks, tmp_path):
+    settings = {"label_smoothing_factor": 0.1} if way == "label smoothing" else {}
+    run = seq2seq_trainer(codebook_t5(), tmp_path, callbacks, **settings)
+    if way == "compute_loss_func":
+        run.compute_loss_func = lambda outputs, labels, num_items_in_batch=None: outputs.logits.mean()
+    with pytest.raises(ValueError, match=r"codebook.* loss would be lost"):
+        run.train()
+
+
+def test_logits_without_a_loss_are_still_to_be_had_in_training_mode():
+    model = codebook_t5().train()
+    assert model(**inputs(), decoder_input_ids=batch()["input_ids"]).loss is None
+
+
+# ----------------------------------------------------------------------------------------------------------- devices
+
+
+@pytest.fixture
+def a_gpu(monkeypatch):
+    """As if there were a GPU; what would be moved there stays."""
+    moved = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(CodebookT5ForConditionalGeneration, "to", lambda self, device: moved.append(device) or self)
+    return moved
+
+
+def test_what_was_saved_is_loaded_to_the_gpu_where_there_is_one(tmp_path, a_gpu):
+    Unlearner(codebook_t5(), tokenizer()).save_pretrained(tmp_path / "saved")
+    assert a_gpu == []
+    Unlearner.from_pretrained(tmp_path / "saved")
+    assert a_gpu == ["cuda"]
+    Unlearner.from_pretrained(tmp_path / "saved", device_map="cpu")
+    assert a_gpu == ["cuda"]
+
+
+def test_a_model_on_the_cpu_beside_a_gpu_is_told_of(a_gpu, caplog):
+    Unlearner(codebook_t5(), tokenizer())
+    assert 'on the CPU, and there is a GPU, on which all of this is faster: `model.to("cuda")`' in caplog.text
+    assert a_gpu == []  # what the user has put somewhere stays there
+
+
+# ------------------------------------------------------------------------------- masks: two processes, another model
+
+
+def test_forgetting_in_two_processes_gives_one_result_in_both_and_on_disk(root, tmp_path):
+    script = root / "tests" / "helpers" / "forgetting_in_processes.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, tmp_path]
+    paths = os.pathsep.join([str(Path(excise.__file__).parents[1]), str(root)])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    subprocess.run(list(map(str, command)), env=environment, check=True, timeout=300, capture_output=True)
+    alone = json.loads(json.dumps(forgetting_in_processes.forgotten()))
+    for rank in (0, 1):
+        state = json.loads((tmp_path / f"process-{rank}.json").read_text())
+        assert state == alone, rank
+    saved = Unlearner.from_pretrained(tmp_path / "saved")
+    assert [request.topic for request in saved.ledger.requests] == ["cats", "dogs"]
+    for site, bottleneck in saved.sites.items():
+        assert (~bottleneck.live).nonzero().flatten().tolist() == alone["masks"][site]
+
+
+@pytest.mark.parametrize("way", ["in memory", "from a file", "counts"])
+def test_codes_of_another_model_are_refused_by_name(way, tmp_path):
+    rows = forgetting_in_processes.ROWS
+    models = [codebook_t5(), codebook_t5()]
+    for seed, model in enumerate(models):
+        initialize_codes(model, rows, tokenizer(), steps=2, seed=seed, progress=False)
+    own, other = (Unlearner(model, tokenizer()) for model in models)
+    if way == "counts":
+        counts = own.count(rows, SEARCH, progress=False)
+        chosen = counts.select()
+    else:
+        chosen = own.choose(rows, SEARCH, progress=False)
+    if way == "from a file":
+        chosen.save(tmp_path / "codes.json")
+        chosen = Selection.load(tmp_path / "codes.json")
+    for verb in (other.mask, other.forget, other.delete):
+        with pytest.raises(ValueError, match=r"another model|other codes|id ") as raised:
+            verb(chosen, name="cats")
+        assert all(model.config.bottleneck.codes_id in str(raised.value) for model in models)
+    assert not other.ledger.requests and all(bool(b.live.all()) for b in other.sites.values())
+    assert own.mask(chosen, name="cats").num_codes == 3

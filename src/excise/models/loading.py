@@ -1,10 +1,12 @@
 """Loading of models and their processors, each of the class that it was saved as."""
 
 import importlib
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 import transformers
 from transformers import (
     AutoConfig,
@@ -27,6 +29,7 @@ from excise.models.bottlenecked import OF_THE_HUB
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
+log = logging.getLogger(__name__)
 TOKENIZER_NAME = "tokenizer_config.json"
 
 
@@ -77,9 +80,19 @@ def _is_there(folder: str | os.PathLike, name: str) -> bool:
 
 
 def load_saved(folder: str | os.PathLike, **kwargs: Any) -> "PreTrainedModel | PeftModel":
-    """What was saved: a model, as by `load_model`, or an adapter on one, as by `load_adapted`."""
+    """What was saved: a model, as by `load_model`, or an adapter on one, as by `load_adapted`.
+
+    Where there is a GPU it is put there, unless a `device_map` says where it goes.
+    """
     load = load_adapted if Path(folder, "adapter_config.json").is_file() else load_model
-    return load(folder, **kwargs)
+    model: Any = load(folder, **kwargs)
+    return model.to("cuda") if torch.cuda.is_available() and "device_map" not in kwargs else model
+
+
+def tell_of_a_gpu(model: PreTrainedModel) -> None:
+    """Says that a model is on the CPU where there is a GPU. It stays: whoever made it has put it there."""
+    if model.device.type == "cpu" and torch.cuda.is_available():
+        log.warning('The model is on the CPU, and there is a GPU, on which all of this is faster: `model.to("cuda")`.')
 
 
 def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":

@@ -28,7 +28,7 @@ from excise.bottlenecks.tracing import trace
 from excise.models.base_checkpoint import PrefixLeftOut
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
-from excise.models.outputs import CodebookFields, SiteCodes, codes_by_site, joint_loss
+from excise.models.outputs import CodebookFields, SiteCodes, check_loss_is_here, codes_by_site, joint_loss
 from excise.models.settings import sub_config
 
 # As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none. There are
@@ -268,6 +268,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
             labels: `(batch,)`, the class of each image; of another shape or kind for other `problem_type`s.
             num_items_in_batch: number of labels in the whole batch when this is a part of it (the Trainer passes it).
         """
+        check_loss_is_here(labels, num_items_in_batch, self.training)
         with trace() as traced:
             plain = super().forward(pixel_values, labels, return_dict=True, **kwargs)
         losses = {}

@@ -24,7 +24,7 @@ from excise.bottlenecks.site import BottleneckSite
 from excise.bottlenecks.tracing import current_trace, trace
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_t5.configuration_codebook_t5 import CodebookT5Config
-from excise.models.outputs import CodebookFields, codes_by_site, joint_loss
+from excise.models.outputs import CodebookFields, check_loss_is_here, codes_by_site, joint_loss
 from excise.models.settings import sub_config
 
 
@@ -146,6 +146,7 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
             labels: `(batch, target_seq)`, -100 where there is nothing to predict.
             num_items_in_batch: number of labels in the whole batch when this is a part of it (the Trainer passes it).
         """
+        check_loss_is_here(labels, num_items_in_batch, self.training)
         with trace(attention_mask if attention_mask is not None and attention_mask.dim() == 2 else None) as traced:
             plain = super().forward(
                 input_ids,
