@@ -4,6 +4,7 @@ import copy
 import inspect
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from datasets import Dataset, DatasetDict
+from huggingface_hub import ModelCardData
 from peft import LoraConfig, get_peft_model
 from tensorboardX.proto.event_pb2 import Event
 from transformers import (
@@ -46,8 +49,10 @@ from excise import (
 )
 from excise.bottlenecks.site import bottlenecks, left_out
 from excise.models import export_plain
+from excise.report import Record, model_card
 from tests.helpers import forgetting_in_processes
-from tests.helpers.tiny import T5, base_clip, base_t5, batch, codebook_t5, copying, tokenizer
+from tests.helpers.evidence import text_evaluation
+from tests.helpers.tiny import T5, base_clip, base_t5, batch, codebook_clip, codebook_t5, copying, tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
 
@@ -573,3 +578,61 @@ def test_codes_of_another_model_are_refused_by_name(way, tmp_path):
         assert all(model.config.bottleneck.codes_id in str(raised.value) for model in models)
     assert not other.ledger.requests and all(bool(b.live.all()) for b in other.sites.values())
     assert own.mask(chosen, name="cats").num_codes == 3
+
+
+# -------------------------------------------------------------------------------------------------------------- cards
+
+
+def card_of(texts=("the cat sat",), base=None, model=None, **data):
+    """A card of a model that forgot, with an evaluation on some texts."""
+    model = codebook_t5() if model is None else model
+    Unlearner(model, tokenizer()).mask(Selection({next(iter(bottlenecks(model))): [3]}, {"q": 0.05}), "cats")
+    evaluation = text_evaluation("cats") | {
+        "removed": 1,
+        "texts": {"heldout": list(texts), "heldout_retain": list(texts)},
+    }
+    return model_card(Record.of(model, evaluations=[evaluation], data=data, base_model=base))
+
+
+PREFIX = "translate English to Romanian: "
+
+
+@pytest.mark.parametrize(
+    ("given", "tag", "languages"),
+    [
+        ({}, "text2text-generation", None),
+        ({"language": ["en", "fr"]}, "translation", ["en", "fr"]),
+        ({"language": "en"}, "text2text-generation", ["en"]),
+        ({"texts": [f"{PREFIX}The cat.", f"{PREFIX}A dog."]}, "translation", ["en", "ro"]),
+        ({"texts": [f"{PREFIX}The cat.", "translate English to German: A dog."]}, "text2text-generation", None),
+        ({"texts": ["translate Klingon to English: nuqneH"]}, "text2text-generation", None),
+        ({"texts": ["summarize: The cat sat."]}, "text2text-generation", None),
+        ({"task": "summarization", "language": ["en", "fr"]}, "summarization", ["en", "fr"]),
+        ({"texts": [f"{PREFIX}The cat."], "language": ["fr", "en"]}, "translation", ["fr", "en"]),
+    ],
+)
+def test_a_text_models_card_is_filed_under_what_it_does(given, tag, languages):
+    head = card_of(**given).data.to_dict()
+    assert head["pipeline_tag"] == tag and head.get("language") == languages
+    assert {result["task"]["type"] for result in head["model-index"][0]["results"]} == {tag}
+    again = ModelCardData(**head)  # as the Hub's own library reads it
+    assert again.to_dict() == head
+    assert yaml.safe_load(again.to_yaml())["pipeline_tag"] == tag
+
+
+def test_a_texts_card_says_nothing_of_images_and_has_a_title_that_one_can_read():
+    text = str(card_of())
+    assert not re.search(r"\bimages?\b|pictures?|photo|class_sets", text.replace("![", ""), re.IGNORECASE)
+    assert "\n# T5 with a codebook (" in text
+    assert "\n# CLIP with a codebook (" in str(card_of(model=codebook_clip()))
+
+
+@pytest.mark.parametrize("base", [{"id": "google/mt5-small", "revision": "0" * 40}, None], ids=["given", "remembered"])
+def test_a_card_names_the_base(base):
+    plain_model = base_t5()
+    plain_model.config.name_or_path = "google/mt5-small"
+    model = CodebookT5ForConditionalGeneration.from_base(plain_model, **SIZES)
+    card = card_of(model=model, base=base)
+    head = card.data.to_dict()
+    assert (head["base_model"], head["base_model_relation"]) == ("google/mt5-small", "finetune")
+    assert "\n# mt5-small with a codebook (" in str(card)
