@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
@@ -21,12 +20,12 @@ from excise.ledger.compaction import compact
 from excise.ledger.masks import enforce, uphold_masks
 from excise.ledger.optimizers import clear_optimizers, clearable_optimizers
 from excise.ledger.request import Request, Rows
-from excise.models.loading import load_adapted, load_model, load_processor
+from excise.models.loading import load_processor, load_saved, tell_of_a_gpu
 from excise.models.push_guard import guard_push
 from excise.report.private import public_thresholds
 from excise.report.record import Record
 from excise.sharing.bundle import check_bundle, write_bundle, write_checkpoint
-from excise.sharing.bundle.manifest import MANIFEST
+from excise.sharing.bundle.manifest import is_bundle
 from excise.sharing.hub import PushInfo, download, publish
 
 if TYPE_CHECKING:
@@ -64,9 +63,10 @@ class Unlearner(CodeFinder):
         self.whole = whole = unwrapped(model)
         base: Any = getattr(whole, "get_base_model", lambda: whole)()
         super().__init__(base, processor, index)
-        check_erasable(base)  # raises where there are none
+        check_erasable(whole)  # raises where there are none
         uphold_masks(self.model)
         guard_push(self.whole)
+        tell_of_a_gpu(base)
         # By label, what a private topic's words and data are: told nowhere else, and looked for in what is shared.
         self.private_topics: dict[str, tuple[Any, ...]] = {}
 
@@ -76,15 +76,14 @@ class Unlearner(CodeFinder):
 
         Args:
             folder: folder or Hub id; of an adapter, the folder.
-            **kwargs: passed on to the model's `from_pretrained`.
+            **kwargs: passed on to the model's `from_pretrained`; without a `device_map`, a GPU is used if there is one.
 
         Raises:
             ValueError: if the masks are not those of the ledger, or a bundle is not as it was written.
         """
-        if Path(folder, MANIFEST).is_file():
+        if is_bundle(folder):
             check_bundle(folder)
-        load = load_adapted if Path(folder, "adapter_config.json").is_file() else load_model
-        return cls(load(folder, **kwargs), load_processor(folder))
+        return cls(load_saved(folder, **kwargs), load_processor(folder))
 
     def forget(
         self,

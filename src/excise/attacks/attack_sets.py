@@ -19,6 +19,7 @@ from excise.evaluation.classes import TEMPLATES, as_encodings, predict_classes
 from excise.evaluation.metrics import Bleu
 from excise.evaluation.metrics.words import phrases, spans
 from excise.evaluation.texts import generate_texts, without_spans
+from excise.storage.expected import described
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class AttackSets:
             return
         if not isinstance(self.topic, TopicSets) or self.topic.reference is None:
             raise ValueError(
-                f"The topic is a {type(self.topic).__name__}; attacks are judged on sets of `class_sets`, or of "
-                "`topic_sets` with a `reference` column."
+                f"The topic is {described(self.topic)}; expected sets of `class_sets`, or of `topic_sets` with a "
+                "`reference` column, on which attacks are judged."
             )
         object.__setattr__(self, "words", tuple(self.words or topic_words(self.topic)))
         if not self.words:

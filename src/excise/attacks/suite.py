@@ -20,6 +20,7 @@ from excise.ledger.ledger import Ledger
 from excise.report.attacks import AttackReport, AttackResult
 from excise.report.sections import removed_section
 from excise.storage.digests import digest, sums
+from excise.storage.expected import expects
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, json_values, read, written
@@ -106,6 +107,7 @@ def chosen_attacks(attacks: Chosen, of_texts: bool) -> list[Planned | Attack]:
     return [one for number, one in enumerate(chosen) if one not in chosen[:number]]
 
 
+@expects(original="?model", removed="model", never_saw="?model", sets="attack_sets")
 def run_attacks(
     original: PreTrainedModel | None,
     removed: PreTrainedModel,

@@ -17,6 +17,7 @@ from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.hyperparameters import SCRUB
 from excise.baselines.training import Checkpoint, load_checkpoint, save_checkpoint, train
 from excise.evaluation.predictions import Collator, model_columns
+from excise.storage.expected import expects
 
 
 def teacher_divergence(student: Tensor, teacher: Tensor) -> Tensor:
@@ -178,6 +179,7 @@ def distil(
     return student
 
 
+@expects("model", forget="rows", retain="rows")
 def scrub(
     model: PreTrainedModel,
     forget: Dataset,

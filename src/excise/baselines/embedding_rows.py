@@ -12,6 +12,7 @@ from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor
 from excise.deletion.topic_rows import RowChoice, choose_rows
 from excise.ledger.embeddings import overwrite_rows, vocabulary_tables
+from excise.storage.expected import expects
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,6 +26,7 @@ class RowsErased(BaselineRun):
     choice: RowChoice
 
 
+@expects("model", "processor", topic="sets")
 def erase_embedding_rows(
     model: PreTrainedModel, processor: Processor, topic: ForgetSets, **thresholds: Any
 ) -> RowsErased:

@@ -12,8 +12,10 @@ from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.training import train
 from excise.bottlenecks.site import has_bottlenecks
 from excise.evaluation.predictions import Collator
+from excise.storage.expected import expects
 
 
+@expects("model", retain="rows")
 def finetune(
     model: PreTrainedModel,
     retain: Dataset,
@@ -52,6 +54,7 @@ def finetune(
     return BaselineRun(student, tuple(history.epochs), len(history.epochs) - 1)
 
 
+@expects("args", make_model="function", retain="rows")
 def retrain(
     make_model: Callable[[], PreTrainedModel] | PreTrainedModel,
     retain: Dataset,

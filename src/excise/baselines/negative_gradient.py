@@ -23,8 +23,10 @@ from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.text_training import forget_texts
 from excise.baselines.training import train
 from excise.evaluation.predictions import Collator, model_columns
+from excise.storage.expected import expects
 
 
+@expects("model", forget="rows", retain="rows")
 def gradient_difference(
     model: PreTrainedModel,
     forget: Dataset,

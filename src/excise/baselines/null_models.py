@@ -23,6 +23,7 @@ from excise.data.forget_sets import dataset_digest
 from excise.data.topics import TopicSets
 from excise.storage.digests import digest, sha256_of
 from excise.storage.display import shortened
+from excise.storage.expected import expects
 from excise.storage.files import check_free, fcntl, new_folder
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, read
@@ -39,6 +40,7 @@ NOT_OF_THE_TRAINING = (
 _locks: dict[str, int] = {}
 
 
+@expects("rows", train="function", cache="folder")
 def never_saw(
     train: Callable[[Dataset], PreTrainedModel],
     rows: Dataset,
@@ -89,6 +91,7 @@ def never_saw(
     return _load(folder)
 
 
+@expects("dataset", "topic")
 def without_topic(dataset: Dataset, topic: TopicSets | ClassSets, column: str | None = None) -> Dataset:
     """The rows of a data set that have nothing of a topic or class.
 

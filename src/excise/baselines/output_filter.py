@@ -15,6 +15,7 @@ from excise.data.inputs import Processor, tokenizer_of
 from excise.data.topics import TopicSets, topic_words
 from excise.evaluation.metrics.words import phrases
 from excise.models.class_order import own_classes, places_in_model
+from excise.storage.expected import expects
 
 # Ways to put one spelling together of pieces of the vocabulary, those of the fewest pieces first.
 MOST_SPELLINGS = 512
@@ -24,6 +25,7 @@ ANCHOR = "a"
 Spelling = tuple[int, ...]
 
 
+@expects("model", "processor")
 def filter_outputs(
     model: PreTrainedModel, processor: Processor, words: str | Sequence[str] | ForgetSets
 ) -> PreTrainedModel:

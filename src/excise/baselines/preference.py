@@ -11,8 +11,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 from excise.baselines.history import BaselineRun
 from excise.baselines.hyperparameters import NPO
 from excise.baselines.text_training import forget_texts
+from excise.storage.expected import expects
 
 
+@expects("model", forget="rows", retain="rows")
 def npo(
     model: PreTrainedModel,
     forget: Dataset,

@@ -12,6 +12,7 @@ from excise.baselines.history import BaselineRun, EpochHistory
 from excise.baselines.hyperparameters import SCRUB
 from excise.baselines.training import Checkpoint, load_checkpoint, save_checkpoint
 from excise.evaluation.predictions import Collator, accuracy
+from excise.storage.expected import expects
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class RewoundRun(BaselineRun):
     errors: tuple[float, ...]
 
 
+@expects("model", forget="rows", retain="rows")
 def scrub_rewind(
     model: PreTrainedModel,
     forget: Dataset,

@@ -11,6 +11,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.tracing import current_trace
+from excise.storage.expected import ARGUMENTS
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -115,8 +116,10 @@ def unwrapped(model: AnyModule) -> AnyModule:
     """The model that `torch.compile`, `DistributedDataParallel` or `DataParallel` wrapped; any other as it is.
 
     Raises:
-        ValueError: if its weights are spread over processes, as by FSDP, tensor parallelism or DeepSpeed's ZeRO-3.
+        ValueError: if it is no model, or its weights are spread over processes, as by FSDP, tensor parallelism or
+            DeepSpeed's ZeRO-3.
     """
+    ARGUMENTS["model"].check(model, "model")
     while True:
         inner = getattr(model, "_orig_mod", model)
         if isinstance(inner, DataParallel | DistributedDataParallel):
@@ -145,13 +148,36 @@ def has_bottlenecks(model: nn.Module) -> bool:
 
 
 def _sites(model: nn.Module) -> list[BottleneckSite]:
+    ARGUMENTS["model"].check(model, "model")
     sites: list[BottleneckSite] = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
     if not sites:
-        raise ValueError(
-            f"{type(model).__name__} has no bottleneck. Make a model that has with the `from_base` of one of excise's, "
-            "such as `CodebookT5ForConditionalGeneration.from_base(...)`, or load one that was saved."
-        )
+        raise ValueError(f"{type(model).__name__} has no bottleneck. {_way_to_one(model)}")
     return sites
+
+
+# By the model type of a plain model, what gives it a bottleneck.
+WAYS = dict.fromkeys(("t5", "mt5", "umt5"), "CodebookT5ForConditionalGeneration.from_base(model)")
+WAYS |= dict.fromkeys(("clip", "clip_vision_model"), "CodebookCLIPModel.from_base(model)")
+SUPPORTED = """\
+excise works on T5, Flan-T5, mT5 and UMT5 (`CodebookT5ForConditionalGeneration.from_base`), on CLIP \
+(`CodebookCLIPModel.from_base`), and on frozen vision encoders (`KeyValueForImageClassification.from_encoder`)."""
+
+
+def _way_to_one(model: nn.Module) -> str:
+    """How a model gets a bottleneck, or that none of its kind does so far."""
+    if hasattr(model, "get_base_model"):
+        of = model.get_base_model()
+        return f"Merge the adapter first, by `model.merge_and_unload()`, then: {_way_to_one(of)}"  # type: ignore[operator]
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    if kind in WAYS:
+        return (
+            f"Give it one by `{WAYS[kind]}` and train it with that, as in README's examples, or load one that was "
+            "saved by `Unlearner.from_pretrained(...)`."
+        )
+    if getattr(model, "main_input_name", None) == "pixel_values":
+        return f"{SUPPORTED} For this one: `KeyValueForImageClassification.from_encoder(path, num_labels=...)`."
+    none = f"No {kind!r} model so far" if kind else "No other model so far"
+    return f"{SUPPORTED} {none}: take one of these, or load one that was saved by `Unlearner.from_pretrained(...)`."
 
 
 def adapted_codes(model: nn.Module) -> dict[str, str]:

@@ -13,8 +13,10 @@ from excise.data.batches import padded_batches, to_device
 from excise.data.topics import TopicSets
 from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
+from excise.storage.expected import expects
 
 
+@expects("finder", "topic")
 def select_within_budget(
     finder: CodeFinder,
     counts: SearchCounts,

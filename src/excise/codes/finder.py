@@ -27,6 +27,7 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.storage.display import few
+from excise.storage.expected import ARGUMENTS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -101,9 +102,7 @@ class CodeFinder:
                 of another model.
         """
         if SITE not in self.sites:
-            raise ValueError(
-                f"{type(self.model).__name__} has no key-value bottleneck, so there are no pairs to select."
-            )
+            raise ValueError(f"{type(self.model).__name__} has no key-value bottleneck, and so no pairs to select.")
         model = cast(KeyValueForImageClassification, self.model)  # by the name of its site
         if PAIRS in dataset.column_names:
             check_pairs(dataset, cast(KeyValueBottleneck, self.sites[SITE]))
@@ -142,6 +141,7 @@ class CodeFinder:
         """
         options: dict[str, Any] = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
         options["index"] = self.index
+        ARGUMENTS["sets"].check(topic, "topic")
         positions = positions or topic.positions
         count = count_pairs if topic.paired else count_apart
         options["checkpoint"] = folder_in(checkpoint, "pairs")

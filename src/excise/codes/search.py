@@ -15,6 +15,7 @@ from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions
 from excise.data.reading import is_dataset, is_stream
 from excise.storage.display import few, shortened
+from excise.storage.expected import ARGUMENTS, described
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -138,8 +139,9 @@ def check_topic(topic: object) -> None:
     """
     if not is_topic(topic):
         raise ValueError(
-            f"A {type(topic).__name__} is nothing to choose codes on: expected sets, as `topic_sets` or `class_sets` "
-            "make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."
+            f"`topic` is {described(topic)}, which is nothing to choose codes on: expected sets, as `topic_sets` or "
+            "`class_sets` make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."
+            + ARGUMENTS["dataset" if "Dict" in type(topic).__name__ else "sets"].hint(topic)
         )
 
 
@@ -153,9 +155,12 @@ def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:
         if preset not in PRESETS:
             raise ValueError(f"preset={preset!r}: expected one of {', '.join(PRESETS)}, or searches of your own.")
         return PRESETS[preset]
-    searches = (preset,) if isinstance(preset, Search) else tuple(preset)
-    if not searches:
-        raise ValueError("No searches were given; expected the name of a preset or at least one Search.")
+    if isinstance(preset, Search):
+        return (preset,)
+    searches = tuple(preset) if isinstance(preset, list | tuple) else ()
+    if not searches or not all(isinstance(search, Search) for search in searches):
+        given = "No searches were" if preset in ([], ()) else f"preset: {described(preset)} was"
+        raise ValueError(f"{given} given; expected one of {', '.join(PRESETS)}, or at least one Search.")
     return searches
 
 

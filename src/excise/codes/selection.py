@@ -12,6 +12,7 @@ from excise.bottlenecks.identity import Identity, joined
 from excise.data.reading import refuse_stream
 from excise.ledger.packing import pack
 from excise.storage.display import few, shortened
+from excise.storage.expected import expects
 from excise.storage.strict_json import checked
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Selection:
         return cls(data["codes"], dict(data["thresholds"]), identity=identity)
 
 
+@expects("selection")
 def random_like(
     selection: Selection,
     frequency: Mapping[str, np.ndarray],
@@ -151,13 +153,11 @@ def random_like(
     """As many random live codes as were selected, each about as often used: the control for an unlearning.
 
     For every selected code, from the most used down (those have the fewest peers), one code is drawn at random among
-    the unused live ones nearest in frequency. Of more than 10,000 codes, all are drawn at once, near the frequency of
-    each.
+    the unused live ones nearest in frequency. Of more than 10,000 codes all are drawn at once, each near its frequency.
 
     Args:
         selection: the codes to match; none of them is drawn.
-        frequency: for each site, how often each code is used, on general text or on the topic's, int64 of shape
-            (num_codes,).
+        frequency: for each site, how often each code is used, on general text or the topic's, int64 `(num_codes,)`.
         live: for each site, which codes may be drawn, bool of shape (num_codes,).
         seed: the same seed draws the same codes.
         neighbours: how many nearest ones each is drawn among; fewer for a closer match, where few codes are used so

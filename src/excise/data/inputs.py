@@ -17,6 +17,7 @@ from excise.data.images import image_column, images_digest, pixel_values
 from excise.data.reading import as_rows, is_stream
 from excise.data.truncation import cut_topics
 from excise.storage.digests import digest
+from excise.storage.expected import ARGUMENTS
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -286,6 +287,7 @@ def tokenizer_of(processor: Processor) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: if it has none.
     """
+    ARGUMENTS["processor"].check(processor, "processor")
     if not isinstance(processor, BaseImageProcessor | ProcessorMixin):
         return processor
     tokenizer = getattr(processor, "tokenizer", None)

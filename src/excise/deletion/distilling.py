@@ -21,6 +21,7 @@ from excise.data.topics import TopicSets
 from excise.deletion.retained import Retained, heldout_loss
 from excise.deletion.teaching import Teaching, arguments_in, default_arguments, mix_noise_
 from excise.storage.display import HtmlTable
+from excise.storage.expected import expects
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import read, written
@@ -109,6 +110,7 @@ class DistilledModel(HtmlTable):
         return pandas.DataFrame([asdict(trial) for trial in self.trials])
 
 
+@expects("model", "processor", retain="dataset")
 def distil(
     model: PreTrainedModel,
     processor: Processor,

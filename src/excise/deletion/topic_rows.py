@@ -17,6 +17,7 @@ from excise.data.words import words as words_of
 from excise.ledger.embeddings import vocabulary_tables
 from excise.statistics import benjamini_hochberg, fisher
 from excise.storage.display import HtmlTable, few, pandas_module
+from excise.storage.expected import expects
 
 # What a piece that stays lets be learnt again outweighs its few other uses, which the budget bounds (docs/proof.md).
 MIN_OWN = 0.4
@@ -84,6 +85,7 @@ class RowChoice(HtmlTable):
         return pandas_module().DataFrame(self.pieces)
 
 
+@expects("model", "processor", topic="sets")
 def choose_rows(
     model: PreTrainedModel,
     processor: Processor,

@@ -15,6 +15,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.ledger.embeddings import guard_tables, vocabulary_modules, vocabulary_tables
 from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.ledger import Ledger, Request
+from excise.storage.expected import expects
 
 
 def without_pieces(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> PreTrainedTokenizerBase:
@@ -72,6 +73,7 @@ def _renumber(part: Any, number: Mapping[int, int]) -> None:
                 one[name] = [one[name][0], number[one[name][1]]]
 
 
+@expects("model", tokenizer="processor")
 @torch.no_grad()
 def drop_erased_pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """Takes the pieces whose embedding rows were erased out of a model, in place, and of its tokenizer, in a copy.

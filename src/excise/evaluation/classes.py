@@ -31,11 +31,13 @@ from excise.models.class_order import own_classes, places_in_model
 from excise.report.measures import Condition
 from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson
+from excise.storage.expected import expects
 
 # What a class's name is put into, where the model is asked in words.
 TEMPLATES = ("a photo of a {}",)
 
 
+@expects("model", "processor", "dataset")
 def predict_classes(
     model: PreTrainedModel,
     processor: Processor,
@@ -168,6 +170,7 @@ def as_encodings(model: Any, processor: Processor, images: Dataset, batch_size: 
     return Dataset.from_dict({ENCODINGS: torch.cat([found[number] for number in sorted(found)]).numpy()})
 
 
+@expects("finder")
 def evaluate_classes(
     finder: CodeFinder,
     topic: ClassSets,

@@ -23,8 +23,10 @@ from excise.models.key_value.encodings import LABELS, check_encodings, encode_im
 from excise.models.key_value.masked_logits import MaskedLogits
 from excise.report.frontier import Frontier, Point
 from excise.storage.display import few
+from excise.storage.expected import expects
 
 
+@expects("finder", test="dataset")
 def frontier(
     finder: CodeFinder,
     test: Dataset,

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, default_data_collator
 from excise.bottlenecks.site import is_spread
 from excise.data.reading import is_stream
 from excise.models.activations import computing, eval_mode
+from excise.storage.expected import expects
 from excise.storage.shared_pass import shared_pass
 
 Collator = Callable[[list[Any]], dict[str, Any]]
@@ -180,6 +181,7 @@ def accuracy(
     return (logits.argmax(-1) == labels).double().mean().item()
 
 
+@expects("model", dataset="rows")
 def class_accuracy(
     model: PreTrainedModel,
     dataset: Dataset | IterableDataset,
@@ -195,6 +197,7 @@ def class_accuracy(
     return {label: right[labels == label].mean().item() for label in labels.unique().tolist()}
 
 
+@expects("model", dataset="rows")
 def example_losses(
     model: PreTrainedModel,
     dataset: Dataset | IterableDataset,

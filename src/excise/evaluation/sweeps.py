@@ -14,12 +14,14 @@ from excise.evaluation.controls import use_counts
 from excise.evaluation.texts import evaluate
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
+from excise.storage.expected import expects
 from excise.storage.extras import require
 
 # The paper's S' (section 4.2): 1 to 13 times its S.
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
 
 
+@expects("finder", topic="sets")
 def sweep(
     finder: CodeFinder,
     topic: ForgetSets,

@@ -10,8 +10,10 @@ from excise.data.topics import TopicSets
 from excise.data.topics.matching import normalise
 from excise.evaluation.sweeps import sweep
 from excise.report.sweep import Sweep
+from excise.storage.expected import expects
 
 
+@expects("finder", "topic", other="topic")
 def synonyms(finder: CodeFinder, topic: TopicSets, other: TopicSets, **options: Any) -> Sweep:
     """Removes one topic's codes and tests on another, such as *like* after *love*, at each S' (figure 5).
 

@@ -16,6 +16,7 @@ from excise.report.measures import FORGET, Condition, measure
 from excise.report.notes import firings
 from excise.report.results import SET_LABELS, Evaluation
 from excise.storage.display import HtmlTable, few, shortened
+from excise.storage.expected import expects
 
 if TYPE_CHECKING:
     import pandas
@@ -103,6 +104,7 @@ class TopicsTable(HtmlTable):
         return row | {name: scores[name] for name in ("low", "high") if name in scores}
 
 
+@expects("finder")
 def topics_table(
     finder: CodeFinder,
     topics: Iterable[TopicSets],
@@ -207,6 +209,7 @@ class ExamplesTable(HtmlTable):
         return given + [[what, marked(before, text)] for what, text in texts[3:]]
 
 
+@expects("evaluations")
 def examples_table(
     evaluations: Mapping[int, Evaluation], rows: int | Sequence[int] = 3, dataset: str = FORGET
 ) -> ExamplesTable:

@@ -33,9 +33,11 @@ from excise.evaluation.predictions import joined_pass
 from excise.models.activations import eval_mode
 from excise.report.measures import FIXED, Condition
 from excise.report.results import Evaluation
+from excise.storage.expected import ARGUMENTS, expects
 from excise.storage.extras import require
 
 
+@expects("model", "texts", tokenizer="processor")
 @torch.inference_mode()
 def generate_texts(
     model: PreTrainedModel,
@@ -83,6 +85,7 @@ def generate_texts(
     return [outputs[row] for row in range(len(texts))]
 
 
+@expects("finder")
 def evaluate(
     finder: CodeFinder,
     topic: TopicSets,
@@ -151,7 +154,8 @@ def evaluate(
     if isinstance(topic, ClassSets):
         raise ValueError(f"{topic.name!r} is a class of images, which has no texts to score. Use `evaluate_classes`.")
     if not isinstance(topic, TopicSets):
-        raise ValueError(f"topic is a {type(topic).__name__}; expected sets as `topic_sets` makes them.")
+        hint = ARGUMENTS["topic"].hint(topic)
+        raise ValueError(f"topic is a {type(topic).__name__}; expected sets as `topic_sets` makes them.{hint}")
     require("text", purpose="evaluate")
     if topic.reference is None:
         raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")

@@ -15,6 +15,7 @@ from excise.data.topics import TopicSets
 from excise.evaluation.sweeps import TOP_S
 from excise.report.markdown import markdown
 from excise.storage.display import HtmlTable, few, shortened
+from excise.storage.expected import expects
 
 if TYPE_CHECKING:
     import pandas
@@ -67,6 +68,7 @@ class Runtimes(HtmlTable):
         return self.to_markdown()
 
 
+@expects("finder", "topic")
 def runtimes(
     finder: CodeFinder,
     topic: TopicSets,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from excise.bottlenecks.base import Bottleneck
 from excise.ledger.packing import pack, unpack
 from excise.ledger.request import Request
 from excise.storage.display import HtmlTable, pandas_module, shortened
+from excise.storage.expected import described
 from excise.storage.strict_json import checked, checked_fields
 
 VERSION = 4  # 2: long lists of codes are packed; 3: requests may be private; 4: they may erase embedding rows
@@ -120,6 +121,8 @@ class Ledger(HtmlTable):
             ValueError: if there is no such request, it is a deletion, or it was undone already.
         """
         known = {request.id: request for request in self.requests}
+        if not isinstance(request_id, SupportsIndex):
+            raise ValueError(f"{described(request_id)} is no request; expected a Request, or its id, a whole number.")
         if request_id not in known:
             raise ValueError(f"There is no request {request_id}; the ledger has {sorted(known) or 'none'}.")
         request = known[request_id]

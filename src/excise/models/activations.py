@@ -15,6 +15,9 @@ from excise.data.batches import real_tokens, to_device
 from excise.data.inputs import Inputs, StreamedInputs
 from excise.storage.digests import sums
 
+# Settings that change nothing of what a model computes.
+NOT_COMPUTED = ("_name_or_path", "architectures", "base_model", "dtype", "transformers_version", "unlearning")
+
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
@@ -37,11 +40,8 @@ def computing(model: nn.Module) -> dict[str, Any]:
     for name in ("config", "generation_config"):
         part: Any = getattr(model, name, None)
         if hasattr(part, "to_json_string"):
-            settings[name] = {
-                key: value
-                for key, value in json.loads(part.to_json_string(use_diff=False)).items()
-                if key not in ("_name_or_path", "architectures", "dtype", "transformers_version", "unlearning")
-            }
+            values = json.loads(part.to_json_string(use_diff=False))
+            settings[name] = {key: value for key, value in values.items() if key not in NOT_COMPUTED}
     return {"class": type(model).__name__, **settings, **circumstances(model), "weights": sums(model.state_dict())}
 
 

@@ -8,8 +8,8 @@ from functools import wraps
 from typing import Any, cast
 
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedConfig
 from transformers.utils import PushToHubMixin, cached_file
 
 from excise.bottlenecks.guard import uphold, warn_of_unknown
@@ -19,8 +19,10 @@ from excise.ledger.embeddings import before_pickling
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, guard, upheld_state, uphold_masks
 from excise.models.base_checkpoint import ACCESS, BOTTLENECK_WEIGHTS, BaseCheckpoint, BaseCheckpointError
+from excise.models.base_model import BaseModel
 from excise.models.plain import KEY_MAPPING, own_name, read_hidden_names, saved_names
 from excise.models.push_guard import check_push
+from excise.models.settings import said_as_value_errors, sorted_out
 from excise.storage.processes import by_main_process
 
 OF_THE_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
@@ -172,38 +174,46 @@ class Bottlenecked(Checkpointed):
     @classmethod
     def _from_plain(
         cls,
-        base: str,
-        plain: type[PreTrainedConfig] | tuple[type[PreTrainedConfig], ...],
+        base: str | os.PathLike | nn.Module,
+        plain: tuple[type[PreTrainedConfig], ...],
         kind: str,
-        make_config: Callable[[PreTrainedConfig], PreTrainedConfig],
+        make_config: Callable[[PreTrainedConfig, Any], PreTrainedConfig],
+        bottleneck: Any = None,
         new: tuple[str, ...] = (),
         **kwargs: Any,
     ) -> Any:
-        """A plain checkpoint with new bottlenecks; every base weight is as it was.
+        """A plain model with new bottlenecks; every base weight is as it was.
 
         Args:
-            base: Hub id or local path.
-            plain: the config's class, or several, that a plain model has.
+            base: Hub id, local path, or a model in memory, whose weights are copied.
+            plain: the classes of config that a plain model has.
             kind: what such a model is called in messages.
-            make_config: makes the config with bottlenecks of the plain one.
+            make_config: makes the config with bottlenecks of the plain one and the bottleneck's settings.
+            bottleneck: those settings so far.
             new: beginnings of the names of further weights that the base need not have.
-            **kwargs: passed on to `from_pretrained`.
+            **kwargs: fields of the bottleneck's settings or of the plain config; others go on to `from_pretrained`.
 
         Raises:
-            ValueError: if `base` is no such model, or lacks weights that one has.
+            ValueError: if `base` is no such model, or lacks weights that one has; or an argument has no such name.
         """
-        base_config = AutoConfig.from_pretrained(base, **_hub(kwargs))
-        if type(base_config) not in (plain if isinstance(plain, tuple) else (plain,)):
-            raise ValueError(
-                f"{base} is a {base_config.model_type!r} model; from_base takes a plain {kind}. "
-                f"Use from_pretrained for a checkpoint that has bottlenecks already."
-            )
-        config = make_config(base_config)
-        model, loading = cls.from_pretrained(base, config=config, output_loading_info=True, **kwargs)
-        lost = [key for key in loading["missing_keys"] if not is_of_bottleneck(key) and not key.startswith(new)]
+        source = BaseModel.of(base, kind, **_hub(kwargs))
+        if type(source.config) not in plain:
+            raise ValueError(source.is_no(kind))
+        loading, bottleneck, fields = sorted_out(kwargs, bottleneck, source.config)
+        informed = loading.pop("output_loading_info", False)
+        with said_as_value_errors():
+            plain_config = type(source.config).from_dict(source.config.to_dict() | fields) if fields else source.config
+            config = make_config(plain_config, bottleneck)
+        if where := source.on_the_hub():
+            config.base_model = where
+        model, info = cls.from_pretrained(
+            source.path, config=config, output_loading_info=True, **source.weights(loading) | loading
+        )
+        lost = [key for key in info["missing_keys"] if not is_of_bottleneck(key) and not key.startswith(new)]
         if lost:
-            raise ValueError(f"{base} lacks weights of a {kind}: {sorted(lost)[:5]} ({len(lost)} in all).")
-        return model
+            raise ValueError(f"{source} lacks weights of a {kind}: {sorted(lost)[:5]} ({len(lost)} in all).")
+        source.finish(model, loading)
+        return (model, info) if informed else model
 
 
 def _uphold_loaded(model: Any, incompatible: Any) -> None:

@@ -2,9 +2,12 @@
 
 import copy
 import importlib
+import logging
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 import transformers
 from transformers import (
     AutoConfig,
@@ -25,8 +28,9 @@ from excise.models.auto import MODELS
 from excise.models.bottlenecked import OF_THE_HUB
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
+log = logging.getLogger(__name__)
 TOKENIZER_NAME = "tokenizer_config.json"
 
 
@@ -76,6 +80,22 @@ def _is_there(folder: str | os.PathLike, name: str) -> bool:
     return found is not None
 
 
+def load_saved(folder: str | os.PathLike, **kwargs: Any) -> "PreTrainedModel | PeftModel":
+    """What was saved: a model, as by `load_model`, or an adapter on one, as by `load_adapted`.
+
+    Where there is a GPU it is put there, unless a `device_map` says where it goes.
+    """
+    load = load_adapted if Path(folder, "adapter_config.json").is_file() else load_model
+    model: Any = load(folder, **kwargs)
+    return model.to("cuda") if torch.cuda.is_available() and "device_map" not in kwargs else model
+
+
+def tell_of_a_gpu(model: PreTrainedModel) -> None:
+    """Says that a model is on the CPU where there is a GPU. It stays: whoever made it has put it there."""
+    if model.device.type == "cpu" and torch.cuda.is_available():
+        log.warning('The model is on the CPU, and there is a GPU, on which all of this is faster: `model.to("cuda")`.')
+
+
 def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":
     """A LoRA adapter on its base model, with the masks that were saved beside it in force in the base, too.
 
@@ -87,33 +107,54 @@ def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":
 
     Raises:
         MaskMismatchError: if the masks are not those of the ledger.
-        ValueError: if the base is plain and the adapter lacks some of what it has not.
+        ValueError: if the adapter does not tell its base, or neither of them holds the bottlenecks.
     """
     from peft import PeftConfig, PeftModel
 
-    saved, of_adapter = AutoConfig.from_pretrained(folder), PeftConfig.from_pretrained(os.fspath(folder))
-    name = str(of_adapter.base_model_name_or_path)
-    hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
-    plain = AutoConfig.from_pretrained(name, **hub).model_type != saved.model_type
-    base: Any = _with_bottlenecks(saved, name, of_adapter, kwargs) if plain else load_model(name, **kwargs)
+    adapter, saved = PeftConfig.from_pretrained(os.fspath(folder)), AutoConfig.from_pretrained(folder)
+    base, new = _base_of_adapter(os.fspath(folder), adapter, saved, **kwargs)
     copy_codes_id(saved, base)
-    ledger = Ledger.from_dict(saved.unlearning)
-    enforce(base, ledger)
+    enforce(base, ledger := Ledger.from_dict(saved.unlearning))
     model = PeftModel.from_pretrained(base, os.fspath(folder))
-    if plain:
+    if new:  # without its adapter the model has the same codes, as it had when it was saved
         _take_over(base)
     check_model(base)
     enforce(base, ledger)
     return model
 
 
-def _with_bottlenecks(saved: PreTrainedConfig, name: str, of_adapter: Any, kwargs: dict[str, Any]) -> PreTrainedModel:
-    """A plain base with new bottlenecks, for an adapter that has trained ones."""
+def _base_of_adapter(
+    folder: str, adapter: "PeftConfig", saved: PreTrainedConfig, **kwargs: Any
+) -> tuple[PreTrainedModel, bool]:
+    """The model that an adapter is put on, and whether its bottlenecks are new and come with the adapter."""
+    name = adapter.base_model_name_or_path
+    if not name:
+        raise ValueError(
+            f"The adapter in {folder!r} does not tell the model that it is put on, which was made in memory and never "
+            "saved. Save that model by `save_pretrained`, and name its folder as `base_model_name_or_path` in "
+            "adapter_config.json."
+        )
+    hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
+    try:
+        plain = AutoConfig.from_pretrained(name, **hub).model_type not in MODELS
+    except OSError as error:
+        raise ValueError(
+            f"The adapter in {folder!r} is put on {name!r}, which cannot be had: put that model back there, or name "
+            f"its new place as `base_model_name_or_path` in adapter_config.json. {error}"
+        ) from error
+    if not plain:
+        return cast(PreTrainedModel, load_model(name, **kwargs)), False
+    if not any("bottleneck" in module for module in getattr(adapter, "modules_to_save", None) or ()):
+        raise ValueError(
+            f"The adapter in {folder!r} is put on {name!r}, a plain model, and holds no bottlenecks, so there are "
+            "none. Save the model with bottlenecks before the adapter is put on it, or give LoraConfig "
+            'modules_to_save=["bottleneck"].'
+        )
     config = copy.deepcopy(saved)
     config.unlearning = None  # its masks come with the adapter
     options: dict[str, Any] = kwargs | {"config": config, "output_loading_info": True}
     base, loading = model_class(saved).from_pretrained(name, **options)
-    kept = set(of_adapter.modules_to_save or ())
+    kept = set(adapter.modules_to_save or ())
     lost = sorted(key for key in loading["missing_keys"] if not kept & set(key.split(".")))
     if lost:
         raise ValueError(
@@ -121,7 +162,7 @@ def _with_bottlenecks(saved: PreTrainedConfig, name: str, of_adapter: Any, kwarg
             "in all). What is new in a model belongs into `modules_to_save` of the `LoraConfig`, or merge the adapter "
             "and save the whole model."
         )
-    return base
+    return base, True
 
 
 def _take_over(base: PreTrainedModel) -> None:

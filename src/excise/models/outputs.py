@@ -46,6 +46,22 @@ def codes_by_site(traced: Trace) -> SiteCodes | None:
     return SiteCodes({site: output.codes for site, output in traced.outputs.items()}) if traced.outputs else None
 
 
+def check_loss_is_here(labels: object, num_items_in_batch: object, training: bool) -> None:
+    """Refuses the training of a `Trainer` that computes its loss without the model, and so without its codebooks.
+
+    A `Trainer` tells a model the items of a batch only to have its loss divided by them.
+
+    Raises:
+        ValueError: if it gave no labels, as with `label_smoothing_factor` and `compute_loss_func`.
+    """
+    if training and labels is None and num_items_in_batch is not None:
+        raise ValueError(
+            "The Trainer keeps the labels for itself, as with `label_smoothing_factor` or `compute_loss_func`, and so "
+            "computes the loss without the model: the codebook's loss would be lost without a word. Leave them out: "
+            "the model's own loss has both parts."
+        )
+
+
 def joint_loss(
     loss: Tensor,
     traced: Trace,

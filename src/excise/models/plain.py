@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
+import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import PrefixChange, WeightRenaming
 
 from excise.bottlenecks.site import is_of_bottleneck
+from excise.storage.expected import expects
 
 PREFIX = "excise."
 # What `from_pretrained` does with names; `key_mapping` is transformers' own argument.
@@ -20,11 +22,15 @@ NOT_PLAIN = (
     "architectures",
     "auto_map",
     "base_checkpoint",
+    "base_model",
     "bottleneck",
     "bottleneck_layers",
     "model_type",
+    "plain_type",
     "unlearning",
 )
+# Of models that hold several kinds of plain one, those that are not what they subclass: `plain_type`: its class.
+OTHER_CLASSES = {"mt5": "MT5ForConditionalGeneration", "umt5": "UMT5ForConditionalGeneration"}
 
 
 def own_name(name: str) -> str:
@@ -91,6 +97,7 @@ def read_hidden_names(_: Any, state_dict: MutableMapping[str, Tensor], prefix: s
         state_dict[prefix + name.removeprefix(start)] = state_dict.pop(name)
 
 
+@expects("model")
 def export_plain(model: PreTrainedModel, *, brings_back_what_was_forgotten: bool = False) -> PreTrainedModel:
     """The plain model of transformers with a model's weights, without its bottlenecks.
 
@@ -107,6 +114,8 @@ def export_plain(model: PreTrainedModel, *, brings_back_what_was_forgotten: bool
         ValueError: if you do not say so, or the model is read from its bottleneck and has no plain model.
     """
     plain_class: Any = next((c for c in type(model).__mro__ if c.__module__.startswith("transformers.models.")), None)
+    other = OTHER_CLASSES.get(getattr(model.config, "plain_type", ""))
+    plain_class = getattr(transformers, other) if other else plain_class
     if plain_class is None or plain_class.config_class is None:
         raise ValueError(
             f"A {type(model).__name__} is read from its bottleneck: there is no plain model with what is left. Its "

@@ -14,6 +14,7 @@ from transformers.utils import CONFIG_NAME
 from excise.bottlenecks.registry import kind_class
 from excise.models.auto import MODELS
 from excise.models.single_file import SingleFile, single_file
+from excise.storage.expected import expects
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
 
@@ -36,6 +37,7 @@ for requirement in {requirements}:
 '''
 
 
+@expects("folder", model="model_or_config")
 @by_main_process("folder")
 def write_remote_code(model: PreTrainedModel | PreTrainedConfig, folder: str | os.PathLike) -> list[Path]:
     """Adds to a saved model what it needs to load with `trust_remote_code=True` where excise is not installed.

@@ -1,6 +1,6 @@
 """Measures: the names of scores, sets and conditions, and normalised drops."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -10,6 +10,20 @@ import numpy as np
 FORGET, RETAIN = "heldout", "heldout_retain"
 # The first of these that an evaluation has tells of the set.
 TELLING = {FORGET: ("accuracy", "recall", "bleu", "chrf"), RETAIN: ("accuracy", "bleu", "chrf")}
+
+
+def takes(model: Mapping[str, Any]) -> str:
+    """What a record's model takes: `"token"`, `"image"`, or `"token or image"` where that is not known.
+
+    Args:
+        model: of a record's state.
+
+    Example:
+        >>> takes({"task": "image-classification"})
+        'image'
+    """
+    task = model.get("task") or ""
+    return "token" if task.startswith("text") else "image" if "image" in task else "token or image"
 
 
 class Measure(NamedTuple):

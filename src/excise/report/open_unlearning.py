@@ -10,6 +10,7 @@ from typing import Any, Literal
 from excise.report.attacks import AttackResult
 from excise.report.measures import FORGET, RETAIN, Condition
 from excise.report.results import Evaluation
+from excise.storage.expected import expects
 from excise.storage.extras import require
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
@@ -89,6 +90,7 @@ def open_unlearning_summary(logs: dict[str, dict[str, Any]]) -> dict[str, float]
     return {name: of["agg_value"] for name, of in logs.items() if of.get("agg_value") is not None}
 
 
+@expects("folder", attacks="attack_results")
 @by_main_process("folder")
 def write_open_unlearning(
     folder: str | os.PathLike,

@@ -21,6 +21,7 @@ from excise.report.plots import plot_frontier, plot_volcano
 from excise.report.record import Record
 from excise.report.relearning import plot_relearning
 from excise.report.sections import file_names
+from excise.storage.expected import expects
 from excise.storage.extras import require
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
@@ -79,6 +80,7 @@ FRONTIER = "frontier"
 SUFFIXES = ("svg", "png")
 
 
+@expects("record", "folder")
 @by_main_process("folder")
 def write_report(record: Record, folder: str | os.PathLike, *, full: bool = False) -> None:
     """Writes a record, figures of it as SVG and PNG, and a page to read, into a new or empty folder.

@@ -13,6 +13,7 @@ from excise.report.plotting import COLOURS, MARKERS, image_kind, literal, new_fi
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
 from excise.report.volcano import volcano
+from excise.storage.expected import expects
 from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def plot_volcano(entry: Mapping[str, Any], table: Enrichment, path: str | os.Pat
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
 
+@expects("results", path="folder")
 @by_main_process("path")
 def plot_frontier(
     results: Frontier | Evaluation | Iterable[Frontier | Evaluation],
@@ -97,6 +99,7 @@ def plot_frontier(
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
+@expects(sweep="sweep", path="folder")
 @by_main_process("path")
 def plot_sweep(
     sweep: Sweep, path: str | os.PathLike, metrics: Sequence[str] | None = None, in_force: InForce | None = None

@@ -15,10 +15,10 @@ from excise.data.forget_sets import PrivateLabel
 from excise.ledger.packing import pack, unpack
 from excise.report.attack_lines import TRIED
 from excise.report.markdown import listed
-from excise.report.measures import KNOWN, NO_MEASURES, Condition
+from excise.report.measures import KNOWN, NO_MEASURES, Condition, takes
 
 WITHHELD = (
-    "Private: what was forgotten goes by a label. Its words, and all sentences, outputs, tokens and pictures are "
+    "Private: what was forgotten goes by a label. Its words, and all sentences, outputs, and what selects codes, are "
     "withheld, and the digests of its data are keyed; scores, intervals, counts and controls are as they were "
     "measured. The owner has the rest."
 )
@@ -296,5 +296,5 @@ def about_publishing(state: Mapping[str, Any]) -> str:
     if any(entry["outputs"] for entry in state["evaluations"]):
         told.append("held-out examples, what they should come out as, and what the model made of them before and after")
     if state["codes"]:
-        told.append("the tokens and pictures that select its codes")
+        told.append(f"the {takes(state['model']).replace(' or ', 's and ')}s that select its codes")
     return f"Published for everyone to read: {listed(told)}." if told else ""

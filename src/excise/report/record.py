@@ -124,9 +124,10 @@ class Record:
                 `choose(..., tables=True)` gave, which has the table of each.
             tokens: by site and code, how often each token selects it: see `excise.token_meanings`.
             thumbnails: by site and code, an image that selects it, or several: see `excise.image_meanings`.
-            data: what it was trained and tested on: `name`, `split`, `language`, `license` and so on; `notes` are
-                Markdown that the card shows as it is.
-            base_model: `{"id": ..., "revision": ...}` of what the model was made from.
+            data: what it was trained and tested on: `name`, `split`, `language` (`["en", "fr"]`), `license` and so on;
+                `task`, the pipeline that a card files it under; `notes` are Markdown that the card shows as it is.
+            base_model: `{"id": ..., "revision": ...}` of what the model was made from; if not given, what `from_base`
+                has remembered of it.
             settings: seed, command and whatever else it takes to do it again.
 
         Raises:

@@ -13,6 +13,7 @@ from excise.report.attacks import AttackReport, AttackResult, Attempt
 from excise.report.frontier_in_page import inline_svg
 from excise.report.markdown import counted
 from excise.report.plotting import COLOURS, literal, new_figure, styled_figure
+from excise.storage.expected import expects
 from excise.storage.processes import by_main_process
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def half_back(result: AttackResult) -> float | None:
     return (result.before + result.after) / 2 * totals[0]  # type: ignore[operator]
 
 
+@expects(report="attacks", path="folder")
 @by_main_process("path")
 def plot_relearning(report: AttackReport, path: str | os.PathLike) -> None:
     """Draws hits over steps as a shared model and one that never saw the topic are trained on examples of it.

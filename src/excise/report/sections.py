@@ -43,11 +43,12 @@ def model_section(model: PreTrainedModel, base_model: Mapping[str, Any] | None) 
 
     Args:
         model: a model with bottlenecks.
-        base_model: `id` and `revision` of what it was made from, if that is known.
+        base_model: `id` and `revision` of what it was made from; what `from_base` has remembered if not given.
 
     Raises:
         ValueError: if the model has no bottleneck, or the base model is described otherwise.
     """
+    base_model = getattr(model.config, "base_model", None) if base_model is None else base_model
     if base_model is not None and set(base_model) != {"id", "revision"}:
         raise ValueError(f"base_model={dict(base_model)}: expected its 'id' and 'revision', or None.")
     name = type(model).__name__

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from excise.storage.expected import ARGUMENTS
 from excise.storage.processes import is_main_process
 
 try:
@@ -27,6 +28,7 @@ def check_free(folder: str | os.PathLike) -> None:
         FileExistsError: if something is there that is no empty folder.
         PermissionError: if it cannot be made there.
     """
+    ARGUMENTS["folder"].check(folder, "folder")
     if os.path.islink(folder) and not os.path.exists(folder):
         raise FileExistsError(f"{folder} is a link to what is not there. Remove it, or give the folder itself.")
     path = Path(folder).resolve()

@@ -1,5 +1,6 @@
 """Callback of a `Trainer` for bottlenecks: logs the parts of the loss and revives dead codes."""
 
+import inspect
 import math
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ import torch.nn.functional as F
 from accelerate.utils import broadcast, reduce
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from transformers import TrainerCallback
+from transformers.trainer_callback import CallbackHandler
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
@@ -25,8 +28,9 @@ class BottleneckCallback(TrainingGuard):
 
     Each log gains `task_loss`, `reconstruction_loss` and `l1_loss` (means over steps, like the Trainer's `loss`),
     `live_code_share` (codes selected since the last log, as a share of those neither masked nor deleted) and
-    `code_perplexity` (the exponential of the entropy of their use), the last two averaged over sites. They are in the
-    console and in `state.log_history`; what `report_to` sets up is told before any callback, and without them.
+    `code_perplexity` (the exponential of the entropy of their use), the last two averaged over sites. The log of an
+    evaluation during the training gains the parts of its loss, as `eval_task_loss`. They are in the console, in
+    `state.log_history` and at the trackers that `report_to` names: it goes before all of them.
 
     A code that no token has selected for `revive_every` steps is dead. It is put where a random token of the last
     batch is, with its optimizer state cleared. Masked and deleted codes are left alone. All is counted from the
@@ -52,8 +56,14 @@ class BottleneckCallback(TrainingGuard):
         self.revive_until = revive_until
         self.seed = seed
         self.hook: RemovableHandle | None = None
+        self.evaluated = 0
+
+    def on_init_end(self, args, state, control, **kwargs):
+        """Goes before the callbacks that pass a log on to somewhere else."""
+        _put_first(self)
 
     def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
+        _put_first(self)  # of a callback that was added later
         if args.label_smoothing_factor:
             raise ValueError(
                 f"`label_smoothing_factor` is {args.label_smoothing_factor}: the Trainer then computes the loss "
@@ -65,6 +75,7 @@ class BottleneckCallback(TrainingGuard):
         self.sites = bottlenecks(model)
         self.shared = args.average_tokens_across_devices
         self._forget_parts()
+        self._forget_evaluation()
         self.since_revival = self._no_use()
         self.window_start = state.global_step
         self.hook = model.register_forward_hook(self._observe, with_kwargs=True)
@@ -95,6 +106,10 @@ class BottleneckCallback(TrainingGuard):
         self.window_start = state.global_step
 
     def on_log(self, args, state, control, logs=None, **kwargs):
+        if logs is not None and self.evaluated and (name := _evaluated(logs)):
+            parts = {f"{name}_{part}": total for part, total in self._evaluation_parts().items()}
+            logs |= parts
+            state.log_history[-1] |= parts
         if logs is None or "loss" not in logs or not self.steps:
             return
         # With the Trainer's default, shares are those of the batch of all processes.
@@ -116,8 +131,14 @@ class BottleneckCallback(TrainingGuard):
         self._forget_parts()
 
     def _observe(self, model: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
-        """Counts the codes of a training step's forward pass."""
-        if not model.training or output.get("codes") is None:
+        """Counts the codes of a training step's forward pass, and the parts of an evaluation's loss."""
+        if output.get("codes") is None:
+            return
+        if not model.training:
+            if output.get("task_loss") is not None:
+                self.evaluated += 1
+                for name in PARTS:
+                    self.of_evaluation[name] += output[name].detach().float()
             return
         self.batch = encoder_inputs(kwargs)
         if output.get("task_loss") is None:
@@ -134,6 +155,15 @@ class BottleneckCallback(TrainingGuard):
             self.since_log[site] += used
             self.since_revival[site] += used
 
+    def _evaluation_parts(self) -> dict[str, float]:
+        """Means over the batches of an evaluation, as the Trainer's `eval_loss` is; what was counted is forgotten."""
+        means = {name: total / self.evaluated for name, total in self.of_evaluation.items()}
+        self._forget_evaluation()
+        return {name: reduce(mean, reduction="mean").item() for name, mean in means.items()}
+
+    def _forget_evaluation(self) -> None:
+        self.evaluated, self.of_evaluation = 0, self._no_parts()
+
     def _forget_parts(self) -> None:
         self.steps = 0
         self.since_log = self._no_use()
@@ -145,8 +175,12 @@ class BottleneckCallback(TrainingGuard):
         self.passes, self.of_step = 0, self._no_parts()
 
     def _no_parts(self) -> dict[str, Tensor]:
-        device = next(iter(self.sites.values())).live.device
-        return {name: torch.zeros((), device=device) for name in PARTS}
+        return {name: torch.zeros((), device=self.device) for name in PARTS}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first bottleneck is."""
+        return next(iter(self.sites.values())).live.device
 
     def _no_use(self) -> dict[str, Tensor]:
         return {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
@@ -155,6 +189,27 @@ class BottleneckCallback(TrainingGuard):
         hidden_states = bottleneck_inputs(model, self.batch, until=site)[site]
         with torch.no_grad():
             return cast(CodebookSAE, self.sites[site]).encode(real_tokens(hidden_states, self.batch))
+
+
+def _evaluated(logs: dict[str, Any]) -> str | None:
+    """What an evaluation calls its scores, such as `eval`, if it is its log."""
+    return next((key.removesuffix("_loss") for key in logs if key.endswith("_loss") and key not in PARTS), None)
+
+
+def _put_first(callback: TrainerCallback) -> None:
+    """Has a callback called before the others of its `Trainer`, which hand a log on as it is when they are called.
+
+    The `Trainer` puts its own first and tells callbacks nothing of each other, so the one that calls is looked for.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        handler = frame.f_locals.get("self")
+        if isinstance(handler, CallbackHandler):
+            if callback in handler.callbacks:
+                handler.callbacks.remove(callback)
+                handler.callbacks.insert(0, callback)
+            return
+        frame = frame.f_back
 
 
 def perplexity(counts: Tensor) -> float:

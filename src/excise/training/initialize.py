@@ -15,9 +15,11 @@ from excise.bottlenecks.identity import set_codes_id
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Inputs, Processor, StreamedInputs, shuffled_inputs
 from excise.models.activations import computing, token_activations
+from excise.storage.expected import expects
 from excise.storage.shared_pass import shared_pass
 
 
+@expects("dataset", "processor", model=bottlenecks)
 def initialize_codes(
     model: PreTrainedModel,
     dataset: Dataset | IterableDataset,

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from excise.storage.expected import expects
 
+
+@expects(folder="?folder")
 def last_whole_checkpoint(folder: str | os.PathLike | None) -> str | None:
     """The last checkpoint of a training whose writing was not cut off: what the `Trainer` writes last is there, whole.
 

@@ -21,6 +21,7 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, check_encodings
 from excise.models.key_value.shards import description
 from excise.storage.digests import digest
+from excise.storage.expected import expects
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
 
@@ -38,6 +39,7 @@ class _State:
     counts: Tensor
 
 
+@expects("model", encodings="dataset")
 @torch.no_grad()
 def initialize_keys(
     model: KeyValueForImageClassification,

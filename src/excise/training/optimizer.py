@@ -8,8 +8,10 @@ from transformers.training_args import OptimizerNames
 
 from excise.bottlenecks.base import Bottleneck
 from excise.ledger.optimizers import code_parameters
+from excise.storage.expected import expects
 
 
+@expects("model", "args")
 def adamw(
     model: PreTrainedModel,
     args: TrainingArguments,

@@ -10,9 +10,11 @@ from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Inputs, Processor, StreamedInputs, shuffled_inputs
 from excise.models.activations import computing, token_activations
+from excise.storage.expected import expects
 from excise.storage.shared_pass import shared_pass
 
 
+@expects("dataset", "processor", model=bottlenecks)
 @torch.no_grad()
 def set_min_similarity(
     model: PreTrainedModel,

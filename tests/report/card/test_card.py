@@ -348,7 +348,7 @@ def test_an_undone_request_is_told_and_not_offered_to_undo():
     _, requests, *_ = tables(card.text)
     assert requests[1][-1].startswith("undone 20") and requests[2][-1] == "masked"
     assert "unlearner.undo(2)" in card.text and "unlearner.undo(1)" not in card.text
-    assert "# CodebookT5ForConditionalGeneration (forgetting not measured: water)\n" in card.text
+    assert "# T5 with a codebook (forgetting not measured: water)\n" in card.text
 
 
 def test_a_mask_that_was_deleted_later_is_told_and_not_offered_to_undo():
@@ -400,9 +400,9 @@ def test_a_title_names_a_few_topics_and_counts_many():
     for number in range(8):
         text = model_card(Record.of(model)).text
         topics = ", ".join(TOPICS[: number + 1])
-        assert f"# CodebookT5ForConditionalGeneration (forgetting not measured: {topics})\n" in text
+        assert f"# T5 with a codebook (forgetting not measured: {topics})\n" in text
         unlearner.mask(Selection({SITE: [number + 10]}), TOPICS[number + 1])
-    title = "# CodebookT5ForConditionalGeneration (forgetting not measured: 9 topics)\n"
+    title = "# T5 with a codebook (forgetting not measured: 9 topics)\n"
     assert title in model_card(Record.of(model)).text
 
 

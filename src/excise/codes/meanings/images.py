@@ -14,6 +14,7 @@ from excise.data.batches import to_device
 from excise.data.images import image_column, label_column, rgb_images
 from excise.data.inputs import Images, image_processor_of
 from excise.models.activations import bottleneck_inputs, eval_mode
+from excise.storage.expected import expects
 
 
 class Hit(NamedTuple):
@@ -28,6 +29,7 @@ class Hit(NamedTuple):
     row: int
 
 
+@expects("finder", "dataset")
 def image_meanings(
     finder: CodeFinder,
     dataset: Dataset,
@@ -62,6 +64,7 @@ def image_meanings(
     return {key: [pictures[hit.row] for hit in of_code] for key, of_code in best.items()}
 
 
+@expects("finder", "dataset")
 def code_images(
     finder: CodeFinder,
     dataset: Dataset,

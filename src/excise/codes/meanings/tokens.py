@@ -14,10 +14,12 @@ from excise.data.batches import padded_batches, to_device
 from excise.data.inputs import Texts
 from excise.data.truncation import tokenized
 from excise.models.activations import bottleneck_inputs, eval_mode
+from excise.storage.expected import expects
 
 END = "(end of text)"
 
 
+@expects("finder", "texts")
 @torch.no_grad()
 def token_meanings(
     finder: CodeFinder,
@@ -119,6 +121,7 @@ def _name(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
 CONTEXT = 40
 
 
+@expects("finder", "texts")
 @torch.no_grad()
 def code_tokens(
     finder: CodeFinder, texts: Sequence[str], site: str, code: int, *, count: int = 10, progress: bool = True

@@ -13,6 +13,7 @@ from excise.data.scripts import check_split, has_letters_without_spaces, pieces
 from excise.data.topics.languages import language_of, stop_words
 from excise.data.words import LETTERS, caseless, lowered, runs, words
 from excise.statistics import benjamini_hochberg, fisher
+from excise.storage.expected import expects
 
 if TYPE_CHECKING:
     from excise.data.topics.sets import TopicSets
@@ -207,6 +208,7 @@ def _most_associated(
     return index, entry
 
 
+@expects("topic")
 def topic_words(topic: "TopicSets") -> tuple[str, ...]:
     """The words of the references that go with the topic: what topic recall counts in the outputs.
 

@@ -7,8 +7,10 @@ from datasets import Dataset
 
 from excise.data.topics.sets import TopicSets
 from excise.data.words import words
+from excise.storage.expected import expects
 
 
+@expects("topic")
 def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:
     """The null control of a topic: one half of its retain set as target, the other as control.
 

@@ -1,5 +1,6 @@
 """CLIP with codebook bottlenecks in its vision tower."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
     PreTrainedConfig,
+    PreTrainedModel,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import PrefixChange
@@ -27,7 +29,7 @@ from excise.data.class_names import check_same_order, class_names
 from excise.models.base_checkpoint import PrefixLeftOut
 from excise.models.bottlenecked import Bottlenecked, as_model_type
 from excise.models.codebook_clip.configuration_codebook_clip import CodebookCLIPConfig, CodebookCLIPVisionConfig
-from excise.models.outputs import CodebookFields, SiteCodes, codes_by_site, joint_loss
+from excise.models.outputs import CodebookFields, SiteCodes, check_loss_is_here, codes_by_site, joint_loss
 from excise.models.settings import sub_config
 
 # As of the plain vision model: a whole CLIP's weights have this prefix, a vision tower's alone may have none. There are
@@ -108,18 +110,18 @@ class CodebookCLIPVisionModel(CodebookCLIPVisionTower):
     @classmethod
     def from_base(
         cls,
-        base: str,
+        base: str | os.PathLike | PreTrainedModel,
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         **kwargs: Any,
     ) -> "CodebookCLIPVisionModel":
         """The vision tower of a plain CLIP checkpoint; arguments and errors as in `CodebookCLIPModel.from_base`."""
 
-        def make_config(plain):
+        def make_config(plain, bottleneck):
             vision = sub_config(plain.vision_config) if isinstance(plain, CLIPConfig) else plain
             return CodebookCLIPVisionConfig(**_with_bottlenecks(vision, bottleneck, layers))
 
-        return cls._from_plain(base, (CLIPConfig, CLIPVisionConfig), "CLIP", make_config, **kwargs)
+        return cls._from_plain(base, (CLIPConfig, CLIPVisionConfig), "CLIP", make_config, bottleneck, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -149,7 +151,7 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
     @classmethod
     def from_base(
         cls,
-        base: str,
+        base: str | os.PathLike | PreTrainedModel,
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         **kwargs: Any,
@@ -157,10 +159,11 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
         """A plain CLIP checkpoint with new bottlenecks; every base weight is as it was.
 
         Args:
-            base: Hub id or local path of a `CLIPModel`.
+            base: Hub id or local path of a `CLIPModel`, or one in memory, whose weights are copied.
             bottleneck: settings of the bottlenecks, of any kind; the defaults of `CodebookSAEConfig` if not given.
             layers: vision layers, counted from 0, that get one.
-            **kwargs: passed on to `from_pretrained` (`revision`, `dtype`, `device_map`, ...).
+            **kwargs: single fields of the bottleneck's settings (`num_codes=4096`); others go on to `from_pretrained`
+                (`revision`, `dtype`, `device_map`, ...).
 
         Raises:
             ValueError: if `base` is no plain CLIP, or lacks weights that a CLIP has.
@@ -169,10 +172,10 @@ class CodebookCLIPModel(Bottlenecked, CLIPModel):
             >>> model = CodebookCLIPModel.from_base("openai/clip-vit-base-patch32")  # doctest: +SKIP
         """
 
-        def make_config(plain):
+        def make_config(plain, bottleneck):
             return CodebookCLIPConfig(**_clip_with_bottlenecks(plain, bottleneck, layers))
 
-        return cls._from_plain(base, CLIPConfig, "CLIP", make_config, **kwargs)
+        return cls._from_plain(base, (CLIPConfig,), "CLIP", make_config, bottleneck, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -224,7 +227,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
     @classmethod
     def from_base(
         cls,
-        base: str,
+        base: str | os.PathLike | PreTrainedModel,
         bottleneck: PreTrainedConfig | None = None,
         layers: tuple[int, ...] | list[int] = (0,),
         classes: Sequence[str] | Mapping[int, str] | None = None,
@@ -233,12 +236,12 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
         """A plain CLIP checkpoint with new bottlenecks; its classifier is new where the base has none.
 
         Args:
-            base: Hub id or local path of a `CLIPModel` or `CLIPForImageClassification`.
+            base: Hub id or local path of a `CLIPModel` or `CLIPForImageClassification`, or one in memory.
             bottleneck: as in `CodebookCLIPModel.from_base`.
             layers: as in `CodebookCLIPModel.from_base`.
             classes: names of the classes, in the order of their labels, as a list or an `id2label`; as in the base's
                 config if not given.
-            **kwargs: passed on to `from_pretrained`.
+            **kwargs: as in `CodebookCLIPModel.from_base`.
 
         Raises:
             ValueError: as in `CodebookCLIPModel.from_base`, or if the base's classifier has these classes in another
@@ -246,7 +249,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
         """
         names = None if classes is None else class_names(classes)
 
-        def make_config(plain):
+        def make_config(plain, bottleneck):
             settings = _clip_with_bottlenecks(plain, bottleneck, layers)
             if names is not None:
                 check_same_order(names, plain.id2label)
@@ -254,7 +257,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
                 settings["label2id"] = {name: i for i, name in enumerate(names)}
             return CodebookCLIPConfig(**settings)
 
-        return cls._from_plain(base, CLIPConfig, "CLIP", make_config, new=("classifier.",), **kwargs)
+        return cls._from_plain(base, (CLIPConfig,), "CLIP", make_config, bottleneck, ("classifier.",), **kwargs)
 
     @can_return_tuple
     def forward(
@@ -270,6 +273,7 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
             labels: `(batch,)`, the class of each image; of another shape or kind for other `problem_type`s.
             num_items_in_batch: number of labels in the whole batch when this is a part of it (the Trainer passes it).
         """
+        check_loss_is_here(labels, num_items_in_batch, self.training)
         with trace() as traced:
             plain = super().forward(pixel_values, labels, return_dict=True, **kwargs)
         losses = {}

@@ -17,6 +17,7 @@ from excise.models.class_order import labels_in_model
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
+from excise.storage.expected import expects
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,6 +27,7 @@ LABELS = "labels"
 NO_SETTINGS = ("_name_or_path", "architectures", "dtype", "id2label", "label2id", "transformers_version")
 
 
+@expects("model", "dataset", "processor")
 def encode_images(
     model: KeyValueForImageClassification,
     dataset: "Dataset",

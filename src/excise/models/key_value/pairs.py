@@ -8,6 +8,7 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, LABELS, check_encodings
 from excise.models.key_value.shards import described, description, in_shards
 from excise.storage.digests import digest
+from excise.storage.expected import expects
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PAIRS = "pairs"
 
 
+@expects("model", encodings="dataset")
 def select_pairs(
     model: KeyValueForImageClassification,
     encodings: "Dataset",

@@ -23,13 +23,14 @@ from excise.report.card.scores import (
 )
 from excise.report.in_force import InForce
 from excise.report.markdown import code, counted, escaped, listed, plain, table
-from excise.report.measures import Condition
+from excise.report.measures import Condition, takes
 from excise.report.not_shown import DELETED, MASKED, NOTHING, UNDONE, needed, standing
 from excise.report.page import figures
 from excise.report.private import about_publishing
 from excise.report.record import Record
 from excise.report.sweep import sweep_rows, sweep_steps
 from excise.report.verdict import MOST_TOPICS, RULE, Verdict, grouped, headline
+from excise.storage.expected import expects
 from excise.storage.extras import require
 
 REVERSIBLE = (
@@ -45,10 +46,13 @@ FIRST_LINES = {
     UNDONE: "**Nothing is forgotten: all that was asked for was undone.**",
     NOTHING: "**Nothing was forgotten yet.**",
 }
+# What models are called in a title, by what is in the name of their class.
+FAMILIES = {"T5": "T5", "CLIPForImage": "Image classifier", "CLIP": "CLIP", "KeyValue": "Image classifier"}
 MOST_PLOTS = 5  # all are in the report
 OTHER_STATE = "Measured with **other codes removed** than those that are removed now."
 
 
+@expects("record")
 def model_card(
     record: Record, *, load_with: str | None = None, bottleneck_only: bool = False, remote_code: bool = True
 ) -> ModelCard:
@@ -126,8 +130,17 @@ def model_card(
 
 
 def _title(state: Mapping[str, Any], name: str | None, made: Sequence[Verdict]) -> str:
-    said, told = escaped(name or state["model"]["class"]), headline(made, escaped)
+    said, told = escaped(name or _kind_of_model(state["model"])), headline(made, escaped)
     return f"{said} ({told[:1].lower()}{told[1:]})" if told else said
+
+
+def _kind_of_model(model: Mapping[str, Any]) -> str:
+    """A model in words: what it was made from, or what it is, and with which bottlenecks."""
+    base = (model["base_model"] or {}).get("id") or ""
+    of_class = next((words for name, words in FAMILIES.items() if name in model["class"]), model["class"])
+    kinds = sorted({kind_title(site["kind"]) for site in model["sites"]})
+    name = plain(base).rstrip("/").rpartition("/")[2] or of_class
+    return f"{name} with {listed([kind if kind.endswith('s') else f'a {kind}' for kind in kinds])}"
 
 
 def _claims(made: Sequence[Verdict]) -> list[str]:
@@ -162,9 +175,13 @@ def _about(model: Mapping[str, Any]) -> str:
     made += f" at revision {code(base['revision'])}" if base and base["revision"] else ""
     return (
         f"A {code(model['class'])} of {model['parameters']:,} parameters in {model['dtype']}{made}. All that it knows "
-        "of a token or an image passes through a discrete bottleneck as a few of many codes; to forget a topic, the "
-        "codes that carry it are taken out, and nothing is trained again."
+        f"of {_with_article(takes(model))} passes through a discrete bottleneck as a few of many codes; to forget a "
+        "topic, the codes that carry it are taken out, and nothing is trained again."
     )
+
+
+def _with_article(what: str) -> str:
+    return " or ".join(f"an {one}" if one == "image" else f"a {one}" for one in what.split(" or "))
 
 
 def _first_line(state: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from excise.models.auto import LIKE, MODELS
 from excise.models.remote_code import auto_map, requirements
 from excise.report.card.requests import can_be_undone
 from excise.report.markdown import code, counted, plain
+from excise.report.measures import takes
 
 FOLDER = "path/to/this/folder"  # until it is known where it will be
 
@@ -66,7 +67,8 @@ def going_on(state: Mapping[str, Any], where: str | None) -> str:
         )
     else:
         said = "What was deleted cannot be undone. Further requests can follow:" if state["requests"] else ""
-    lines += ["unlearner.forget(topic)  # of excise.topic_sets(...) or excise.class_sets(...)"]
+    sets = {"token": ["topic"], "image": ["class"]}.get(takes(state["model"]), ["topic", "class"])
+    lines += [f"unlearner.forget(topic)  # of {' or '.join(f'excise.{one}_sets(...)' for one in sets)}"]
     return "\n\n".join(part for part in (said, _python(lines)) if part)
 
 

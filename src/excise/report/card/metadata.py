@@ -48,8 +48,16 @@ METRICS = {"bleu": "sacrebleu", "rest_bleu": "sacrebleu", "accuracy": "accuracy"
 METRICS |= dict.fromkeys(("bert_score_precision", "bert_score_recall", "bert_score_f1"), "bertscore")
 # What the Hub calls recall is another thing.
 OWN_METRICS = {"recall": "topic_recall"}
-# The Hub has filed the one under the other since 2025.
-TASKS = {"text2text-generation": "text-generation"}
+# What T5 writes before a text that it is to translate, and the codes of languages that such a prefix names.
+PREFIX = re.compile(r"translate (\w+) to (\w+): ", re.IGNORECASE)
+LANGUAGES = {
+    "arabic": "ar", "bulgarian": "bg", "chinese": "zh", "czech": "cs", "danish": "da", "dutch": "nl", "english": "en",
+    "estonian": "et", "finnish": "fi", "french": "fr", "german": "de", "greek": "el", "hebrew": "he", "hindi": "hi",
+    "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja", "korean": "ko", "latvian": "lv",
+    "lithuanian": "lt", "norwegian": "no", "polish": "pl", "portuguese": "pt", "romanian": "ro", "russian": "ru",
+    "slovak": "sk", "slovenian": "sl", "spanish": "es", "swedish": "sv", "thai": "th", "turkish": "tr",
+    "ukrainian": "uk", "vietnamese": "vi",
+}  # fmt: skip
 LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
 
 
@@ -72,7 +80,7 @@ def metadata(record: Record, name: str, bottleneck_only: bool) -> ModelCardData:
     return ModelCardData(
         library_name="transformers",
         **license_fields(data.get("license")),
-        language=[language for language in _texts(data.get("language")) if LANGUAGE.fullmatch(language)] or None,
+        language=languages(state) or None,
         base_model=base,
         base_model_relation=("adapter" if bottleneck_only else "finetune") if base else None,
         pipeline_tag=task(state),
@@ -85,9 +93,32 @@ def metadata(record: Record, name: str, bottleneck_only: bool) -> ModelCardData:
 
 
 def task(state: Mapping[str, Any]) -> str | None:
-    """The pipeline that the model is filed under: what `data` says, or else what its class is for."""
-    given = plain(state["data"].get("task") or "") or state["model"]["task"]
-    return TASKS.get(given, given)
+    """The pipeline that the model is filed under: what `data` says, or else what its class and languages are for."""
+    if given := plain(state["data"].get("task") or ""):
+        return given
+    of_class = state["model"]["task"]
+    return "translation" if of_class == "text2text-generation" and len(languages(state)) > 1 else of_class
+
+
+def languages(state: Mapping[str, Any]) -> list[str]:
+    """Codes of the languages that the model takes and puts out, where they are known.
+
+    They are what `data` says, or else what all the texts that it was evaluated on ask for, such as
+    "translate English to French: ".
+    """
+    given = _texts(state["data"].get("language"))
+    if given:
+        return [language for language in given if LANGUAGE.fullmatch(language)]
+    texts = [text for one in state["evaluations"] for texts in _listed(one.get("texts")) for text in texts]
+    pairs = {PREFIX.match(text).groups() if PREFIX.match(text) else () for text in texts}  # type: ignore[union-attr]
+    named = [LANGUAGES.get(name.lower(), "") for name in (pairs.pop() if len(pairs) == 1 else ())]
+    return named if all(named) else []
+
+
+def _listed(texts: Any) -> list[list[str]]:
+    """The lists of texts among those of an evaluation's sets; of images there are only numbers."""
+    sets = texts.values() if isinstance(texts, Mapping) else ()
+    return [one for one in sets if isinstance(one, list) and all(isinstance(text, str) for text in one)]
 
 
 def labels_of_sets(evaluation: Evaluation) -> dict[str, str]:

@@ -10,6 +10,7 @@ from excise.models.base_checkpoint import BaseCheckpoint
 from excise.sharing.bundle.private_search import PrivateSearch
 from excise.storage.digests import sha256_of
 from excise.storage.display import printable, shortened
+from excise.storage.expected import expects
 from excise.storage.hub_repository import own_files
 from excise.storage.strict_json import checked, read, written
 
@@ -33,6 +34,13 @@ def write_manifest(folder: Path, mode: str, masks: str, base: dict[str, Any] | N
     folder.joinpath(MANIFEST).write_text(written(state) + "\n", encoding="utf-8")
 
 
+@expects("folder")
+def is_bundle(folder: str | os.PathLike) -> bool:
+    """Whether a folder is a bundle, which has a manifest."""
+    return Path(folder, MANIFEST).is_file()
+
+
+@expects("folder")
 def check_bundle(folder: str | os.PathLike, private_topics: Iterable[Any] = ()) -> dict[str, Any]:
     """Makes sure that a bundle is as it was written, and that private words and texts are in none of its files.
 

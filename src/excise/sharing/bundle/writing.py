@@ -34,6 +34,7 @@ from excise.sharing.bundle.copies import differences, model_to_write
 from excise.sharing.bundle.manifest import LEDGER, write_manifest
 from excise.sharing.bundle.private_search import PrivateSearch
 from excise.sharing.erasure import ErasedRows
+from excise.storage.expected import expects
 from excise.storage.extras import require
 from excise.storage.files import check_free, new_folder
 from excise.storage.processes import by_main_process
@@ -46,6 +47,7 @@ REPORT = "report"
 CARD = "README.md"
 
 
+@expects("folder")
 @by_main_process("folder")
 def write_checkpoint(
     folder: str | os.PathLike, whole: "PreTrainedModel | PeftModel", model: PreTrainedModel, processor: Processor
@@ -69,6 +71,7 @@ def write_checkpoint(
         check_weights(partial, whole)
 
 
+@expects("folder", "model", "processor", record="?record")
 @by_main_process("folder")
 def write_bundle(
     folder: str | os.PathLike,

@@ -15,6 +15,7 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 from excise.sharing.erasure import ErasedRows, Leftover
 from excise.sharing.hub.account import client
 from excise.storage.display import printable
+from excise.storage.expected import expects
 from excise.storage.hub_repository import HubRepository
 
 # What the system says of a name under which it can keep no file: too long, none at all, or another's.
@@ -66,6 +67,7 @@ class Audit:
         return f"{self.refs} refs, {self.commits} commits, {self.files} files: {len(self.findings)} findings"
 
 
+@expects("repo_id")
 def audit_repo(repo_id: str, erased: ErasedRows, token: str | bool | None = None) -> list[Finding]:
     """Looks for erased rows in every file of every commit of every ref, and in every large file that is stored.
 

@@ -20,11 +20,13 @@ from excise.sharing.erasure import ErasedRows
 from excise.sharing.hub.account import NotPushedError, client
 from excise.sharing.hub.destination import BundleContents, Destination, check_not_in
 from excise.sharing.hub.push import PushInfo, check_names, push_bundle
+from excise.storage.expected import expects
 from excise.storage.extras import require
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import read
 
 
+@expects("model", "processor", "repo_id", record="?record")
 @by_main_process("repo_id")
 def publish(
     model: PreTrainedModel,

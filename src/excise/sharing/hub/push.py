@@ -15,6 +15,7 @@ from excise.sharing.hub.account import NotPushedError
 from excise.sharing.hub.audit import Audit
 from excise.sharing.hub.destination import BundleContents, Destination
 from excise.sharing.hub.purge import check_other_branches, clean_audit, purged
+from excise.storage.expected import expects
 from excise.storage.extras import require
 from excise.storage.hub_repository import ATTRIBUTES, HubRepository, LocalFile, local_files
 from excise.storage.processes import by_main_process
@@ -31,6 +32,7 @@ class PushInfo(CommitInfo):
         return type(self), (*about, self.audit)
 
 
+@expects("folder", "repo_id")
 @by_main_process("repo_id")
 def push_bundle(
     folder: str | os.PathLike,
