@@ -109,7 +109,8 @@ def fresh_like(model: PreTrainedModel) -> PreTrainedModel:
             "one is not made of it alone. Give a function that makes it, with `initialize_keys` or `initialize_codes` "
             "on the retain set."
         )
-    made = type(model)(copy.deepcopy(model.config)).to(model.device, model.dtype)
+    made = type(model)(copy.deepcopy(model.config))
+    torch.nn.Module.to(made, model.device, model.dtype)
     new = dict(made.named_parameters())
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"All weights of the {type(model).__name__} are frozen, so none is to be trained anew.")

@@ -41,7 +41,7 @@ def train(
         args.load_best_model_at_end = args.push_to_hub = args.eval_on_start = False
         args.remove_unused_columns = False  # a transform or a collator may need those that the model does not take
         if isinstance(dataset, Dataset):
-            dataset = model_columns(dataset, model)  # type: ignore[assignment]  # which a `Trainer` takes as well
+            dataset = model_columns(dataset, model)  # which a `Trainer` takes as well
         runner = trainer(
             model=model, args=args, train_dataset=dataset, data_collator=data_collator, callbacks=list(callbacks)
         )

@@ -166,8 +166,8 @@ excise works on T5, Flan-T5, mT5 and UMT5 (`CodebookT5ForConditionalGeneration.f
 def _way_to_one(model: nn.Module) -> str:
     """How a model gets a bottleneck, or that none of its kind does so far."""
     if hasattr(model, "get_base_model"):
-        of = model.get_base_model()
-        return f"Merge the adapter first, by `model.merge_and_unload()`, then: {_way_to_one(of)}"  # type: ignore[operator]
+        of: nn.Module = model.get_base_model()  # type: ignore[operator]
+        return f"Merge the adapter first, by `model.merge_and_unload()`, then: {_way_to_one(of)}"
     kind = getattr(getattr(model, "config", None), "model_type", None)
     if kind in WAYS:
         return (

@@ -171,9 +171,8 @@ def to_rgb(dataset: "Dataset", value_range: Any = None, *, image: str | None = N
 
     known = None if value_range is None else check_range(value_range)
     arrays = [name for name, feature in dataset.features.items() if is_of_arrays(feature)]
-    name = image or (arrays[0] if len(arrays) == 1 and not columns_of(dataset, "Image") else None)
-    if name not in arrays:
-        name = image_column(dataset, name)
+    given = image or (arrays[0] if len(arrays) == 1 and not columns_of(dataset, "Image") else None)
+    name = given if given is not None and given in arrays else image_column(dataset, given)
     dataset = dataset.with_format(None)
     order = dataset.column_names
 

@@ -5,7 +5,7 @@ import importlib
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -143,8 +143,9 @@ def _base_of_adapter(
             f"its new place as `base_model_name_or_path` in adapter_config.json. {error}"
         ) from error
     if not plain:
-        return cast(PreTrainedModel, load_model(name, **kwargs)), False
-    if not any("bottleneck" in module for module in getattr(adapter, "modules_to_save", None) or ()):
+        return load_model(name, **kwargs), False
+    own = getattr(adapter, "modules_to_save", None) or ()
+    if not any("bottleneck" in module for module in own):
         raise ValueError(
             f"The adapter in {folder!r} is put on {name!r}, a plain model, and holds no bottlenecks, so there are "
             "none. Save the model with bottlenecks before the adapter is put on it, or give LoraConfig "
@@ -152,9 +153,9 @@ def _base_of_adapter(
         )
     config = copy.deepcopy(saved)
     config.unlearning = None  # its masks come with the adapter
-    options: dict[str, Any] = kwargs | {"config": config, "output_loading_info": True}
-    base, loading = model_class(saved).from_pretrained(name, **options)
-    kept = set(adapter.modules_to_save or ())
+    kind: Any = model_class(saved)  # which gives two values, as its types do not say
+    base, loading = kind.from_pretrained(name, **kwargs, config=config, output_loading_info=True)
+    kept = set(own)
     lost = sorted(key for key in loading["missing_keys"] if not kept & set(key.split(".")))
     if lost:
         raise ValueError(

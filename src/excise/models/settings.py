@@ -129,7 +129,7 @@ def _settings_class(bottleneck: PreTrainedConfig | Mapping[str, Any] | None) -> 
     if isinstance(bottleneck, PreTrainedConfig):
         return type(bottleneck)
     kind = (bottleneck or {}).get("model_type", CodebookSAEConfig.model_type)
-    return cast(type[PreTrainedConfig], kind_class(kind).config_class)
+    return kind_class(kind).config_class
 
 
 @contextmanager

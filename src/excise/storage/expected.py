@@ -88,7 +88,8 @@ def _all_are(name: str, of_mapping: bool = False) -> Callable[[Any], bool]:
     kind = Mapping if of_mapping else list | tuple
 
     def fits(value: Any) -> bool:
-        return isinstance(value, kind) and all(is_a(one, name) for one in (value.values() if of_mapping else value))
+        members = value.values() if of_mapping and isinstance(value, Mapping) else value
+        return isinstance(value, kind) and all(is_a(one, name) for one in members)
 
     return fits
 

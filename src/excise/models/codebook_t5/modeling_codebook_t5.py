@@ -44,9 +44,9 @@ class CodebookT5LayerSelfAttention(BottleneckSite, T5LayerSelfAttention):
 class UMT5LayerSelfAttention(T5LayerSelfAttention):
     """Self-attention with a position bias of its own, as each layer of a UMT5 has."""
 
-    def forward(self, hidden_states, attention_mask=None, position_bias=None, **kwargs):
+    def forward(self, *args, **kwargs):
         # What is given is the bias of the layer before, which a T5 goes on with.
-        return super().forward(hidden_states, attention_mask=attention_mask, position_bias=None, **kwargs)
+        return super().forward(*args, **kwargs | {"position_bias": None})
 
 
 class CodebookUMT5LayerSelfAttention(CodebookT5LayerSelfAttention, UMT5LayerSelfAttention):
@@ -69,8 +69,8 @@ class CodebookT5ForConditionalGeneration(Bottlenecked, T5ForConditionalGeneratio
         own_bias = config.plain_type == UMT5Config.model_type
         if own_bias:
             for stack in (self.encoder, self.decoder):
-                for i, block in enumerate(stack.block):
-                    block.layer[0] = UMT5LayerSelfAttention(stack.config, True, layer_idx=i)
+                for i in range(len(stack.block)):
+                    stack.set_submodule(f"block.{i}.layer.0", UMT5LayerSelfAttention(stack.config, True, layer_idx=i))
         site_class = CodebookUMT5LayerSelfAttention if own_bias else CodebookT5LayerSelfAttention
         for i in config.bottleneck_layers:
             layer = site_class(self.encoder.config, has_relative_attention_bias=own_bias or i == 0, layer_idx=i)

@@ -126,7 +126,9 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
         whole = AutoConfig.from_pretrained(encoder, **hub)
         vision = getattr(whole, "vision_config", whole)
         pooling = pooling or ("first" if _pooling_layer(vision, "first") else "pooler")
-        config = KeyValueVisionConfig(encoder=vision, bottleneck=bottleneck, pooling=pooling, id2label=names)
+        config = KeyValueVisionConfig(
+            encoder=vision, bottleneck=bottleneck, pooling=pooling, id2label=dict(enumerate(names))
+        )
         layer = _pooling_layer(vision, pooling)
         loaded, loading = AutoModel.from_pretrained(
             encoder, config=vision, dtype=dtype, output_loading_info=True, **layer, **kwargs
