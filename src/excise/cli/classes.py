@@ -1,4 +1,4 @@
-"""Make the sets of a class of images: its images, those of the others, and what is to stay, for selecting and evaluating."""
+"""Make the sets of a class: its images, those of others, and what is to stay, for selecting and for evaluating."""
 
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING

@@ -39,8 +39,8 @@ def load_unlearner(name: str, index: str | None = None, device: str | None = Non
         device: as in `device_of`.
 
     Raises:
-        ValueError: if there is no model of the name, it has no bottleneck, its masks are not those of its ledger, or the
-            index is none of it.
+        ValueError: if there is no model of the name, it has no bottleneck, its masks are not those of its ledger, or
+            the index is none of it.
     """
     from excise.unlearner import Unlearner
 

@@ -1,4 +1,4 @@
-"""Training of an image classifier with key-value pairs on a frozen encoder: encodings, keys, values and their counts."""
+"""Training of an image classifier with key-value pairs on a frozen encoder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

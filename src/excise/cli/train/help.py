@@ -12,6 +12,7 @@ class TrainingHelp(argparse.Action):
         super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, const=const, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Prints, and ends the program."""
         own = importlib.import_module(str(self.const)).own_arguments()
         print(parser.format_help())
         print(own.format_help().partition("\n\n")[2])
