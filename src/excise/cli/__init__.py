@@ -10,7 +10,7 @@ from contextlib import redirect_stdout, suppress
 from importlib.metadata import version
 
 from excise.cli.output import Output, hide_library_bars
-from excise.cli.parser import Parser, add_common, unrecognized
+from excise.cli.parser import Parser, VerbsFormatter, add_common, unrecognized
 from excise.storage.extras import MissingExtraError
 from excise.storage.processes import is_main_process
 
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="excise",
         description="Make a model with codebook bottlenecks forget a topic, and show what it did.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=VerbsFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"excise {version('excise')}")

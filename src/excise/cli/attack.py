@@ -16,8 +16,10 @@ from excise.storage.files import check_file
 HELP = "try to get back what was forgotten"
 EXAMPLES = """\
   excise attack model-unlearned --topic teacher --never-saw model-without-teacher --out attacks.json
-  excise attack model-final --topic teacher --original model --attacks left-out,rounded
-  excise attack model-unlearned --topic teacher --attacks all --resume attacks --fail-if-not-withstood
+  excise evaluate model-unlearned teacher --out again.json --attacks attacks.json --record record-with-attacks
+  excise attack model-unlearned --topic teacher --attacks rounded --fail-if-not-withstood
+  excise attack model-unlearned --topic teacher --attacks all --resume attacks
+  excise attack classifier-unlearned --topic cat --attacks made-again,rounded
 """
 
 

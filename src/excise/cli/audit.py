@@ -15,7 +15,7 @@ from excise.cli.output import Output
 HELP = "look through a repository for what was deleted"
 EXAMPLES = """\
   excise audit model-unlearned me/t5-without-teacher
-  excise audit model-unlearned bundle --json   (a local folder)
+  excise audit model-unlearned bundle --json   # a local folder
 """
 
 
@@ -31,15 +31,11 @@ def run(args: Namespace) -> Output:
 
     is_folder = Path(args.where).is_dir()
     if not is_folder and args.where.count("/") != 1:
-        raise ValueError(
-            f"There is no folder {args.where}, and a repository on the Hub is named as me/model. Give one."
-        )
+        raise ValueError(f"There is no folder {args.where}, and no repository has such a name. Give one, as me/model.")
     unlearner = load_unlearner(args.model, device=args.device)
     erased = ErasedRows.of(unlearner.model)
     if not any(not request.undone for request in unlearner.ledger.requests):
-        raise ValueError(
-            f"{args.model} was made to forget nothing, so there is nothing to look for. Give another model."
-        )
+        raise ValueError(f"{args.model} has forgotten nothing, so there is nothing to look for. Give another model.")
     if is_folder:
         leftovers = erased.find_in(args.where)
         found = [{"path": leftover.file, "found": str(leftover)} for leftover in leftovers]

@@ -14,8 +14,9 @@ from excise.storage.files import check_free
 HELP = "write what is shared of a model into a folder"
 EXAMPLES = """\
   excise bundle model-unlearned --record record --out bundle
+  excise report bundle --out report-of-bundle
   excise bundle model-unlearned --mode mask --out bundle-to-undo
-  excise bundle model-unlearned --compact --max-shard-size 1GB --out bundle-compact --json
+  excise bundle classifier-unlearned --record cat-record --compact --max-shard-size 1GB --out cat-bundle --json
 """
 
 

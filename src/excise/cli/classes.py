@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HELP = "make the sets of a class of images"
 EXAMPLES = """\
   excise classes --dataset images --class cat --out cat
-  excise classes --dataset images --test-split test --class dog --max-examples 100 --out dog
+  excise classes --dataset images --test-split test --class bird --max-examples 100 --out bird
   excise classes --dataset images --class dog --private --label request-17 --out request-17
 """
 

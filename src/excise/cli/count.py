@@ -14,7 +14,8 @@ from excise.storage.files import check_file, check_free
 HELP = "count the codes of a topic and test them"
 EXAMPLES = """\
   excise count model teacher --out teacher-counts
-  excise count model teacher --out teacher-counts --table teacher.parquet --top-s 24 --method fisher
+  excise count model teacher --top-s 24 --method fisher --table teacher.parquet --out teacher-counts-24
+  excise count classifier cat --out cat-counts
 """
 
 

@@ -16,7 +16,9 @@ from excise.storage.files import check_free
 HELP = "erase codes for good"
 EXAMPLES = """\
   excise delete model-unlearned --request 1 --out model-final
-  excise delete model teacher --out model-final --q 0.01
+  excise delete model teacher --q 0.01 --out model-deleted
+  excise attack model-final --topic teacher --original model --attacks left-out,rounded
+  excise delete classifier cat --method activations --count 1000 --out classifier-deleted
 """
 
 

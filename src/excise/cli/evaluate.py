@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 
 HELP = "score a topic's held-out sentences before and after"
 EXAMPLES = """\
-  excise evaluate model-unlearned teacher --out evaluation.json
+  excise evaluate model-unlearned teacher --out evaluation.json --record record
   excise evaluate model teacher --codes codes.json --out trial.json
-  excise evaluate model teacher --sweep 8,24,40,56,72,88,104 --out sweep.json --plot sweep.png
-  excise evaluate model-unlearned teacher --base plain --out evaluation.json
+  excise evaluate model teacher --sweep 8,24,40 --out sweep.json --plot sweep.png
+  excise evaluate model-unlearned teacher --base plain --out evaluation-with-base.json
   excise evaluate model-unlearned teacher --reference-model model-without-teacher \\
-      --metrics meteor,bertscore:bert-base-multilingual-cased:9,bartscore:facebook/bart-large-cnn --out all.json
+      --metrics meteor,bertscore:bert-base-multilingual-cased:9,bartscore:bart-large-cnn --out evaluation-by-all.json
+  excise evaluate classifier-unlearned cat --out cat-evaluation.json --record cat-record
 """
 
 

@@ -17,10 +17,10 @@ from excise.storage.files import check_free
 
 HELP = "index the codes of a corpus, for counting"
 EXAMPLES = """\
-  excise index model pairs.parquet --text en --out codes-of-pairs
-  excise index model opus_books --config en-fr --text en --max-top-s 104 --out codes-of-books
-  excise count model teacher --index codes-of-pairs --max-top-s 24 --out teacher-counts
-  excise unlearn model teacher --index codes-of-pairs --out model-unlearned
+  excise index model pairs.parquet --text en --max-top-s 24 --out codes-of-pairs
+  excise index model books --split test --text en --out codes-of-books
+  excise count model teacher --index codes-of-pairs --top-s 24 --out teacher-counts-by-index
+  excise unlearn model teacher --index codes-of-pairs --out model-unlearned-by-index
 """
 
 

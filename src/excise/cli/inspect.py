@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 HELP = "show the ledger and the codes of a model"
 EXAMPLES = """\
   excise inspect model-unlearned
-  excise inspect model --code encoder.block.2:17 --dataset pairs.parquet --text en
-  excise inspect classifier --code bottleneck:4711 --dataset cifar10 --split test --out-image code.png
+  excise inspect model --code encoder.block.0:17 --dataset pairs.parquet --text en
+  excise inspect classifier --code bottleneck:4711 --dataset images --split test --out-image code.png
   excise inspect model-unlearned --json
 """
 

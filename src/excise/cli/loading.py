@@ -65,10 +65,10 @@ def check_there(name: str) -> None:
     Raises:
         ValueError: if so.
     """
-    if name.startswith((".", os.sep)) and not Path(name).is_dir():
-        raise ValueError(f"There is no folder {name}. Give the folder of a saved model, or its id on the Hub.")
     if Path(name).is_file():
         raise ValueError(f"{name} is a file. Give the folder of a saved model, or its id on the Hub.")
+    if name.startswith((".", os.sep)) and not Path(name).is_dir():
+        raise ValueError(f"There is no folder {name}. Give the folder of a saved model, or its id on the Hub.")
 
 
 def _not_there(name: str, error: OSError) -> Exception:

@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -32,6 +32,14 @@ class Parser(ArgumentParser):
         return [word for word in words if word.startswith("--") and word.partition("=")[0] not in options(self)]
 
 
+class VerbsFormatter(RawDescriptionHelpFormatter):
+    """A formatter of help that keeps each verb on a line of its own, the longest name too."""
+
+    def __init__(self, prog: str, **options: Any):
+        super().__init__(prog, max_help_position=30, **options)
+        self._action_max_length = 22
+
+
 def options(parser: ArgumentParser) -> list[str]:
     """The options that a parser knows, as they are written."""
     return list(parser._option_string_actions)
@@ -46,8 +54,9 @@ def unrecognized(words: Sequence[str], *parsers: ArgumentParser) -> str:
 
 
 def _meant(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word.replace("_", "-"), dict.fromkeys(known), n=2, cutoff=0.7)
-    near = near or difflib.get_close_matches(word, dict.fromkeys(known), n=2, cutoff=0.7)
+    by_form = {name.replace("_", "-").lower(): name for name in known}  # transformers takes options with both
+    near = difflib.get_close_matches(word.replace("_", "-").lower(), by_form, n=2, cutoff=0.7)
+    near = [by_form[form] for form in near]
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 

@@ -15,7 +15,7 @@ from excise.storage.files import check_free
 HELP = "make the page of a saved record"
 EXAMPLES = """\
   excise report record --out report
-  excise report bundle --out report   (a model that was saved with its report)
+  excise report cat-record --out cat-report
 """
 
 

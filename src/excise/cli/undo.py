@@ -16,7 +16,7 @@ from excise.storage.files import check_free
 HELP = "take a mask back"
 EXAMPLES = """\
   excise undo model-unlearned --request 1 --out model-again
-  excise inspect model-unlearned   (shows the requests and their numbers)
+  excise inspect model-unlearned   # shows the requests and their numbers
 """
 
 

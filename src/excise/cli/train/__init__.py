@@ -15,8 +15,8 @@ HELP = "train a T5 with or without a codebook"
 EXAMPLES = """\
   excise train --model_name_or_path t5-small --codebook --train_file train.parquet --validation_file test.parquet \\
       --do_train --do_eval --predict_with_generate --output_dir model --num_train_epochs 3 --learning_rate 8e-4
-  excise train --config_name t5-small --tokenizer_name t5-small --dataset_name opus_books --dataset_config en-fr \\
-      --do_train --output_dir plain
+  excise train --config_name t5-small --tokenizer_name t5-small --dataset_name books --source en --target fr \\
+      --do_train --output_dir trained-from-nothing
 """
 TAKES_REST = True
 

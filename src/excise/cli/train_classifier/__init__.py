@@ -14,8 +14,8 @@ from excise.cli.train.options import passed_on
 HELP = "train a classifier of images with key-value pairs"
 EXAMPLES = """\
   excise train-classifier --model_name_or_path encoder --dataset_name images --output_dir classifier
-  excise train-classifier --model_name_or_path encoder --dataset_name images --output_dir classifier-small \\
-      --num_codebooks 64 --num_pairs 256 --num_train_epochs 10 --learning_rate 0.3 --seed 1
+  excise train-classifier --model_name_or_path encoder --dataset_name images --exclude_class cat --seed 1 \\
+      --num_codebooks 64 --num_pairs 256 --num_train_epochs 10 --output_dir classifier-without-cat
 """
 TAKES_REST = True
 
