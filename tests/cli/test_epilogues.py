@@ -113,9 +113,6 @@ def run(lines, capsys):
     failed = {}
     for line in lines:
         words = shlex.split(line.replace(" me/", " tester/"), comments=True)
-        import time
-
-        t = time.process_time()
         status = main(words[1:])
         captured = capsys.readouterr()
         if status or "Traceback" in captured.err or not captured.out:

@@ -338,7 +338,7 @@ def test_a_class_goes_through_every_verb_as_a_topic_does(places, json_of, tmp_pa
     bundle = json_of("bundle", tmp_path / "out", "--record", tmp_path / "record", "--out", tmp_path / "bundle")
     assert bundle["mode"] == "delete" and {"README.md", "report/index.html"} <= set(bundle["files"])
     audit = json_of("audit", tmp_path / "out", tmp_path / "bundle")
-    assert audit["rows"] == 40 and audit["findings"] == []
+    assert audit["codes"] == 40 and audit["findings"] == []
 
 
 def test_an_audit_finds_what_is_left_and_ends_with_1(places, tmp_path, capsys):

@@ -49,4 +49,4 @@ def run(args: Namespace) -> Output:
         *(f["found"] for f in found),
     ]
     problems = (f"{len(found)} findings in {args.where}",) if found else ()
-    return Output("\n".join(lines), {"where": args.where, "rows": len(erased), "findings": found}, problems)
+    return Output("\n".join(lines), {"where": args.where, "codes": codes, "findings": found}, problems)

@@ -54,7 +54,9 @@ def unrecognized(words: Sequence[str], *parsers: ArgumentParser) -> str:
 
 
 def _meant(word: str, known: Sequence[str]) -> str:
-    by_form = {name.replace("_", "-").lower(): name for name in known}  # transformers takes options with both
+    # transformers takes options in two ways of writing: the one that was used is told
+    same_way = sorted(known, key=lambda name: ("_" in name) == ("_" in word))
+    by_form = {name.replace("_", "-").lower(): name for name in same_way}
     near = difflib.get_close_matches(word.replace("_", "-").lower(), by_form, n=2, cutoff=0.7)
     near = [by_form[form] for form in near]
     return f" (did you mean {' or '.join(near)}?)" if near else ""
