@@ -44,9 +44,8 @@ def run(args: Namespace) -> Output:
         findings = audit_repo(args.where, erased, token=None)
         found = [{"path": one.path, "refs": list(one.refs), "found": str(one)} for one in findings]
         looked = f"every file of every revision of {args.where}"
-    lines = [
-        f"Looked through {looked} for {len(erased)} erased rows: {len(found)} findings.",
-        *(f["found"] for f in found),
-    ]
+    codes = sum(len(unlearner.ledger.removed(site)) for site in unlearner.sites)
+    lines = [f"Looked through {looked} for what is erased with {codes} codes: {len(found)} findings."]
+    lines += [one["found"] for one in found]
     problems = (f"{len(found)} findings in {args.where}",) if found else ()
     return Output("\n".join(lines), {"where": args.where, "codes": codes, "findings": found}, problems)
