@@ -25,6 +25,7 @@ from transformers import (
 
 from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration, Unlearner, initialize_codes
 from excise.cli import EPILOG, VERBS, main
+from excise.cli.train.arguments import CodebookArguments
 from excise.data import load_rows
 from excise.data.packaged.tokenizer import train_tokenizer
 from tests.helpers import tiny, tiny_images
@@ -105,6 +106,8 @@ def here(things, tmp_path, monkeypatch, hub):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name, value in {"num_codes": 256, "init_steps": 2}.items():  # the sizes of tiny models
+        monkeypatch.setattr(CodebookArguments.__dataclass_fields__[name], "default", value)
     return folder
 
 
@@ -155,3 +158,10 @@ def test_all_examples_run_from_the_first_to_the_last(here, capsys):
 def test_the_ways_of_the_main_help_run_as_they_stand(here, capsys):
     shutil.rmtree("model")
     assert run(examples(EPILOG), capsys) == {}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_lines_of_the_readme_are_those_of_the_main_help(root, page):
+    blocks = re.findall(r"^```bash\n(.*?)^```", (root / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("excise")]
+    assert lines == examples(EPILOG)

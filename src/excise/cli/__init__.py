@@ -26,9 +26,10 @@ from a data set to a model that forgot:
   excise topic --dataset pairs.parquet --text en --reference fr --word teacher --out teacher
   excise train --model_name_or_path t5-small --codebook --train_file pairs.parquet --do_train --output_dir model
   excise unlearn model teacher --out model-unlearned
-  excise evaluate model-unlearned teacher --out evaluation.json --record record
   excise attack model-unlearned --topic teacher --out attacks.json
+  excise evaluate model-unlearned teacher --out evaluation.json --attacks attacks.json --record record
   excise report record --out report
+  excise bundle model-unlearned --record record --out bundle
   excise undo model-unlearned --request 1 --out model-again
 the same for a class of images:
   excise classes --dataset images --class cat --out cat
