@@ -39,25 +39,30 @@ def parsed(kinds: Any, argv: Sequence[str], prog: str | None) -> tuple[Any, ...]
 
 
 def passed_on(args: Namespace) -> list[str]:
-    """The words for transformers' parser, with what a verb's own --seed and --device mean there.
+    """The words for transformers' parser, with what --seed and --device mean there; errors as `see_only`."""
+    words = list(args.rest)
+    if args.seed is not None:
+        words += ["--seed", str(args.seed)]
+    if args.device is not None:
+        see_only(args.device)
+        words += ["--use_cpu"] if args.device == "cpu" else []
+    return words
+
+
+def see_only(device: str) -> None:
+    """Hides all GPUs but one from a `Trainer`, which takes all that it sees; to be called before torch is loaded.
 
     Raises:
         ValueError: if the device is not there.
     """
-    words = list(args.rest)
-    if args.seed is not None:
-        words += ["--seed", str(args.seed)]
-    kind, _, number = (args.device or "").partition(":")
-    if kind == "cuda" and number and "torch" not in sys.modules:
-        # A Trainer takes all GPUs that it sees.
+    kind, _, number = device.partition(":")
+    if kind != "mps" and "torch" not in sys.modules:
         seen = [part for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part]
-        if not seen or int(number) < len(seen):
+        if kind == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        elif number and (not seen or int(number) < len(seen)):
             os.environ["CUDA_VISIBLE_DEVICES"] = seen[int(number)] if seen else number
-            kind, number = "cuda", "0"
-    if kind:
-        from excise.cli.loading import device_of
+            device = "cuda"
+    from excise.cli.loading import device_of
 
-        device_of(kind + (f":{number}" if number else ""))
-    if kind == "cpu":
-        words += ["--use_cpu"]
-    return words
+    device_of(device)
