@@ -146,6 +146,7 @@ def test_the_examples_run_as_they_stand(here, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument")
 @pytest.mark.filterwarnings("ignore:It seems that you are about to commit a data file")
 def test_all_examples_run_from_the_first_to_the_last(here, capsys):
@@ -154,6 +155,7 @@ def test_all_examples_run_from_the_first_to_the_last(here, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument")
 def test_the_ways_of_the_main_help_run_as_they_stand(here, capsys):
     shutil.rmtree("model")
