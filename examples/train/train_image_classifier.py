@@ -2,6 +2,7 @@
 
 In the style of transformers' `run_image_classification.py`: models and data sets are Hub ids or local paths. A folder
 of images is a data set too: `train` and `test` in it, and in each a folder with the images of each class, by its name.
+The same without this file: `excise train-classifier`.
 
     python examples/train/train_image_classifier.py --dataset_name cifar10 --output_dir cifar10-kv
     python examples/train/train_image_classifier.py --model_name_or_path microsoft/resnet-50 \
@@ -16,24 +17,15 @@ To compare settings without a look at the test split, hold images out: `--valida
 
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
-from transformers import AutoImageProcessor, HfArgumentParser, Trainer, TrainingArguments, set_seed
+from transformers import AutoImageProcessor, HfArgumentParser, TrainingArguments, set_seed
 
-from excise import (
-    KeyValueConfig,
-    KeyValueForImageClassification,
-    PairCountCallback,
-    PairCounts,
-    encode_images,
-    initialize_keys,
-    select_pairs,
-)
+from excise import KeyValueConfig, KeyValueForImageClassification, encode_images
 from excise.data import class_labels, load_rows
-from excise.training import last_whole_checkpoint
+from excise.training import train_classifier
 
 
 @dataclass
@@ -118,10 +110,6 @@ def encoder_dtype(args: DataArguments) -> torch.dtype | None:
     return getattr(torch, args.encoder_dtype) if args.encoder_dtype else None
 
 
-def accuracy(prediction) -> dict[str, float]:
-    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
-
-
 def main(argv: list[str] | None = None) -> dict[str, float]:
     parser = HfArgumentParser((ModelArguments, DataArguments, KeyValueTrainingArguments))
     model_args, data_args, args = parser.parse_args_into_dataclasses(argv)
@@ -138,33 +126,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     cache = {"cache_dir": data_args.cache_dir, "progress": not args.disable_tqdm}
     how = {"image": data_args.image_column, "label": label, "dtype": encoder_dtype(data_args)}
     encoded = {name: encode_images(model, part, processor, **how, **cache) for name, part in data.items()}
-    encodings = chosen(data_args, encoded)
-    initialize_keys(
-        model,
-        encodings["train"],
-        epochs=model_args.key_epochs,
-        components=model_args.components,
-        seed=args.seed,
-        checkpoint=Path(args.output_dir, "keys.safetensors"),
-        progress=not args.disable_tqdm,
-    )
-    pairs = {name: select_pairs(model, part, **cache).with_format("torch") for name, part in encodings.items()}
-
-    trainer = Trainer(
-        model,
-        args,
-        train_dataset=pairs["train"],
-        eval_dataset=pairs["test"],
-        processing_class=processor,
-        compute_metrics=accuracy,
-        callbacks=[PairCountCallback()],  # keeps what is deleted deleted; its counts are those of the last epoch alone
-    )
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(args.output_dir))
-    trainer.save_model()
-    # What was selected in training: with these counts a class can be forgotten when its images are no longer at hand.
-    PairCounts.count(pairs["train"], model.bottleneck).save(Path(args.output_dir, "pair_counts.safetensors"))
-    metrics = {f"{name}_accuracy": trainer.evaluate(part)["eval_accuracy"] for name, part in pairs.items()}
-    trainer.save_metrics("all", metrics)
+    rows = chosen(data_args, encoded)
+    keys = {"key_epochs": model_args.key_epochs, "components": model_args.components}
+    # Keys from the encodings, then the values by a Trainer. It saves the model and what was selected in training: with
+    # these counts a class can be forgotten when its images are no longer at hand.
+    metrics = train_classifier(model, processor, rows["train"], args, test=rows["test"], **keys, **cache)
     print(metrics)
     return metrics
 

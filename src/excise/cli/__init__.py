@@ -3,31 +3,43 @@
 import argparse
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import version
 
-from excise.cli.output import hide_library_bars
+from excise.cli.output import Output, hide_library_bars
+from excise.cli.parser import Parser, VerbsFormatter, add_common, unrecognized
 from excise.storage.extras import MissingExtraError
 from excise.storage.processes import is_main_process
 
-OF_MODELS = ("topic", "train", "index", "count", "unlearn", "evaluate", "attack", "undo", "delete", "inspect", "report")
-VERBS = (*OF_MODELS, "demo")
+# In the order of the work; `-` stands for `_` in the name of the module.
+VERBS = (
+    *("topic", "train", "classes", "train-classifier"),
+    *("index", "count", "unlearn", "evaluate", "attack", "delete", "undo", "inspect"),
+    *("report", "bundle", "push", "audit", "demo"),
+)
 
 EPILOG = """\
 from a data set to a model that forgot:
   excise topic --dataset pairs.parquet --text en --reference fr --word teacher --out teacher
   excise train --model_name_or_path t5-small --codebook --train_file pairs.parquet --do_train --output_dir model
   excise unlearn model teacher --out model-unlearned
-  excise evaluate model-unlearned teacher --out evaluation.json
   excise attack model-unlearned --topic teacher --out attacks.json
+  excise evaluate model-unlearned teacher --out evaluation.json --attacks attacks.json --record record
   excise report record --out report
+  excise bundle model-unlearned --record record --out bundle
   excise undo model-unlearned --request 1 --out model-again
+the same for a class of images:
+  excise classes --dataset images --class cat --out cat
+  excise train-classifier --model_name_or_path encoder --dataset_name images --output_dir classifier
+  excise unlearn classifier cat --method activations --count 1000 --out classifier-unlearned
 
 Results go to stdout (with --json as one JSON object), progress and messages to stderr.
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. What fails or is interrupted leaves no half-written file
-or folder, but for the checkpoints of `excise train`. A demo that misses its bounds ends with 1 and keeps its folder.
+or folder, but for the checkpoints of a training. A demo that misses its bounds ends with 1 and keeps its folder, and an
+audit that finds something ends with 1. EXCISE_DEBUG=1 is --debug for every verb.
 """
 
 
@@ -40,21 +52,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    parser = _parser()
-    debug = False
+    debug = os.environ.get("EXCISE_DEBUG", "") not in ("", "0")
     try:
-        args, rest = parser.parse_known_args(argv)
-        if rest and not args.takes_rest:
-            args.parser.error(f"unrecognized arguments: {' '.join(rest)}")
-        args.rest, debug = rest, args.debug
+        try:
+            args, rest = _parser().parse_known_args(argv)
+            if rest and not args.takes_rest:
+                args.parser.error(unrecognized(rest, args.parser))
+        finally:
+            _flush()  # help, of which the reader may have had enough
+        args.rest, debug = rest, debug or args.debug
         # Whatever libraries print while they work is a message, and no part of the result.
         with redirect_stdout(sys.stderr):
             if args.quiet:
                 hide_library_bars()
-            report = args.run(args)
+            report: Output = args.run(args)
         if is_main_process():
-            shown = json.dumps(report.json_data(), indent=2, ensure_ascii=False) if args.json else report.text
-            print(shown, flush=True)
+            data = json.dumps(report.json_data(), indent=2, ensure_ascii=False) if args.json else report.text
+            _flush(data + "\n")
     except SystemExit as stop:  # argparse, after --help or wrong usage
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -67,17 +81,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="excise",
         description="Make a model with codebook bottlenecks forget a topic, and show what it did.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=VerbsFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"excise {version('excise')}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs, in the order of the work", metavar="VERB", required=True)
     for name in VERBS:
-        module = importlib.import_module(f"excise.cli.{name}")
+        module = importlib.import_module(f"excise.cli.{name.replace('-', '_')}")
         verb = verbs.add_parser(
             name,
             help=module.HELP,
@@ -88,11 +102,22 @@ def _parser() -> argparse.ArgumentParser:
             conflict_handler="resolve",
         )
         module.add_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        verb.add_argument("--quiet", action="store_true", help="show no progress bars")
-        verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        verb.set_defaults(run=module.run, parser=verb, takes_rest=getattr(module, "TAKES_REST", False))
+        add_common(verb)
+        takes_rest = getattr(module, "TAKES_REST", False)
+        verb.set_defaults(run=module.run, parser=verb, takes_rest=takes_rest)
+        if takes_rest:  # which has a seed of its own
+            verb.set_defaults(seed=None)
     return parser
+
+
+def _flush(text: str = "") -> None:
+    """Writes to stdout, which a reader such as `head` may have closed: that is no error of the verb."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, rather than into a message of Python's when it ends.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _in_one_line(error: Exception) -> str:
@@ -104,5 +129,6 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _fail(message: str, status: int = 1) -> int:
-    print(f"excise: {'error: ' if status == 1 else ''}{message}", file=sys.stderr)
+    with suppress(BrokenPipeError):
+        print(f"excise: {'error: ' if status == 1 else ''}{message}", file=sys.stderr, flush=True)
     return status

@@ -4,32 +4,29 @@ If the topic is masked in MODEL, or not forgotten, a copy is attacked in which i
 MODEL stays as it is. The exit status is 0 whatever the verdict, unless --fail-if-not-withstood is given.
 """
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from excise.cli.loading import check_there, load_unlearner
-from excise.cli.options import add_batch_size, add_index, add_model
+from excise.cli.options import add_batch_size, add_index, add_model, load_sets
 from excise.cli.output import Output
+from excise.cli.values import names, whole
 from excise.storage.extras import require
 from excise.storage.files import check_file
-
-if TYPE_CHECKING:
-    from excise.data.classes import ClassSets
-    from excise.data.topics import TopicSets
 
 HELP = "try to get back what was forgotten"
 EXAMPLES = """\
   excise attack model-unlearned --topic teacher --never-saw model-without-teacher --out attacks.json
-  excise attack model-final --topic teacher --original model --attacks left-out,rounded
-  excise attack model-unlearned --topic teacher --attacks all --resume attacks --fail-if-not-withstood
+  excise evaluate model-unlearned teacher --out again.json --attacks attacks.json --record record-with-attacks
+  excise attack model-unlearned --topic teacher --attacks rounded --fail-if-not-withstood
+  excise attack model-unlearned --topic teacher --attacks all --resume attacks
+  excise attack classifier-unlearned --topic cat --attacks made-again,rounded
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of the verb."""
     add_model(parser)
-    parser.add_argument("--topic", metavar="FOLDER", required=True, help="sets that `excise topic` or `save` wrote")
+    parser.add_argument("--topic", metavar="FOLDER", required=True, help="sets that `excise topic` or `classes` wrote")
     parser.add_argument(
         "--original",
         metavar="MODEL",
@@ -53,18 +50,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--fail-if-not-withstood", action="store_true", help="exit with 1 if an attack is not withstood"
     )
-    parser.add_argument("--max-new-tokens", type=int, default=48, metavar="N", help="longest output (default: 48)")
-    parser.add_argument("--seed", type=int, default=0, help="of all draws (default: 0)")
+    parser.add_argument("--max-new-tokens", type=whole(), default=48, metavar="N", help="longest output (default: 48)")
     add_index(parser)
     add_batch_size(parser, default=64)
-
-
-def names(text: str) -> tuple[str, ...]:
-    """`left-out,rounded` as names, which are looked up when the attacks are made."""
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not found:
-        raise ArgumentTypeError(f"{text!r}: expected quick, all, or names of attacks joined by commas.")
-    return found
 
 
 def run(args: Namespace) -> Output:
@@ -79,7 +67,7 @@ def run(args: Namespace) -> Output:
 
     topic = load_sets(args.topic)
     chosen_attacks(args.attacks, of_texts=topic.kind == "words")  # before a model is loaded
-    report = load_unlearner(args.model, args.index).attack(
+    report = load_unlearner(args.model, args.index, args.device).attack(
         topic,
         original=args.original,
         never_saw=args.never_saw,
@@ -97,19 +85,3 @@ def run(args: Namespace) -> Output:
     problems = (f"not withstood: {', '.join(lost)}",) if lost and args.fail_if_not_withstood else ()
     data = report.to_dict() | {"verdict": report.verdict, "counts": report.counts, "notes": report.notes}
     return Output(str(report) + (f"\nSaved to {args.out}" if args.out else ""), data | {"out": args.out}, problems)
-
-
-def load_sets(folder: str) -> "TopicSets | ClassSets":
-    """Sets of either kind.
-
-    Raises:
-        ValueError: if there are none in the folder, or they were changed.
-    """
-    from excise.data.classes import ClassSets
-    from excise.data.forget_sets import RECORD
-    from excise.data.topics import TopicSets
-    from excise.storage.strict_json import read
-
-    record = read(Path(folder, RECORD)) if Path(folder, RECORD).is_file() else {}
-    is_class = isinstance(record, dict) and record.get("kind") == ClassSets.kind
-    return (ClassSets if is_class else TopicSets).load(folder)

@@ -10,19 +10,24 @@ from excise.cli.forgetting import add_forgetting, forget, request_data, request_
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_topic
 from excise.cli.output import Output
+from excise.cli.values import whole
 from excise.storage.files import check_free
 
 HELP = "erase codes for good"
 EXAMPLES = """\
   excise delete model-unlearned --request 1 --out model-final
-  excise delete model teacher --out model-final --q 0.01
+  excise delete model teacher --q 0.01 --out model-deleted
+  excise attack model-final --topic teacher --original model --attacks left-out,rounded
+  excise delete classifier cat --method activations --count 1000 --out classifier-deleted
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of the verb."""
     add_forgetting(parser, lambda verb: add_topic(verb, nargs="?"))
-    parser.add_argument("--request", type=int, metavar="N", help="delete the codes of this mask, in place of a TOPIC's")
+    parser.add_argument(
+        "--request", type=whole(), metavar="N", help="delete the codes of this mask, in place of a TOPIC's"
+    )
 
 
 def run(args: Namespace) -> Output:
@@ -38,7 +43,7 @@ def run(args: Namespace) -> Output:
 
 def _delete_mask(args: Namespace) -> Output:
     check_free(args.out)
-    unlearner = load_unlearner(args.model)
+    unlearner = load_unlearner(args.model, device=args.device)
     request = unlearner.delete_request(args.request)
     unlearner.save_pretrained(args.out)
     text = f"{request_line(request)}\n{unlearner.ledger.outcome(request)}\nSaved to {args.out}"

@@ -4,30 +4,46 @@
 selected and tried at each S', and MODEL stays as it is. The model is never changed.
 """
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.cli.loading import check_there, load_model, load_unlearner
-from excise.cli.options import add_batch_size, add_index, add_model, add_search, add_topic, load_topic, preset
+from excise.cli.options import (
+    add_batch_size,
+    add_index,
+    add_model,
+    add_search,
+    add_topic,
+    check_codes,
+    load_codes,
+    load_sets,
+    preset,
+)
 from excise.cli.output import Output
+from excise.cli.values import metric_names, numbers, whole
 from excise.storage.extras import require
-from excise.storage.files import check_file
+from excise.storage.files import check_file, check_free
 
 if TYPE_CHECKING:
     from evaluate import Metric
 
+    from excise.codes.search import Search
+    from excise.data.classes import ClassSets
     from excise.data.topics import TopicSets
     from excise.report.results import Evaluation
+    from excise.report.sweep import Sweep
     from excise.unlearner import Unlearner
 
 HELP = "score a topic's held-out sentences before and after"
 EXAMPLES = """\
-  excise evaluate model-unlearned teacher --out evaluation.json
+  excise evaluate model-unlearned teacher --out evaluation.json --record record
   excise evaluate model teacher --codes codes.json --out trial.json
-  excise evaluate model teacher --sweep 8,24,40,56,72,88,104 --out sweep.json --plot sweep.png
-  excise evaluate model-unlearned teacher --base plain --out evaluation.json
+  excise evaluate model teacher --sweep 8,24,40 --out sweep.json --plot sweep.png
+  excise evaluate model-unlearned teacher --base plain --out evaluation-with-base.json
   excise evaluate model-unlearned teacher --reference-model model-without-teacher \\
-      --metrics meteor,bertscore:bert-base-multilingual-cased:9,bartscore:facebook/bart-large-cnn --out all.json
+      --metrics meteor,bertscore:bert-base-multilingual-cased:9,bartscore:bart-large-cnn --out evaluation-by-all.json
+  excise evaluate classifier-unlearned cat --out cat-evaluation.json --record cat-record
 """
 
 
@@ -51,83 +67,128 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--codes", metavar="FILE.json", help="try these codes of this model, which `excise unlearn --codes-out` wrote"
     )
-    parser.add_argument("--beams", type=int, default=1, metavar="N", help="beams of the search (default: 1, greedy)")
-    parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest output (default: 128)")
+    parser.add_argument(
+        "--beams", type=whole(), default=1, metavar="N", help="beams of the search (default: 1, greedy)"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=whole(), default=128, metavar="N", help="longest output (default: 128)"
+    )
     add_index(parser)
     add_batch_size(parser, default=64)
-    parser.add_argument("--examples", type=int, default=5, metavar="N", help="changed sentences shown (default: 5)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random codes (default: 0)")
+    parser.add_argument(
+        "--examples", type=whole(0), default=5, metavar="N", help="changed sentences shown (default: 5)"
+    )
+    record = parser.add_argument_group("the record, for `excise report`, `bundle` and `push`")
+    record.add_argument("--record", metavar="FOLDER", help="new or empty folder for it")
+    record.add_argument(
+        "--attacks", action="append", default=[], metavar="FILE.json", help="what `excise attack --out` wrote goes in"
+    )
+    record.add_argument("--table", metavar="FILE.parquet", help="what `excise count --table` wrote goes in")
     sweep = parser.add_argument_group("a sweep over S'")
     sweep.add_argument("--sweep", type=numbers, metavar="LIST", help="S' to try, joined by commas, as 8,24,40")
     sweep.add_argument("--plot", metavar="FILE", help="draw the sweep into a PNG or SVG file")
     add_search(parser, "how a sweep finds codes")
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """`8,24` as numbers."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r}: expected whole numbers joined by commas, such as 8,24,40.") from None
-
-
-def metric_names(text: str) -> tuple[tuple[str, ...], ...]:
-    """`meteor,bartscore:PATH` as the parts of each metric."""
-    found = []
-    for part in text.split(","):
-        name, _, rest = part.strip().partition(":")
-        pieces = {"meteor": [], "bartscore": [rest], "bertscore": list(rest.rpartition(":")[::2])}.get(name)
-        complete = all(pieces or ()) and bool(rest) == bool(pieces)
-        if pieces is None or not complete or (name == "bertscore" and not pieces[1].isdecimal()):
-            raise ArgumentTypeError(f"{part!r}: expected meteor, bertscore:MODEL:LAYER or bartscore:MODEL.")
-        found.append((name, *pieces))
-    return tuple(found)
-
-
 def run(args: Namespace) -> Output:
     """Runs the verb."""
-    if args.sweep and args.codes:
-        args.parser.error("--sweep selects codes itself: leave out --codes")
-    if args.plot and not args.sweep:
-        args.parser.error("--plot draws a sweep: give --sweep too")
-    extras = {"text": True, "report": args.plot, "metrics": any(name == "bertscore" for name, *_ in args.metrics)}
+    check_usage(args)
+    extras = {
+        "report": args.plot or args.record,
+        "metrics": any(name == "bertscore" for name, *_ in args.metrics),
+    }
     require(*(extra for extra, needed in extras.items() if needed), purpose="excise evaluate")
     check_file(args.out)
+    if args.record:
+        check_free(args.record)
     if args.plot:
         from excise.report.plotting import image_kind
 
         image_kind(args.plot)
         check_file(args.plot)
-    if args.base:
-        check_there(args.base)
-    unlearner, topic = load_unlearner(args.model, args.index), load_topic(args.topic)
-    reference, reference_tokenizer = load_model(args.reference_model) if args.reference_model else (None, None)
-    options = {
-        "words": args.word,
-        "reference_model": reference,
-        "reference_tokenizer": reference_tokenizer,
+    for other in (args.base, args.reference_model):
+        if other:
+            check_there(other)
+    evidence = _evidence(args)
+    selection = load_codes(args.codes) if args.codes else None
+    topic = load_sets(args.topic)
+    if topic.kind == "words":
+        require("text", purpose="excise evaluate")
+        options = {
+            "words": args.word,
+            "metrics": [_metric(*parts) for parts in args.metrics],
+            "num_beams": args.beams,
+            "max_new_tokens": args.max_new_tokens,
+        }
+    else:
+        if args.word or args.metrics or args.beams > 1:
+            args.parser.error(f"--word, --metrics and --beams are of texts, and {topic.name!r} is a class of images")
+        options = {}
+    searches = preset(args, topic) if args.sweep else "default"
+    unlearner = load_unlearner(args.model, args.index, args.device)
+    if selection is not None:
+        check_codes(selection, unlearner, args.codes)
+    if args.reference_model:
+        reader = "reference_tokenizer" if topic.kind == "words" else "reference_processor"
+        options["reference_model"], options[reader] = load_model(args.reference_model, args.device)
+    options |= {
         "base": args.base,
-        "metrics": [_metric(*parts) for parts in args.metrics],
-        "num_beams": args.beams,
-        "max_new_tokens": args.max_new_tokens,
         "batch_size": args.batch_size,
         "seed": args.seed,
         "progress": not args.quiet,
     }
-    return (_sweep if args.sweep else _evaluate)(args, unlearner, topic, options)
+    result: Evaluation | Sweep
+    if args.sweep:
+        result, output = _sweep(args, unlearner, topic, searches, options)
+    else:
+        result, output = _evaluate(args, unlearner, topic, options | {"selection": selection})
+    if not args.record:
+        return output
+    from excise.report.record import Record
+
+    Record.of(unlearner.model, evaluations=[result], **evidence, settings={"seed": args.seed}).save(args.record)
+    return Output(f"{output.text}\nRecord in {args.record}", output.data | {"record": args.record})
 
 
-def _evaluate(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", options: dict[str, Any]) -> Output:
-    from excise.codes.selection import Selection
-    from excise.evaluation.texts import evaluate
-    from excise.storage.strict_json import read
+def check_usage(args: Namespace) -> None:
+    """Refuses options that do not go together."""
+    if args.sweep and args.codes:
+        args.parser.error("--sweep selects codes itself: leave out --codes")
+    if args.plot and not args.sweep:
+        args.parser.error("--plot draws a sweep: give --sweep too")
+    if args.record and args.codes:
+        args.parser.error("--record is of the codes that the model has masked, and --codes of others: give one of them")
+    if not args.record and (args.attacks or args.table):
+        args.parser.error("--attacks and --table go into a record: give --record too")
 
-    selection = Selection.from_dict(read(args.codes)) if args.codes else None
-    result = evaluate(unlearner, topic, selection=selection, **options)
+
+def _evidence(args: Namespace) -> dict[str, Any]:
+    """What else goes into the record, read before a model is loaded."""
+    for file in (*args.attacks, args.table):
+        if file and not Path(file).is_file():
+            raise ValueError(f"There is no file {file}. Give what `excise attack --out` or `count --table` wrote.")
+    evidence: dict[str, Any] = {}
+    if args.attacks:
+        from excise.report.attacks import AttackReport
+
+        evidence["attacks"] = [AttackReport.load(file) for file in args.attacks]
+    if args.table:
+        from excise.codes.enrichment import Enrichment
+
+        evidence["enrichments"] = {load_sets(args.topic).name: Enrichment.load(args.table)}
+    return evidence
+
+
+def _evaluate(
+    args: Namespace, unlearner: "Unlearner", topic: "TopicSets | ClassSets", options: dict[str, Any]
+) -> "tuple[Evaluation, Output]":
+    from excise.evaluation import evaluate, evaluate_classes
+
+    result = (evaluate if topic.kind == "words" else evaluate_classes)(unlearner, topic, **options)
     result.save(args.out)
-    examples = changed(result, args.examples)
-    return Output(
-        f"{result}\n{examples_text(examples)}\nSaved to {args.out}",
+    examples = changed(result, args.examples if topic.kind == "words" else 0)
+    return result, Output(
+        "\n".join([str(result), *([examples_text(examples)] if examples else []), f"Saved to {args.out}"]),
         {
             "topic": result.topic,
             "words": list(result.words),
@@ -142,12 +203,18 @@ def _evaluate(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", optio
     )
 
 
-def _sweep(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", options: dict[str, Any]) -> Output:
-    from excise.evaluation.sweeps import sweep
+def _sweep(
+    args: Namespace,
+    unlearner: "Unlearner",
+    topic: "TopicSets | ClassSets",
+    searches: "str | tuple[Search, ...]",
+    options: dict[str, Any],
+) -> "tuple[Sweep, Output]":
+    from excise.evaluation import sweep
     from excise.report.plots import plot_sweep
     from excise.report.record import Record
 
-    result = sweep(unlearner, topic, top_s=args.sweep, preset=preset(args), **options)
+    result = sweep(unlearner, topic, top_s=args.sweep, preset=searches, **options)
     result.save(args.out)
     if args.plot:
         plot_sweep(result, args.plot, in_force=Record.of(unlearner.model).in_force)
@@ -155,7 +222,7 @@ def _sweep(args: Namespace, unlearner: "Unlearner", topic: "TopicSets", options:
         top_s: {"removed": step.removed, "scores": dict(step.scores), "drops": drops(step)}
         for top_s, step in result.evaluations.items()
     }
-    return Output(
+    return result, Output(
         f"{result}\nSaved to {args.out}" + (f", drawn in {args.plot}" if args.plot else ""),
         {"topic": result.topic, "steps": steps, "out": args.out, "plot": args.plot},
     )
@@ -170,16 +237,17 @@ def _metric(name: str, *settings: str) -> "Metric":
 
 
 def drops(result: "Evaluation") -> dict[str, float]:
-    """What was lost, as shares: of BLEU, normalised where there is a reference model, by the bottleneck with a base."""
+    """What was lost, as shares: of BLEU or accuracy, normalised where there is a reference model, by the bottleneck."""
     from excise.report.measures import FORGET, RETAIN, Condition
 
     if not {Condition.BEFORE, Condition.AFTER} <= set(result.conditions):
         return {}
-    shares = {f"{name}_bleu": result.relative_drop("bleu", name) for name in (FORGET, RETAIN)}
+    score = "bleu" if "bleu" in result.scores[Condition.AFTER][RETAIN] else "accuracy"
+    shares = {f"{name}_{score}": result.relative_drop(score, name) for name in (FORGET, RETAIN)}
     if Condition.REFERENCE in result.conditions:
-        shares["heldout_bleu_normalized"] = result.drop("bleu", FORGET) / 100
+        shares[f"{FORGET}_{score}_normalized"] = result.drop(score, FORGET) / 100
     if Condition.BASE in result.conditions:
-        shares |= {f"{name}_bleu_bottleneck": result.bottleneck_cost(name, "bleu") for name in (FORGET, RETAIN)}
+        shares |= {f"{name}_{score}_bottleneck": result.bottleneck_cost(name, score) for name in (FORGET, RETAIN)}
     return shares
 
 

@@ -17,10 +17,11 @@ from excise.cli.options import (
     add_private,
     add_search,
     digest_key,
-    load_topic,
+    load_sets,
     preset,
 )
 from excise.cli.output import Output
+from excise.cli.values import real, whole
 from excise.storage.files import check_file, check_free, new_file
 from excise.storage.processes import by_main_process
 
@@ -42,11 +43,11 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
     add_index(parser)
     add_batch_size(parser)
     parser.add_argument(
-        "--top-s", type=int, metavar="N", help="codes counted for each token, S' (default: the preset's)"
+        "--top-s", type=whole(), metavar="N", help="codes counted for each token, S' (default: the preset's)"
     )
     parser.add_argument(
         "--max-loss-rise",
-        type=float,
+        type=real(what="a share"),
         metavar="SHARE",
         help="as many codes as the retain set's loss allows: 0.01 lets it rise by 1 %%; needs references",
     )
@@ -68,6 +69,7 @@ def forget(args: Namespace, kind: str) -> Output:
     """
     from excise.codes.budget import select_within_budget
     from excise.codes.topic_counts import TopicCounts
+    from excise.data.classes import ClassSets
 
     if args.max_loss_rise is not None and args.count is not None:
         args.parser.error("--max-loss-rise decides how many codes: leave out --count")
@@ -78,18 +80,22 @@ def forget(args: Namespace, kind: str) -> Output:
     check_free(args.out)
     check_file(key_file if args.private else None)
     check_file(args.codes_out)
-    unlearner, topic = load_unlearner(args.model, args.index), load_topic(args.topic)
+    topic = load_sets(args.topic)
+    if args.max_loss_rise is not None and topic.kind != "words":
+        args.parser.error(f"--max-loss-rise is of texts, and {topic.name!r} is a class of images")
+    searches = preset(args, topic)
+    unlearner = load_unlearner(args.model, args.index, args.device)
     if getattr(topic, "private", None) and not args.key:
         key = None  # the sets have their own, and lie beside it
     seconds = {}
     start = time.perf_counter()
     options = {"batch_size": args.batch_size, "progress": not args.quiet}
     known = None if args.counts is None else TopicCounts.load(args.counts)
-    counts = unlearner.count(topic, preset(args), max_top_s=args.top_s, counts=known, **options)
+    counts = unlearner.count(topic, searches, max_top_s=args.top_s, counts=known, **options)
     seconds["count"] = time.perf_counter() - start
 
     start = time.perf_counter()
-    if args.max_loss_rise is None:
+    if args.max_loss_rise is None or isinstance(topic, ClassSets):
         selection = counts.select(args.top_s)
     else:
         selection = select_within_budget(

@@ -11,14 +11,16 @@ from pathlib import Path
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_batch_size, add_model
 from excise.cli.output import Output
+from excise.cli.values import whole
 from excise.data.reading import DEMO, load_rows
+from excise.storage.files import check_free
 
 HELP = "index the codes of a corpus, for counting"
 EXAMPLES = """\
-  excise index model pairs.parquet --text en --out codes-of-pairs
-  excise index model opus_books --config en-fr --text en --max-top-s 104 --out codes-of-books
-  excise count model teacher --index codes-of-pairs --max-top-s 24 --out teacher-counts
-  excise unlearn model teacher --index codes-of-pairs --out model-unlearned
+  excise index model pairs.parquet --text en --max-top-s 24 --out codes-of-pairs
+  excise index model books --split test --text en --out codes-of-books
+  excise count model teacher --index codes-of-pairs --top-s 24 --out teacher-counts-by-index
+  excise unlearn model teacher --index codes-of-pairs --out model-unlearned-by-index
 """
 
 
@@ -37,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FOLDER", required=True, help="folder for the index: a new one, or that of one to add to"
     )
-    parser.add_argument("--max-top-s", type=int, metavar="N", help="largest S' that it tells of (default: 3 x S)")
+    parser.add_argument("--max-top-s", type=whole(), metavar="N", help="largest S' that it tells of (default: 3 x S)")
     add_batch_size(parser, default=32)
 
 
@@ -45,8 +47,11 @@ def run(args: Namespace) -> Output:
     """Runs the verb."""
     from excise.codes import CodeIndex
 
+    out = Path(args.out)
+    if out.exists() and not (out / "code_index.json").is_file():
+        check_free(out)  # an index grows; anything else is left alone
     rows = load_rows(args.data, args.config, args.split)
-    unlearner = load_unlearner(args.model)
+    unlearner = load_unlearner(args.model, device=args.device)
     index = CodeIndex.build(
         unlearner.model,
         unlearner.processor,

@@ -12,6 +12,7 @@ from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
 from excise.cli.options import add_index, add_model
 from excise.cli.output import Output
+from excise.cli.values import whole
 from excise.data.reading import DEMO, load_rows
 from excise.storage.files import check_file, new_file
 from excise.storage.processes import by_main_process
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 HELP = "show the ledger and the codes of a model"
 EXAMPLES = """\
   excise inspect model-unlearned
-  excise inspect model --code encoder.block.2:17 --dataset pairs.parquet --text en
-  excise inspect classifier --code bottleneck:4711 --dataset cifar10 --split test --out-image code.png
+  excise inspect model --code encoder.block.0:17 --dataset pairs.parquet --text en
+  excise inspect classifier --code bottleneck:4711 --dataset images --split test --out-image code.png
   excise inspect model-unlearned --json
 """
 
@@ -39,9 +40,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--config", metavar="NAME", help="configuration of the data set")
     parser.add_argument("--split", default="train", help="its split (default: train)")
-    parser.add_argument("--max-rows", type=int, default=10_000, metavar="N", help="rows looked at (default: 10000)")
+    parser.add_argument("--max-rows", type=whole(), default=10_000, metavar="N", help="rows looked at (default: 10000)")
     parser.add_argument(
-        "--count", type=int, default=10, metavar="N", help="tokens, contexts and images shown (default: 10)"
+        "--count", type=whole(), default=10, metavar="N", help="tokens, contexts and images shown (default: 10)"
     )
     parser.add_argument("--text", metavar="COLUMN", help="of texts: column, or key of a translation, as en")
     add_index(parser)
@@ -66,7 +67,7 @@ def run(args: Namespace) -> Output:
 
     from excise.data.inputs import image_processor_of
 
-    unlearner = load_unlearner(args.model, args.index)
+    unlearner = load_unlearner(args.model, args.index, args.device)
     if image_processor_of(unlearner.processor) is not None:
         return _inspect_images(args, unlearner, site, int(number))
     if args.text is None:
@@ -79,7 +80,7 @@ def run(args: Namespace) -> Output:
 def _inspect_model(args: Namespace) -> Output:
     from excise.report.sections import sites_section
 
-    unlearner = load_unlearner(args.model)
+    unlearner = load_unlearner(args.model, device=args.device)
     ledger, sites, lines = unlearner.ledger, {}, []
     for site in sites_section(unlearner.model):
         selected = "top_s" if site["kind"] == "codebook" else "selected"

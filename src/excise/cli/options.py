@@ -3,14 +3,21 @@
 import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from excise.cli.values import real, whole
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
     from excise.codes.search import Search
+    from excise.codes.selection import Selection
+    from excise.data.classes import ClassSets
     from excise.data.topics import TopicSets
+    from excise.report.record import Record
     from excise.storage.digests import DigestKey
+    from excise.unlearner import Unlearner
 
 
 def add_model(parser: ArgumentParser) -> None:
@@ -20,7 +27,9 @@ def add_model(parser: ArgumentParser) -> None:
 
 def add_topic(parser: ArgumentParser, **options: Any) -> None:
     """TOPIC."""
-    parser.add_argument("topic", metavar="TOPIC", help="folder that `excise topic` wrote", **options)
+    parser.add_argument(
+        "topic", metavar="TOPIC", help="folder that `excise topic` or `excise classes` wrote", **options
+    )
 
 
 def add_out_folder(parser: ArgumentParser, what: str) -> None:
@@ -53,26 +62,29 @@ def add_index(parser: ArgumentParser) -> None:
 def add_batch_size(parser: ArgumentParser, default: int = 32) -> None:
     """--batch-size."""
     parser.add_argument(
-        "--batch-size", type=int, default=default, metavar="N", help="sentences a batch (default: %(default)s)"
+        "--batch-size", type=whole(), default=default, metavar="N", help="examples a batch (default: %(default)s)"
     )
 
 
-def add_test(
-    parser: "ArgumentParser | _ArgumentGroup", method: str | None = None, positions: str | None = None
-) -> None:
-    """--method and --positions, with these defaults."""
-    shown = " (default: %(default)s)"
+def add_test(parser: "ArgumentParser | _ArgumentGroup", others: tuple[str, ...] = ()) -> None:
+    """--method and --positions, which are the topic's own where they are not given.
+
+    Args:
+        parser: what they are added to.
+        others: methods beside the tests.
+    """
     parser.add_argument(
         "--method",
-        choices=("mcnemar", "fisher", "chi2", "paper"),
-        default=method,
-        help="test of enrichment" + (shown if method else ""),
+        choices=("mcnemar", "fisher", "chi2", "paper", *others),
+        help="test of enrichment"
+        + (", or a search without one, which needs --count" if others else "")
+        + " (default: mcnemar; of a class, which has no pairs, fisher)",
     )
     parser.add_argument(
         "--positions",
-        choices=("topic", "all"),
-        default=positions,
-        help="count at the topic word's own tokens or at all tokens" + (shown if positions else ""),
+        choices=("topic", "all", "class_token"),
+        help="count at the topic word's own tokens, at all, or of images at the class token (default: topic; of a "
+        "class, all)",
     )
 
 
@@ -81,30 +93,103 @@ def add_search(parser: ArgumentParser, title: str = "how codes are found") -> No
     group = parser.add_argument_group(
         title, "A preset, and what is to be otherwise in each of its searches (excise.codes.search lists them)."
     )
-    group.add_argument("--preset", choices=("default", "paper"), default="default", help="(default: default)")
-    add_test(group)
-    group.add_argument("--q", type=float, metavar="RATE", help="false discovery rate")
-    group.add_argument("--effect", type=float, metavar="SHARE", help="least difference in frequency")
-    group.add_argument("--count", type=int, metavar="N", help="at most so many codes, the surest first")
+    presets = ("default", "paper", "class", "class_token")
+    group.add_argument("--preset", choices=presets, default="default", help="(default: default; of a class, class)")
+    add_test(group, others=("activations", "examples"))
+    group.add_argument("--q", type=real(0, 1, "a rate"), metavar="RATE", help="false discovery rate")
+    group.add_argument("--effect", type=real(0, 1, "a share"), metavar="SHARE", help="least difference in frequency")
+    group.add_argument("--count", type=whole(), metavar="N", help="at most so many codes, the surest first")
     group.add_argument(
         "--max-retain-ratio",
-        type=float,
+        type=real(what="a ratio"),
         metavar="RATIO",
         help="highest frequency in the retain set, as a multiple of that in the target",
     )
 
 
-def preset(args: Namespace) -> "str | tuple[Search, ...]":
-    """The preset that was asked for, or its searches with what was given besides."""
-    from excise.codes.search import searches_of
+def preset(args: Namespace, topic: "TopicSets | ClassSets") -> "str | tuple[Search, ...]":
+    """The preset that was asked for, or what is the topic's own, or its searches with what was given besides."""
+    from excise.codes.search import BY_FREQUENCY, Search, preset_for, searches_of
 
     names = ("method", "positions", "q", "effect", "count", "max_retain_ratio")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return tuple(replace(search, **given) for search in searches_of(args.preset)) if given else args.preset
+    if args.method in BY_FREQUENCY:
+        if args.count is None:
+            args.parser.error(f"--method {args.method} needs the number of codes or examples: give --count")
+        return (Search(**given, seed=args.seed),)
+    if not given:
+        return args.preset
+    return tuple(replace(search, **given) for search in searches_of(preset_for(topic, args.preset)))
 
 
-def load_topic(folder: str) -> "TopicSets":
-    """TOPIC as sets."""
+def load_sets(folder: str) -> "TopicSets | ClassSets":
+    """TOPIC as sets, of words or of a class.
+
+    Raises:
+        ValueError: if there are none in the folder, or they were changed.
+    """
+    from excise.data.classes import ClassSets
+    from excise.data.forget_sets import RECORD
     from excise.data.topics import TopicSets
+    from excise.storage.strict_json import read
 
-    return TopicSets.load(folder)
+    record = read(Path(folder, RECORD)) if Path(folder, RECORD).is_file() else {}
+    is_class = isinstance(record, dict) and record.get("kind") == ClassSets.kind
+    return (ClassSets if is_class else TopicSets).load(folder)
+
+
+def load_codes(file: str) -> "Selection":
+    """The codes in a file.
+
+    Raises:
+        ValueError: if there is no such file, or it holds no codes; the message names it.
+    """
+    from excise.codes.selection import Selection
+    from excise.storage.strict_json import read
+
+    if not Path(file).is_file():
+        raise ValueError(f"There is no file {file} of codes. Give what `excise unlearn --codes-out` wrote.")
+    try:
+        return Selection.from_dict(read(file))
+    except (ValueError, TypeError) as error:
+        given = f"{file} holds no codes that `excise unlearn --codes-out` wrote"
+        raise ValueError(f"{given}: {str(error).removeprefix(f'{file!r} ')}") from error
+
+
+def check_codes(selection: "Selection", unlearner: "Unlearner", file: str) -> None:
+    """Refuses codes that a model does not have, or that were chosen on another.
+
+    Raises:
+        ValueError: if so; the message names the file.
+    """
+    sites = {site: bottleneck.num_codes for site, bottleneck in unlearner.sites.items()}
+    for site, ids in selection.codes.items():
+        if site not in sites:
+            raise ValueError(f"{file} holds codes of {site!r}, where the model has no bottleneck: it has {[*sites]}.")
+        if ids[-1] >= sites[site]:
+            raise ValueError(f"{file} holds code {ids[-1]} of {site!r}, which has codes 0 to {sites[site] - 1} only.")
+    try:
+        selection.checked(unlearner.sites)
+    except ValueError as error:
+        raise ValueError(
+            f"{file} holds codes of another model, or of this one before more training. {error}"
+        ) from error
+
+
+def load_record(folder: str) -> "Record":
+    """The record in a folder, or in the `report` of a model that was saved with one."""
+    from excise.report.record import FILE, Record
+
+    path = Path(folder)
+    inside = path / "report"
+    return Record.load(inside if not (path / FILE).is_file() and (inside / FILE).is_file() else path)
+
+
+def check_folder(folder: str, what: str) -> None:
+    """Refuses a folder that is not there.
+
+    Raises:
+        ValueError: if so.
+    """
+    if not Path(folder).is_dir():
+        raise ValueError(f"There is no folder {folder}. Give {what}.")

@@ -7,7 +7,7 @@ one file that needs no network.
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from excise.cli.options import add_out_folder
+from excise.cli.options import add_out_folder, load_record
 from excise.cli.output import Output
 from excise.storage.extras import require
 from excise.storage.files import check_free
@@ -15,7 +15,7 @@ from excise.storage.files import check_free
 HELP = "make the page of a saved record"
 EXAMPLES = """\
   excise report record --out report
-  excise report bundle --out report   (a model that was saved with its report)
+  excise report cat-record --out cat-report
 """
 
 
@@ -30,15 +30,11 @@ def run(args: Namespace) -> Output:
     """Runs the verb."""
     from excise.report.attack_lines import attack_claim
     from excise.report.page import PAGE, write_report
-    from excise.report.record import FILE, Record
     from excise.report.verdict import headline
 
     require("report", purpose="excise report")
     check_free(args.out)
-    folder = Path(args.record)
-    if not (folder / FILE).is_file() and (folder / "report" / FILE).is_file():
-        folder = folder / "report"
-    record = Record.load(folder)
+    record = load_record(args.record)
     write_report(record, args.out, full=args.full)
     state = record.state
     made = record.verdicts

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from excise.cli.options import add_out_folder, add_private
 from excise.cli.output import Output
+from excise.cli.values import whole
 from excise.data.reading import DEMO, load_rows
 from excise.storage.extras import require
 from excise.storage.files import check_free
@@ -11,7 +12,7 @@ from excise.storage.files import check_free
 HELP = "make the sets of a topic from a data set"
 EXAMPLES = """\
   excise topic --dataset pairs.parquet --text en --reference fr --word teacher --out teacher
-  excise topic --dataset opus_books --config en-fr --text en --reference fr --word car --word automobile --out car
+  excise topic --dataset books --split train --text en --reference fr --word car --word automobile --out car
   excise topic --dataset excise:demo --text en --reference fr --word "give up" --min-examples 9 --out give-up
   excise topic --dataset excise:demo --evaluation-split test --text en --reference fr --word dog --out dog
 """
@@ -51,10 +52,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--reference", metavar="COLUMN", help="the same for the references, as fr")
     parser.add_argument("--replacement", action="append", metavar="WORD", help="what replaces the word in the control")
     parser.add_argument("--prefix", default="", metavar="TEXT", help="what the model expects before each source text")
-    parser.add_argument("--max-examples", type=int, default=500, metavar="N", help="most rows with it (default: 500)")
-    parser.add_argument("--max-retain", type=int, default=1000, metavar="N", help="most rows without (default: 1000)")
-    parser.add_argument("--min-examples", type=int, default=20, metavar="N", help="fewest rows of a set (default: 20)")
-    parser.add_argument("--seed", type=int, default=0, help="of sampling and replacement (default: 0)")
+    parser.add_argument(
+        "--max-examples", type=whole(), default=500, metavar="N", help="most rows with it (default: 500)"
+    )
+    parser.add_argument(
+        "--max-retain", type=whole(), default=1000, metavar="N", help="most rows without (default: 1000)"
+    )
+    parser.add_argument(
+        "--min-examples", type=whole(), default=20, metavar="N", help="fewest rows of a set (default: 20)"
+    )
     add_out_folder(parser, "the sets")
     add_private(parser)
 

@@ -12,9 +12,10 @@ from excise.cli.output import Output
 HELP = "mask the codes of a topic"
 EXAMPLES = """\
   excise unlearn model teacher --out model-unlearned
-  excise unlearn model teacher --out model-unlearned --top-s 24 --q 0.01 --max-retain-ratio 0.25
-  excise unlearn model teacher --out model-unlearned --max-loss-rise 0.01
-  excise unlearn model teacher --out model-unlearned --count 50 --codes-out codes.json --json
+  excise unlearn model teacher --counts teacher-counts --q 0.01 --max-retain-ratio 0.5 --out model-unlearned-strictly
+  excise unlearn model teacher --max-loss-rise 0.01 --out model-unlearned-within-1-percent
+  excise unlearn model teacher --count 50 --codes-out codes.json --out model-unlearned-50 --json
+  excise unlearn classifier cat --method activations --count 1000 --out classifier-unlearned
 """
 
 

@@ -1,9 +1,11 @@
 """Mixin of every model with bottlenecks: loading with a check of masks, exact checkpointing, a guarded push."""
 
+import logging
 import os
+import threading
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, cast
 
@@ -56,6 +58,15 @@ class Bottlenecked(Checkpointed):
         self.register_load_state_dict_pre_hook(read_hidden_names)
         self.register_load_state_dict_post_hook(_uphold_loaded)
         guard(self, vouched=False)
+
+    @property
+    def _keys_to_ignore_on_save(self) -> set[str]:
+        """Tied names, as a `Trainer` asks which weights may be missing in its own checkpoint without a warning."""
+        return tied_names(self)
+
+    @_keys_to_ignore_on_save.setter
+    def _keys_to_ignore_on_save(self, names: Any) -> None:
+        """What transformers collects in `post_init` may be of weights that are tied no more."""
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied or pickled, as by `torch.save(model)`, has no row that came back."""
@@ -206,9 +217,10 @@ class Bottlenecked(Checkpointed):
             config = make_config(plain_config, bottleneck)
         if where := source.on_the_hub():
             config.base_model = where
-        model, info = cls.from_pretrained(
-            source.path, config=config, output_loading_info=True, **source.weights(loading) | loading
-        )
+        with no_load_report():
+            model, info = cls.from_pretrained(
+                source.path, config=config, output_loading_info=True, **source.weights(loading) | loading
+            )
         lost = [key for key in info["missing_keys"] if not is_of_bottleneck(key) and not key.startswith(new)]
         if lost:
             raise ValueError(f"{source} lacks weights of a {kind}: {sorted(lost)[:5]} ({len(lost)} in all).")
@@ -230,6 +242,30 @@ def _uphold_loaded(model: Any, incompatible: Any) -> None:
             if warn_of_unknown(bottleneck):
                 for other in copies[site]:  # so that switching an adapter off does not bring them back
                     other.live.logical_and_(bottleneck.live.to(other.live.device))
+
+
+@contextmanager
+def no_load_report() -> Iterator[None]:
+    """While a model is made of another: no table of weights that are new in it, or that it has no place for.
+
+    Who makes one looks himself for what must not be missing. Other threads' tables are shown.
+    """
+    logger, thread = logging.getLogger("transformers.modeling_utils"), threading.get_ident()
+
+    def shown(record: logging.LogRecord) -> bool:
+        return record.thread != thread or "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(shown)
+    try:
+        yield
+    finally:
+        logger.removeFilter(shown)
+
+
+def tied_names(model: Any) -> set[str]:
+    """The names of weights that are one in memory with another that is saved: of tied ones a file has the first."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {name for name, source in tied.items() if model.get_parameter(name) is model.get_parameter(source)}
 
 
 def as_model_type(config: PreTrainedConfig, model_type: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "callback": ["BottleneckCallback"],
+        "classifier": ["train_classifier"],
         "initialize": ["initialize_codes"],
         "interruptions": ["last_whole_checkpoint"],
         "keys": ["initialize_keys"],

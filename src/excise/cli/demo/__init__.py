@@ -8,9 +8,11 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from excise.cli.output import Output, hide_library_bars
+from excise.cli.train.options import see_only
 from excise.storage.extras import require
 from excise.storage.files import check_free
 
@@ -33,9 +35,12 @@ def run(args: Namespace) -> Output:
     # much where a core is taken. With one, results do not depend on the number of cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+    if args.device is not None:
+        see_only(args.device)
+
     from transformers.utils import logging
 
-    from excise.cli.demo.running import run_demo
+    from excise.cli.demo.running import RECIPE, run_demo
 
     # Small things, loaded and saved at once: bars of these and notes on them would hide what the demo says.
     hide_library_bars()
@@ -43,7 +48,8 @@ def run(args: Namespace) -> Output:
 
     out = args.out or next(name for name in _names() if not Path(name).exists())
     check_free(out)
-    result = run_demo(out, progress=not args.quiet, say=lambda line: print(line, file=sys.stderr))
+    recipe = replace(RECIPE, seed=args.seed)
+    result = run_demo(out, recipe=recipe, progress=not args.quiet, say=lambda line: print(line, file=sys.stderr))
     return Output(result.text, result.data, result.problems)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from excise.cli.train.options import at_least
+
 if TYPE_CHECKING:  # the arguments are shown without loading a model
     from transformers import HfArgumentParser
 
@@ -74,6 +76,14 @@ class CodebookArguments:
     )
 
     def __post_init__(self) -> None:
+        at_least(self, 1, "num_codes", "top_s", "code_dim", "active")
+        at_least(self, 0, "l1_weight", "reconstruction_weight", "init_tokens", "init_steps", "revive_every")
+        at_least(self, 0, "codebook_learning_rate", "similarity_quantile")
+        for block in self.bottleneck_layers or ():
+            if block < 0:
+                raise ValueError(f"argument --bottleneck_layers: {block} is no encoder block, which count from 0.")
+        if self.similarity_quantile > 1:
+            raise ValueError(f"argument --similarity_quantile: {self.similarity_quantile} is no share from 0 to 1.")
         if self.preset == "paper":
             self.init_tokens, self.revive_every, self.similarity_quantile = 0, 0, 0.0
 
@@ -103,6 +113,9 @@ class DataArguments:
     max_length: int = field(default=128, metadata={"help": "Tokens at which both sides are cut off."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows, drawn by seed."})
     max_eval_samples: int | None = field(default=1000, metadata={"help": "Evaluate on so many rows, drawn by seed."})
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "max_length", "max_train_samples", "max_eval_samples")
 
 
 # `Any`: what transformers asks for, a `DataClassType`, is none of the types of dataclasses.

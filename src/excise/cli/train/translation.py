@@ -17,7 +17,6 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     DataCollatorForSeq2Seq,
-    HfArgumentParser,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Seq2SeqTrainer,
@@ -27,6 +26,7 @@ from transformers import (
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
+from excise.cli.loading import check_there
 from excise.cli.train.arguments import (
     OWN_ARGUMENTS,
     CodebookArguments,
@@ -36,11 +36,13 @@ from excise.cli.train.arguments import (
     new_config,
     trained_config,
 )
+from excise.cli.train.options import parsed
 from excise.data.columns import arrow_column, find_column, texts_at
 from excise.data.reading import load_rows
 from excise.data.reading import load_splits as read_splits
 from excise.data.truncation import cut_rows, tell_cut
 from excise.evaluation.metrics import Bleu
+from excise.models.bottlenecked import tied_names
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
 from excise.storage.extras import require
 from excise.training.callback import BottleneckCallback
@@ -56,13 +58,13 @@ ROWS_CHECKED = 1_000
 ALL_ARGUMENTS: Any = (*OWN_ARGUMENTS, Seq2SeqTrainingArguments)
 
 
-def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | None = None) -> dict[str, float]:
+def main(argv: Sequence[str], progress: bool = True, prog: str | None = None) -> dict[str, float]:
     """Trains, and writes the model and its metrics into `--output_dir`.
 
     A run that was cut off goes on from its last checkpoint when the same arguments are given again.
 
     Args:
-        argv: the arguments; those of the process if not given.
+        argv: the arguments.
         progress: show progress bars.
         prog: what the program is called in messages about its arguments.
 
@@ -73,13 +75,7 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
         MissingExtraError: if BLEU is asked for and the extra `text` is not installed.
         ValueError: if arguments do not go together.
     """
-    # The usage of a hundred and fifty arguments would hide what is wrong with one of them.
-    parser = HfArgumentParser(ALL_ARGUMENTS, prog=prog, usage="%(prog)s [arguments]")
-    model_args, codebook_args, data_args, args, unknown = parser.parse_args_into_dataclasses(
-        argv, look_for_args_file=False, return_remaining_strings=True
-    )
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    model_args, codebook_args, data_args, args = parsed(ALL_ARGUMENTS, argv, prog)
     if args.predict_with_generate:
         require("text", purpose="--predict_with_generate, which scores by BLEU,")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
@@ -97,7 +93,8 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
     if checkpoint:
         logger.info("Going on from %s.", checkpoint)
 
-    splits = load_splits(data_args, args.seed)
+    check_model(model_args)
+    splits = load_splits(data_args, args.seed)  # before a model is loaded, which takes its time
     tokenizer = AutoTokenizer.from_pretrained(
         model_args.tokenizer_name or model_args.model_name_or_path or model_args.config_name
     )
@@ -125,6 +122,8 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
 
     rates = model_args.embedding_learning_rate, codebook_args.codebook_learning_rate
     has_codebook = isinstance(model, CodebookT5ForConditionalGeneration)
+    if not has_codebook:  # of its tied weights a checkpoint has one, and the Trainer would warn of the others
+        model._keys_to_ignore_on_save = tied_names(model)
     trainer = Seq2SeqTrainer(
         model=model,
         args=args,
@@ -202,12 +201,19 @@ def load_splits(args: DataArguments, seed: int) -> DatasetDict:
     return splits
 
 
+def check_model(args: ModelArguments) -> None:
+    """Makes sure that a model is named, and that it is there if it is named as a folder."""
+    if (args.model_name_or_path is None) == (args.config_name is None):
+        raise ValueError("Give either --model_name_or_path or --config_name.")
+    for name in (args.model_name_or_path, args.config_name, args.tokenizer_name):
+        if name:
+            check_there(name)
+
+
 def load_model(
     args: ModelArguments, codebook: CodebookArguments, tokenizer: PreTrainedTokenizerBase, resuming: bool
 ) -> tuple[PreTrainedModel, bool]:
     """The model to train, and whether its codes are still to be initialised."""
-    if (args.model_name_or_path is None) == (args.config_name is None):
-        raise ValueError("Give either --model_name_or_path or --config_name.")
     if args.config_name:
         config = AutoConfig.from_pretrained(args.config_name)
         if args.config_overrides:

@@ -16,7 +16,7 @@ from excise.bottlenecks.key_value.configuration import KeyValueConfig
 from excise.bottlenecks.site import BottleneckSite
 from excise.data.class_names import class_names
 from excise.models.base_checkpoint import BaseCheckpoint
-from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked
+from excise.models.bottlenecked import OF_THE_HUB, Bottlenecked, no_load_report
 from excise.models.key_value.configuration_key_value import KeyValueVisionConfig
 from excise.models.settings import sub_config
 
@@ -130,9 +130,10 @@ class KeyValueForImageClassification(Bottlenecked, BottleneckSite, PreTrainedMod
             encoder=vision, bottleneck=bottleneck, pooling=pooling, id2label=dict(enumerate(names))
         )
         layer = _pooling_layer(vision, pooling)
-        loaded, loading = AutoModel.from_pretrained(
-            encoder, config=vision, dtype=dtype, output_loading_info=True, **layer, **kwargs
-        )
+        with no_load_report():
+            loaded, loading = AutoModel.from_pretrained(
+                encoder, config=vision, dtype=dtype, output_loading_info=True, **layer, **kwargs
+            )
         if loading["missing_keys"]:
             lost = sorted(loading["missing_keys"])
             raise ValueError(f"{encoder} lacks weights of a {type(loaded).__name__}: {lost[:5]} ({len(lost)} in all).")

@@ -1,0 +1,113 @@
+"""Training of an image classifier with key-value pairs on a frozen encoder, from its arguments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoImageProcessor, TrainingArguments, set_seed
+
+from excise.bottlenecks.key_value.configuration import KeyValueConfig
+from excise.cli.loading import check_there
+from excise.cli.train.options import parsed
+from excise.cli.train_classifier.arguments import OWN_ARGUMENTS, DataArguments
+from excise.data.class_labels import class_index, class_labels
+from excise.data.images import image_column
+from excise.data.reading import load_rows
+from excise.models.key_value import KeyValueForImageClassification
+from excise.training.classifier import train_classifier
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass
+class KeyValueTrainingArguments(TrainingArguments):
+    """Transformers' own, with the paper's table 4 as defaults."""
+
+    output_dir: str | None = "key-value-classifier"
+    do_train: bool = True
+    learning_rate: float = 0.1
+    num_train_epochs: float = 74
+    per_device_train_batch_size: int = 256
+    per_device_eval_batch_size: int = 256
+    weight_decay: float = 0.0  # AdamW is then Adam
+    lr_scheduler_type: str = "constant"
+    max_grad_norm: float = 0.0
+    save_strategy: str = "steps"
+    save_steps: float = 0.1  # ten times in a training
+    save_total_limit: int | None = 1
+    logging_strategy: str = "epoch"
+    report_to: str = "none"
+
+
+ALL_ARGUMENTS: Any = (*OWN_ARGUMENTS, KeyValueTrainingArguments)
+
+
+def main(argv: Sequence[str], progress: bool = True, prog: str | None = None) -> dict[str, float]:
+    """Trains, and writes the classifier, its counts and its metrics into `--output_dir`.
+
+    Args:
+        argv: the arguments.
+        progress: show progress bars.
+        prog: what the program is called in messages about its arguments.
+
+    Returns:
+        The accuracies.
+
+    Raises:
+        ValueError: if the data set or the encoder is none, which is looked for before anything is computed.
+    """
+    model_args, data_args, args = parsed(ALL_ARGUMENTS, argv, prog)
+    set_seed(args.seed)
+    args.disable_tqdm = args.disable_tqdm or not progress
+    args.dataloader_pin_memory = args.dataloader_pin_memory and torch.cuda.is_available()
+    check_there(model_args.model_name_or_path)
+    images = load_images(data_args)
+    label, _, names = class_labels(images["train"], data_args.label_column)
+
+    settings = {name: getattr(model_args, name) for name in ("num_codebooks", "num_pairs", "key_dim", "top_k")}
+    bottleneck = KeyValueConfig(**settings, projection=model_args.projection, value_init=model_args.value_init)
+    model = KeyValueForImageClassification.from_encoder(model_args.model_name_or_path, bottleneck, id2label=names)
+    processor = AutoImageProcessor.from_pretrained(model_args.model_name_or_path)
+    return train_classifier(
+        model.to(args.device),
+        processor,
+        images["train"],
+        args,
+        test=images.get("test"),
+        image=data_args.image_column,
+        label=label,
+        dtype=getattr(torch, data_args.encoder_dtype) if data_args.encoder_dtype else None,
+        key_epochs=model_args.key_epochs,
+        components=model_args.components,
+        cache_dir=data_args.cache_dir,
+        progress=not args.disable_tqdm,
+    )
+
+
+def load_images(args: DataArguments) -> "dict[str, Dataset]":
+    """The images to train on and, where there are any, to test on, after a look at their columns.
+
+    Raises:
+        ValueError: if there is no such data set, split, column or class.
+    """
+    name = str(args.dataset_name)
+    train = load_rows(name, args.dataset_config, args.train_split)
+    _, labels, known = class_labels(train, args.label_column)
+    image_column(train, args.image_column)
+    images = {"train": train}
+    try:
+        images["test"] = load_rows(name, args.dataset_config, args.test_split or "test")
+    except (ValueError, KeyError):
+        if args.test_split:
+            raise
+    if "test" in images and images["test"]._fingerprint == train._fingerprint:
+        del images["test"]  # a file has one split only
+    if args.exclude_class:
+        gone = {class_index(of_class, known) for of_class in args.exclude_class}
+        images["train"] = train.select([row for row, of_row in enumerate(labels) if of_row not in gone])
+    for split, most in {"train": args.max_train_samples, "test": args.max_test_samples}.items():
+        if split in images and most is not None:
+            images[split] = images[split].select(range(min(most, len(images[split]))))
+    return images
