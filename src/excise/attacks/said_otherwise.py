@@ -254,8 +254,9 @@ def _synonyms(name: str, sets: AttackSets) -> tuple[tuple[str, ...], str]:
         kept = (one.replace("_", " ") for one in words)
         return tuple(one for one in kept if not any(is_derived(one, word) for word in own))[:MOST_SYNONYMS]
 
+    english = getattr(sets.topic, "language", "en") == "en"  # a French *pain* is none
     try:
-        if found := others(sorted(wordnet_synonyms(name.replace(" ", "_")))):
+        if english and (found := others(sorted(wordnet_synonyms(name.replace(" ", "_"))))):
             return found, "WordNet"
     except ImportError:  # of the extra `text`
         pass

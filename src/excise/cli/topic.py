@@ -51,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--text", required=True, metavar="COLUMN", help="source column, or key of a translation, as en")
     parser.add_argument("--reference", metavar="COLUMN", help="the same for the references, as fr")
     parser.add_argument("--replacement", action="append", metavar="WORD", help="what replaces the word in the control")
+    parser.add_argument("--language", metavar="CODE", help="of the texts, as fr; told from the texts if not given")
     parser.add_argument("--prefix", default="", metavar="TEXT", help="what the model expects before each source text")
     parser.add_argument(
         "--max-examples", type=whole(), default=500, metavar="N", help="most rows with it (default: 500)"
@@ -95,6 +96,7 @@ def run(args: Namespace) -> Output:
         min_examples=args.min_examples,
         replacement=args.replacement,
         prefix=args.prefix,
+        language=args.language,
         seed=args.seed,
         progress=not args.quiet,
     )
