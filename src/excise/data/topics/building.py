@@ -108,9 +108,10 @@ def topic_sets(
             raise ValueError(f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}.")
 
         _next(bar, "setting aside what is held out")
-        others = sentences
+        others, learnt, learnt_touched = sentences, sentences, touched
         if evaluation is None:
             held = sentences.held_out
+            learnt, learnt_touched = sentences.selecting, touched[~held]
             heldout = _Places(*(places[held[places]] for places in rows))
             rows = _Places(*(places[~held[places]] for places in rows))
         else:
@@ -139,7 +140,7 @@ def topic_sets(
                 "Give more data or a more frequent word, or lower min_examples."
             )
         _next(bar, "looking at the words' company")
-        replacer = _replacer(topics, sentences, touched, matcher, replacement, seed)
+        replacer = _replacer(topics, learnt, learnt_touched, matcher, replacement, seed)
         _next(bar, "making the control")
         chosen["control"] = [
             _Row(changed, row.reference, spans)
