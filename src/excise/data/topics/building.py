@@ -149,9 +149,10 @@ def topic_sets(
                 warnings.warn(f"{line}.", stacklevel=2)
 
         _next(bar, "setting aside what is held out")
-        others = sentences
+        others, learnt, learnt_touched = sentences, sentences, touched
         if evaluation is None:
             held = sentences.held_out
+            learnt, learnt_touched = sentences.selecting, touched[~held]
             heldout = _Places(*(places[held[places]] for places in rows))
             rows = _Places(*(places[~held[places]] for places in rows))
         else:
@@ -180,7 +181,7 @@ def topic_sets(
                 f"Give more data or a more frequent word, or lower min_examples. {'; '.join(lines)}."
             )
         _next(bar, "looking at the words' company")
-        replacer = _replacer(topics, sentences, touched, matcher, replacement, language, seed)
+        replacer = _replacer(topics, learnt, learnt_touched, matcher, replacement, language, seed)
         _next(bar, "making the control")
         chosen["control"] = [
             _Row(changed, row.reference, spans)

@@ -1,7 +1,8 @@
 """Corpus of texts with the company of each word: which words can stand where another stood."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,12 +70,14 @@ class Corpus:
         self.count = dict(zip(self._index, counts.tolist(), strict=True))
         self._rank = np.argsort(np.argsort(-counts, kind="stable"))
         self._frames = _frames(ids, np.minimum(self._rank, NEAR).astype(np.int32))
+        self._frame_totals = self._frames.sum(axis=0).A1
         # Where each word stands, and in which text. Numbers of two bytes are sorted several times as fast.
         few = len(counts) <= np.iinfo(np.uint16).max
         self._order = np.argsort(ids.astype(np.uint16) if few else ids, kind="stable").astype(np.int32)
         self._first = np.concatenate([[0], np.cumsum(counts)])
         self._text = np.maximum(np.cumsum(ids == self._index[EDGE], dtype=np.int32) // 2 - 1, 0)
         self._content = _content(self._rank[ids], self._text)
+        self._content_totals = self._content.sum(axis=0).A1
         self._is_name = np.array([len(word) > 1 and word in self.proper for word in self._index])
 
     def texts(self, forms: Sequence[str]) -> np.ndarray:
@@ -112,6 +115,31 @@ class Corpus:
             shared[known] += (frames.sqrt() @ own.T).sum(axis=1).A1
         return shared / np.sqrt(np.maximum(totals * whole, 1.0))
 
+    def telling_similarity(self, forms: Sequence[str], candidates: Sequence[Sequence[str | None]]) -> np.ndarray:
+        """How alike words are in the neighbours that tell them from others (*hate* and *love*: "I _ it when").
+
+        The cosine of the positive pointwise mutual information with the neighbours of `frame_similarity`; what was seen
+        once counts half.
+
+        Args:
+            forms: the forms of the word.
+            candidates: for each candidate its forms, or None.
+
+        Returns:
+            float64 (num_candidates,), between 0 and 1.
+        """
+        words = [self._ids_of([form for form in own if form is not None]) for own in (forms, *candidates)]
+        starts = np.cumsum([0, *map(len, words)])
+        holds = sparse.csr_matrix(
+            (np.ones(starts[-1]), np.concatenate(words), starts), (len(words), self._frames.shape[0])
+        )
+        counts = (holds @ self._frames).tocoo()
+        totals = counts.sum(axis=1).A1[counts.row] * self._frame_totals[counts.col]
+        information = np.log(counts.data * self._frame_totals.sum() / totals) * counts.data / (counts.data + 1)
+        vectors = sparse.csr_matrix((np.maximum(information, 0.0), (counts.row, counts.col)), shape=counts.shape)
+        norms = np.sqrt(vectors.multiply(vectors).sum(axis=1).A1)
+        return (vectors[1:] @ vectors[0].T).toarray()[:, 0] / np.maximum(norms[1:] * norms[0], 1e-9)
+
     def content_similarity(self, forms: Sequence[str], candidates: Sequence[Sequence[str]]) -> np.ndarray:
         """How alike words are in matter: the cosine of their positive pointwise mutual information with content words.
 
@@ -132,7 +160,7 @@ class Corpus:
         for row, own in enumerate(words):
             columns = self._rank[self._ids_of(own)] - CONTENT.start
             counts[row, columns[(columns >= 0) & (columns < counts.shape[1])]] = 0
-        expected = counts.sum(axis=1, keepdims=True) * self._content.sum(axis=0).A1 / max(self._content.sum(), 1.0)
+        expected = counts.sum(axis=1, keepdims=True) * self._content_totals / max(self._content_totals.sum(), 1.0)
         ratio = np.divide(counts, expected, out=np.ones_like(counts), where=(counts > 0) & (expected > 0))
         vectors = np.maximum(np.log(ratio), 0.0)
         norms = np.linalg.norm(vectors, axis=1)
@@ -157,14 +185,60 @@ class Corpus:
             left: the tokens before the gap as they stand in the text; the last two count.
             right: the tokens after the gap; the first two count.
         """
-        near = [self._true_id(word) for word in [*([EDGE] * 2), *left][-2:] + [*right, *([EDGE] * 2)][:2]]
-        return _stretches(*near)
+        return _stretches(*self.near(left, right))
+
+    def near(self, left: Sequence[str], right: Sequence[str]) -> tuple[int, int, int, int]:
+        """The numbers of two words to the left of a gap in a text and of two to the right, -1 for unknown ones.
+
+        Args:
+            left: the tokens before the gap as they stand in the text; the last two count.
+            right: the tokens after the gap; the first two count.
+        """
+        words = [*[*([EDGE] * 2), *left][-2:], *[*right, *([EDGE] * 2)][:2]]
+        far_left, near_left, near_right, far_right = map(self._true_id, words)
+        return far_left, near_left, near_right, far_right
 
     def company(self, form: str) -> "Company":
         """The stretches around all occurrences of a form."""
         places = self._places(form)
         near = [self._ids[places + offset].astype(np.int64) for offset in (-2, -1, 1, 2)]
-        return Company(tuple(frozenset(stretch.tolist()) for stretch in _stretches(*near)))
+        return Company(len(places), tuple(Counter(stretch.tolist()) for stretch in _stretches(*near)))
+
+    def count_of(self, number: int) -> int:
+        """How often a word is in the texts, by its number; 0 of an unknown one."""
+        return int(self._first[number + 1] - self._first[number]) if number >= 0 else 0
+
+    def pair_count(self, first: int, second: int) -> int:
+        """How often one word follows another, by their numbers."""
+        if first < 0 or second < 0:
+            return 0
+        places = self._order[self._first[first] : self._first[first + 1]]
+        return int(np.count_nonzero(self._ids[np.minimum(places + 1, len(self._ids) - 1)] == second))
+
+    def share(self, count: int) -> float:
+        """The share of a word among all that are or may come, above zero for one never seen."""
+        return (count + 1) / (len(self._ids) + len(self._index))
+
+    def content_words(self, words: Sequence[str]) -> np.ndarray:
+        """Which content words are among the words of a text: columns for `content_lift`, int64."""
+        known = [number for number in map(self._true_id, words) if number >= 0]
+        ranks = np.unique(self._rank[np.array(known, dtype=np.int64)])
+        return ranks[(ranks >= CONTENT.start) & (ranks < CONTENT.stop)] - CONTENT.start
+
+    def content_lift(self, form: str, prior: float) -> np.ndarray:
+        """How many times as often as in all texts each content word is in those with a form.
+
+        Args:
+            form: true-cased.
+            prior: so many texts are added that hold a word as often as all do.
+
+        Returns:
+            float64 (num_content_words,), above zero.
+        """
+        texts = self.texts([form])
+        holders = np.asarray(self._content[texts].sum(axis=0))[0]
+        share = (self._content_totals + 1) / self._content.shape[0]
+        return (holders / share + prior) / (len(texts) + prior)
 
     def _true_id(self, word: str) -> int:
         return self._index.get(word if word in self.proper else word.lower(), -1)
@@ -174,15 +248,21 @@ class Company(NamedTuple):
     """What stands around a form.
 
     Attributes:
+        count: how often the form occurs.
         stretches: one word to the left, one to the right, two to the left, one on each side, two to the right; of each
-            all that were seen, by number.
+            how often it was seen, by number.
     """
 
-    stretches: tuple[frozenset[int], ...]
+    count: int
+    stretches: tuple[Mapping[int, int], ...]
 
     def fit(self, gap: tuple[int, ...]) -> int:
         """How well the form goes into a gap: a point for each stretch that was seen around it, 0 to 5."""
         return sum(stretch in seen for stretch, seen in zip(gap, self.stretches, strict=True))
+
+    def counts(self, gap: tuple[int, ...]) -> tuple[int, ...]:
+        """How often each of the stretches of a gap was seen around the form, in their order."""
+        return tuple(seen.get(stretch, 0) for stretch, seen in zip(gap, self.stretches, strict=True))
 
 
 def _stretches(far_left: Any, left: Any, right: Any, far_right: Any) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """Parts of speech of topic words where they stand, as far as neighbours and form tell."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm
@@ -10,6 +11,9 @@ SUBJECTS = frozenset("I we they he she n't 'd 'll will would can could".split())
 # After *to* and adverbs a word of both kinds is a verb; how often it is one, they do not tell (to school).
 VERB_BEFORE = SUBJECTS | frozenset("who to should just really always never".split())
 VERB_AFTER = frozenset("me him us them you her it the a an my your his this".split())
+COUNT_BEFORE = "a an another each every one".split()
+MASS_BEFORE = "some any no much more less little enough of".split()
+MASS_SHARE = 0.05
 # Below this share a reading is left aside (to *water*).
 MINOR_SHARE = 0.05
 
@@ -27,6 +31,19 @@ def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
     if nouns + verbs == 0 or min(nouns, verbs) >= MINOR_SHARE * (nouns + verbs):
         return both
     return frozenset({"NOUN" if nouns > verbs else "VERB"})
+
+
+def countability(noun: Paradigm, corpus: Corpus) -> Literal["count", "mass", "either"]:
+    """Whether a noun's singular stands after *a* and the like (*a car*), or after *some* and the like (*some water*).
+
+    One of the two has to be more than twice as frequent as the other; after *no* and *of* some of both kinds stand.
+    """
+    singular = noun.forms.get("NN", noun.lemma)
+    counted = corpus.neighbour_share(singular, COUNT_BEFORE)
+    mass = corpus.neighbour_share(singular, MASS_BEFORE)
+    if mass >= MASS_SHARE and mass > 2 * counted:
+        return "mass"
+    return "count" if counted > 2 * mass else "either"
 
 
 def reading(

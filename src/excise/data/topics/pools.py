@@ -1,8 +1,12 @@
 """Pools of words that may stand for a topic word in the control.
 
-Common words (by wordfreq) that the data uses, that can be the same parts of speech, that are no derivation and no
-synonym of the topic, and whose grammatical and topical surroundings in the data are most like the topic's. Names are
-replaced by names of the same kind.
+Common words (by wordfreq) that the data uses, that can be the same parts of speech, and whose grammatical and topical
+surroundings in the data are most like the topic's. Nouns that are counted stand for nouns that are (*a car*), others for
+others (*some water*). Names are replaced by names of the same kind.
+
+What is too close stands for nothing: derivations; words that the references render with the topic's own words, where
+there are references (*automobile*, *hope* for *wish*); and where WordNet is installed, words that share a meaning with
+the topic or have one directly above or below one of its. What stands beside it (*truck*, *doctor*) is a good control.
 
 Source: CodeUnlearn, appendix B.1 (common non-synonyms of the same part of speech, by word frequency; names by names).
 """
@@ -16,10 +20,12 @@ import numpy as np
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.inflections import Paradigm, inflections, is_one_lemma, name_paradigm
 from excise.data.topics.names import common_names, name_kind
-from excise.data.topics.parts_of_speech import main_readings, map_form
-from excise.data.topics.synonyms import is_derived, wordnet_synonyms
+from excise.data.topics.parts_of_speech import countability, main_readings, map_form
+from excise.data.topics.synonyms import is_derived, wordnet_relatives
 
-POOL_SIZE, MIN_POOL = 24, 12
+POOL_SIZE, MIN_POOL = 40, 24
+# Of words that are counted as the topic is, so many are enough.
+MIN_ALIKE = 8
 MIN_COUNT, MIN_NAME_COUNT = 8, 3
 # Zipf scale (log10 of uses in a billion words). Below 3.5 a word is not common; above 6.2 it is grammar.
 ZIPF_RANGE = (3.5, 6.2)
@@ -35,7 +41,7 @@ def replacement_pool(
     corpus: Corpus,
     refuses: Callable[[Sequence[str]], bool] | None = None,
 ) -> list[Paradigm]:
-    """Up to 24 words that can stand where the topic stands, best first.
+    """Up to 40 words that can stand where the topic stands, best first.
 
     Args:
         topic: the word to replace.
@@ -55,23 +61,40 @@ def replacement_pool(
     frame = corpus.frame_similarity(forms, mapped)
     likely = np.argsort(-frame, kind="stable")[:MAX_CANDIDATES]
     content = corpus.content_similarity(topic.spellings, [candidates[index].spellings for index in likely])
-    likely = likely[np.argsort(-(frame[likely] ** 2) * content, kind="stable")]
+    telling = corpus.telling_similarity(forms, [mapped[index] for index in likely])
+    likely = likely[np.argsort(-frame[likely] * telling * content, kind="stable")]
     ranked = [candidates[index] for index in likely]
     if topic.is_name and len(ranked) < MIN_POOL:
         # The data knows few names of this kind: any are better than the same two all over.
         known = {topic.lemma, *(other.lemma for other in ranked)}
         extra = [name for name in common_names(name_kind(topic.lemma, corpus)) if name not in known]
         ranked += [name_paradigm(name) for name in extra if not is_derived(name, topic.lemma)][: MIN_POOL - len(ranked)]
-    synonyms = wordnet_synonyms(topic.lemma)
+    relatives = wordnet_relatives(topic.lemma)
     allowed = (
         other
         for other in ranked
-        if other.lemma.lower() not in synonyms and not (refuses is not None and refuses(other.spellings))
+        if other.lemma.lower() not in relatives and not (refuses is not None and refuses(other.spellings))
     )
-    pool = list(islice(allowed, POOL_SIZE))
+    pool = _alike_in_number(topic, readings, corpus, allowed)
     if not pool:
         raise ValueError(f"Found nothing in the data to replace {topic.lemma!r} by; name a word with replacement=.")
     return pool
+
+
+def _alike_in_number(
+    topic: Paradigm, readings: frozenset[str], corpus: Corpus, ranked: Iterable[Paradigm]
+) -> list[Paradigm]:
+    """The first words that are counted if the topic is, and not if it is not; of others only where these are few."""
+    kind = "either" if topic.is_name or readings != {"NOUN"} else countability(topic, corpus)
+    if kind == "either":
+        return list(islice(ranked, POOL_SIZE))
+    alike, others = [], []
+    for other in ranked:
+        own = countability(other, corpus)
+        (alike if own == kind or (kind == "count" and own == "either") else others).append(other)
+        if len(alike) == POOL_SIZE:
+            break
+    return [*alike, *others[: max(0, MIN_ALIKE - len(alike))]]
 
 
 def _names(topic: Paradigm, corpus: Corpus) -> Iterable[Paradigm]:

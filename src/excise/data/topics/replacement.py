@@ -9,18 +9,24 @@ is no topic of its own.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import log1p
 from typing import cast
 
 import numpy as np
 
-from excise.data.topics.corpus import Company, Corpus, tokens
+from excise.data.topics.choice import Gap, WordsInGaps
+from excise.data.topics.corpus import Corpus, tokens
 from excise.data.topics.inflections import Paradigm
 from excise.data.topics.matching import Span
 from excise.data.topics.parts_of_speech import main_readings, map_form, nearest_form, reading
 
+_Choice = tuple[Paradigm, Sequence[frozenset[str]]]
 Pool = Callable[[Paradigm, frozenset[str]], Sequence[Paradigm]]
 
+ARTICLES = "a", "an"
 ARTICLE = re.compile(r"\b([Aa])(n?)(\s+)$")
+# A word that was taken so and so often already has to fit so many nats better, times the logarithm of that.
+SPREAD = 0.7
 VOWEL_SOUND = re.compile(r"(?!uni(?!n|m)|us[eu]|eu|one\b|once|ut[ei]l)[aeiou]|hour|honest|honou?r|heir", re.IGNORECASE)
 
 
@@ -39,9 +45,8 @@ class Replacer:
         self._pool = pool
         self._pools: dict[tuple[str, frozenset[str]], Sequence[Paradigm]] = {}
         self._main = {topic.lemma: main_readings(topic, corpus) for topic in topics}
-        self._corpus = corpus
         self._rng = np.random.default_rng(seed)
-        self._companies: dict[str, Company] = {}
+        self._words = WordsInGaps(corpus)
         self._used: Counter[str] = Counter()
 
     def replace(self, text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
@@ -62,39 +67,47 @@ class Replacer:
     def _replacements(self, topic: Paradigm, text: str, spans: Sequence[Span]) -> dict[Span, str]:
         forms = [cast(str, topic.form_of(text[start:stop])) for start, stop in spans]
         sides_of = [(tokens(text[:start]), tokens(text[stop:])) for start, stop in spans]
-        gaps = [self._corpus.gap(*sides) for sides in sides_of]
         main = self._main[topic.lemma]
         readings = [reading(topic, form, *sides, main) for form, sides in zip(forms, sides_of, strict=True)]
         present = {word.lower() for word in tokens(text)}
 
-        def score(other: Paradigm) -> tuple[int, int, int]:
-            new = [map_form(topic, form, other, open_) for form, open_ in zip(forms, readings, strict=True)]
+        def score(choice: _Choice) -> tuple[int, float]:
+            other, own = choice
+            new = [map_form(topic, form, other, open_) for form, open_ in zip(forms, own, strict=True)]
             unfit = sum(form is None or form.lower() in present for form in new)
-            fit = sum(self._company_of(form or "").fit(gap) for form, gap in zip(new, gaps, strict=True))
-            return -unfit, fit, -self._used[other.lemma]
+            fit = sum(self._fit(form, *sides) for form, sides in zip(new, sides_of, strict=True) if form is not None)
+            return -unfit, fit - SPREAD * log1p(self._used[other.lemma])
 
-        pool = self._pool_for(topic, frozenset().union(*readings))
-        best = max((pool[index] for index in self._rng.permutation(len(pool))), key=score)
+        choices = [
+            (other, own) for own in _decided(readings) for other in self._pool_for(topic, frozenset().union(*own))
+        ]
+        best, own = max((choices[index] for index in self._rng.permutation(len(choices))), key=score)
         self._used[best.lemma] += 1
         result = {}
-        for (start, stop), form, open_ in zip(spans, forms, readings, strict=True):
-            new = map_form(topic, form, best, open_) or nearest_form(topic, form, best)
+        for (start, stop), form, decided in zip(spans, forms, own, strict=True):
+            new = map_form(topic, form, best, decided) or nearest_form(topic, form, best)
             if topic.is_name and topic.lemma.isupper():  # US, GPT-4: in capitals anyway
                 result[start, stop] = new
             else:
                 result[start, stop] = _with_case(new, text[start:stop], best.is_name and new[1:] == new[1:].lower())
         return result
 
-    def _company_of(self, form: str) -> Company:
-        if form not in self._companies:
-            self._companies[form] = self._corpus.company(form)
-        return self._companies[form]
+    def _fit(self, form: str, left: Sequence[str], right: Sequence[str]) -> float:
+        if left and left[-1].lower() in ARTICLES:
+            left = [*left[:-1], ARTICLES[bool(VOWEL_SOUND.match(form))]]
+        return self._words.fit(form, Gap(left, right))
 
     def _pool_for(self, topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
         key = (topic.lemma, readings)
         if key not in self._pools:
             self._pools[key] = self._pool(topic, readings)
         return self._pools[key]
+
+
+def _decided(readings: Sequence[frozenset[str]]) -> list[list[frozenset[str]]]:
+    """The readings as they are, and where they are open also with each decision: the words that fit tell which."""
+    parts = sorted(frozenset().union(*(own for own in readings if len(own) > 1)))
+    return [list(readings), *([own & {part} or own for own in readings] for part in parts)]
 
 
 def _with_case(new: str, old: str, is_name: bool) -> str:

@@ -95,6 +95,15 @@ class Sentences:
         return np.array(hashes) / 2**32 < HELDOUT_SHARE
 
     @cached_property
+    def selecting(self) -> "Sentences":
+        """Those that are not held out, by themselves: what may take part in choosing anything."""
+        part = object.__new__(Sentences)
+        part._sources, part._references, part._rows = self._sources, self._references, self._rows[~self.held_out]
+        held = self.held_out.tolist()
+        part.keys = {key: row for (key, row), out in zip(self.keys.items(), held, strict=True) if not out}
+        return part
+
+    @cached_property
     def corpus(self) -> Corpus:
         """The words of the first texts, and their company."""
         return Corpus(self.texts(slice(MAX_CORPUS)))

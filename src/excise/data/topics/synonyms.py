@@ -22,14 +22,24 @@ def is_derived(candidate: str, topic: str) -> bool:
     return (len(short) >= 3 and short in long) or common >= max(3, len(short) - 1)
 
 
-def wordnet_synonyms(word: str) -> frozenset[str]:
-    """The words that share a meaning with this one in WordNet; none if NLTK's corpus is not installed here."""
+def wordnet_relatives(word: str) -> frozenset[str]:
+    """The words that share a meaning with this one in WordNet, or have one just above, below or very near one of its.
+
+    Of *car*, *automobile* and *motor vehicle*, and *taxi*; not what stands beside it under one roof, as *truck* does.
+    None if NLTK's corpus is not installed here.
+    """
     from nltk.corpus import wordnet
 
     try:
-        return frozenset(name.lower() for meaning in wordnet.synsets(word) for name in meaning.lemma_names())
+        meanings = wordnet.synsets(word)
     except LookupError:
         return frozenset()
+    near = [
+        other
+        for meaning in meanings
+        for other in (meaning, *meaning.hypernyms(), *meaning.hyponyms(), *meaning.similar_tos(), *meaning.also_sees())
+    ]
+    return frozenset(name.lower() for meaning in near for name in meaning.lemma_names())
 
 
 class SharedTranslation:
