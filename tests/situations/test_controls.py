@@ -183,9 +183,15 @@ def test_wordnet_where_it_is_refuses_what_is_above_below_or_the_same(topic, refu
     ],
 )
 def test_what_the_references_render_alike_is_refused_without_any_list(topic, refused, kept, french):
-    fill = dict(
-        see="voient", book="livre", help="aident", find="trouvent", house="maison", garden="jardin", take="prennent"
-    )
+    fill = {
+        "see": "voient",
+        "book": "livre",
+        "help": "aident",
+        "find": "trouvent",
+        "house": "maison",
+        "garden": "jardin",
+        "take": "prennent",
+    }
     words = topic, refused, kept, *(word for word in fill if word != kept)
     verb = topic in ("love", "wish")
     frame = ("They {} them at {}.", "Ils les {} à {}.") if verb else ("My {} is at {}.", "Mon {} est à {}.")

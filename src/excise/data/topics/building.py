@@ -10,17 +10,13 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
-from excise.data.topics.form_replacement import FormReplacer
+from excise.data.topics.control_words import topic_replacer
 from excise.data.topics.inflections import Paradigm
 from excise.data.topics.languages import HYPHENED, chosen_language
 from excise.data.topics.matching import Matcher, Span
-from excise.data.topics.pools import replacement_pool
 from excise.data.topics.readings import Taken, checked_words
-from excise.data.topics.replacement import Replacer
-from excise.data.topics.sentences import MAX_CORPUS, Sentences, kept_sentences
+from excise.data.topics.sentences import Sentences, kept_sentences
 from excise.data.topics.sets import TopicSets
-from excise.data.topics.stand_ins import given_stand_in, has_stand_ins, stand_ins
-from excise.data.topics.synonyms import SharedTranslation
 from excise.data.topics.taking import taken_words
 from excise.data.topics.wording import ASIDE, TopicMatcher
 from excise.storage.extras import require
@@ -181,7 +177,7 @@ def topic_sets(
                 f"Give more data or a more frequent word, or lower min_examples. {'; '.join(lines)}."
             )
         _next(bar, "looking at the words' company")
-        replacer = _replacer(topics, learnt, learnt_touched, matcher, replacement, language, seed)
+        replacer = topic_replacer(topics, learnt, learnt_touched, matcher, replacement, language, seed)
         _next(bar, "making the control")
         chosen["control"] = [
             _Row(changed, row.reference, spans)
@@ -252,54 +248,6 @@ def _sample(
         _Row(text, reference, matcher.spans(text))
         for text, reference in zip(sentences.texts(chosen), sentences.references(chosen), strict=True)
     ]
-
-
-def _replacer(
-    topics: Sequence[Paradigm],
-    sentences: Sentences,
-    touched: np.ndarray,
-    matcher: Matcher,
-    replacement: str | Sequence[str] | None,
-    language: str,
-    seed: int,
-) -> Replacer | FormReplacer:
-    if language != "en":
-        words = None if replacement is None else checked_words(replacement, "replacement")
-        return FormReplacer(topics, sentences, touched[:MAX_CORPUS], matcher, words, language, seed)
-    corpus = sentences.corpus
-    if replacement is not None:
-        given = _given_pool(replacement, topics, matcher)
-        return Replacer(topics, lambda topic, readings: given, corpus, seed)
-    shared = SharedTranslation(corpus, sentences.reference_words, touched[:MAX_CORPUS])
-
-    def refuses(forms: Sequence[str]) -> bool:
-        return any(matcher.touches(form) for form in forms) or shared.refuses(forms)
-
-    def pool(topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
-        texts = partial(sentences.texts, slice(MAX_CORPUS))
-        if has_stand_ins(topic):
-            return stand_ins(topic, texts(), refuses)
-        try:
-            return replacement_pool(topic, readings, corpus, refuses)
-        except ValueError:
-            if not topic.is_name:
-                raise
-            return stand_ins(topic, texts(), refuses)  # the data has no other name of the kind
-
-    return Replacer(topics, pool, corpus, seed)
-
-
-def _given_pool(replacement: str | Sequence[str], topics: Sequence[Paradigm], matcher: Matcher) -> list[Paradigm]:
-    names = any(topic.is_name for topic in topics)
-    pool = []
-    for word in checked_words(replacement, "replacement"):
-        other = given_stand_in(word, names)
-        if any(matcher.touches(form) for form in other.spellings):
-            raise ValueError(
-                f"Replacement {word!r} is the topic itself: target and control would be equal; give another."
-            )
-        pool.append(other)
-    return pool
 
 
 def _dataset(rows: Sequence[_Row], with_reference: bool, prefix: str) -> Dataset:

@@ -1,8 +1,8 @@
 """Choice of a word for a gap in a sentence: trigrams on both sides of it, and which words go together in a text.
 
-An n-gram that was not seen backs off to the shorter one, as under a Dirichlet prior: so many occurrences as `PRIOR` says
-are put in of what the shorter one expects. Words further off than two say what the sentence is about (*gas*: a *car* or
-a *bus*, no *dictionary*).
+An n-gram that was not seen backs off to the shorter one, as under a Dirichlet prior: so many occurrences as `PRIOR`
+says are put in of what the shorter one expects. Words further off than two say what the sentence is about (*gas*: a *car*
+or a *bus*, no *dictionary*).
 
 Source: MacKay and Peto (1995), A hierarchical Dirichlet language model.
 """
@@ -59,9 +59,9 @@ class WordsInGaps:
         corpus, own = self._corpus, self._company(form)
         *before, after, beyond = corpus.near(gap.left, gap.right)
         with_left, with_right, with_lefts, with_both, with_rights = own.counts(corpus.gap(gap.left, gap.right))
-        smooth = _smoothed(with_left, corpus.count_of(before[1]), corpus.share(own.count))
+        smooth = _smoothed(with_left, corpus.count_of(before[1]), corpus.share(own.uses))
         first = _smoothed(with_lefts, self._pair(*before), smooth)
-        smooth = _smoothed(with_right, own.count, corpus.share(corpus.count_of(after)))
+        smooth = _smoothed(with_right, own.uses, corpus.share(corpus.count_of(after)))
         second = _smoothed(with_both, with_left, smooth)
         smooth = _smoothed(self._pair(after, beyond), corpus.count_of(after), corpus.share(corpus.count_of(beyond)))
         third = _smoothed(with_rights, with_right, smooth)

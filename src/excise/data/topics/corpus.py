@@ -248,12 +248,12 @@ class Company(NamedTuple):
     """What stands around a form.
 
     Attributes:
-        count: how often the form occurs.
+        uses: how often the form occurs.
         stretches: one word to the left, one to the right, two to the left, one on each side, two to the right; of each
             how often it was seen, by number.
     """
 
-    count: int
+    uses: int
     stretches: tuple[Mapping[int, int], ...]
 
     def fit(self, gap: tuple[int, ...]) -> int:

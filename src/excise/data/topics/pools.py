@@ -1,8 +1,8 @@
 """Pools of words that may stand for a topic word in the control.
 
 Common words (by wordfreq) that the data uses, that can be the same parts of speech, and whose grammatical and topical
-surroundings in the data are most like the topic's. Nouns that are counted stand for nouns that are (*a car*), others for
-others (*some water*). Names are replaced by names of the same kind.
+surroundings in the data are most like the topic's. Nouns that are counted stand for nouns that are (*a car*), others
+for others (*some water*). Names are replaced by names of the same kind.
 
 What is too close stands for nothing: derivations; words that the references render with the topic's own words, where
 there are references (*automobile*, *hope* for *wish*); and where WordNet is installed, words that share a meaning with
@@ -88,7 +88,8 @@ def _alike_in_number(
     kind = "either" if topic.is_name or readings != {"NOUN"} else countability(topic, corpus)
     if kind == "either":
         return list(islice(ranked, POOL_SIZE))
-    alike, others = [], []
+    alike: list[Paradigm] = []
+    others: list[Paradigm] = []
     for other in ranked:
         own = countability(other, corpus)
         (alike if own == kind or (kind == "count" and own == "either") else others).append(other)

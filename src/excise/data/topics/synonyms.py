@@ -22,6 +22,16 @@ def is_derived(candidate: str, topic: str) -> bool:
     return (len(short) >= 3 and short in long) or common >= max(3, len(short) - 1)
 
 
+def wordnet_synonyms(word: str) -> frozenset[str]:
+    """The words that share a meaning with this one in WordNet; none if NLTK's corpus is not installed here."""
+    from nltk.corpus import wordnet
+
+    try:
+        return frozenset(name.lower() for meaning in wordnet.synsets(word) for name in meaning.lemma_names())
+    except LookupError:
+        return frozenset()
+
+
 def wordnet_relatives(word: str) -> frozenset[str]:
     """The words that share a meaning with this one in WordNet, or have one just above, below or very near one of its.
 
