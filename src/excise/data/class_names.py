@@ -63,7 +63,7 @@ def class_label(label: Any) -> int:
 
 
 def are_no_names(names: Sequence[str]) -> bool:
-    """Whether names say no more than the labels do: `LABEL_0` of `transformers`, `0` of `datasets`, `class 0`, `class_0`.
+    """Whether names say no more than the labels do, as `LABEL_0`, `0`, `class 0` and `class_0`.
 
     Example:
         >>> are_no_names(["LABEL_0", "LABEL_1"]), are_no_names(["1", "0"])
