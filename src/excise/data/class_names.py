@@ -63,13 +63,15 @@ def class_label(label: Any) -> int:
 
 
 def are_no_names(names: Sequence[str]) -> bool:
-    """Whether names say no more than the labels do, as `LABEL_0`, or `0`, which `transformers` and `datasets` make up.
+    """Whether names say no more than the labels do, as `LABEL_0`, `0`, `class 0` and `class_0`.
 
     Example:
         >>> are_no_names(["LABEL_0", "LABEL_1"]), are_no_names(["1", "0"])
         (True, False)
     """
-    return any(list(names) == [start + str(i) for i in range(len(names))] for start in ("LABEL_", ""))
+    return any(
+        list(names) == [start + str(i) for i in range(len(names))] for start in ("LABEL_", "", "class ", "class_")
+    )
 
 
 def check_same_order(names: Sequence[str], known: Mapping[int, str]) -> None:
