@@ -189,7 +189,7 @@ def loaded_with(names: set[str]) -> dict[str, set[str]]:
 # What is loaded together, and what is not to come along: half a second and more each, and not what it is there for.
 APART = {
     "the command, whose help needs nothing": (
-        {"excise.cli", *(f"excise.cli.{verb}" for verb in VERBS)},
+        {"excise.cli", *(f"excise.cli.{verb.replace('-', '_')}" for verb in VERBS)},
         {"numpy", "PIL", "torch", "transformers", "datasets", "scipy", "accelerate", "huggingface_hub"},
     ),
     "what undoes, deletes and saves": (

@@ -13,7 +13,7 @@ HELP = "make the sets of a topic from a data set"
 EXAMPLES = """\
   excise topic --dataset pairs.parquet --text en --reference fr --word teacher --out teacher
   excise topic --dataset books --split train --text en --reference fr --word car --word automobile --out car
-  excise topic --dataset excise:demo --text en --reference fr --word "give up" --min-examples 9 --out give-up
+  excise topic --dataset excise:demo --text en --reference fr --word "give up" --min-examples 6 --out give-up
   excise topic --dataset excise:demo --evaluation-split test --text en --reference fr --word dog --out dog
 """
 
