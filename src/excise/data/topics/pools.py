@@ -1,8 +1,8 @@
 """Pools of words that may stand for a topic word in the control.
 
 Common words (by wordfreq) that the data uses, that can be the same parts of speech, and whose grammatical and topical
-surroundings in the data are most like the topic's. Nouns that are counted stand for nouns that are (*a car*), others for
-others (*some water*). Names are replaced by names of the same kind.
+surroundings in the data are most like the topic's. Nouns that are counted stand for nouns that are (*a car*), others
+for others (*some water*). Names are replaced by names of the same kind.
 
 What is too close stands for nothing: derivations; words that the references render with the topic's own words, where
 there are references (*automobile*, *hope* for *wish*); and where WordNet is installed, words that share a meaning with
@@ -23,7 +23,7 @@ from excise.data.topics.names import common_names, name_kind
 from excise.data.topics.parts_of_speech import countability, main_readings, map_form
 from excise.data.topics.synonyms import is_derived, wordnet_relatives
 
-POOL_SIZE, MIN_POOL = 40, 24
+POOL_SIZE, MIN_POOL = 30, 24
 # Of words that are counted as the topic is, so many are enough.
 MIN_ALIKE = 8
 MIN_COUNT, MIN_NAME_COUNT = 8, 3
@@ -41,7 +41,7 @@ def replacement_pool(
     corpus: Corpus,
     refuses: Callable[[Sequence[str]], bool] | None = None,
 ) -> list[Paradigm]:
-    """Up to 40 words that can stand where the topic stands, best first.
+    """Up to 30 words that can stand where the topic stands, best first.
 
     Args:
         topic: the word to replace.
