@@ -17,38 +17,17 @@ from excise.data.topics.sentences import Sentences
 NOUN, VERB = frozenset({"NOUN"}), frozenset({"VERB"})
 COUNTED = "car", "truck", "house", "teacher", "doctor", "hour", "apple"
 UNCOUNTED = "water", "milk", "money", "bread", "music"
+OF_COUNTED = (
+    *("I have {1} {0}.", "This is {1} {0} here.", "We saw {1} {0} today.", "The {0} was old."),
+    *("Many {0}s were there.", "Two {0}s came.", "My {0} is new.", "She likes her {0}."),
+)
+OF_UNCOUNTED = (
+    *("I need some {0}.", "There is no {0} here.", "Much {0} was lost.", "The {0} was old."),
+    *("We like {0}.", "Give me more {0} now.", "My {0} is new.", "A lot of {0} came."),
+)
 LINES = [
-    *(
-        line.format(word, an)
-        for word in COUNTED
-        for an in ["an" if word[0] in "ah" and word != "house" else "a"]
-        for line in (
-            "I have {1} {0}.",
-            "This is {1} {0} here.",
-            "We saw {1} {0} today.",
-            "The {0} was old.",
-            "Many {0}s were there.",
-            "Two {0}s came.",
-            "My {0} is new.",
-            "She likes her {0}.",
-        )
-        for _ in range(3)
-    ),
-    *(
-        line.format(word)
-        for word in UNCOUNTED
-        for line in (
-            "I need some {0}.",
-            "There is no {0} here.",
-            "Much {0} was lost.",
-            "The {0} was old.",
-            "We like {0}.",
-            "Give me more {0} now.",
-            "My {0} is new.",
-            "A lot of {0} came.",
-        )
-        for _ in range(3)
-    ),
+    *[line.format(word, "an" if word in ("hour", "apple") else "a") for word in COUNTED for line in OF_COUNTED] * 3,
+    *[line.format(word) for word in UNCOUNTED for line in OF_UNCOUNTED] * 3,
     *["You drive a car to work.", "You drive a truck to work."] * 5,
     *["Do you drink a glass of water?", "Do you drink a glass of milk?"] * 5,
     *["The doctor said that we are ill.", "The teacher said that we are late."] * 5,
@@ -183,15 +162,8 @@ def test_wordnet_where_it_is_refuses_what_is_above_below_or_the_same(topic, refu
     ],
 )
 def test_what_the_references_render_alike_is_refused_without_any_list(topic, refused, kept, french):
-    fill = {
-        "see": "voient",
-        "book": "livre",
-        "help": "aident",
-        "find": "trouvent",
-        "house": "maison",
-        "garden": "jardin",
-        "take": "prennent",
-    }
+    fill = {"see": "voient", "help": "aident", "find": "trouvent", "take": "prennent"}
+    fill |= {"book": "livre", "house": "maison", "garden": "jardin"}
     words = topic, refused, kept, *(word for word in fill if word != kept)
     verb = topic in ("love", "wish")
     frame = ("They {} them at {}.", "Ils les {} à {}.") if verb else ("My {} is at {}.", "Mon {} est à {}.")
@@ -211,9 +183,7 @@ def rows_of():
     words = ("teacher", "doctor", "farmer", "brother", "pilot", "driver")
     texts = [f"{start} {word} has {n} hats." for n in range(40) for word in words for start in ("My", "The", "Our")]
     out = Sentences(Dataset.from_dict({"en": texts}), "en", None, "dataset").held_out
-    return [text for text, own in zip(texts, out, strict=True) if own], [
-        t for t, own in zip(texts, out, strict=True) if not own
-    ]
+    return tuple([text for text, held in zip(texts, out, strict=True) if held == side] for side in (True, False))
 
 
 def held_out_texts(count, template):

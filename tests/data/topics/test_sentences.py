@@ -118,8 +118,29 @@ def test_a_gap_fits_where_its_stretches_were_seen(near):
             [flat[place + offset] for offset in (-2, -1, 1, 2)] for place, word in enumerate(flat) if word == form
         ]
         stretches = [slice(1, 2), slice(2, 3), slice(0, 2), slice(1, 3), slice(2, 4)]
-        points = sum(any(seen[part] == near[part] for seen in around) for part in stretches)
-        assert corpus.company(form).fit(corpus.gap(near[:2], near[2:])) == points
+        seen = tuple(sum(other[part] == near[part] for other in around) for part in stretches)
+        company, gap = corpus.company(form), corpus.gap(near[:2], near[2:])
+        assert company.count == len(around)
+        assert company.counts(gap) == seen
+        assert company.fit(gap) == sum(count > 0 for count in seen)
+
+
+def test_words_and_pairs_are_counted_as_one_would_by_hand():
+    corpus = Corpus(ODD)
+    _, flat = plain_case(plain_tokens(ODD))
+    pairs, words = Counter(pairwise(flat)), Counter(flat)
+    for first in ("Mary", "the", "teacher", EDGE, "nowhere"):
+        for second in ("met", "Tom", "?", EDGE, "nowhere"):
+            before, after, *_ = corpus.near(["x", first], [second])[1:]
+            assert corpus.count_of(before) == words[first]
+            assert corpus.pair_count(before, after) == pairs[first, second]
+    thirds = Counter()
+    for place, word in enumerate(flat):
+        if word == "the":
+            ahead = [*flat[place + 1 : place + 4], EDGE]
+            thirds[EDGE if EDGE in ahead[:2] else ahead[2]] += 1
+    for right in (["end", "x"], ["a", "b", "?"], ["a", "b", "nowhere"]):
+        assert corpus.company("the").third.get(corpus.third(right), 0) == thirds[[*right, EDGE][2]]
 
 
 def plain_words(text):
@@ -243,9 +264,9 @@ def plain_topic_sets(dataset, word, evaluation, seed, replaced):
     sets = {"target": target, "retain": retain, "heldout": sample(held, True, 30)}
     sets["heldout_retain"] = sample(held, False, 40)
 
-    corpus = Corpus([source for source, _ in pairs.values()])
-    topic = np.array([matcher.touches(source) for source, _ in pairs.values()])
-    shared = SharedTranslation(corpus, WordTable([reference for _, reference in pairs.values()]), topic)
+    corpus = Corpus([source for source, _ in own])
+    topic = np.array([matcher.touches(source) for source, _ in own])
+    shared = SharedTranslation(corpus, WordTable([reference for _, reference in own]), topic)
     pool = (
         (lambda *_: [inflections(replaced)])
         if replaced

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -198,11 +199,19 @@ class Corpus:
         far_left, near_left, near_right, far_right = map(self._true_id, words)
         return far_left, near_left, near_right, far_right
 
+    def third(self, right: Sequence[str]) -> int:
+        """The number of the third word to the right of a gap, an edge behind the end of the text, -1 if unknown."""
+        return self._true_id([*right, *([EDGE] * 3)][2])
+
     def company(self, form: str) -> "Company":
         """The stretches around all occurrences of a form."""
         places = self._places(form)
         near = [self._ids[places + offset].astype(np.int64) for offset in (-2, -1, 1, 2)]
-        return Company(len(places), tuple(Counter(stretch.tolist()) for stretch in _stretches(*near)))
+        # The third to the right is an edge where the second is one: what comes then is another text's.
+        third = self._ids[np.minimum(places + 3, len(self._ids) - 1)]
+        third = np.where(near[3] == self._index[EDGE], near[3], third)
+        stretches = tuple(Counter(stretch.tolist()) for stretch in _stretches(*near))
+        return Company(len(places), stretches, Counter(third.tolist()))
 
     def count_of(self, number: int) -> int:
         """How often a word is in the texts, by its number; 0 of an unknown one."""
@@ -212,8 +221,13 @@ class Corpus:
         """How often one word follows another, by their numbers."""
         if first < 0 or second < 0:
             return 0
-        places = self._order[self._first[first] : self._first[first + 1]]
-        return int(np.count_nonzero(self._ids[np.minimum(places + 1, len(self._ids) - 1)] == second))
+        pair = first * len(self._index) + second
+        return int(np.searchsorted(self._pairs, pair, side="right") - np.searchsorted(self._pairs, pair))
+
+    @cached_property
+    def _pairs(self) -> np.ndarray:
+        """Each word with the one after it as one number, in ascending order."""
+        return np.sort(self._ids[:-1].astype(np.int64) * len(self._index) + self._ids[1:])
 
     def share(self, count: int) -> float:
         """The share of a word among all that are or may come, above zero for one never seen."""
@@ -251,10 +265,12 @@ class Company(NamedTuple):
         uses: how often the form occurs.
         stretches: one word to the left, one to the right, two to the left, one on each side, two to the right; of each
             how often it was seen, by number.
+        third: how often each word is the third to the right, by number.
     """
 
     uses: int
     stretches: tuple[Mapping[int, int], ...]
+    third: Mapping[int, int]
 
     def fit(self, gap: tuple[int, ...]) -> int:
         """How well the form goes into a gap: a point for each stretch that was seen around it, 0 to 5."""

@@ -23,7 +23,7 @@ from excise.data.topics.names import common_names, name_kind
 from excise.data.topics.parts_of_speech import countability, main_readings, map_form
 from excise.data.topics.synonyms import is_derived, wordnet_relatives
 
-POOL_SIZE, MIN_POOL = 40, 24
+POOL_SIZE, MIN_POOL = 30, 24
 # Of words that are counted as the topic is, so many are enough.
 MIN_ALIKE = 8
 MIN_COUNT, MIN_NAME_COUNT = 8, 3
@@ -41,7 +41,7 @@ def replacement_pool(
     corpus: Corpus,
     refuses: Callable[[Sequence[str]], bool] | None = None,
 ) -> list[Paradigm]:
-    """Up to 40 words that can stand where the topic stands, best first.
+    """Up to 30 words that can stand where the topic stands, best first.
 
     Args:
         topic: the word to replace.

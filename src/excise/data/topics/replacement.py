@@ -1,9 +1,9 @@
 """Replacement of a text's topic words, which makes the control: the same sentence without the topic.
 
-No tagger is needed. Where form and neighbours leave it open whether *love* is a noun or a verb, it is replaced by a
-word that is both (*help*), and *loves* by a form that is both plural and third person, whichever it was. Of the words
-of a pool, those are taken that were seen between the same neighbours, and of these the least used, so that the control
-is no topic of its own.
+No tagger is needed. Where form and neighbours leave it open whether *love* is a noun or a verb, words that are both
+(*help*), nouns and verbs compete: the one that fits tells. Of the words of a pool, the one is taken that fits best
+between its neighbours and into what else the sentence says (`excise.data.topics.choice`), but none too often, so that
+the control is no topic of its own.
 """
 
 import re
@@ -20,13 +20,16 @@ from excise.data.topics.inflections import Paradigm
 from excise.data.topics.matching import Span
 from excise.data.topics.parts_of_speech import main_readings, map_form, nearest_form, reading
 
-_Choice = tuple[Paradigm, Sequence[frozenset[str]]]
+Choice = tuple[Paradigm, Sequence[frozenset[str]]]
 Pool = Callable[[Paradigm, frozenset[str]], Sequence[Paradigm]]
 
 ARTICLES = "a", "an"
 ARTICLE = re.compile(r"\b([Aa])(n?)(\s+)$")
 # A word that was taken so and so often already has to fit so many nats better, times the logarithm of that.
-SPREAD = 0.7
+SPREAD = 0.2
+# A word that made more of the replacements than this has to wait, so that the control is no topic of its own; after so
+# many replacements that shares mean something.
+MOST_SHARE, SOON = 0.15, 20
 VOWEL_SOUND = re.compile(r"(?!uni(?!n|m)|us[eu]|eu|one\b|once|ut[ei]l)[aeiou]|hour|honest|honou?r|heir", re.IGNORECASE)
 
 
@@ -45,6 +48,7 @@ class Replacer:
         self._pool = pool
         self._pools: dict[tuple[str, frozenset[str]], Sequence[Paradigm]] = {}
         self._main = {topic.lemma: main_readings(topic, corpus) for topic in topics}
+        self._forms: dict[tuple[str, str, str, frozenset[str]], str | None] = {}
         self._rng = np.random.default_rng(seed)
         self._words = WordsInGaps(corpus)
         self._used: Counter[str] = Counter()
@@ -67,20 +71,24 @@ class Replacer:
     def _replacements(self, topic: Paradigm, text: str, spans: Sequence[Span]) -> dict[Span, str]:
         forms = [cast(str, topic.form_of(text[start:stop])) for start, stop in spans]
         sides_of = [(tokens(text[:start]), tokens(text[stop:])) for start, stop in spans]
+        gaps = [self._gaps(*sides) for sides in sides_of]
         main = self._main[topic.lemma]
         readings = [reading(topic, form, *sides, main) for form, sides in zip(forms, sides_of, strict=True)]
         present = {word.lower() for word in tokens(text)}
 
-        def score(choice: _Choice) -> tuple[int, float]:
+        def score(choice: Choice) -> tuple[int, bool, float]:
             other, own = choice
-            new = [map_form(topic, form, other, open_) for form, open_ in zip(forms, own, strict=True)]
+            new = [self._mapped(topic, form, other, open_) for form, open_ in zip(forms, own, strict=True)]
             unfit = sum(form is None or form.lower() in present for form in new)
-            fit = sum(self._fit(form, *sides) for form, sides in zip(new, sides_of, strict=True) if form is not None)
-            return -unfit, fit - SPREAD * log1p(self._used[other.lemma])
+            fit = sum(self._fit(form, gap) for form, gap in zip(new, gaps, strict=True) if form is not None)
+            return -unfit, self._used[other.lemma] < most, fit - SPREAD * log1p(self._used[other.lemma])
 
         choices = [
             (other, own) for own in _decided(readings) for other in self._pool_for(topic, frozenset().union(*own))
         ]
+        # Of few words each has its turn more often.
+        share = max(MOST_SHARE, 2 / len({other.lemma for other, _ in choices}))
+        most = share * (SOON + self._used.total())
         best, own = max((choices[index] for index in self._rng.permutation(len(choices))), key=score)
         self._used[best.lemma] += 1
         result = {}
@@ -92,10 +100,22 @@ class Replacer:
                 result[start, stop] = _with_case(new, text[start:stop], best.is_name and new[1:] == new[1:].lower())
         return result
 
-    def _fit(self, form: str, left: Sequence[str], right: Sequence[str]) -> float:
-        if left and left[-1].lower() in ARTICLES:
-            left = [*left[:-1], ARTICLES[bool(VOWEL_SOUND.match(form))]]
-        return self._words.fit(form, Gap(left, right))
+    def _mapped(self, topic: Paradigm, form: str, other: Paradigm, readings: frozenset[str]) -> str | None:
+        key = (topic.lemma, form, other.lemma, readings)
+        if key not in self._forms:
+            self._forms[key] = map_form(topic, form, other, readings)
+        return self._forms[key]
+
+    def _gaps(self, left: Sequence[str], right: Sequence[str]) -> tuple[Gap, Gap]:
+        """A gap before which an article is *a*, and the same with *an*; one twice where no article is."""
+        if not left or left[-1].lower() not in ARTICLES:
+            gap = self._words.gap(left, right)
+            return gap, gap
+        before_consonant, before_vowel = (self._words.gap([*left[:-1], article], right) for article in ARTICLES)
+        return before_consonant, before_vowel
+
+    def _fit(self, form: str, gaps: tuple[Gap, Gap]) -> float:
+        return self._words.fit(form, gaps[0] if gaps[0] is gaps[1] else gaps[bool(VOWEL_SOUND.match(form))])
 
     def _pool_for(self, topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
         key = (topic.lemma, readings)
