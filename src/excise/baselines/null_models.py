@@ -17,10 +17,10 @@ from datasets import ClassLabel, Dataset
 from transformers import PreTrainedModel, TrainingArguments
 
 from excise.data.classes import ClassSets
+from excise.data.columns import read_column
 from excise.data.forget_sets import dataset_digest
 from excise.data.images import label_column
 from excise.data.topics import TopicSets
-from excise.data.topics.columns import read_column
 from excise.storage.digests import digest, sha256_of
 from excise.storage.display import shortened
 from excise.storage.files import check_free, fcntl, new_folder

@@ -93,7 +93,7 @@ def _inspect_model(args: Namespace) -> Output:
 
 def _inspect_texts(args: Namespace, unlearner: "Unlearner", site: str, code: int) -> Output:
     from excise.codes.meanings import code_tokens
-    from excise.data.topics.columns import read_column
+    from excise.data.columns import read_column
 
     texts = [text for text in read_column(load_rows(args.dataset, args.config, args.split), args.text) if text]
     found = code_tokens(unlearner, texts[: args.max_rows], site, code, count=args.count, progress=not args.quiet)

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "columns": ["read_column", "text_pairs"],
         "classes": ["ClassSets", "class_column", "class_sets"],
         "forget_sets": ["DigestKey", "ForgetSets"],
         "images": ["image_column", "label_column"],

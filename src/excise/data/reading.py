@@ -1,52 +1,149 @@
 """Data sets by name: files, folders, Hub ids, and the sentence pairs that excise carries."""
 
+import os
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from excise.data.files import first_cause, read_file
+from excise.data.folders import read_folder
+from excise.data.paths import existing_path, is_hub_id, not_there
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 # The sentence pairs that excise carries.
 DEMO = "excise:demo"
-FILES = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
 
 
-def load_rows(name: str, config: str | None = None, split: str = "train") -> "Dataset":
+def load_rows(data: Any, config: str | None = None, split: str = "train", *, encoding: str | None = None) -> "Dataset":
     """One split of a data set.
 
     Args:
-        name: a parquet, csv, json or jsonl file, a folder that `save_to_disk` wrote, `excise:demo`, or what
-            `datasets.load_dataset` takes: a folder or a Hub id.
-        config: its configuration.
-        split: the split; a file is one split whatever its name.
+        data: the path of a file, of a folder of files or of one that `save_to_disk` wrote; a Hub id; `excise:demo`; or
+            rows in memory: a data set, one with splits, a DataFrame, a list of rows or a dictionary of columns. Files
+            may be Parquet, CSV (separated by commas, semicolons or tabs), JSON, JSON lines, Arrow or plain text. What
+            is there as a path is never asked of the Hub, and nothing in its name is a pattern.
+        config: the data set's configuration.
+        split: the split, as `datasets` writes it (`"train[:10%]"`); a file is one split whatever its name.
+        encoding: of a text file, if it is neither UTF-8 nor has a byte order mark.
 
     Raises:
-        ValueError: if there is no such file or split.
+        ValueError: if there is no such file or split, or it cannot be read.
 
     Example:
         >>> load_rows("excise:demo", split="test").column_names
         ['translation']
+        >>> load_rows([{"en": "Hi.", "fr": "Salut."}])[0]
+        {'en': 'Hi.', 'fr': 'Salut.'}
     """
-    from datasets import DatasetDict, load_dataset, load_from_disk
+    if is_dataset(data) or is_stream(data):
+        return data
+    splits = load_splits(data, config, encoding=encoding)
+    if isinstance(splits, dict):
+        return _one_split(splits, split, data if isinstance(data, str | os.PathLike) else "The data set")
+    return _one_split({split.split("[")[0]: splits}, split, data)
 
-    path = Path(name)
+
+def load_splits(data: Any, config: str | None = None, *, encoding: str | None = None) -> "dict[str, Dataset] | Dataset":
+    """All splits of a data set by name, or the rows of one without splits; arguments and errors as in `load_rows`."""
+    if not isinstance(data, str | os.PathLike):
+        return _in_memory(data)
+    name = os.fspath(data)
+    if not name:
+        raise ValueError("The name of the data set is empty. Give a path, or a Hub id.")
     if name == DEMO:
-        rows = load_demo()
-    elif path.suffix in FILES:
-        if not path.is_file():
-            raise ValueError(f"There is no file {name}.")
-        return load_dataset(FILES[path.suffix], data_files=str(path), split="train")
-    elif (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        rows = load_from_disk(name)
-    else:
-        return load_dataset(name, config, split=split)
-    if not isinstance(rows, DatasetDict):
-        return rows
-    if split not in rows:
-        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(rows)}.")
-    return rows[split]
+        return load_demo()
+    path = existing_path(name)
+    if path is None:
+        if not is_hub_id(data):
+            raise ValueError(not_there(data))
+        return _from_hub(name, config)
+    if path.is_dir():
+        return read_folder(path, config)
+    if not path.is_file():
+        raise ValueError(f"{name} is neither a file nor a folder. Save what it gives as a file.")
+    return read_file(path, encoding)
+
+
+def as_rows(data: Any, what: str = "dataset") -> Any:
+    """Rows for a function that takes a data set: as `load_rows`, but that a split has to be picked before.
+
+    Raises:
+        ValueError: if it is a data set with splits, or what `load_rows` refuses.
+    """
+    if is_dataset(data) or is_stream(data):
+        return data
+    if "datasets" in sys.modules and isinstance(data, dict) and type(data).__module__.startswith("datasets."):
+        raise ValueError(
+            f"The {what} is a {type(data).__name__}; pick one split of it, as `data[{next(iter(data), 'train')!r}]`; "
+            f"it has {', '.join(data) or 'none'}."
+        )
+    return load_rows(data)
+
+
+def _in_memory(data: Any) -> Any:
+    import pandas
+    import pyarrow
+    from datasets import Dataset
+
+    try:
+        if isinstance(data, dict) and type(data).__module__.startswith("datasets."):
+            return dict(data)
+        if isinstance(data, Mapping):
+            return Dataset.from_dict({name: _without_nan(column) for name, column in data.items()})
+        if isinstance(data, pandas.DataFrame):
+            if twice := data.columns[data.columns.duplicated()].tolist():
+                raise ValueError(f"The DataFrame has more than one column {twice[0]!r}. Give each a name of its own.")
+            return Dataset.from_pandas(data.rename(columns=str), preserve_index=False)
+        if isinstance(data, pyarrow.Table):
+            return Dataset(data)
+        if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
+            names = dict.fromkeys(name for row in data for name in row)
+            return Dataset.from_dict({name: _without_nan([row.get(name) for row in data]) for name in names})
+    except (pyarrow.ArrowException, TypeError) as error:
+        raise ValueError(f"The {type(data).__name__} is no table, {first_cause(error)}.") from error
+    raise ValueError(
+        f"Expected a data set, got {type(data).__name__}{'' if data is None else f' {data!r}'[:60]}. Give a path, a "
+        "Hub id, a datasets.Dataset, a DataFrame, a list of rows (dictionaries) or a dictionary of columns."
+    )
+
+
+def _without_nan(column: Any) -> Any:
+    """A column whose missing values are None, where pandas has numbers that are none."""
+    values = list(column)
+    return [None if isinstance(value, float) and value != value else value for value in values]
+
+
+def _one_split(splits: "Mapping[str, Dataset]", split: str, name: Any) -> "Dataset":
+    from datasets import ReadInstruction, concatenate_datasets
+
+    try:
+        parts = ReadInstruction.from_spec(split).to_absolute({each: len(rows) for each, rows in splits.items()})
+    except ValueError as error:
+        if split in splits:
+            return splits[split]
+        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(splits)}.") from error
+    except (AssertionError, KeyError) as error:
+        raise ValueError(f"split={split!r} is none that `datasets` knows: {first_cause(error)}.") from error
+    chosen = [
+        rows if (part.from_, part.to) == (0, len(rows)) else rows.select(range(part.from_, part.to))
+        for part in parts
+        for rows in [splits[part.splitname]]
+    ]
+    return chosen[0] if len(chosen) == 1 else concatenate_datasets(chosen)
+
+
+def _from_hub(name: str, config: str | None) -> "Dataset":
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, config)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{not_there(name)} As a data set of the Hub it cannot be loaded: {first_cause(error)}."
+        ) from error
 
 
 def is_dataset(value: object) -> bool:

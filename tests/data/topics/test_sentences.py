@@ -15,10 +15,10 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from excise.data.columns import read_column, values_at
 from excise.data.topics import sentences as module
 from excise.data.topics import topic_sets
 from excise.data.topics.association import WordTable, table_words
-from excise.data.topics.columns import read_column, values_at
 from excise.data.topics.corpus import EDGE, NEAR, STOPS, Corpus, tokens
 from excise.data.topics.inflections import inflections
 from excise.data.topics.matching import Matcher, normalise

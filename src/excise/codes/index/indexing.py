@@ -17,8 +17,8 @@ from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.index.parts import Manifest, Ranked, is_there, keys_of, write_part
 from excise.data.batches import check_batch_size, to_device
+from excise.data.columns import read_column
 from excise.data.inputs import Texts
-from excise.data.topics.columns import read_column
 from excise.data.truncation import tokenized
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import masks_for_a_while

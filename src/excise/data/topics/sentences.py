@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from datasets import Dataset
 
+from excise.data.columns import arrow_column, values_at
 from excise.data.scripts import check_split, script_without_spaces
 from excise.data.topics.association import WordTable
-from excise.data.topics.columns import arrow_column, values_at
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.matching import normalise
 from excise.data.words import caseless, evened, runs

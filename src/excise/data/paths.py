@@ -1,0 +1,79 @@
+"""Paths and Hub ids: which of the two a name is, and what lies near a path that is not there."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+# What a data set on the Hub may be called: a name, or an owner and a name.
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+# What a file's name may end in; a Hub id that does is taken for a file.
+FILE_ENDING = re.compile(
+    r"\.(parquet|pq|csv|tsv|tab|txt|jsonl?|ndjson|arrow|feather|xlsx?|xlsm|ods|zip|tar|tgz|gz|bz2|xz|zst|7z|rar|pkl|pickle"
+    r"|npy|npz|h5|hdf5|db|sqlite3?|xml|tmx|html?|pdf|docx?|md|ya?ml|py|png|jpe?g)",
+    re.IGNORECASE,
+)
+# As many names of a folder are shown where none is near.
+MOST_SHOWN = 5
+# In a folder of more, no near name is looked for.
+MOST_NAMES = 10_000
+
+
+def existing_path(name: str | os.PathLike) -> Path | None:
+    """The absolute path of a file or folder that is there, links resolved no further; None where nothing is.
+
+    A name is first taken as it stands, and then with the home folder for `~`.
+    """
+    paths = (Path(name), Path(name).expanduser())
+    return next((Path(os.path.abspath(path)) for path in paths if os.path.exists(path)), None)
+
+
+def is_hub_id(name: str | os.PathLike) -> bool:
+    """Whether a name that is no path which exists may be a Hub id.
+
+    >>> [is_hub_id(name) for name in ("opus_books", "owner/name", "data/pairs.csv", "./pairs", "a/b/c", "~/pairs")]
+    [True, True, False, False, False, False]
+    """
+    if not isinstance(name, str):
+        return False
+    return HUB_ID.fullmatch(name) is not None and FILE_ENDING.fullmatch(Path(name).suffix) is None
+
+
+def not_there(name: str | os.PathLike) -> str:
+    """The sentences that say of a path that it is not there, and what is near it."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+]*://", str(name)):
+        return f"{name} is an address, which is not read from here. Download it, and give the path of the file."
+    path = Path(name).expanduser()
+    if path.is_symlink():
+        return f"There is no file {name}: it is a link to {os.readlink(path)}, which is not there."
+    folder = path.parent
+    if not folder.is_dir():
+        while not folder.is_dir() and folder != folder.parent:
+            missing, folder = folder, folder.parent
+        return f"There is no file {name}, as there is no folder {missing}.{_shown(folder, missing.name)}"
+    return f"There is no file {name}.{_shown(folder, path.name)}"
+
+
+def near_names(name: str, names: list[str]) -> list[str]:
+    """Those of some names that one may have been meant for, the nearest first.
+
+    >>> near_names("EN", ["fr", "en", "de"])
+    ['en']
+    """
+    folded = {other.casefold(): other for other in reversed(names)}
+    return [folded[hit] for hit in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
+
+
+def _shown(folder: Path, name: str) -> str:
+    """A sentence on what a folder holds, near names before others."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for _, entry in zip(range(MOST_NAMES), entries, strict=False))
+    except OSError:
+        return ""
+    if near := near_names(name, names):
+        return f" Did you mean {' or '.join(near)}, in {folder}?"
+    shown = [other for other in names if not other.startswith(".")]
+    if not shown:
+        return f" The folder {folder} is empty."
+    return f" The folder {folder} holds {', '.join(shown[:MOST_SHOWN])}{', ...' if len(shown) > MOST_SHOWN else ''}."

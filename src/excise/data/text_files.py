@@ -1,0 +1,218 @@
+"""Text files: their compression and encoding, and the separators and quotes of tables in them."""
+
+import bz2
+import codecs
+import csv
+import gzip
+import lzma
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# What files begin with that are not what their name says.
+BEGINNINGS = {
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"PK\x03\x04": "a zip archive or a workbook",
+    b"\x1f\x8b": "a file that gzip compressed",
+    b"BZh": "a file that bzip2 compressed",
+    b"\xfd7zXZ": "a file that xz compressed",
+    b"\x28\xb5\x2f\xfd": "a file that zstd compressed",
+    b"%PDF": "a PDF",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "a pointer of Git LFS, in place of the file itself (`git lfs pull` fetches that)",
+}
+BLOCK = 1 << 20
+SEPARATORS = (",", "\t", ";", "|")
+# Longest text that one field of a table may hold, in letters; the module's own limit is of 131,072.
+LONGEST_FIELD = 1 << 26
+
+
+class Dialect(NamedTuple):
+    """How a table is written.
+
+    Args:
+        names: of the columns.
+        header: whether its first line holds them.
+        options: what pandas' `read_csv` is to know of separators and quotes.
+    """
+
+    names: list[str]
+    header: bool
+    options: dict[str, Any]
+
+
+def unpacked(path: Path) -> IO[bytes]:
+    """A file's bytes, of a compressed one those before that."""
+    return cast(IO[bytes], COMPRESSED.get(path.suffix.lower(), open)(path, "rb"))
+
+
+def check_beginning(path: Path, allowed: str = "") -> None:
+    """Refuses a file that is empty, or begins as one of another kind than its name says.
+
+    Raises:
+        ValueError: if it is or does.
+    """
+    try:
+        with unpacked(path) as file:
+            start = file.read(64)
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise ValueError(f"{path} cannot be unpacked: {error}.") from error
+    if not start:
+        raise ValueError(f"{path} is empty. Give a file with at least one row.")
+    for beginning, kind in BEGINNINGS.items():
+        if start.lower().startswith(beginning.lower()) and kind != allowed:
+            raise ValueError(
+                f"{path} is {kind}, whatever its name says. Give it the ending of its kind, or convert it."
+            )
+
+
+def text_encoding(path: Path, encoding: str | None = None) -> str:
+    """The encoding of a text file: the one given, that of its byte order mark, or UTF-8.
+
+    All of the file is decoded, so that what is another encoding is told rather than guessed.
+
+    Raises:
+        ValueError: if it is not in that encoding; the message names the line.
+    """
+    check_beginning(path)
+    try:
+        with unpacked(path) as file:
+            start = file.read(4)
+            marked = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
+            name = encoding or marked or "utf-8"
+            decoder = codecs.getincrementaldecoder(name)()
+            line, block = 1, start
+            while block:
+                try:
+                    decoder.decode(block)
+                except UnicodeDecodeError as error:
+                    line += error.object[: error.start].count(b"\n")
+                    raise ValueError(_undecodable(path, name, line, error.object[error.start])) from error
+                if b"\0" in block and not name.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
+                    raise ValueError(
+                        f"{path} holds bytes that are zero, as texts in UTF-16 do. Give `encoding='utf-16-le'`, or "
+                        "save it as UTF-8."
+                    )
+                line += block.count(b"\n")
+                block = file.read(BLOCK)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} ends in the middle of a letter ({name}): it was cut off. Get it anew.") from error
+    except LookupError as error:
+        raise ValueError(f"encoding={encoding!r} is none that Python knows. Give one such as 'latin-1'.") from error
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise ValueError(f"{path} cannot be unpacked: {error}.") from error
+    return name
+
+
+@contextmanager
+def opened(path: Path, encoding: str) -> Iterator[TextIOWrapper]:
+    """A text file's letters, line ends as they stand."""
+    with unpacked(path) as file, TextIOWrapper(cast(Any, file), encoding, newline="") as text:
+        yield text
+
+
+def table_dialect(path: Path, encoding: str, suffix: str) -> Dialect:
+    """How a file of separated values is written, told from all of it.
+
+    The separator is one that is in the first line: of several, the comma, or the tab in files whose ending says so.
+    A quotation mark in a file with tabs is a letter like any other where it cannot be read as quoting, or would hide
+    a tab or a line break in a file that is whole without it.
+
+    Args:
+        path: the file.
+        encoding: its encoding.
+        suffix: its ending, without that of a compression: `.csv`, `.tsv`, `.tab` or `.txt`.
+
+    Raises:
+        ValueError: if two columns have one name, a line has more or fewer fields than the first, or a quotation mark
+            is not closed; the message names the line.
+    """
+    with opened(path, encoding) as file:
+        first = next((line for line in file if line.strip()), "")
+    counts = Counter({sign: first.count(sign) for sign in SEPARATORS if sign in first})
+    preferred = "," if suffix == ".csv" else "\t"
+    separator = preferred if preferred in counts or not counts else counts.most_common(1)[0][0]
+    default: dict[str, Any] = {"delimiter": separator, "quotechar": '"', "doublequote": True}
+    ways = [default, default | {"doublequote": False, "escapechar": "\\"}]
+    if separator == "\t":
+        ways.append({"delimiter": separator, "quoting": csv.QUOTE_NONE})
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    errors = []
+    try:
+        for way in ways:
+            try:
+                names, doubt = _checked(path, encoding, way)
+                if doubt and way is default:
+                    with suppress(ValueError, csv.Error):
+                        other = ways[1] if doubt == "\\" else ways[-1]
+                        (names, _), way = _checked(path, encoding, other), other
+            except csv.Error as error:
+                errors.append(error)
+                continue
+            header = suffix != ".txt" or _is_header(names)
+            if not header:
+                names = [str(number) for number in range(len(names))]
+            names = [name.strip() or f"Unnamed: {number}" for number, name in enumerate(names)]
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise ValueError(f"{path} has more than one column {twice[0]!r}. Give each a name of its own.")
+            options = {key: value for key, value in way.items() if key != "delimiter"}
+            return Dialect(names, header, {"sep": separator, **options})
+    finally:
+        csv.field_size_limit(limit)
+    raise ValueError(f"{path}: {errors[0]}. Put texts that hold quotation marks in quotes, and double those inside.")
+
+
+def _checked(path: Path, encoding: str, way: dict[str, Any]) -> tuple[list[str], str]:
+    """The first row of a table, all of whose rows have as many fields; and a sign in one that casts doubt on it."""
+    names: list[str] = []
+    doubt = ""
+    with opened(path, encoding) as file:
+        reader = csv.reader(file, strict=True, **way)
+        rows = iter(reader)
+        while True:
+            before = reader.line_num + 1
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                raise csv.Error(f"line {before} cannot be read, {error}") from error
+            if row is None:
+                return names, doubt
+            names = names or row
+            if way["delimiter"] == "\t" and any("\t" in field for field in row):
+                doubt = "\t"
+            elif any('\\"' in field for field in row):
+                doubt = doubt or "\\"
+            if row and len(row) != len(names):
+                if '"' in "".join(row) and "quoting" not in way:
+                    raise csv.Error(f"line {before} has {len(row)} fields where the first has {len(names)}")
+                raise ValueError(
+                    f"{path}: line {before} has {len(row)} fields where the first has {len(names)} (separator "
+                    f"{way['delimiter']!r}). Put texts that hold the separator or a line break in quotes, or repair "
+                    "the line."
+                )
+
+
+def _is_header(names: list[str]) -> bool:
+    """Whether the first line of a `.txt` names its columns: short, and none that ends as a sentence does."""
+    return all(name.strip() and len(name.split()) <= 3 and name.strip()[-1].isalnum() for name in names)
+
+
+def _undecodable(path: Path, encoding: str, line: int, byte: int) -> str:
+    return (
+        f"{path} is not in {encoding}: byte 0x{byte:02x} in line {line} is none of it. Save it as UTF-8, or give its "
+        "encoding, as `encoding='cp1252'` (of Western Windows; 'latin-1' is near it)."
+    )

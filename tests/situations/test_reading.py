@@ -1,0 +1,605 @@
+"""Data sets as people bring them: each is read right, or refused by the name of what is wrong with it."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import shutil
+
+import numpy as np
+import pandas
+import pyarrow
+import pyarrow.parquet as pq
+import pytest
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    IterableDataset,
+    Translation,
+    concatenate_datasets,
+)
+from datasets import TranslationVariableLanguages as VariableLanguages
+
+from excise.data import load_rows, read_column, text_pairs
+
+EN = ["Hi.", "Il paraît, dit-il.", 'Say "no".']
+FR = ["Salut.", "Où ?", "Dis « non »."]
+FRAME = pandas.DataFrame({"en": EN, "fr": FR})
+ROWS = FRAME.to_dict("records")
+NESTED = [{"translation": row} for row in ROWS]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+CSV, TSV = FRAME.to_csv(index=False), FRAME.to_csv(index=False, sep="\t")
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch):
+    """Whoever asks the Hub fails the test."""
+
+    def asked(*args, **options):
+        pytest.fail(f"The Hub was asked: {args} {options}")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", asked)
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", asked)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def text(content, encoding="utf-8", newline=""):
+    return lambda path: path.write_text(content, encoding=encoding, newline=newline)
+
+
+def packed(pack, content=LINES):
+    return lambda path: path.write_bytes(pack(content.encode()))
+
+
+def parquet(frame=FRAME):
+    return lambda path: frame.to_parquet(path)
+
+
+def arrow(path):
+    with pyarrow.ipc.new_stream(path, (table := pyarrow.Table.from_pandas(FRAME)).schema) as writer:
+        writer.write(table)
+
+
+def beside(write, *others):
+    """A file, and others of the same kind with a text of their own that must not be read."""
+
+    def both(path):
+        write(path)
+        for other in others:
+            FRAME.assign(en="another file's").to_parquet(path.parent / other)
+
+    return both
+
+
+FILES = {
+    "Parquet": ("pairs.parquet", parquet()),
+    "Parquet in capitals": ("pairs.PARQUET", parquet()),
+    "Arrow": ("pairs.arrow", arrow),
+    "CSV": ("pairs.csv", text(CSV)),
+    "CSV of Excel: a byte order mark, and line ends of Windows": (
+        "pairs.CSV",
+        text(CSV.replace("\n", "\r\n"), "utf-8-sig"),
+    ),
+    "CSV with semicolons": ("pairs.csv", text(FRAME.to_csv(index=False, sep=";"))),
+    "CSV with tabs": ("pairs.csv", text(TSV)),
+    "CSV with bars": ("pairs.csv", text(FRAME.to_csv(index=False, sep="|"))),
+    "CSV in UTF-16": ("pairs.csv", text(CSV, "utf-16")),
+    "CSV with an index": ("pairs.csv", text(FRAME.to_csv())),
+    "CSV with quotes escaped, as Spark writes it": (
+        "pairs.csv",
+        text(FRAME.to_csv(index=False, doublequote=False, escapechar="\\")),
+    ),
+    "CSV with quotes escaped and all in quotes": (
+        "pairs.csv",
+        text(FRAME.to_csv(index=False, quoting=1, doublequote=False, escapechar="\\")),
+    ),
+    "CSV with all in quotes": ("pairs.csv", text(FRAME.to_csv(index=False, quoting=1))),
+    "CSV with spaces in its header": ("pairs.csv", text(CSV.replace("en,fr", "en, fr"))),
+    "TSV": ("pairs.tsv", text(TSV)),
+    "TSV with quotes that are letters": (
+        "pairs.tsv",
+        text("en\tfr\n" + "".join(f"{a}\t{b}\n" for a, b in zip(EN, FR, strict=True))),
+    ),
+    "text with tabs and a header": ("pairs.txt", text(TSV)),
+    "JSON lines": ("pairs.jsonl", text(LINES)),
+    "JSON lines called .json": ("pairs.json", text(LINES)),
+    "JSON lines with a mark and empty lines": ("pairs.jsonl", text("\n" + LINES.replace("\n", "\n\n"), "utf-8-sig")),
+    "JSON lines called .ndjson": ("pairs.ndjson", text(LINES)),
+    "JSON lines in UTF-16": ("pairs.jsonl", text(LINES, "utf-16")),
+    "JSON of a list": ("pairs.json", text(json.dumps(ROWS))),
+    "JSON of a list, indented": ("pairs.json", text(json.dumps(ROWS, indent=2))),
+    "JSON of data in an object": ("pairs.json", text(json.dumps({"version": 1, "data": ROWS}, indent=1))),
+    "JSON of columns": ("pairs.json", text(json.dumps({"en": EN, "fr": FR}))),
+    "JSON lines, gzipped": ("pairs.jsonl.gz", packed(gzip.compress)),
+    "CSV, gzipped": ("pairs.csv.gz", packed(gzip.compress, CSV)),
+    "CSV with semicolons, gzipped": ("pairs.csv.gz", packed(gzip.compress, FRAME.to_csv(index=False, sep=";"))),
+    "JSON lines, bzip2": ("pairs.jsonl.bz2", packed(bz2.compress)),
+    "TSV, xz": ("pairs.tsv.xz", packed(lzma.compress, TSV)),
+    "brackets in the name": ("pairs[1].parquet", beside(parquet(), "pairs1.parquet")),
+    "a question mark in the name": ("q?.parquet", beside(parquet(), "qa.parquet", "qb.parquet")),
+    "a star in the name": ("*.parquet", beside(parquet(), "a.parquet")),
+    "braces in the name": ("{a,b}.parquet", beside(parquet(), "a.parquet")),
+    "two colons in the name": ("x::y.csv", text(CSV)),
+    "a space, a hash and a percent sign in the name": ("my pairs #1 %20.csv", text(CSV)),
+    "brackets in the name, gzipped": ("[a].csv.gz", packed(gzip.compress, CSV)),
+    "brackets in the folder's name": ("[corpus] v1/pairs.csv", text(CSV)),
+    "a folder that is called as an address begins": ("hf:/datasets/pairs.csv", text(CSV)),
+    "a hidden folder": (".data/.pairs.csv", text(CSV)),
+    "a name in another script": ("пары/пара é.csv", text(CSV)),
+    "a name that would be a Hub id": ("owner/pairs.tsv", text(TSV)),
+}
+
+
+def written(path, write):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path)
+    return path
+
+
+def pairs_of(data, *args, **options):
+    rows = load_rows(data, *args, **options)
+    return read_column(rows, "en"), read_column(rows, "fr")
+
+
+@pytest.mark.parametrize(("name", "write"), FILES.values(), ids=FILES)
+def test_a_file_is_read(here, name, write):
+    path = written(here / name, write)
+    assert pairs_of(name) == (EN, FR)
+    assert pairs_of(path) == (EN, FR)
+
+
+LINKED = {
+    "a path of the home folder": ("~/pairs.csv", lambda path: None),
+    "a path with dots": ("./sub/../pairs.csv", lambda path: (path.parent / "sub").mkdir()),
+    "a link": ("link.csv", lambda path: (path.parent / "link.csv").symlink_to(path)),
+}
+
+
+@pytest.mark.parametrize(("name", "more"), LINKED.values(), ids=LINKED)
+def test_a_file_is_read_by_another_path(here, monkeypatch, name, more):
+    monkeypatch.setenv("HOME", str(here))
+    more(written(here / "pairs.csv", text(CSV)))
+    assert pairs_of(name) == (EN, FR)
+
+
+VALUES = {
+    "a text file of lines": ("a.txt", text("One.\n\nThree.\n"), "text", ["One.", "", "Three."]),
+    "a text file whose first line with tabs is a sentence": (
+        "fra.txt",
+        text('Go.\tVa !\tCC-BY\n"Hi.\tSalut.\tCC\n'),
+        "1",
+        ["Va !", "Salut."],
+    ),
+    "two files of lines that go together": (
+        "corpus.fr",
+        lambda path: [text("Salut.\nVa.\n")(path), text("Hi.\nGo.\n")(path.with_suffix(".en"))],
+        "en",
+        ["Hi.", "Go."],
+    ),
+    "lines of a text in quotes": (
+        "a.csv",
+        text('en,fr\n"Two\nlines, and ""quotes""",x\n'),
+        "en",
+        ['Two\nlines, and "quotes"'],
+    ),
+    "words that pandas takes for missing": (
+        "a.csv",
+        text("en,fr\nNone,x\nNA,x\nnull,x\n,x\n"),
+        "en",
+        ["None", "NA", "null", None],
+    ),
+    "a quotation mark that opens in one row of a TSV and closes in another": (
+        "a.tsv",
+        text('en\tfr\n"A.\tB.\nC "\tD.\n'),
+        "en",
+        ['"A.', 'C "'],
+    ),
+    "numbers among texts of a CSV": ("a.csv", text("en,fr\n1984,x\nHi.,y\n"), "en", ["1984", "Hi."]),
+    "Latin-1 that is said": ("a.csv", text("en,fr\nÉté.,x\n", "latin-1"), "en", ["Été."]),
+    "Parquet of categories": (
+        "a.parquet",
+        parquet(pandas.DataFrame({"en": pandas.Categorical(["a", "b", "a"])})),
+        "en",
+        ["a", "b", "a"],
+    ),
+    "Parquet of bytes": (
+        "a.parquet",
+        lambda path: pq.write_table(pyarrow.table({"en": ["é".encode(), None]}), path),
+        "en",
+        ["é", None],
+    ),
+    "Parquet of large texts": (
+        "a.parquet",
+        lambda path: pq.write_table(pyarrow.table({"en": pyarrow.array(["a"], pyarrow.large_string())}), path),
+        "en",
+        ["a"],
+    ),
+    "Parquet of languages by row that lost their name": (
+        "a.parquet",
+        lambda path: pq.write_table(
+            pyarrow.Table.from_pylist(
+                [{"translation": {"language": ["fr", "en"], "translation": ["Salut.", "Hi."]}}, {"translation": None}]
+            ),
+            path,
+        ),
+        "en",
+        ["Hi.", None],
+    ),
+    "JSON lines of pairs": (
+        "a.jsonl",
+        text('{"translation": {"en": "a", "fr": null}}\n{"translation": null}\n'),
+        "en",
+        ["a", None],
+    ),
+    "JSON of one row": ("a.json", text('{"translation": {"en": "a", "fr": "b"}}'), "en", ["a"]),
+    "JSON in one line, indented over several": (
+        "a.json",
+        text('{\n "en": ["a", "b"],\n "fr": ["c", "d"]\n}'),
+        "en",
+        ["a", "b"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "write", "column", "values"), VALUES.values(), ids=VALUES)
+def test_the_values_of_a_file_are_its_own(here, name, write, column, values, request):
+    written(here / name, write)
+    encoding = "latin-1" if "Latin-1" in request.node.name else None
+    assert read_column(load_rows(name, encoding=encoding), column) == values
+
+
+REFUSED = {
+    "an empty file": ("a.csv", text(""), "is empty"),
+    "an empty Parquet file": ("a.parquet", text(""), "is empty"),
+    "empty lines alone": ("a.txt", text("\n\n"), "has empty lines alone"),
+    "a header alone": ("a.csv", text("en,fr\n"), "has no rows"),
+    "Parquet without rows": ("a.parquet", parquet(FRAME[:0]), "has no rows"),
+    "a workbook": ("a.xlsx", text("x"), "a.xlsx is of a kind that is not read, .xlsx. Save its sheet as CSV"),
+    "an archive": (
+        "a.zip",
+        lambda path: shutil.make_archive(
+            str(path.with_suffix("")), "zip", written(path.parent / "d/in.csv", text(CSV)).parent
+        ),
+        "Unpack it.* holds in.csv",
+    ),
+    "an archive of zstd": ("a.jsonl.zst", text("x"), "a.jsonl.zst is of a kind that is not read, .zst"),
+    "a pickle": ("a.pkl", text("x"), r"as `pandas.DataFrame.to_parquet` does"),
+    "a translation memory": ("a.tmx", text("x"), "not read, .tmx"),
+    "no ending": ("pairs", text(CSV), "pairs has no ending, so that its kind is not known"),
+    "an ending that says nothing": ("pairs.data1", text(CSV), r"ends in '\.data1', so that its kind"),
+    "one file of lines alone": ("corpus.en", text("Hi.\n"), r"ends in '\.en'"),
+    "files of lines of another length": (
+        "corpus.fr",
+        lambda path: [text("a\nb\n")(path), text("a\n")(path.with_suffix(".en"))],
+        "corpus.en has 1 lines and corpus.fr 2",
+    ),
+    "Latin-1": (
+        "a.csv",
+        text("en,fr\na,b\nÉté.,x\n", "latin-1"),
+        r"not in utf-8: byte 0xc9 in line 3 .*`encoding='cp1252'`",
+    ),
+    "UTF-16 without a mark": ("a.csv", text(CSV, "utf-16-le"), r"utf-16-le"),
+    "UTF-8 that was cut off": (
+        "a.txt",
+        lambda path: path.write_bytes("é".encode()[:1]),
+        "ends in the middle of a letter",
+    ),
+    "JSON lines that were cut off": (
+        "a.jsonl",
+        text(LINES[:-9]),
+        "a.jsonl cannot be read as json: line 3 is no JSON, Unterminated string",
+    ),
+    "a list of JSON that was cut off": (
+        "a.json",
+        text(json.dumps(ROWS)[:-9]),
+        "cannot be read as json: Unterminated string",
+    ),
+    "an object of JSON that was cut off": (
+        "a.json",
+        text(json.dumps({"data": ROWS}, ensure_ascii=False)[:-9]),
+        "cannot be read as json: Unterminated string",
+    ),
+    "gzip that was cut off": (
+        "a.csv.gz",
+        lambda path: path.write_bytes(gzip.compress(CSV.encode())[:-9]),
+        "cannot be unpacked: Compressed file ended before",
+    ),
+    "gzip that is none": ("a.csv.gz", text(CSV), "cannot be unpacked: Not a gzipped file"),
+    "Parquet that was cut off": (
+        "a.parquet",
+        lambda path: [parquet()(path), path.write_bytes(path.read_bytes()[:-9])],
+        "cannot be read as parquet: Parquet magic bytes not found",
+    ),
+    "Parquet that is called CSV": ("a.csv", parquet(), "a.csv is a Parquet file, whatever its name says"),
+    "CSV that is called Parquet": ("a.parquet", text(CSV), "cannot be read as parquet: Parquet magic bytes not found"),
+    "a web page that is called CSV": ("a.csv", text("<!DOCTYPE html><p>Not found"), "is a web page"),
+    "a pointer of Git LFS": ("a.parquet", text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+    "a column twice in CSV": ("a.csv", text("en,fr,en\na,b,c\n"), "more than one column 'en'"),
+    "a column twice in Parquet": (
+        "a.parquet",
+        lambda path: pq.write_table(pyarrow.table([["a"], ["b"]], names=["en", "en"]), path),
+        "more than one column 'en'",
+    ),
+    "a key twice in JSON lines": ("a.jsonl", text('{"en": "a", "en": "b"}\n'), "specified twice"),
+    "commas in texts without quotes": (
+        "a.csv",
+        text("en,fr\nHi, you,Salut\n"),
+        "line 2 has 3 fields where the first has 2",
+    ),
+    "a line break in a text without quotes": ("a.tsv", text("en\tfr\nHi\nyou\tSalut\n"), "line 2 has 1 fields"),
+    "a quotation mark that is not closed": ("a.csv", text('en,fr\n"Hi,Salut\nGo,Va\n'), "line 2 .*quotation marks"),
+    "a table of pandas in JSON": ("a.json", text(FRAME.to_json()), r"orient='records'"),
+    "a table of pandas in JSON, split": ("a.json", text(FRAME.to_json(orient="split")), r"orient='records'"),
+    "several lists in JSON": (
+        "a.json",
+        text(json.dumps({"train": ROWS, "test": ROWS})),
+        "several lists of rows, train, test",
+    ),
+    "a link to nothing": (
+        "a.csv",
+        lambda path: path.symlink_to("gone.csv"),
+        r"is a link to gone\.csv, which is not there",
+    ),
+    "a pipe": ("a.csv", lambda path: os.mkfifo(path), "neither a file nor a folder"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "write", "says"), REFUSED.values(), ids=REFUSED)
+def test_a_file_is_refused_by_what_is_wrong_with_it(here, name, write, says):
+    written(here / name, write)
+    with pytest.raises(ValueError, match=says) as refused:
+        load_rows(name)
+    assert name in str(refused.value)
+    assert "An error occurred while" not in str(refused.value)
+
+
+MISSING = {
+    "a misspelt name": ("pair.csv", r"There is no file pair.csv. Did you mean pairs.csv"),
+    "another ending": ("pairs.tsv", r"Did you mean pairs.csv"),
+    "nothing near": ("zzzz.parquet", r"no file zzzz.parquet. The folder .* holds pairs.csv"),
+    "a folder that is not there": ("nowhere/at/all", "as there is no folder nowhere"),
+    "a path of the home folder": ("~/corpus", "There is no file ~/corpus"),
+    "a path with a dot": ("./corpus", "There is no file ./corpus"),
+    "an absolute path": ("/nowhere/corpus", "There is no file /nowhere/corpus"),
+    "an address": ("https://host/pairs.csv", "is an address"),
+    "an address of a data set of the Hub": ("hf://datasets/a/b.parquet", "is an address"),
+    "a pattern": ("*.csv", r"There is no file \*.csv. "),
+    "no name": ("", "The name of the data set is empty"),
+    "a number": (7, "Expected a data set, got int 7"),
+    "nothing": (None, "Expected a data set, got NoneType"),
+    "a list of texts": (["Hi."], "Expected a data set, got list"),
+    "no rows": ([], "Expected a data set, got list"),
+}
+
+
+@pytest.mark.parametrize(("name", "says"), MISSING.values(), ids=MISSING)
+def test_what_is_not_there_is_not_asked_of_the_hub(here, name, says):
+    written(here / "pairs.csv", text(CSV))
+    with pytest.raises(ValueError, match=says):
+        load_rows(name)
+
+
+def test_a_name_that_is_no_path_is_asked_of_the_hub_and_what_is_wrong_is_said(here):
+    with pytest.raises(
+        ValueError, match=r"no file opus_books.* As a data set of the Hub it cannot be loaded: .*Offline"
+    ):
+        load_rows("opus_books")
+
+
+def shards(folder):
+    for number, row in enumerate(ROWS):
+        pandas.DataFrame([row]).to_parquet(folder / f"part-{number:05}.snappy.parquet")
+    (folder / "_SUCCESS").write_text("")
+    (folder / "README.txt").write_text("notes")
+
+
+def saved(folder):
+    Dataset.from_list(NESTED).save_to_disk(folder)
+
+
+def saved_splits(folder):
+    DatasetDict({"train": Dataset.from_list(NESTED), "test": Dataset.from_list(NESTED[:1])}).save_to_disk(folder)
+
+
+def named_splits(folder):
+    text(CSV)(folder / "train.csv")
+    text(FRAME[:1].to_csv(index=False, sep="\t"))(folder / "test.tsv")
+
+
+FOLDERS = {
+    "shards of Parquet": ("shards", shards),
+    "a folder that is called as a file": ("pairs.parquet", shards),
+    "brackets in its name": ("[corpus] v1", shards),
+    "what was saved": ("saved", saved),
+    "what was saved, with brackets in its name": ("[saved]*", saved),
+    "splits that were saved": ("saved", saved_splits),
+    "files that are called by their split, of different kinds": ("data", named_splits),
+    "a name that would be a Hub id": ("owner/data", named_splits),
+}
+
+
+@pytest.mark.parametrize(("name", "write"), FOLDERS.values(), ids=FOLDERS)
+def test_a_folder_is_read(here, name, write):
+    (here / name).mkdir(parents=True)
+    write(here / name)
+    assert pairs_of(name) == (EN, FR)
+    if write in (saved_splits, named_splits):
+        assert pairs_of(name, split="test") == (EN[:1], FR[:1])
+
+
+NO_FOLDERS = {
+    "an empty one": (lambda folder: None, "holds no data; it is empty"),
+    "one that is called as a data set of the Hub": (
+        lambda folder: (folder / "checkpoint").mkdir(),
+        "holds no data, but checkpoint",
+    ),
+    "files of several kinds": (
+        lambda folder: [text(CSV)(folder / "a.csv"), text(LINES)(folder / "a.jsonl")],
+        "several kinds for the split 'train': a.csv .*a.jsonl",
+    ),
+    "files with other columns": (
+        lambda folder: [text(CSV)(folder / "a.csv"), text("de\nx\n")(folder / "b.csv")],
+        r"b.csv has the columns \['de'\], and a.csv",
+    ),
+}
+
+
+@pytest.mark.parametrize(("write", "says"), NO_FOLDERS.values(), ids=NO_FOLDERS)
+def test_a_folder_is_refused_by_what_is_in_it(here, write, says):
+    (here / "opus_books").mkdir()
+    write(here / "opus_books")
+    with pytest.raises(ValueError, match=says):
+        load_rows("opus_books")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "[a].csv.gz", "a::b.parquet"])
+def test_a_file_that_was_changed_in_place_is_read_anew(here, name):
+    for word in ("one", "two"):  # as long as one another
+        frame = FRAME.assign(en=word)
+        frame.to_parquet(name) if name.endswith("parquet") else frame.to_csv(name, index=False)
+        assert load_rows(name)["en"][0] == word
+
+
+def test_a_split_is_taken_as_datasets_writes_it(here):
+    written(here / "a.csv", text(CSV))
+    assert load_rows("a.csv", split="test[1:]")["en"][:] == EN[1:]
+    splits = DatasetDict({"train": Dataset.from_list(ROWS), "test": Dataset.from_list(ROWS[:1])})
+    assert load_rows(splits, split="train[:2]+test")["en"][:] == [*EN[:2], EN[0]]
+    with pytest.raises(ValueError, match="no split 'dev'; it has train, test"):
+        load_rows(splits, split="dev")
+
+
+def permuted(rows):
+    return Dataset.from_list([ROWS[i] for i in (2, 0, 1)]).select([1, 2, 0])
+
+
+MEMORY = {
+    "a data set": Dataset.from_list(ROWS),
+    "pairs in a column": Dataset.from_list(NESTED),
+    "pairs of the type for translations": Dataset.from_list(
+        NESTED, features=Features({"translation": Translation(["en", "fr"])})
+    ),
+    "pairs with their languages by row": Dataset.from_list(
+        NESTED, features=Features({"translation": VariableLanguages(languages=["en", "fr"])})
+    ),
+    "pairs with languages that are not listed": [
+        {"translation": {"language": [*row], "translation": [*row.values()]}} for row in ROWS
+    ],
+    "pairs that were flattened": Dataset.from_list(NESTED).flatten(),
+    "a DataFrame": FRAME,
+    "a DataFrame with an index of its own": FRAME.set_index(pandas.Index([5, 3, 9])),
+    "a table of Arrow": pyarrow.Table.from_pandas(FRAME),
+    "a list of rows": ROWS,
+    "a list of nested rows": NESTED,
+    "columns": {"en": EN, "fr": FR},
+    "columns of NumPy": {"en": np.array(EN), "fr": np.array(FR, dtype=object)},
+    "splits": DatasetDict({"train": Dataset.from_list(ROWS), "test": Dataset.from_list(ROWS[:1])}),
+    "a format of pandas": Dataset.from_list(ROWS).with_format("pandas"),
+    "a format of NumPy, some columns": Dataset.from_list(ROWS).with_format("numpy", columns=["fr"]),
+    "a format of Arrow": Dataset.from_list(ROWS).with_format("arrow"),
+    "a transform": Dataset.from_list(ROWS).with_transform(lambda rows: {"en": ["other"] * len(rows["en"])}),
+    "rows in another order": permuted(ROWS),
+    "rows that were filtered": Dataset.from_list([*ROWS, {"en": "no", "fr": "no"}]).filter(
+        lambda row: row["en"] != "no"
+    ),
+    "shards put together": concatenate_datasets([Dataset.from_list([*ROWS]).shard(3, i) for i in range(3)]),
+}
+
+
+@pytest.mark.parametrize("data", MEMORY.values(), ids=MEMORY)
+def test_rows_in_memory_are_read(data):
+    assert pairs_of(data) == (EN, FR)
+
+
+def test_a_stream_is_handed_on():
+    stream = Dataset.from_list(ROWS).to_iterable_dataset()
+    assert isinstance(load_rows(stream), IterableDataset)
+    with pytest.raises(ValueError, match="is a stream"):
+        read_column(stream, "en")
+
+
+GAPS = {
+    "None": [None, "a"],
+    "nothing, and space alone": ["", " \t\u00a0", "a"],
+    "NaN of pandas": pandas.DataFrame({"en": [float("nan"), "a"]}),
+    "NaN in a list": [{"en": float("nan")}, {"en": "a"}],
+    "a row without the key": [{"fr": "x"}, {"en": "a"}],
+    "NA of pandas": pandas.DataFrame({"en": pandas.array([pandas.NA, "a"], dtype="string")}),
+}
+
+
+@pytest.mark.parametrize("data", GAPS.values(), ids=GAPS)
+def test_rows_without_a_text_are_left_out(data):
+    rows = load_rows({"en": data} if isinstance(data, list) and not isinstance(data[-1], dict) else data)
+    assert text_pairs(rows, "en", "en")["source"][:] == ["a"]
+
+
+NO_TEXTS = {
+    "numbers": ({"en": [1, 2]}, "None of the 2 rows has a text in 'en', whose values are of type int64, as 1"),
+    "classes": (
+        Dataset.from_dict({"en": [0, 1]}, features=Features({"en": ClassLabel(names=["a", "b"])})),
+        "of type int64",
+    ),
+    "numbers among texts": ([{"en": "a"}, {"en": 3}], "no table"),
+    "bytes that are no text": ({"en": [b"\xff"]}, "bytes that are no text in UTF-8"),
+    "pictures of texts": ({"en": [{"bytes": b"", "path": ""}]}, r"no text column 'en'; .*en\[bytes\]"),
+    "a dictionary": (NESTED, None),
+}
+
+
+@pytest.mark.parametrize(("data", "says"), NO_TEXTS.values(), ids=NO_TEXTS)
+def test_what_is_no_text_is_refused_by_its_name(data, says):
+    column = "en" if says else "translation"
+    with pytest.raises(ValueError, match=says or r"no text column 'translation'; .*translation\[en\]"):
+        read_column(data, column)
+
+
+def test_numbers_among_texts_of_json_are_refused(here):
+    written(here / "a.jsonl", text('{"en": "a"}\n{"en": 3}\n'))
+    with pytest.raises(ValueError, match="'en', whose values are of several kinds"):
+        read_column("a.jsonl", "en")
+
+
+COLUMNS = {
+    "capitals": ({"EN": EN}, "en", "Did you mean 'EN'"),
+    "a misspelling": ({"english": EN}, "englsh", "Did you mean 'english'"),
+    "two that have the key": ([{"a": {"en": "x"}, "b": {"en": "y"}}], "en", "key of several columns"),
+    "another language": (NESTED, "de", r"has: translation\[en\], translation\[fr\]"),
+}
+
+
+@pytest.mark.parametrize(("data", "column", "says"), COLUMNS.values(), ids=COLUMNS)
+def test_a_column_that_is_not_there_is_refused_with_those_near_it(data, column, says):
+    with pytest.raises(ValueError, match=says):
+        read_column(data, column)
+
+
+@pytest.mark.parametrize("column", ["translation.en", "translation[en]", "en"])
+def test_a_language_is_named_in_any_way(column):
+    assert read_column(NESTED, column) == EN
+
+
+def test_of_several_references_the_first_is_used_and_that_is_said():
+    rows = [{"en": "a", "fr": ["b", "c"]}, {"en": "d", "fr": ["e"]}, {"en": "f", "fr": []}, {"en": "g", "fr": None}]
+    with pytest.warns(UserWarning, match="'fr' has several texts in 1 of 4 rows. The first of each is used"):
+        assert read_column(rows, "fr") == ["b", "e", None, None]
+    several = [{"translation": {"en": "a", "fr": ["b", "c"]}}]
+    features = Features({"translation": VariableLanguages(languages=["en", "fr"])})
+    with pytest.warns(UserWarning, match="several texts"):
+        assert read_column(Dataset.from_list(several, features=features), "fr") == ["b"]
+
+
+def test_pairs_are_those_of_rows_with_both_texts():
+    rows = [*ROWS, {"en": "a", "fr": None}, {"en": " ", "fr": "b"}, {"en": None, "fr": "c"}]
+    assert text_pairs(rows, "en", "fr")[:] == {"source": EN, "target": FR}
+    with pytest.raises(ValueError, match="None of the 1 rows has a text in both 'en' and 'fr'"):
+        text_pairs([{"en": "a", "fr": ""}], "en", "fr")
