@@ -1,6 +1,7 @@
 """Data sets as people bring them: each is read right, or refused by the name of what is wrong with it."""
 
 import bz2
+import copy
 import gzip
 import json
 import lzma
@@ -12,6 +13,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet as pq
 import pytest
+import torch
 from datasets import (
     ClassLabel,
     Dataset,
@@ -23,7 +25,10 @@ from datasets import (
 )
 from datasets import TranslationVariableLanguages as VariableLanguages
 
+from excise import initialize_codes
+from excise.bottlenecks.site import bottlenecks
 from excise.data import load_rows, read_column, text_pairs
+from excise.data.batches import tokenize
 
 EN = ["Hi.", "Il paraît, dit-il.", 'Say "no".']
 FR = ["Salut.", "Où ?", "Dis « non »."]
@@ -603,3 +608,88 @@ def test_pairs_are_those_of_rows_with_both_texts():
     assert text_pairs(rows, "en", "fr")[:] == {"source": EN, "target": FR}
     with pytest.raises(ValueError, match="None of the 1 rows has a text in both 'en' and 'fr'"):
         text_pairs([{"en": "a", "fr": ""}], "en", "fr")
+
+
+PADDED = {
+    "a mask": {"input_ids": [[5, 6, 0, 0], [7, 8, 9, 0]], "attention_mask": [[1, 1, 0, 0], [1, 1, 1, 0]]},
+    "no mask": {"input_ids": [[5, 6, 0, 0], [7, 8, 9, 0]]},
+    "padding at the left": {"input_ids": [[0, 0, 5, 6], [0, 7, 8, 9]], "attention_mask": [[0, 0, 1, 1], [0, 1, 1, 1]]},
+    "padding at the left and no mask": {"input_ids": [[0, 0, 5, 6], [0, 7, 8, 9]]},
+    "a mask of truths": {
+        "input_ids": [[5, 6, 4, 4], [7, 8, 9, 4]],
+        "attention_mask": [[True, True, False, False], [True, True, True, False]],
+    },
+    "rows of their own length": {"input_ids": [[5, 6], [7, 8, 9]], "attention_mask": [[1, 1], [1, 1, 1]]},
+}
+
+
+@pytest.mark.parametrize("columns", PADDED.values(), ids=PADDED)
+@pytest.mark.parametrize("kind", [None, "numpy", "torch", "pandas"])
+def test_padding_of_tokenised_rows_is_no_token(tokenizer, columns, kind):
+    rows = Dataset.from_dict(columns).with_format(kind)
+    assert tokenize(rows, tokenizer) == [[5, 6], [7, 8, 9]]
+
+
+def test_where_padding_ends_a_sentence_too_its_first_token_is_that_end(tokenizer):
+    rows = Dataset.from_dict({"input_ids": [[5, 6, 1, 1, 1], [7, 8, 9, 6, 1]]})
+    ended = copy.deepcopy(tokenizer)
+    ended.pad_token = ended.eos_token
+    assert tokenize(rows, ended) == [[5, 6, 1], [7, 8, 9, 6, 1]]
+
+
+NO_TOKENS = {
+    "padding alone": ({"input_ids": [[5], [0, 0]]}, "Row 1 of `input_ids` is padding alone"),
+    "no tokens": ({"input_ids": [[5], []]}, "Row 1 of `input_ids` is empty"),
+    "no row": ({"input_ids": [[5], None]}, "Row 1 has `input_ids` None"),
+    "fractions": ({"input_ids": [[5.0]]}, r"Row 0 has `input_ids` \[5\.0\]"),
+    "a mask of another length": (
+        {"input_ids": [[5, 6]], "attention_mask": [[1]]},
+        "2 `input_ids` and an `attention_mask` of 1",
+    ),
+    "no text": ({"text": ["a", None]}, "Row 1 of the data set has no text in 'text'"),
+    "another column": ({"words": ["a"]}, "no `input_ids`. There is no text column 'text'; this data set has: words"),
+}
+
+
+@pytest.mark.parametrize(("columns", "says"), NO_TOKENS.values(), ids=NO_TOKENS)
+def test_rows_that_are_no_tokens_are_refused_by_their_number(tokenizer, columns, says):
+    with pytest.raises(ValueError, match=says):
+        tokenize(Dataset.from_dict(columns), tokenizer)
+
+
+WORDS = ["the teacher reads a book .", "a cat sees the dog .", "the dog likes a house .", "the doctor reads ."]
+INITIALISED = {
+    "rows padded by the tokenizer": lambda tokenizer: Dataset.from_dict(
+        dict(tokenizer(WORDS, padding="max_length", max_length=30))
+    ),
+    "rows padded, and their mask removed": lambda tokenizer: Dataset.from_dict(
+        {"input_ids": tokenizer(WORDS, padding="max_length", max_length=30)["input_ids"]}
+    ),
+    "pairs": lambda tokenizer: [{"translation": {"text": text, "fr": "x"}} for text in WORDS],
+    "texts, and rows without": lambda tokenizer: Dataset.from_dict({"text": WORDS}).with_format("pandas"),
+    "a list": lambda tokenizer: [{"text": text} for text in WORDS],
+    "a stream of pairs": lambda tokenizer: Dataset.from_list(
+        [{"translation": {"text": text}} for text in WORDS]
+    ).to_iterable_dataset(),
+}
+
+
+@pytest.mark.parametrize("make", INITIALISED.values(), ids=INITIALISED)
+def test_codes_are_initialised_on_the_same_tokens_however_they_come(make_model, tokenizer, make):
+    means = []
+    for rows in (Dataset.from_dict({"text": WORDS}), make(tokenizer)):
+        model = make_model()
+        initialize_codes(model, rows, tokenizer, max_tokens=1_000, steps=0, progress=False)
+        means.append(next(iter(bottlenecks(model).values())).mean)
+    assert torch.allclose(*means, atol=1e-6)
+
+
+def test_rows_without_a_text_take_no_part_in_the_codes(make_model, tokenizer):
+    means = []
+    for words in (WORDS, [None, *WORDS, "", " "]):
+        model = make_model()
+        initialize_codes(model, {"text": words}, tokenizer, max_tokens=1_000, steps=0, progress=False)
+        means.append(next(iter(bottlenecks(model).values())).mean)
+    assert torch.allclose(*means, atol=1e-6)
+    with pytest.raises(ValueError, match="None of 1 rows has a text in 'text'"):
+        initialize_codes(make_model(), {"text": [""]}, tokenizer, progress=False)

@@ -22,19 +22,80 @@ if TYPE_CHECKING:
 WINDOW = 4_096
 
 
-def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str = "text") -> list[list[int]]:
+def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str = "text") -> list[Sequence[int]]:
     """The token ids of each row: its `input_ids` if it has them, its `text` column tokenised otherwise.
 
+    Padding that rows were tokenised with is left out: what their `attention_mask` is 0 at, or, where there is none,
+    padding tokens at either end.
+
+    Args:
+        dataset: rows; whatever format or transform it has, they are as they are stored.
+        tokenizer: the model's.
+        text: a column, or a key of a dictionary column, as in `read_column`.
+
     Raises:
-        ValueError: if the data set is empty or has neither column.
+        ValueError: if the data set is empty or has neither column, or a row has no text or no tokens.
     """
+    from excise.data.columns import read_column
+
     if len(dataset) == 0:
         raise ValueError("The data set is empty; give one with at least one row.")
+    dataset = dataset.with_format(None)
     if "input_ids" in dataset.column_names:
-        return list(dataset["input_ids"][:])  # a whole column at once, which row by row takes ten times as long
-    if text not in dataset.column_names:
-        raise ValueError(f"The data set has neither `input_ids` nor {text!r}; its columns are {dataset.column_names}.")
-    return tokenized(tokenizer, dataset[text][:])["input_ids"]
+        # A whole column at once, which row by row takes ten times as long.
+        masks = dataset["attention_mask"][:] if "attention_mask" in dataset.column_names else None
+        return unpadded(dataset["input_ids"][:], masks, tokenizer)
+    try:
+        texts = read_column(dataset, text)
+    except ValueError as error:
+        raise ValueError(f"The data set has no `input_ids`. {error}") from error
+    for row, value in enumerate(texts):
+        if value is None:
+            raise ValueError(f"Row {row} of the data set has no text in {text!r}. Leave out rows without one.")
+    return tokenized(tokenizer, texts)["input_ids"]
+
+
+def unpadded(
+    input_ids: Sequence[Sequence[int]],
+    masks: Sequence[Sequence[int]] | None,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[Sequence[int]]:
+    """Token ids of rows without their padding.
+
+    Args:
+        input_ids: of each row.
+        masks: what is no padding, 1; told from the tokenizer's padding token at either end of a row if not given.
+        tokenizer: where its padding token is the end of a sentence too, the first of those at the end is that.
+
+    Raises:
+        ValueError: if a row has no tokens, others than whole numbers, or as many as its mask has not.
+    """
+    rows: list[Sequence[int]] = []
+    for row, ids in enumerate(input_ids):
+        if ids is None or (len(ids) and not isinstance(ids[0], int)):
+            raise ValueError(f"Row {row} has `input_ids` {str(ids)[:40]}. Give token ids, whole numbers.")
+        mask = masks[row] if masks is not None else None
+        if mask is not None and len(mask) != len(ids):
+            raise ValueError(f"Row {row} has {len(ids)} `input_ids` and an `attention_mask` of {len(mask)}. Pad both.")
+        kept = _without_ends(ids, tokenizer) if mask is None else ids
+        if mask is not None and not all(mask):
+            kept = [token for token, real in zip(ids, mask, strict=True) if real]
+        if not len(kept):
+            raise ValueError(f"Row {row} of `input_ids` is {'padding alone' if len(ids) else 'empty'}. Leave it out.")
+        rows.append(kept)
+    return rows
+
+
+def _without_ends(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:
+    """A row without padding tokens at its ends."""
+    start, end, padding = 0, len(ids), tokenizer.pad_token_id
+    while start < end and ids[start] == padding:
+        start += 1
+    while end > start and ids[end - 1] == padding:
+        end -= 1
+    if padding is not None and padding == tokenizer.eos_token_id and end < len(ids):
+        end += 1
+    return ids if (start, end) == (0, len(ids)) else ids[start:end]
 
 
 def token_masks(

@@ -88,6 +88,20 @@ def has_text(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     return pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), False)
 
 
+def with_texts(dataset: Dataset, text: str, required: bool = True) -> Dataset:
+    """The rows of a data set that have a text, where they are not tokenised yet.
+
+    Raises:
+        ValueError: if there is no such column, or none of its rows has a text and one is required.
+    """
+    if {"input_ids", "encodings"}.intersection(dataset.column_names) or not len(dataset):
+        return dataset
+    rows = [row for row, value in enumerate(read_column(dataset, text)) if value and value.strip()]
+    if required and not rows:
+        raise ValueError(f"None of {len(dataset)} rows has a text in {text!r}. Name the column of the texts.")
+    return dataset if len(rows) == len(dataset) else dataset.select(rows)
+
+
 def find_column(dataset: Dataset, name: str) -> TextColumn:
     """Where the texts of a name stand: a column, or a key of the only dictionary column that has it.
 

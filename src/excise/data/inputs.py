@@ -4,24 +4,17 @@ import hashlib
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
-from excise.data.batches import (
-    WINDOW,
-    RowBatches,
-    encoder_inputs,
-    longest_first,
-    stream_windows,
-    token_masks,
-    tokenize,
-)
+from excise.data.batches import WINDOW, RowBatches, encoder_inputs, longest_first, stream_windows, token_masks, tokenize
 from excise.data.images import image_column, images_digest, pixel_values
-from excise.data.reading import is_stream
+from excise.data.reading import as_rows, is_stream
 from excise.data.truncation import cut_topics
 from excise.storage.digests import digest
 
@@ -209,6 +202,7 @@ def inputs_of(dataset: "Dataset", processor: Processor, text: str = "text", posi
         ValueError: if the data set is empty or has no such column, or there are no such positions.
     """
     check_positions(positions)
+    dataset = as_rows(dataset)
     if ENCODINGS in dataset.column_names:
         return Encodings(dataset)
     if images := image_processor_of(processor):
@@ -219,11 +213,12 @@ def inputs_of(dataset: "Dataset", processor: Processor, text: str = "text", posi
         raise ValueError('positions="class_token" is for images; of a text, count "all" or those of the "topic".')
     tokenizer = tokenizer_of(processor)
     if positions == "topic":
-        input_ids, masks = token_masks(tokenizer, dataset["text"], dataset["spans"])
-        return Texts(input_ids, tokenizer, masks, cut_topics(dataset, tokenizer, input_ids))
-    input_ids = tokenize(dataset, tokenizer, text)
+        rows = dataset.with_format(None)
+        input_ids, masks = token_masks(tokenizer, rows["text"], rows["spans"])
+        return Texts(input_ids, tokenizer, masks, cut_topics(rows, tokenizer, input_ids))
+    ids = tokenize(dataset, tokenizer, text)
     own = {"text", "spans"} <= {*dataset.column_names} and "input_ids" not in dataset.column_names and text == "text"
-    return Texts(input_ids, tokenizer, cut=cut_topics(dataset, tokenizer, input_ids) if own else ())
+    return Texts(ids, tokenizer, cut=cut_topics(dataset.with_format(None), tokenizer, ids) if own else ())
 
 
 def shuffled_inputs(
@@ -233,22 +228,26 @@ def shuffled_inputs(
 
     Of a stream they are the first rows, in its own order.
     """
+    from excise.data.columns import with_texts
+
+    dataset = as_rows(dataset)
     if is_stream(dataset):
-        stream = cast("IterableDataset", dataset)
         if image_processor_of(processor):
-            return StreamedInputs(stream, processor, text)
+            return StreamedInputs(dataset, processor, text)
         input_ids: list[Sequence[int]] = []
-        for window in stream_windows(stream, min(WINDOW, max_tokens)):
-            input_ids += tokenize(window, tokenizer_of(processor), text)
+        for window in stream_windows(dataset, min(WINDOW, max_tokens)):
+            if len(window := with_texts(window, text, required=False)):
+                input_ids += tokenize(window, tokenizer_of(processor), text)
             if sum(map(len, input_ids)) >= max_tokens:
                 break
         if not input_ids:
             raise ValueError("The stream is empty; give one with at least one row.")
         inputs: Inputs = Texts(input_ids, tokenizer_of(processor))
     else:
-        shuffled = cast("Dataset", dataset).shuffle(seed=seed)
+        shuffled = dataset.shuffle(seed=seed)
         # Every row has a token at least: so many rows are enough, and a large data set need not be tokenised whole.
-        inputs = inputs_of(shuffled.select(range(min(len(shuffled), max_tokens))), processor, text)
+        chosen = shuffled.select(range(min(len(shuffled), max_tokens)))
+        inputs = inputs_of(chosen if image_processor_of(processor) else with_texts(chosen, text), processor, text)
     if isinstance(inputs, Texts):
         total = rows = 0
         while rows < len(inputs) and total < max_tokens:
@@ -270,9 +269,8 @@ class StreamedInputs:
 
     def batches(self, batch_size: int, progress: str | None = None) -> Iterator[tuple[Sequence[int], dict]]:
         """As those of `Inputs`, in the order of the stream; rows are numbered within what was read together."""
-        for batch in RowBatches(
-            [self.stream], lambda rows: inputs_of(rows, self.processor, self.text), batch_size, progress
-        ):
+        make = partial(inputs_of, processor=self.processor, text=self.text)
+        for batch in RowBatches([self.stream], make, batch_size, progress):
             (tensors,) = batch.tensors()
             yield batch.rows, tensors
 
