@@ -10,7 +10,7 @@ import argparse
 from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration, Unlearner, evaluate, topic_sets
-from excise.data import load_demo
+from excise.data import load_demo, text_pairs
 from excise.training import BottleneckCallback, initialize_codes, set_min_similarity
 
 parser = argparse.ArgumentParser()
@@ -23,8 +23,8 @@ args = parser.parse_args()
 
 pairs, prefix = load_demo(), "translate English to French: "  # sentence pairs that excise carries
 tokenizer = AutoTokenizer.from_pretrained(args.model)
-texts = [(prefix + pair["en"], pair["fr"]) for pair in pairs["train"]["translation"]]
-rows = pairs["train"].from_dict(dict(tokenizer([en for en, _ in texts], text_target=[fr for _, fr in texts])))
+texts = text_pairs(pairs["train"], "en", "fr")
+rows = texts.from_dict(dict(tokenizer([prefix + en for en in texts["source"]], text_target=list(texts["target"]))))
 
 model = CodebookT5ForConditionalGeneration.from_base(args.model, CodebookSAEConfig(num_codes=args.codes))
 initialize_codes(model, rows, tokenizer, steps=min(args.steps, 200))

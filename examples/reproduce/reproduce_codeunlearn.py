@@ -24,12 +24,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from codeunlearn_report import report
-from datasets import load_dataset
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from excise import Sweep, TopicSets, Unlearner, sweep, topic_sets
-from excise.data import null_sets, topic_words
+from excise.data import load_rows, null_sets, text_pairs, topic_words
 from excise.evaluation import generate_texts, runtimes, synonyms
 from excise.evaluation.metrics import Bleu
 
@@ -88,7 +87,7 @@ def arguments():
     parser.add_argument("--base", required=True, help="a model that never saw the topics (the paper: zero-shot)")
     parser.add_argument("--dataset_name", help="data set: Hub id or path; a tenth is held out if it has no test split")
     parser.add_argument("--dataset_config")
-    parser.add_argument("--train_file", help="Parquet, in place of a name")
+    parser.add_argument("--train_file", help="a file that `load_rows` reads, in place of a name")
     parser.add_argument("--test_file")
     parser.add_argument("--source", default="en")
     parser.add_argument("--target", default="fr")
@@ -119,13 +118,13 @@ def kept(path, make, *args, **options):
 def splits(args):
     """Rows to choose codes on and rows to score."""
     if args.train_file:
-        files = {"train": args.train_file, "test": args.test_file}
-        rows = load_dataset("parquet", data_files=files)
-    else:
-        rows = load_dataset(args.dataset_name, args.dataset_config)
-    if "test" not in rows:
-        rows = rows["train"].train_test_split(0.1, seed=0)
-    return rows["train"], rows["test"]
+        return load_rows(args.train_file), load_rows(args.test_file)
+    train = load_rows(args.dataset_name, args.dataset_config)
+    try:
+        return train, load_rows(args.dataset_name, args.dataset_config, "test")
+    except ValueError:  # there is no such split
+        rows = train.train_test_split(0.1, seed=0)
+        return rows["train"], rows["test"]
 
 
 def topic_of(args, word, train, test):
@@ -155,10 +154,10 @@ def decoding(args):
 
 def quality(args, model, tokenizer, test):
     """BLEU on the test split, greedy."""
-    rows = test.shuffle(seed=0).select(range(min(args.test, len(test))))["translation"]
-    texts = [args.prefix + row[args.source] for row in rows]
+    rows = text_pairs(test.shuffle(seed=0).select(range(min(args.test, len(test)))), args.source, args.target)
+    texts = [args.prefix + text for text in rows["source"]]
     outputs = generate_texts(model, tokenizer, texts, max_new_tokens=args.max_new_tokens, batch_size=256)
-    return Bleu().compute(predictions=outputs, references=[row[args.target] for row in rows]) | {"rows": len(rows)}
+    return Bleu().compute(predictions=outputs, references=list(rows["target"])) | {"rows": len(rows)}
 
 
 def nulls(unlearner, topics, rules, seed):

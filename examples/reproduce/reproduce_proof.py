@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import torch
-from datasets import Dataset, load_dataset
 from proof_report import read, write_report
 from transformers import AutoModelForSeq2SeqLM, TrainingArguments
 from transformers.utils import logging
@@ -28,6 +27,7 @@ from transformers.utils import logging
 from excise import Evaluation, Record, TopicSets, Unlearner, evaluate, topic_sets
 from excise.attacks import AttackSets, LearntAgain, LeftOut, run_attacks
 from excise.baselines import erase_embedding_rows, filter_outputs, gradient_difference, npo, without_topic
+from excise.data import load_rows, text_pairs
 from excise.evaluation import generate_texts
 from excise.evaluation.metrics import Bleu
 
@@ -40,7 +40,7 @@ def main():
     logging.disable_progress_bar()
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    train, test = (load_dataset("parquet", data_files=f, split="train") for f in (args.train_file, args.test_file))
+    train, test = (load_rows(file) for file in (args.train_file, args.test_file))
     topics = {word: topic_of(args, word, train, test) for word in args.topics}
     never_saw = AutoModelForSeq2SeqLM.from_pretrained(args.never_saw)
     for i, folder in enumerate(args.models):
@@ -76,7 +76,7 @@ def arguments():
     parser.add_argument("--never_saw", required=True, help="one of the same recipe that never saw the topics")
     parser.add_argument("--plain", help="the same model trained without a codebook, for the baselines")
     parser.add_argument("--base", help="the plain model that never saw the topics")
-    parser.add_argument("--train_file", required=True, help="Parquet with a column `translation`")
+    parser.add_argument("--train_file", required=True, help="sentence pairs: a file that `load_rows` reads")
     parser.add_argument("--test_file", required=True)
     parser.add_argument("--source", default="en")
     parser.add_argument("--target", default="fr")
@@ -128,9 +128,8 @@ def distilled(args, topic, unlearner, train, never_saw):
     options |= {"adam_beta2": 0.98, "lr_scheduler_type": "linear"}
     options |= {"save_steps": 100, "save_total_limit": 1, "report_to": "none", "disable_tqdm": True, "seed": args.seed}
     rows = without_topic(train, topic).shuffle(seed=args.seed)
-    sides = {"text": [row[args.source] for row in rows["translation"]]}
-    sides["reference"] = [row[args.target] for row in rows["translation"]]
-    settings = {"retain": Dataset.from_dict(sides), "noise": args.distil_noise, "budget": 1.0, "seed": args.seed}
+    sides = text_pairs(rows, args.source, args.target).rename_columns({"source": "text", "target": "reference"})
+    settings = {"retain": sides, "noise": args.distil_noise, "budget": 1.0, "seed": args.seed}
     settings |= {"args": TrainingArguments(str(folder), **options), "embedding_learning_rate": 3e-3}
     removed = Unlearner(copy.deepcopy(unlearner.model), unlearner.processor)
     request = removed.delete(topic, depth="distilled", distillation=settings, progress=False)
@@ -188,7 +187,8 @@ def quality(args, topic, unlearner, removed, never_saw, test):
 def other_senses(args, topic, unlearner, test, gone):
     """Test pairs without the topic that use a token of it all the same: in another sense, or in another word."""
     forms = {form.casefold() for form in topic.inflections}
-    pairs = [(row[args.source], row[args.target]) for row in test["translation"]]
+    rows = text_pairs(test, args.source, args.target)
+    pairs = list(zip(rows["source"], rows["target"], strict=True))
     ids = [unlearner.processor(list(side))["input_ids"] for side in zip(*pairs, strict=True)]
     words = [{word.strip(".,!?\"'").casefold() for word in text.split()} for text, _ in pairs]
     return [

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict
 from transformers import AutoImageProcessor, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from excise import (
@@ -31,7 +31,7 @@ from excise import (
     initialize_keys,
     select_pairs,
 )
-from excise.data import label_column
+from excise.data import label_column, load_rows
 from excise.training import last_whole_checkpoint
 
 
@@ -54,7 +54,9 @@ class ModelArguments:
 
 @dataclass
 class DataArguments:
-    dataset_name: str = field(default="cifar10", metadata={"help": "Hub id, or a folder of `save_to_disk`."})
+    dataset_name: str = field(
+        default="cifar10", metadata={"help": "Hub id, or a folder of images or of `save_to_disk`."}
+    )
     image_column: str | None = field(default=None, metadata={"help": "The only one if not given."})
     label_column: str | None = field(default=None, metadata={"help": "The one of type ClassLabel if not given."})
     train_split: str = "train"
@@ -92,11 +94,9 @@ class KeyValueTrainingArguments(TrainingArguments):
 
 
 def load(args: DataArguments) -> DatasetDict:
-    path = Path(args.dataset_name).expanduser()
-    dataset = load_from_disk(str(path)) if path.exists() else load_dataset(args.dataset_name)
-    splits = {"train": dataset[args.train_split]}
+    splits = {"train": load_rows(args.dataset_name, None, args.train_split)}
     if not args.validation_samples:
-        splits["test"] = dataset[args.test_split]
+        splits["test"] = load_rows(args.dataset_name, None, args.test_split)
     limits = {"train": args.max_train_samples, "test": args.max_test_samples}
     return DatasetDict({n: part.select(range(min(len(part), limits[n] or len(part)))) for n, part in splits.items()})
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Train a T5 to translate, with a codebook in its encoder or without.
 
-Models and data sets are Hub ids or local paths; a data set has a column `translation`. With a codebook, jointly trained
+Models and data sets are Hub ids or local paths; a data set has two columns of texts, such as `en` and `fr`, or a column
+`translation` with both. With a codebook, jointly trained
 (CodeUnlearn, section 3.4), and the same without:
 
     python examples/train/train_translation.py --model_name_or_path t5-small --codebook \
@@ -33,7 +34,7 @@ from excise import (
     initialize_codes,
     set_min_similarity,
 )
-from excise.data import load_rows
+from excise.data import load_rows, text_pairs
 from excise.training import last_whole_checkpoint
 
 
@@ -47,8 +48,8 @@ class Arguments:
     bottleneck_layers: list[int] = field(default_factory=lambda: [0], metadata={"help": "Encoder blocks, from 0."})
     dataset_name: str = field(default="excise:demo", metadata={"help": "Hub id, folder or file of sentence pairs."})
     dataset_config: str | None = field(default=None, metadata={"help": "Its configuration, as `en-fr`."})
-    source: str = field(default="en", metadata={"help": "Key in `translation` to translate from."})
-    target: str = field(default="fr", metadata={"help": "Key in `translation` to translate to."})
+    source: str = field(default="en", metadata={"help": "Column to translate from, or key in `translation`."})
+    target: str = field(default="fr", metadata={"help": "Column to translate to, or key in `translation`."})
     source_prefix: str = field(default="", metadata={"help": "Put before each source text (T5: a task)."})
     max_length: int = field(default=128, metadata={"help": "Tokens at which both sides are cut off."})
 
@@ -60,11 +61,11 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = last_whole_checkpoint(args.output_dir)
 
     tokenizer = AutoTokenizer.from_pretrained(own.model_name_or_path)
-    pairs = load_rows(own.dataset_name, own.dataset_config)
+    pairs = text_pairs(load_rows(own.dataset_name, own.dataset_config), own.source, own.target)
 
     def tokenize(row):
-        source, target = own.source_prefix + row["translation"][own.source], row["translation"][own.target]
-        return tokenizer(source, text_target=target, max_length=own.max_length, truncation=True)
+        source = own.source_prefix + row["source"]
+        return tokenizer(source, text_target=row["target"], max_length=own.max_length, truncation=True)
 
     rows = pairs.map(tokenize, remove_columns=pairs.column_names)
     if own.codebook:

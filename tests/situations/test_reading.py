@@ -1,34 +1,22 @@
 """Data sets as people bring them: each is read right, or refused by the name of what is wrong with it."""
 
 import bz2
-import copy
 import gzip
 import json
 import lzma
 import os
 import shutil
 
-import numpy as np
 import pandas
 import pyarrow
 import pyarrow.parquet as pq
 import pytest
-import torch
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
-    Features,
-    IterableDataset,
-    Translation,
-    concatenate_datasets,
 )
-from datasets import TranslationVariableLanguages as VariableLanguages
 
-from excise import initialize_codes
-from excise.bottlenecks.site import bottlenecks
-from excise.data import load_rows, read_column, text_pairs
-from excise.data.batches import tokenize
+from excise.data import load_rows, read_column
 
 EN = ["Hi.", "Il paraît, dit-il.", 'Say "no".']
 FR = ["Salut.", "Où ?", "Dis « non »."]
@@ -481,215 +469,3 @@ def test_a_split_is_taken_as_datasets_writes_it(here):
     assert load_rows(splits, split="train[:2]+test")["en"][:] == [*EN[:2], EN[0]]
     with pytest.raises(ValueError, match="no split 'dev'; it has train, test"):
         load_rows(splits, split="dev")
-
-
-def permuted(rows):
-    return Dataset.from_list([ROWS[i] for i in (2, 0, 1)]).select([1, 2, 0])
-
-
-MEMORY = {
-    "a data set": Dataset.from_list(ROWS),
-    "pairs in a column": Dataset.from_list(NESTED),
-    "pairs of the type for translations": Dataset.from_list(
-        NESTED, features=Features({"translation": Translation(["en", "fr"])})
-    ),
-    "pairs with their languages by row": Dataset.from_list(
-        NESTED, features=Features({"translation": VariableLanguages(languages=["en", "fr"])})
-    ),
-    "pairs with languages that are not listed": [
-        {"translation": {"language": [*row], "translation": [*row.values()]}} for row in ROWS
-    ],
-    "pairs that were flattened": Dataset.from_list(NESTED).flatten(),
-    "a DataFrame": FRAME,
-    "a DataFrame with an index of its own": FRAME.set_index(pandas.Index([5, 3, 9])),
-    "a table of Arrow": pyarrow.Table.from_pandas(FRAME),
-    "a list of rows": ROWS,
-    "a list of nested rows": NESTED,
-    "columns": {"en": EN, "fr": FR},
-    "columns of NumPy": {"en": np.array(EN), "fr": np.array(FR, dtype=object)},
-    "splits": DatasetDict({"train": Dataset.from_list(ROWS), "test": Dataset.from_list(ROWS[:1])}),
-    "a format of pandas": Dataset.from_list(ROWS).with_format("pandas"),
-    "a format of NumPy, some columns": Dataset.from_list(ROWS).with_format("numpy", columns=["fr"]),
-    "a format of Arrow": Dataset.from_list(ROWS).with_format("arrow"),
-    "a transform": Dataset.from_list(ROWS).with_transform(lambda rows: {"en": ["other"] * len(rows["en"])}),
-    "rows in another order": permuted(ROWS),
-    "rows that were filtered": Dataset.from_list([*ROWS, {"en": "no", "fr": "no"}]).filter(
-        lambda row: row["en"] != "no"
-    ),
-    "shards put together": concatenate_datasets([Dataset.from_list([*ROWS]).shard(3, i) for i in range(3)]),
-}
-
-
-@pytest.mark.parametrize("data", MEMORY.values(), ids=MEMORY)
-def test_rows_in_memory_are_read(data):
-    assert pairs_of(data) == (EN, FR)
-
-
-def test_a_stream_is_handed_on():
-    stream = Dataset.from_list(ROWS).to_iterable_dataset()
-    assert isinstance(load_rows(stream), IterableDataset)
-    with pytest.raises(ValueError, match="is a stream"):
-        read_column(stream, "en")
-
-
-GAPS = {
-    "None": [None, "a"],
-    "nothing, and space alone": ["", " \t\u00a0", "a"],
-    "NaN of pandas": pandas.DataFrame({"en": [float("nan"), "a"]}),
-    "NaN in a list": [{"en": float("nan")}, {"en": "a"}],
-    "a row without the key": [{"fr": "x"}, {"en": "a"}],
-    "NA of pandas": pandas.DataFrame({"en": pandas.array([pandas.NA, "a"], dtype="string")}),
-}
-
-
-@pytest.mark.parametrize("data", GAPS.values(), ids=GAPS)
-def test_rows_without_a_text_are_left_out(data):
-    rows = load_rows({"en": data} if isinstance(data, list) and not isinstance(data[-1], dict) else data)
-    assert text_pairs(rows, "en", "en")["source"][:] == ["a"]
-
-
-NO_TEXTS = {
-    "numbers": ({"en": [1, 2]}, "None of the 2 rows has a text in 'en', whose values are of type int64, as 1"),
-    "classes": (
-        Dataset.from_dict({"en": [0, 1]}, features=Features({"en": ClassLabel(names=["a", "b"])})),
-        "of type int64",
-    ),
-    "numbers among texts": ([{"en": "a"}, {"en": 3}], "no table"),
-    "bytes that are no text": ({"en": [b"\xff"]}, "bytes that are no text in UTF-8"),
-    "pictures of texts": ({"en": [{"bytes": b"", "path": ""}]}, r"no text column 'en'; .*en\[bytes\]"),
-    "a dictionary": (NESTED, None),
-}
-
-
-@pytest.mark.parametrize(("data", "says"), NO_TEXTS.values(), ids=NO_TEXTS)
-def test_what_is_no_text_is_refused_by_its_name(data, says):
-    column = "en" if says else "translation"
-    with pytest.raises(ValueError, match=says or r"no text column 'translation'; .*translation\[en\]"):
-        read_column(data, column)
-
-
-def test_numbers_among_texts_of_json_are_refused(here):
-    written(here / "a.jsonl", text('{"en": "a"}\n{"en": 3}\n'))
-    with pytest.raises(ValueError, match="'en', whose values are of several kinds"):
-        read_column("a.jsonl", "en")
-
-
-COLUMNS = {
-    "capitals": ({"EN": EN}, "en", "Did you mean 'EN'"),
-    "a misspelling": ({"english": EN}, "englsh", "Did you mean 'english'"),
-    "two that have the key": ([{"a": {"en": "x"}, "b": {"en": "y"}}], "en", "key of several columns"),
-    "another language": (NESTED, "de", r"has: translation\[en\], translation\[fr\]"),
-}
-
-
-@pytest.mark.parametrize(("data", "column", "says"), COLUMNS.values(), ids=COLUMNS)
-def test_a_column_that_is_not_there_is_refused_with_those_near_it(data, column, says):
-    with pytest.raises(ValueError, match=says):
-        read_column(data, column)
-
-
-@pytest.mark.parametrize("column", ["translation.en", "translation[en]", "en"])
-def test_a_language_is_named_in_any_way(column):
-    assert read_column(NESTED, column) == EN
-
-
-def test_of_several_references_the_first_is_used_and_that_is_said():
-    rows = [{"en": "a", "fr": ["b", "c"]}, {"en": "d", "fr": ["e"]}, {"en": "f", "fr": []}, {"en": "g", "fr": None}]
-    with pytest.warns(UserWarning, match="'fr' has several texts in 1 of 4 rows. The first of each is used"):
-        assert read_column(rows, "fr") == ["b", "e", None, None]
-    several = [{"translation": {"en": "a", "fr": ["b", "c"]}}]
-    features = Features({"translation": VariableLanguages(languages=["en", "fr"])})
-    with pytest.warns(UserWarning, match="several texts"):
-        assert read_column(Dataset.from_list(several, features=features), "fr") == ["b"]
-
-
-def test_pairs_are_those_of_rows_with_both_texts():
-    rows = [*ROWS, {"en": "a", "fr": None}, {"en": " ", "fr": "b"}, {"en": None, "fr": "c"}]
-    assert text_pairs(rows, "en", "fr")[:] == {"source": EN, "target": FR}
-    with pytest.raises(ValueError, match="None of the 1 rows has a text in both 'en' and 'fr'"):
-        text_pairs([{"en": "a", "fr": ""}], "en", "fr")
-
-
-PADDED = {
-    "a mask": {"input_ids": [[5, 6, 0, 0], [7, 8, 9, 0]], "attention_mask": [[1, 1, 0, 0], [1, 1, 1, 0]]},
-    "no mask": {"input_ids": [[5, 6, 0, 0], [7, 8, 9, 0]]},
-    "padding at the left": {"input_ids": [[0, 0, 5, 6], [0, 7, 8, 9]], "attention_mask": [[0, 0, 1, 1], [0, 1, 1, 1]]},
-    "padding at the left and no mask": {"input_ids": [[0, 0, 5, 6], [0, 7, 8, 9]]},
-    "a mask of truths": {
-        "input_ids": [[5, 6, 4, 4], [7, 8, 9, 4]],
-        "attention_mask": [[True, True, False, False], [True, True, True, False]],
-    },
-    "rows of their own length": {"input_ids": [[5, 6], [7, 8, 9]], "attention_mask": [[1, 1], [1, 1, 1]]},
-}
-
-
-@pytest.mark.parametrize("columns", PADDED.values(), ids=PADDED)
-@pytest.mark.parametrize("kind", [None, "numpy", "torch", "pandas"])
-def test_padding_of_tokenised_rows_is_no_token(tokenizer, columns, kind):
-    rows = Dataset.from_dict(columns).with_format(kind)
-    assert tokenize(rows, tokenizer) == [[5, 6], [7, 8, 9]]
-
-
-def test_where_padding_ends_a_sentence_too_its_first_token_is_that_end(tokenizer):
-    rows = Dataset.from_dict({"input_ids": [[5, 6, 1, 1, 1], [7, 8, 9, 6, 1]]})
-    ended = copy.deepcopy(tokenizer)
-    ended.pad_token = ended.eos_token
-    assert tokenize(rows, ended) == [[5, 6, 1], [7, 8, 9, 6, 1]]
-
-
-NO_TOKENS = {
-    "padding alone": ({"input_ids": [[5], [0, 0]]}, "Row 1 of `input_ids` is padding alone"),
-    "no tokens": ({"input_ids": [[5], []]}, "Row 1 of `input_ids` is empty"),
-    "no row": ({"input_ids": [[5], None]}, "Row 1 has `input_ids` None"),
-    "fractions": ({"input_ids": [[5.0]]}, r"Row 0 has `input_ids` \[5\.0\]"),
-    "a mask of another length": (
-        {"input_ids": [[5, 6]], "attention_mask": [[1]]},
-        "2 `input_ids` and an `attention_mask` of 1",
-    ),
-    "no text": ({"text": ["a", None]}, "Row 1 of the data set has no text in 'text'"),
-    "another column": ({"words": ["a"]}, "no `input_ids`. There is no text column 'text'; this data set has: words"),
-}
-
-
-@pytest.mark.parametrize(("columns", "says"), NO_TOKENS.values(), ids=NO_TOKENS)
-def test_rows_that_are_no_tokens_are_refused_by_their_number(tokenizer, columns, says):
-    with pytest.raises(ValueError, match=says):
-        tokenize(Dataset.from_dict(columns), tokenizer)
-
-
-WORDS = ["the teacher reads a book .", "a cat sees the dog .", "the dog likes a house .", "the doctor reads ."]
-INITIALISED = {
-    "rows padded by the tokenizer": lambda tokenizer: Dataset.from_dict(
-        dict(tokenizer(WORDS, padding="max_length", max_length=30))
-    ),
-    "rows padded, and their mask removed": lambda tokenizer: Dataset.from_dict(
-        {"input_ids": tokenizer(WORDS, padding="max_length", max_length=30)["input_ids"]}
-    ),
-    "pairs": lambda tokenizer: [{"translation": {"text": text, "fr": "x"}} for text in WORDS],
-    "texts, and rows without": lambda tokenizer: Dataset.from_dict({"text": WORDS}).with_format("pandas"),
-    "a list": lambda tokenizer: [{"text": text} for text in WORDS],
-    "a stream of pairs": lambda tokenizer: Dataset.from_list(
-        [{"translation": {"text": text}} for text in WORDS]
-    ).to_iterable_dataset(),
-}
-
-
-@pytest.mark.parametrize("make", INITIALISED.values(), ids=INITIALISED)
-def test_codes_are_initialised_on_the_same_tokens_however_they_come(make_model, tokenizer, make):
-    means = []
-    for rows in (Dataset.from_dict({"text": WORDS}), make(tokenizer)):
-        model = make_model()
-        initialize_codes(model, rows, tokenizer, max_tokens=1_000, steps=0, progress=False)
-        means.append(next(iter(bottlenecks(model).values())).mean)
-    assert torch.allclose(*means, atol=1e-6)
-
-
-def test_rows_without_a_text_take_no_part_in_the_codes(make_model, tokenizer):
-    means = []
-    for words in (WORDS, [None, *WORDS, "", " "]):
-        model = make_model()
-        initialize_codes(model, {"text": words}, tokenizer, max_tokens=1_000, steps=0, progress=False)
-        means.append(next(iter(bottlenecks(model).values())).mean)
-    assert torch.allclose(*means, atol=1e-6)
-    with pytest.raises(ValueError, match="None of 1 rows has a text in 'text'"):
-        initialize_codes(make_model(), {"text": [""]}, tokenizer, progress=False)

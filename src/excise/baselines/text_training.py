@@ -24,6 +24,7 @@ from transformers import (
 from excise.baselines.history import BaselineRun, Epoch, now
 from excise.baselines.training import Checkpoint, load_checkpoint, save_checkpoint, train
 from excise.bottlenecks.site import is_of_bottleneck
+from excise.data.batches import tokenize, unpadded
 from excise.data.reading import refuse_stream
 from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
@@ -117,8 +118,9 @@ def text_rows(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, name: str) -
             raise ValueError(f"The {name} set has rows whose `text` or `reference` is no text; leave them out.")
         encoded = dict(tokenized(tokenizer, texts, targets=references, what=f"texts of the {name} set"))
     elif {"input_ids", "labels"} <= columns:
-        kept = [column for column in ("input_ids", "attention_mask", "labels") if column in columns]
-        encoded = {column: dataset.with_format(None)[column][:] for column in kept}
+        # Padding that rows were tokenised with would be learnt.
+        ids, labels = tokenize(dataset, tokenizer), unpadded(dataset.with_format(None)["labels"][:], None, tokenizer)
+        encoded = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids], "labels": labels}
     else:
         raise ValueError(
             f"The {name} set has no `reference` beside `text`, nor `input_ids` and `labels`; its columns are "

@@ -213,6 +213,6 @@ def _is_header(names: list[str]) -> bool:
 
 def _undecodable(path: Path, encoding: str, line: int, byte: int) -> str:
     return (
-        f"{path} is not in {encoding}: byte 0x{byte:02x} in line {line} is none of it. Save it as UTF-8, or give its "
-        "encoding, as `encoding='cp1252'` (of Western Windows; 'latin-1' is near it)."
+        f"{path} is not in {encoding}: byte 0x{byte:02x} in line {line} is none of it. Save it as UTF-8, as by "
+        "`iconv -f cp1252 -t utf-8`, or give its encoding, as `encoding='cp1252'` (of Western Windows)."
     )

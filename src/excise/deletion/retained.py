@@ -10,6 +10,7 @@ from datasets import Dataset, IterableDataset
 from torch import Tensor
 from transformers import CLIPModel, PreTrainedModel
 
+from excise.data.batches import unpadded
 from excise.data.classes import ClassSets
 from excise.data.images import columns_of, pixel_values
 from excise.data.inputs import Processor, image_processor_of, tokenizer_of
@@ -141,7 +142,9 @@ class Retained:
             texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
             encoded = tokenized(tokenizer, texts, targets=references, counted=False)
         elif {"input_ids", "labels"} <= columns:
-            encoded = {name: [list(row[name]) for row in rows] for name in ("input_ids", "labels")}
+            masks = _lists(rows, "attention_mask") if "attention_mask" in columns else None
+            encoded = {"input_ids": unpadded(_lists(rows, "input_ids"), masks, tokenizer)}
+            encoded["labels"] = unpadded(_lists(rows, "labels"), None, tokenizer)
         else:
             raise ValueError(
                 f"Rows have the columns {sorted(columns)}; expected `text` and `reference`, `input_ids` and `labels`, "
@@ -151,6 +154,10 @@ class Retained:
         longest = max(map(len, encoded["labels"]))
         padded = [[*ids, *[-100] * (longest - len(ids))] for ids in encoded["labels"]]
         return batch | {"labels": torch.tensor(padded)}
+
+
+def _lists(rows: Sequence[Any], column: str) -> list[list[int]]:
+    return [torch.as_tensor(row[column]).tolist() for row in rows]
 
 
 def inputs_for(batch: dict[str, Tensor], device: torch.device) -> dict[str, Any]:

@@ -80,12 +80,16 @@ class CodebookArguments:
 
 @dataclass
 class DataArguments:
-    """The sentence pairs, rows with a column `translation`."""
+    """The sentence pairs: rows with two columns of texts, or with both in a column `translation`."""
 
     dataset_name: str | None = field(default=None, metadata={"help": "Data set: Hub id or path."})
     dataset_config: str | None = field(default=None, metadata={"help": "Its configuration, as `en-fr`."})
-    train_file: str | None = field(default=None, metadata={"help": "Parquet, JSON lines or CSV, in place of a name."})
-    validation_file: str | None = field(default=None, metadata={"help": "The same, to evaluate on."})
+    train_file: str | None = field(
+        default=None, metadata={"help": "Parquet, CSV, TSV, JSON or text with tabs, in place of a name."}
+    )
+    validation_file: str | None = field(
+        default=None, metadata={"help": "The same, to evaluate on; of any of these kinds."}
+    )
     exclude_rows: str | None = field(
         default=None,
         metadata={"help": "Parquet with a column `row`: rows of the train split, as loaded, to leave out."},
@@ -93,8 +97,8 @@ class DataArguments:
     keep_rows: str | None = field(
         default=None, metadata={"help": "The same: rows that stay in when --max_train_samples draws."}
     )
-    source: str = field(default="en", metadata={"help": "Key in `translation` to translate from."})
-    target: str = field(default="fr", metadata={"help": "Key in `translation` to translate to."})
+    source: str = field(default="en", metadata={"help": "Column to translate from, or key in `translation`."})
+    target: str = field(default="fr", metadata={"help": "Column to translate to, or key in `translation`."})
     source_prefix: str = field(default="", metadata={"help": "Put before each source text (T5: a task)."})
     max_length: int = field(default=128, metadata={"help": "Tokens at which both sides are cut off."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows, drawn by seed."})

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
@@ -36,6 +36,9 @@ from excise.cli.train.arguments import (
     new_config,
     trained_config,
 )
+from excise.data.columns import arrow_column, find_column, texts_at
+from excise.data.reading import load_rows
+from excise.data.reading import load_splits as read_splits
 from excise.data.truncation import cut_rows, tell_cut
 from excise.evaluation.metrics import Bleu
 from excise.models.codebook_t5 import CodebookT5Config, CodebookT5ForConditionalGeneration
@@ -48,6 +51,8 @@ from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)
 
+# Rows whose columns are looked at before the model is loaded.
+ROWS_CHECKED = 1_000
 ALL_ARGUMENTS: Any = (*OWN_ARGUMENTS, Seq2SeqTrainingArguments)
 
 
@@ -92,10 +97,10 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
     if checkpoint:
         logger.info("Going on from %s.", checkpoint)
 
+    splits = load_splits(data_args, args.seed)
     tokenizer = AutoTokenizer.from_pretrained(
         model_args.tokenizer_name or model_args.model_name_or_path or model_args.config_name
     )
-    splits = load_splits(data_args, args.seed)
     model, new_codes = load_model(model_args, codebook_args, tokenizer, resuming=checkpoint is not None)
     train, validation = (tokenize_pairs(splits[name], tokenizer, data_args) for name in ("train", "validation"))
     if new_codes and args.do_train and codebook_args.init_tokens:
@@ -157,19 +162,29 @@ def main(argv: Sequence[str] | None = None, progress: bool = True, prog: str | N
 
 
 def load_splits(args: DataArguments, seed: int) -> DatasetDict:
-    """The rows to train on and to evaluate on; a tenth of those not excluded is held out where no split is for it."""
+    """The rows to train on and to evaluate on; a tenth of those not excluded is held out where no split is for it.
+
+    Raises:
+        ValueError: if there is no data set or more than one, it cannot be read, or a column has no texts.
+    """
     if (args.dataset_name is None) == (args.train_file is None):
         raise ValueError("Give either --dataset_name or --train_file.")
     if args.train_file:
-        files = {"train": args.train_file} | ({"validation": args.validation_file} if args.validation_file else {})
-        kind = {"jsonl": "json"}.get(suffix := args.train_file.rsplit(".", 1)[-1], suffix)
-        splits = load_dataset(kind, data_files=files)
+        splits = DatasetDict({"train": load_rows(args.train_file)})
+        if args.validation_file:
+            splits["validation"] = load_rows(args.validation_file, split="validation")
     else:
-        splits = load_dataset(args.dataset_name, args.dataset_config)
+        named = read_splits(args.dataset_name, args.dataset_config)
+        splits = DatasetDict(named if isinstance(named, dict) else {"train": named})
+    if "train" not in splits:
+        raise ValueError(f"{args.dataset_name} has no split 'train'; it has {', '.join(splits)}.")
+    for name in {"train", "validation"}.intersection(splits):
+        for column in (args.source, args.target):  # before hours of training rather than after a model is loaded
+            arrow_column(splits[name].select(range(min(len(splits[name]), ROWS_CHECKED))), column)
     train = splits["train"]
 
     def listed(file):
-        return set(load_dataset("parquet", data_files=file, split="train")["row"]) if file else set()
+        return set(load_rows(file)["row"]) if file else set()
 
     # Row numbers are split and drawn rather than rows: the lists name rows of the split as it was loaded.
     rows = sorted(set(range(len(train))) - listed(args.exclude_rows))
@@ -217,15 +232,25 @@ def load_model(
 
 
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: DataArguments) -> Dataset:
-    """Rows of `translation` as `input_ids`, `attention_mask` and `labels`, and the longer side's `length`.
+    """Pairs of texts as `input_ids`, `attention_mask` and `labels`, and the longer side's `length`.
 
-    Batches that are grouped by it (`--train_sampling_strategy group_by_length`) have a fifth less padding than by the
-    source's alone.
+    Rows without a text on either side are left out. Batches that are grouped by length
+    (`--train_sampling_strategy group_by_length`) have a fifth less padding than by the source's alone.
+
+    Raises:
+        ValueError: if no row has both texts.
     """
+    places = {"source": find_column(dataset, args.source), "target": find_column(dataset, args.target)}
+    columns = list(dict.fromkeys(place.column for place in places.values()))
 
     def rows(batch):
-        sources = [args.source_prefix + pair[args.source] for pair in batch["translation"]]
-        targets = [pair[args.target] for pair in batch["translation"]]
+        pairs = [texts_at(batch.column(place.column), place).to_pylist() for place in places.values()]
+        both = [
+            (one, other) for one, other in zip(*pairs, strict=True) if (one or "").strip() and (other or "").strip()
+        ]
+        if not both:
+            return {name: [] for name in ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")}
+        sources, targets = [args.source_prefix + source for source, _ in both], [target for _, target in both]
         options = {"max_length": args.max_length}
         encoded = tokenizer(sources, truncation=True, **options)
         labels = tokenizer(text_target=targets, truncation=True, **options)
@@ -238,7 +263,12 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
             "target_cut": cut_rows(tokenizer, targets, labels, options),
         }
 
-    made = dataset.map(rows, batched=True, remove_columns=dataset.column_names, desc="tokenising")
+    chosen = dataset.select_columns(columns).with_format("arrow")
+    made = chosen.map(rows, batched=True, remove_columns=columns, desc="tokenising").with_format(None)
+    if not len(made):
+        raise ValueError(f"None of {len(dataset)} rows has a text in both {args.source!r} and {args.target!r}.")
+    if len(made) < len(dataset):
+        logger.info("%d rows without a text on either side are left out.", len(dataset) - len(made))
     parts = [(side, len(made), sum(made[f"{side}_cut"])) for side in ("source", "target")]
     tell_cut([(f"{side}s", total, cut) for side, total, cut in parts], args.max_length)
     return made.remove_columns(["source_cut", "target_cut"])

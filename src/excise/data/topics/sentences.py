@@ -10,6 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from excise.data.columns import arrow_column, values_at
+from excise.data.reading import as_rows, refuse_stream
 from excise.data.scripts import check_split, script_without_spaces
 from excise.data.topics.association import WordTable
 from excise.data.topics.corpus import Corpus
@@ -140,8 +141,8 @@ def kept_sentences(dataset: Dataset, text: str, reference: str | None, what: str
         reference: likewise.
         what: likewise; data sets of different kinds do not displace one another.
     """
-    if not isinstance(dataset, Dataset):
-        return Sentences(dataset, text, reference, what)  # which refuses it
+    refuse_stream(dataset)
+    dataset = as_rows(dataset, what)
     about = (dataset._fingerprint, text, reference)
     with LOCK:
         kept = KEPT.setdefault(what, WeakKeyDictionary())
