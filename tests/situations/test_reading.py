@@ -8,6 +8,7 @@ import os
 import shutil
 
 import pandas
+import PIL.Image
 import pyarrow
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from datasets import (
 )
 
 from excise.data import load_rows, read_column
+from excise.evaluation import generate_texts
 
 EN = ["Hi.", "Il paraît, dit-il.", 'Say "no".']
 FR = ["Salut.", "Où ?", "Dis « non »."]
@@ -197,6 +199,21 @@ VALUES = {
     ),
     "numbers among texts of a CSV": ("a.csv", text("en,fr\n1984,x\nHi.,y\n"), "en", ["1984", "Hi."]),
     "Latin-1 that is said": ("a.csv", text("en,fr\nÉté.,x\n", "latin-1"), "en", ["Été."]),
+    "a CSV of ten thousand rows and more without a text, before one with": (
+        "a.csv",
+        text("en,fr\n" + ",x\n" * 10_001 + "Hi.,x\n"),
+        "en",
+        [None] * 10_001 + ["Hi."],
+    ),
+    "a CSV of ten thousand numbers and more, before a text": (
+        "a.csv",
+        text("en,fr\n" + "12,x\n" * 10_001 + "Hi.,x\n"),
+        "en",
+        ["12"] * 10_001 + ["Hi."],
+    ),
+    "a list of texts in JSON": ("a.json", text('["Hi.", "Go."]'), "text", ["Hi.", "Go."]),
+    "line ends of old Macs": ("a.csv", text("en,fr\ra,b\rc,d\r"), "en", ["a", "c"]),
+    "JSON lines with a new key later": ("a.jsonl", text('{"en": "a"}\n{"en": "b", "de": "c"}\n'), "de", [None, "c"]),
     "Parquet of categories": (
         "a.parquet",
         parquet(pandas.DataFrame({"en": pandas.Categorical(["a", "b", "a"])})),
@@ -325,10 +342,10 @@ REFUSED = {
     "commas in texts without quotes": (
         "a.csv",
         text("en,fr\nHi, you,Salut\n"),
-        "line 2 has 3 fields where the first has 2",
+        "Line 2 has 3 fields where the first has 2",
     ),
-    "a line break in a text without quotes": ("a.tsv", text("en\tfr\nHi\nyou\tSalut\n"), "line 2 has 1 fields"),
-    "a quotation mark that is not closed": ("a.csv", text('en,fr\n"Hi,Salut\nGo,Va\n'), "line 2 .*quotation marks"),
+    "a line break in a text without quotes": ("a.tsv", text("en\tfr\nHi\nyou\tSalut\n"), "Line 2 has 1 fields"),
+    "a quotation mark that is not closed": ("a.csv", text('en,fr\n"Hi,Salut\nGo,Va\n'), "Line 2 .*quotation marks"),
     "a table of pandas in JSON": ("a.json", text(FRAME.to_json()), r"orient='records'"),
     "a table of pandas in JSON, split": ("a.json", text(FRAME.to_json(orient="split")), r"orient='records'"),
     "several lists in JSON": (
@@ -336,6 +353,21 @@ REFUSED = {
         text(json.dumps({"train": ROWS, "test": ROWS})),
         "several lists of rows, train, test",
     ),
+    "an empty list of JSON": ("a.json", text("[]\n"), "has no rows"),
+    "half a pair of surrogates in JSON lines": ("a.jsonl", text('{"en": "\\ud83d"}\n{"en": "a"}\n'), "surrogate"),
+    "JSON lines with commas between": ("a.jsonl", text('{"en": "a"},\n{"en": "b"},\n'), "Extra data: line 1 column 12"),
+    "JSON lines of Python": ("a.jsonl", text("{'en': 'a'}\n{'en': 'b'}\n"), "property name enclosed in double quotes"),
+    "Parquet of maps": (
+        "a.parquet",
+        lambda path: pq.write_table(
+            pyarrow.table(
+                {"translation": pyarrow.array([[("en", "a")]], pyarrow.map_(pyarrow.string(), pyarrow.string()))}
+            ),
+            path,
+        ),
+        "map<string, string",
+    ),
+    "an image": ("a.PNG", text("x"), "Give the folder of images"),
     "a link to nothing": (
         "a.csv",
         lambda path: path.symlink_to("gone.csv"),
@@ -418,6 +450,22 @@ FOLDERS = {
     "files that are called by their split, of different kinds": ("data", named_splits),
     "a name that would be a Hub id": ("owner/data", named_splits),
 }
+
+
+def test_a_folder_of_images_is_read_whatever_is_in_its_name(here):
+    for number, name in enumerate(["cat", "dog"]):
+        (here / "[pets]*" / name).mkdir(parents=True)
+        PIL.Image.new("RGB", (8, 8), (number, 0, 0)).save(here / "[pets]*" / name / "a.png")
+    rows = load_rows("[pets]*")
+    assert rows.features["label"].names == ["cat", "dog"]
+    assert [image.getpixel((0, 0))[0] for image in rows["image"]] == rows["label"][:] == [0, 1]
+
+
+def test_a_list_of_texts_is_generated_from_and_nothing_else(make_model, tokenizer):
+    with pytest.raises(ValueError, match="texts='the cat' is one text"):
+        generate_texts(make_model(), tokenizer, "the cat")
+    with pytest.raises(ValueError, match="Row 1 of the texts is None"):
+        generate_texts(make_model(), tokenizer, ["the cat", None])
 
 
 @pytest.mark.parametrize(("name", "write"), FOLDERS.values(), ids=FOLDERS)

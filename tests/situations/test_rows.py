@@ -201,7 +201,10 @@ NO_TOKENS = {
         "2 `input_ids` and an `attention_mask` of 1",
     ),
     "no text": ({"text": ["a", None]}, "Row 1 of the data set has no text in 'text'"),
-    "another column": ({"words": ["a"]}, "no `input_ids`. There is no text column 'text'; this data set has: words"),
+    "another column": (
+        {"words": ["a"]},
+        r"no `input_ids`; its columns are \['words'\]. There is no text column 'text'; this data set has: words",
+    ),
 }
 
 

@@ -36,7 +36,7 @@ def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str =
     Raises:
         ValueError: if the data set is empty or has neither column, or a row has no text or no tokens.
     """
-    from excise.data.columns import read_column
+    from excise.data.columns import model_texts
 
     if len(dataset) == 0:
         raise ValueError("The data set is empty; give one with at least one row.")
@@ -45,10 +45,7 @@ def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str =
         # A whole column at once, which row by row takes ten times as long.
         masks = dataset["attention_mask"][:] if "attention_mask" in dataset.column_names else None
         return unpadded(dataset["input_ids"][:], masks, tokenizer)
-    try:
-        texts = read_column(dataset, text)
-    except ValueError as error:
-        raise ValueError(f"The data set has no `input_ids`. {error}") from error
+    texts = model_texts(dataset, text)
     for row, value in enumerate(texts):
         if value is None:
             raise ValueError(f"Row {row} of the data set has no text in {text!r}. Leave out rows without one.")

@@ -88,6 +88,18 @@ def has_text(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     return pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), False)
 
 
+def model_texts(dataset: Dataset, text: str) -> list[str | None]:
+    """The texts of rows that are to be tokenised.
+
+    Raises:
+        ValueError: if there is no such column; the message lists those there are.
+    """
+    try:
+        return read_column(dataset, text)
+    except ValueError as error:
+        raise ValueError(f"The data set has no `input_ids`; its columns are {dataset.column_names}. {error}") from error
+
+
 def with_texts(dataset: Dataset, text: str, required: bool = True) -> Dataset:
     """The rows of a data set that have a text, where they are not tokenised yet.
 
@@ -96,7 +108,7 @@ def with_texts(dataset: Dataset, text: str, required: bool = True) -> Dataset:
     """
     if {"input_ids", "encodings"}.intersection(dataset.column_names) or not len(dataset):
         return dataset
-    rows = [row for row, value in enumerate(read_column(dataset, text)) if value and value.strip()]
+    rows = [row for row, value in enumerate(model_texts(dataset, text)) if value and value.strip()]
     if required and not rows:
         raise ValueError(f"None of {len(dataset)} rows has a text in {text!r}. Name the column of the texts.")
     return dataset if len(rows) == len(dataset) else dataset.select(rows)
@@ -126,10 +138,11 @@ def find_column(dataset: Dataset, name: str) -> TextColumn:
     there = [f"{column}[{key}]" for column, inner in keys.items() for key in inner]
     there += [column for column, inner in keys.items() if not inner]
     near = near_names(name, [*(key for inner in keys.values() for key in inner), *keys])
-    raise ValueError(
-        f"There is no text column {name!r}; this data set has: {', '.join(sorted(there)) or 'no columns'}."
-        + (f" Did you mean {' or '.join(map(repr, near))}?" if near else "")
-    )
+    listed = ", ".join(sorted(there)) or "no columns"
+    if near:
+        meant = " or ".join(map(repr, near))
+        raise ValueError(f"There is no text column {name!r}; this data set has: {listed}. Did you mean {meant}?")
+    raise ValueError(f"There is no text column {name!r}; this data set has: {listed}.")
 
 
 def texts_at(values: pyarrow.ChunkedArray, place: TextColumn) -> pyarrow.ChunkedArray:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.data.files import first_cause, kind_of, read_file, read_files
+from excise.data.data_files import first_cause, kind_of, read_file, read_files
 from excise.data.text_files import check_beginning
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from excise.data.files import first_cause, read_file
+from excise.data.data_files import first_cause, read_file
 from excise.data.folders import read_folder
 from excise.data.paths import existing_path, is_hub_id, not_there
 
@@ -140,7 +140,7 @@ def _from_hub(name: str, config: str | None) -> "Dataset":
 
     try:
         return load_dataset(name, config)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise ValueError(
             f"{not_there(name)} As a data set of the Hub it cannot be loaded: {first_cause(error)}."
         ) from error

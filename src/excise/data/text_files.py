@@ -5,6 +5,7 @@ import codecs
 import csv
 import gzip
 import lzma
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,8 @@ BEGINNINGS = {
     b"version https://git-lfs": "a pointer of Git LFS, in place of the file itself (`git lfs pull` fetches that)",
 }
 BLOCK = 1 << 20
+INTEGER = re.compile(r"[+-]?\d{1,18}")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SEPARATORS = (",", "\t", ";", "|")
 # Longest text that one field of a table may hold, in letters; the module's own limit is of 131,072.
 LONGEST_FIELD = 1 << 26
@@ -47,11 +50,13 @@ class Dialect(NamedTuple):
         names: of the columns.
         header: whether its first line holds them.
         options: what pandas' `read_csv` is to know of separators and quotes.
+        types: of the columns, told from all rows; none where truths are among them, which pandas tells.
     """
 
     names: list[str]
     header: bool
     options: dict[str, Any]
+    types: list[str]
 
 
 def unpacked(path: Path) -> IO[bytes]:
@@ -155,11 +160,11 @@ def table_dialect(path: Path, encoding: str, suffix: str) -> Dialect:
     try:
         for way in ways:
             try:
-                names, doubt = _checked(path, encoding, way)
+                names, doubt, types = _checked(path, encoding, way, suffix != ".txt")
                 if doubt and way is default:
                     with suppress(ValueError, csv.Error):
                         other = ways[1] if doubt == "\\" else ways[-1]
-                        (names, _), way = _checked(path, encoding, other), other
+                        (names, _, types), way = _checked(path, encoding, other, suffix != ".txt"), other
             except csv.Error as error:
                 errors.append(error)
                 continue
@@ -170,16 +175,16 @@ def table_dialect(path: Path, encoding: str, suffix: str) -> Dialect:
             if twice := [name for name, count in Counter(names).items() if count > 1]:
                 raise ValueError(f"{path} has more than one column {twice[0]!r}. Give each a name of its own.")
             options = {key: value for key, value in way.items() if key != "delimiter"}
-            return Dialect(names, header, {"sep": separator, **options})
+            return Dialect(names, header, {"sep": separator, **options}, types)
     finally:
         csv.field_size_limit(limit)
-    raise ValueError(f"{path}: {errors[0]}. Put texts that hold quotation marks in quotes, and double those inside.")
+    raise ValueError(f"{path}: {errors[0]} Put texts that hold quotation marks in quotes, and double those inside.")
 
 
-def _checked(path: Path, encoding: str, way: dict[str, Any]) -> tuple[list[str], str]:
-    """The first row of a table, all of whose rows have as many fields; and a sign in one that casts doubt on it."""
+def _checked(path: Path, encoding: str, way: dict[str, Any], header: bool) -> tuple[list[str], str, list[str]]:
+    """The first row of a table all of whose rows are as long; a sign that casts doubt, and the columns' types."""
     names: list[str] = []
-    doubt = ""
+    doubt, kinds = "", list[set[str]]()
     with opened(path, encoding) as file:
         reader = csv.reader(file, strict=True, **way)
         rows = iter(reader)
@@ -188,22 +193,49 @@ def _checked(path: Path, encoding: str, way: dict[str, Any]) -> tuple[list[str],
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                raise csv.Error(f"line {before} cannot be read, {error}") from error
+                raise csv.Error(f"Line {before} cannot be read, {error}.") from error
             if row is None:
-                return names, doubt
-            names = names or row
+                types = [_type(of_column) for of_column in kinds]
+                return names, doubt, [] if None in types else [str(of) for of in types]
+            if not names and row:
+                names, kinds = row, [set() for _ in row]
+                if header:
+                    continue
             if way["delimiter"] == "\t" and any("\t" in field for field in row):
                 doubt = "\t"
             elif any('\\"' in field for field in row):
                 doubt = doubt or "\\"
+            for of_column, field in zip(kinds, row, strict=False):
+                if "text" not in of_column:
+                    of_column.add(_kind(field))
             if row and len(row) != len(names):
                 if '"' in "".join(row) and "quoting" not in way:
-                    raise csv.Error(f"line {before} has {len(row)} fields where the first has {len(names)}")
+                    raise csv.Error(f"Line {before} has {len(row)} fields where the first has {len(names)}.")
                 raise ValueError(
-                    f"{path}: line {before} has {len(row)} fields where the first has {len(names)} (separator "
+                    f"{path}: Line {before} has {len(row)} fields where the first has {len(names)} (separator "
                     f"{way['delimiter']!r}). Put texts that hold the separator or a line break in quotes, or repair "
                     "the line."
                 )
+
+
+def _kind(field: str) -> str:
+    """What one field may be."""
+    if not field:
+        return "nothing"
+    if INTEGER.fullmatch(field):
+        return "int64"
+    if NUMBER.fullmatch(field):
+        return "float64"
+    return "truth" if field.lower() in ("true", "false") else "text"
+
+
+def _type(kinds: set[str]) -> str | None:
+    """What a column holds of whose fields there are these kinds; None where pandas is to tell."""
+    if "truth" in kinds and "text" not in kinds:
+        return None
+    if "text" in kinds or kinds <= {"nothing"}:
+        return "string"
+    return "int64" if kinds == {"int64"} else "float64"
 
 
 def _is_header(names: list[str]) -> bool:

@@ -60,6 +60,11 @@ def generate_texts(
         batch_size: texts a batch.
         progress: label of a progress bar; none is shown without it.
     """
+    if isinstance(texts, str):
+        raise ValueError(f"texts={texts[:40]!r} is one text. Give a list of texts, as [{texts[:40]!r}].")
+    texts = list(texts)
+    if other := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
+        raise ValueError(f"Row {other[0]} of the texts is {str(texts[other[0]])[:40]}. Leave out what is no text.")
     input_ids = tokenized(tokenizer, texts)["input_ids"]
     generates: Any = model  # what generates has no type of its own beside `PreTrainedModel`
     options = {"num_beams": num_beams, "do_sample": False, "max_new_tokens": max_new_tokens}

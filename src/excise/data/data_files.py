@@ -34,8 +34,10 @@ READ = (
 WORKBOOK = "Save its sheet as CSV in UTF-8"
 ARCHIVE = "Unpack it, and give the file of data in it"
 PYTHON = "Save its rows as Parquet, as `pandas.DataFrame.to_parquet` does"
+IMAGE = "Give the folder of images, with one folder in it for each class"
 DOCUMENT = "Save its texts as CSV or JSON lines"
 ADVICE = {
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"), IMAGE),
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), WORKBOOK),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".zst", ".lz4", ".z"), ARCHIVE),
     **dict.fromkeys((".pkl", ".pickle", ".npy", ".npz", ".pt", ".h5", ".hdf5", ".db", ".sqlite", ".feather"), PYTHON),
@@ -76,6 +78,8 @@ def read_file(path: Path, encoding: str | None = None) -> "Dataset":
     Raises:
         ValueError: if it is of a kind that is not read, or cannot be; the message names the first cause.
     """
+    from datasets import Features, Value
+
     kind = kind_of(path)
     if kind is None:
         return _parallel(path, encoding)
@@ -96,6 +100,8 @@ def read_file(path: Path, encoding: str | None = None) -> "Dataset":
         return read_files([path], "text", encoding=name)
     dialect = table_dialect(path, name, inner_suffix(path))
     options = {"names": dialect.names, "header": 0 if dialect.header else None, **dialect.options}
+    if dialect.types:
+        options["features"] = Features({name: Value(of) for name, of in zip(dialect.names, dialect.types, strict=True)})
     # "NA" and "None" are words; what is missing is empty.
     return read_files([path], "csv", encoding=name, keep_default_na=False, na_values=[""], **options)
 
@@ -161,6 +167,9 @@ def _without_rows(paths: Sequence[Path], kind: str) -> bool:
     try:
         if kind == "parquet":
             return all(pq.ParquetFile(path).metadata.num_rows == 0 for path in paths)
+        if kind == "json":
+            small = [path for path in paths if path.stat().st_size < 64]
+            return small == [*paths] and all(path.read_text("utf-8-sig").split() in (["[]"], ["{}"]) for path in small)
         if kind == "csv":
             for path in paths:
                 with opened(path, text_encoding(path)) as file:
@@ -261,7 +270,7 @@ def _parallel(path: Path, encoding: str | None) -> "Dataset":
                 )
             named = [rows.rename_column("text", side.suffix[1:]) for rows, side in zip(sides, files, strict=True)]
             return concatenate_datasets(named, axis=1)
-    raise ValueError(f"{path} {_unread(path)}")
+    raise ValueError(f"{path} {_unread(path)}.")
 
 
 def _unread(path: Path) -> str:
@@ -270,10 +279,10 @@ def _unread(path: Path) -> str:
     advice = ADVICE.get(inner_suffix(path)) or ADVICE.get(suffix)
     if advice is None:
         ending = f"ends in {path.suffix!r}" if suffix else "has no ending"
-        return f"{ending}, so that its kind is not known. {READ}: give it the ending of its kind."
+        return f"{ending}, so that its kind is not known. {READ}: give it the ending of its kind"
     inside = ""
     if suffix == ".zip" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         inside = f" It holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
-    return f"is of a kind that is not read, {suffix}. {advice}.{inside} {READ}."
+    return f"is of a kind that is not read, {suffix}. {advice}.{inside} {READ}"
