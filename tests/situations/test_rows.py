@@ -15,6 +15,7 @@ from datasets import (
     DatasetDict,
     Features,
     IterableDataset,
+    IterableDatasetDict,
     Translation,
     concatenate_datasets,
 )
@@ -82,6 +83,12 @@ def test_rows_in_memory_are_read(data):
 def test_a_stream_is_handed_on():
     stream = Dataset.from_list(ROWS).to_iterable_dataset()
     assert isinstance(load_rows(stream), IterableDataset)
+    splits = IterableDatasetDict({"train": stream, "test": stream})
+    assert load_rows(splits, split="test") is stream
+    with pytest.raises(ValueError, match=r"split='train\[:1\]' cannot be taken"):
+        load_rows(splits, split="train[:1]")
+    with pytest.raises(ValueError, match=r"pick one split of it, as `data\['train'\]`; it has train, test"):
+        read_column(splits, "en")
     with pytest.raises(ValueError, match="is a stream"):
         read_column(stream, "en")
 
@@ -330,6 +337,8 @@ def test_a_topic_is_the_same_however_its_data_comes(tmp_path, make):
     topic = topic_sets(make(tmp_path), "teacher", **options)
     expected = topic_sets(Dataset.from_list(SENTENCES), "teacher", **options)
     assert topic.heldout[:] == expected.heldout[:] and topic.target[:] == expected.target[:]
+    gaps = topic.counts.get("rows left out (without a text)", 0)
+    assert gaps == (2 if make is MADE["rows with gaps"] else 0)
 
 
 def test_a_topic_is_made_of_files_of_different_kinds_by_the_command(capsys, tmp_path):

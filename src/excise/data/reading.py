@@ -119,14 +119,14 @@ def _without_nan(column: Any) -> Any:
 def _one_split(splits: "Mapping[str, Dataset]", split: str, name: Any) -> "Dataset":
     from datasets import ReadInstruction, concatenate_datasets
 
+    if split in splits:
+        return splits[split]
     try:
         parts = ReadInstruction.from_spec(split).to_absolute({each: len(rows) for each, rows in splits.items()})
     except ValueError as error:
-        if split in splits:
-            return splits[split]
         raise ValueError(f"{name} has no split {split!r}; it has {', '.join(splits)}.") from error
-    except (AssertionError, KeyError) as error:
-        raise ValueError(f"split={split!r} is none that `datasets` knows: {first_cause(error)}.") from error
+    except (AssertionError, KeyError, TypeError) as error:  # of streams, no part can be taken
+        raise ValueError(f"split={split!r} cannot be taken: {first_cause(error)}.") from error
     chosen = [
         rows if (part.from_, part.to) == (0, len(rows)) else rows.select(range(part.from_, part.to))
         for part in parts

@@ -51,6 +51,8 @@ from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)
 
+# Columns that pairs are made into, two of which tell what was cut off.
+MADE = ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")
 # Rows whose columns are looked at before the model is loaded.
 ROWS_CHECKED = 1_000
 ALL_ARGUMENTS: Any = (*OWN_ARGUMENTS, Seq2SeqTrainingArguments)
@@ -249,7 +251,9 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
             (one, other) for one, other in zip(*pairs, strict=True) if (one or "").strip() and (other or "").strip()
         ]
         if not both:
-            return {name: [] for name in ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")}
+            return {
+                name: [] for name in ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")
+            }
         sources, targets = [args.source_prefix + source for source, _ in both], [target for _, target in both]
         options = {"max_length": args.max_length}
         encoded = tokenizer(sources, truncation=True, **options)
