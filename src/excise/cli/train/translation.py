@@ -251,9 +251,7 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
             (one, other) for one, other in zip(*pairs, strict=True) if (one or "").strip() and (other or "").strip()
         ]
         if not both:
-            return {
-                name: [] for name in ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")
-            }
+            return {name: [] for name in MADE}
         sources, targets = [args.source_prefix + source for source, _ in both], [target for _, target in both]
         options = {"max_length": args.max_length}
         encoded = tokenizer(sources, truncation=True, **options)
