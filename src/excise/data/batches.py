@@ -46,10 +46,11 @@ def tokenize(dataset: "Dataset", tokenizer: PreTrainedTokenizerBase, text: str =
         masks = dataset["attention_mask"][:] if "attention_mask" in dataset.column_names else None
         return unpadded(dataset["input_ids"][:], masks, tokenizer)
     texts = model_texts(dataset, text)
-    for row, value in enumerate(texts):
-        if value is None:
-            raise ValueError(f"Row {row} of the data set has no text in {text!r}. Leave out rows without one.")
-    return tokenized(tokenizer, [value for value in texts if value is not None])["input_ids"]
+    there = [value for value in texts if value is not None]
+    if len(there) < len(texts):
+        row = texts.index(None)
+        raise ValueError(f"Row {row} of the data set has no text in {text!r}. Leave out rows without one.")
+    return tokenized(tokenizer, there)["input_ids"]
 
 
 def unpadded(

@@ -217,9 +217,9 @@ def inputs_of(dataset: "Dataset", processor: Processor, text: str = "text", posi
         rows = dataset.with_format(None)
         topical, masks = token_masks(tokenizer, rows["text"], rows["spans"])
         return Texts(topical, tokenizer, masks, cut_topics(rows, tokenizer, topical))
-    input_ids = tokenize(dataset, tokenizer, text)
+    ids = tokenize(dataset, tokenizer, text)
     own = {"text", "spans"} <= {*dataset.column_names} and "input_ids" not in dataset.column_names and text == "text"
-    return Texts(input_ids, tokenizer, cut=cut_topics(dataset, tokenizer, input_ids) if own else ())
+    return Texts(ids, tokenizer, cut=cut_topics(dataset.with_format(None), tokenizer, ids) if own else ())
 
 
 def shuffled_inputs(

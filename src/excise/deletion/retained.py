@@ -154,7 +154,7 @@ class Retained:
         encoded: Mapping[str, Any]
         if {"text", "reference"} <= columns:
             texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
-            encoded = tokenized(tokenizer, texts, targets=references, counted=False)
+            encoded: Any = tokenized(tokenizer, texts, targets=references, counted=False)
         elif {"input_ids", "labels"} <= columns:
             masks = _lists(rows, "attention_mask") if "attention_mask" in columns else None
             encoded = {"input_ids": unpadded(_lists(rows, "input_ids"), masks, tokenizer)}

@@ -53,6 +53,8 @@ from excise.training.similarity import set_min_similarity
 
 logger = logging.getLogger(__name__)
 
+# Columns that pairs are made into, two of which tell what was cut off.
+MADE = ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")
 # Rows whose columns are looked at before the model is loaded.
 ROWS_CHECKED = 1_000
 ALL_ARGUMENTS: Any = (*OWN_ARGUMENTS, Seq2SeqTrainingArguments)
@@ -237,9 +239,6 @@ def load_model(
     return AutoModelForSeq2SeqLM.from_pretrained(name, config=config, dtype=torch.float32), False
 
 
-TOKENISED = ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")
-
-
 def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: DataArguments) -> Dataset:
     """Pairs of texts as `input_ids`, `attention_mask` and `labels`, and the longer side's `length`.
 
@@ -257,11 +256,9 @@ def tokenize_pairs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, args: D
         both = [
             (one, other) for one, other in zip(*pairs, strict=True) if (one or "").strip() and (other or "").strip()
         ]
-        sources, targets = [args.source_prefix + one for one, _ in both], [other for _, other in both]
         if not both:
-            return {
-                name: [] for name in ("input_ids", "attention_mask", "labels", "length", "source_cut", "target_cut")
-            }
+            return {name: [] for name in MADE}
+        sources, targets = [args.source_prefix + source for source, _ in both], [target for _, target in both]
         options = {"max_length": args.max_length}
         encoded = tokenizer(sources, truncation=True, **options)
         labels = tokenizer(text_target=targets, truncation=True, **options)

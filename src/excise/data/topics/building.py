@@ -132,8 +132,7 @@ def topic_sets(
         )
         touched, rows, aside, by_form = _sorted_places(sentences, matcher, np.arange(len(sentences)))
         counts = {"texts": len(sentences), "with the topic": len(rows.topic), ASIDE["compound"]: 0, **aside}
-        if sentences.gaps:
-            counts["rows left out (without a text)"] = sentences.gaps
+        counts |= sentences.gaps
         lines = tuple(one.line(by_form) for one in taken)
         if not len(rows.topic):
             set_aside = f" ({sum(aside.values())} set aside; {'; '.join(lines)})" if aside else ""

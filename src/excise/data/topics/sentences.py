@@ -40,7 +40,7 @@ class Sentences:
 
     Attributes:
         keys: the normalised texts, and the row of each.
-        gaps: how many rows have no text, or no reference where there are any.
+        gaps: how many rows have no text, or no reference where there are any, as counts to show; empty where all have.
 
     Raises:
         ValueError: no row is usable, there is no such column, or the source sets no spaces between words.
@@ -56,13 +56,14 @@ class Sentences:
         sources = self._sources.to_pylist()
         references = self._references.to_pylist() if self._references is not None else ["-"] * len(sources)
         self.keys: dict[str, int] = {}
-        self.gaps = 0
+        gaps = 0
         for row, (source, target) in enumerate(zip(sources, references, strict=True)):
             usable = isinstance(source, str) and isinstance(target, str) and target.strip()
             if usable and (key := normalise(source)):
                 self.keys.setdefault(key, row)
             else:
-                self.gaps += 1
+                gaps += 1
+        self.gaps = {"rows left out (without a text)": gaps} if gaps else {}
         if not self.keys:
             raise ValueError(f"None of the {len(sources)} rows of the {what} has a text in {text!r}.")
         script = script_without_spaces(source for source in sources if isinstance(source, str))
