@@ -151,7 +151,8 @@ def _sites(model: nn.Module) -> list[BottleneckSite]:
     ARGUMENTS["model"].check(model, "model")
     sites: list[BottleneckSite] = [layer for layer in model.modules() if isinstance(layer, BottleneckSite)]
     if not sites:
-        raise ValueError(f"{type(model).__name__} has no bottleneck. {_way_to_one(model)}")
+        message = f"{type(model).__name__} has no bottleneck. {_way_to_one(model)}"
+        raise ValueError(message)
     return sites
 
 

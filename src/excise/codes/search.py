@@ -138,11 +138,12 @@ def check_topic(topic: object) -> None:
         ValueError: if it is none of `Topic`.
     """
     if not is_topic(topic):
-        raise ValueError(
+        message = (
             f"`topic` is {described(topic)}, which is nothing to choose codes on: expected sets, as `topic_sets` or "
             "`class_sets` make them; a class of PairCounts, `counts.topic(...)`; a Dataset of examples; or a Selection."
-            + ARGUMENTS["dataset" if "Dict" in type(topic).__name__ else "sets"].hint(topic)
         )
+        message += ARGUMENTS["dataset" if "Dict" in type(topic).__name__ else "sets"].hint(topic)
+        raise ValueError(message)
 
 
 def searches_of(preset: str | Search | Sequence[Search]) -> tuple[Search, ...]:

@@ -155,7 +155,8 @@ def evaluate(
         raise ValueError(f"{topic.name!r} is a class of images, which has no texts to score. Use `evaluate_classes`.")
     if not isinstance(topic, TopicSets):
         hint = ARGUMENTS["topic"].hint(topic)
-        raise ValueError(f"topic is a {type(topic).__name__}; expected sets as `topic_sets` makes them.{hint}")
+        message = f"topic is a {type(topic).__name__}; expected sets as `topic_sets` makes them.{hint}"
+        raise ValueError(message)
     require("text", purpose="evaluate")
     if topic.reference is None:
         raise ValueError("The topic sets have no references to score against. Give topic_sets a `reference` column.")

@@ -68,8 +68,8 @@ class Kind:
         """
         if self.fits(value):
             return
-        message = f"`{name}` is {described(value)}; expected {self.expected}."
-        raise ValueError(message + self.hint(value))
+        message = f"`{name}` is {described(value)}; expected {self.expected}.{self.hint(value)}"
+        raise ValueError(message)
 
     def hint(self, value: object) -> str:
         """What to do with a value that is given instead, a sentence after a space; nothing where that is not known."""
