@@ -301,7 +301,7 @@ def test_codes_of_a_model_that_has_none_are_refused_before_the_data_is_looked_at
         initialize_codes(gpt2(), None)
     with pytest.raises(ValueError, match="`processor` is None; expected the model's tokenizer"):
         initialize_codes(codebook_t5(), ROWS, None)
-    with pytest.raises(ValueError, match="`dataset` is None; expected rows: a Dataset"):
+    with pytest.raises(ValueError, match="Expected a data set, got NoneType"):
         initialize_codes(codebook_t5(), None, tokenizer())
 
 
@@ -362,8 +362,8 @@ def test_every_verb_names_what_it_was_given_and_what_it_expects(unlearner, verb,
         (lambda one: one.choose(ROWS, 5), r"preset: 5 \(an int\) was given; expected one of default, paper"),
         (lambda one: Unlearner(one, tokenizer()), "Give its model: `unlearner.model`"),
         (lambda one: Unlearner(one.model, "t5-small").forget(ROWS, SEARCH, name="x"), r"AutoTokenizer.from_pretrained"),
-        (lambda one: initialize_codes(one.model, "pairs.csv", tokenizer()), r"excise.data.load_rows\(...\)"),
-        (lambda one: initialize_codes(one.model, DatasetDict(train=ROWS), tokenizer()), "Take one of its splits"),
+        (lambda one: initialize_codes(one.model, "pairs.csv", tokenizer()), r"There is no file.*pairs\.csv"),
+        (lambda one: initialize_codes(one.model, DatasetDict(train=ROWS), tokenizer()), "pick one split of it"),
     ],
 )
 def test_the_message_says_what_to_do(unlearner, call, message):
@@ -374,6 +374,7 @@ def test_the_message_says_what_to_do(unlearner, call, message):
 SEARCH = Search("activations", count=3)
 # Columns of data sets and names of files are read by what `load_rows` reads; numbers are checked where they are used.
 OF_DATA = {"topic_sets", "class_sets", "class_column", "image_column", "label_column", "load_rows", "train_tokenizer"}
+OF_DATA |= {"class_labels", "image_inputs", "read_column", "text_pairs", "to_rgb"}
 OF_NUMBERS = {"auc_of_deleted", "class_membership_inference", "register_kind", "top_codes", "trace", "load_demo"}
 # A repository's name; paths to draw to or to look into.
 GOES_ON = {("audit_repo", "text"), ("plot_frontier", "text")}

@@ -11,6 +11,7 @@ from excise.data.inputs import ENCODINGS
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import encode_images
 from excise.models.key_value.pairs import select_pairs
+from excise.storage.expected import expects
 from excise.training.interruptions import interruptions_wait, last_whole_checkpoint
 from excise.training.keys import initialize_keys
 from excise.training.pair_counting import PairCountCallback
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COUNTS, KEYS = "pair_counts.safetensors", "keys.safetensors"
 
 
+@expects("model", "processor", "args", train="dataset")
 def train_classifier(
     model: KeyValueForImageClassification,
     processor: BaseImageProcessor,

@@ -19,7 +19,7 @@ from excise.storage.expected import expects
 from excise.storage.shared_pass import shared_pass
 
 
-@expects("dataset", "processor", model=bottlenecks)
+@expects("processor", model=bottlenecks)  # the data set may be whatever `load_rows` reads
 def initialize_codes(
     model: PreTrainedModel,
     dataset: Dataset | IterableDataset,
