@@ -66,7 +66,7 @@ REFUSED = {
     # counts and rates
     "a negative number of codes": (f"{UNLEARN} --count -5", 2, "--count: -5 is too small: expected a whole number, 1"),
     "no codes at all": (f"{UNLEARN} --count 0", 2, "--count: 0 is too small"),
-    "half a code": (f"{UNLEARN} --count 2.5", 2, "invalid int value: '2.5'"),
+    "half a code": (f"{UNLEARN} --count 2.5", 2, "'2.5' is an invalid int value"),
     "a negative S'": (f"{UNLEARN} --top-s -1", 2, "--top-s: -1 is too small"),
     "a negative batch": (f"{UNLEARN} --batch-size -32", 2, "--batch-size: -32 is too small"),
     "an empty batch": ("count {model} {topic} --batch-size 0 --out {out}", 2, "--batch-size: 0 is too small"),

@@ -16,6 +16,7 @@ from excise.cli.options import (
     add_search,
     add_topic,
     check_codes,
+    is_class,
     load_codes,
     load_sets,
     preset,
@@ -94,6 +95,7 @@ def run(args: Namespace) -> Output:
     """Runs the verb."""
     check_usage(args)
     extras = {
+        "text": not is_class(args.topic),
         "report": args.plot or args.record,
         "metrics": any(name == "bertscore" for name, *_ in args.metrics),
     }
@@ -113,7 +115,6 @@ def run(args: Namespace) -> Output:
     selection = load_codes(args.codes) if args.codes else None
     topic = load_sets(args.topic)
     if topic.kind == "words":
-        require("text", purpose="excise evaluate")
         options = {
             "words": args.word,
             "metrics": [_metric(*parts) for parts in args.metrics],

@@ -129,13 +129,19 @@ def load_sets(folder: str) -> "TopicSets | ClassSets":
         ValueError: if there are none in the folder, or they were changed.
     """
     from excise.data.classes import ClassSets
-    from excise.data.forget_sets import RECORD
     from excise.data.topics import TopicSets
+
+    return (ClassSets if is_class(folder) else TopicSets).load(folder)
+
+
+def is_class(folder: str) -> bool:
+    """Whether TOPIC is a class; where there is nothing, words are meant."""
+    from excise.data.classes import ClassSets
+    from excise.data.forget_sets import RECORD
     from excise.storage.strict_json import read
 
     record = read(Path(folder, RECORD)) if Path(folder, RECORD).is_file() else {}
-    is_class = isinstance(record, dict) and record.get("kind") == ClassSets.kind
-    return (ClassSets if is_class else TopicSets).load(folder)
+    return isinstance(record, dict) and record.get("kind") == ClassSets.kind
 
 
 def load_codes(file: str) -> "Selection":
@@ -152,8 +158,8 @@ def load_codes(file: str) -> "Selection":
     try:
         return Selection.from_dict(read(file))
     except (ValueError, TypeError) as error:
-        given = f"{file} holds no codes that `excise unlearn --codes-out` wrote"
-        raise ValueError(f"{given}: {str(error).removeprefix(f'{file!r} ')}") from error
+        message = f"{file} holds no codes that `excise unlearn --codes-out` wrote. "
+        raise ValueError(message + str(error).removeprefix(f"{file!r} ")) from error
 
 
 def check_codes(selection: "Selection", unlearner: "Unlearner", file: str) -> None:

@@ -18,7 +18,9 @@ def whole(least: int = 1) -> Callable[[str], int]:
         try:
             value = int(text)
         except ValueError:
-            raise ArgumentTypeError(f"invalid int value: {text!r}; expected a whole number, {least} or more.") from None
+            raise ArgumentTypeError(
+                f"{text!r} is an invalid int value: expected a whole number, {least} or more."
+            ) from None
         if value < least:
             raise ArgumentTypeError(f"{text} is too small: expected a whole number, {least} or more.")
         return value
@@ -39,7 +41,7 @@ def real(least: float = 0.0, most: float = math.inf, what: str = "a number") -> 
         try:
             value = float(text)
         except ValueError:
-            raise ArgumentTypeError(f"invalid float value: {text!r}; expected {what}, {bounds}.") from None
+            raise ArgumentTypeError(f"{text!r} is an invalid float value: expected {what}, {bounds}.") from None
         if not (math.isfinite(value) and least <= value <= most):
             raise ArgumentTypeError(f"{text} is out of range: expected {what}, {bounds}.")
         return value

@@ -1,6 +1,6 @@
 """Rows without a topic, to be taught on and to be compared on, and how a model takes them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -151,7 +151,6 @@ class Retained:
             texts = [self.captions[label] for label in labels]
             return batch | dict(tokenizer_of(self.processor)(texts, padding=True, return_tensors="pt"))
         tokenizer = tokenizer_of(self.processor)
-        encoded: Mapping[str, Any]
         if {"text", "reference"} <= columns:
             texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
             encoded: Any = tokenized(tokenizer, texts, targets=references, counted=False)

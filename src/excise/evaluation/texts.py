@@ -62,8 +62,6 @@ def generate_texts(
         batch_size: texts a batch.
         progress: label of a progress bar; none is shown without it.
     """
-    if isinstance(texts, str):
-        raise ValueError(f"texts={texts[:40]!r} is one text. Give a list of texts, as [{texts[:40]!r}].")
     texts = list(texts)
     if other := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
         raise ValueError(f"Row {other[0]} of the texts is {str(texts[other[0]])[:40]}. Leave out what is no text.")
@@ -248,13 +246,12 @@ def as_read(topic: TopicSets, tokenizer: PreTrainedTokenizerBase) -> tuple[Topic
     Raises:
         ValueError: if all are cut off.
     """
-    if "spans" not in topic.heldout.column_names:
-        return topic, {}
-    cut = cut_before(tokenizer, topic.heldout["text"], topic.heldout["spans"])
+    rows = topic.heldout
+    cut = cut_before(tokenizer, rows["text"], rows["spans"]) if "spans" in rows.column_names else []
     if not any(cut):
         return topic, {}
     tell_cut_before(sum(cut), len(cut), tokenizer, "held-out sentences")
-    heldout = topic.heldout.select([row for row, is_cut in enumerate(cut) if not is_cut])
+    heldout = rows.select([row for row, is_cut in enumerate(cut) if not is_cut])
     said = {"sentences": sum(cut), "of": len(cut), "max_length": tokenizer.model_max_length}
     return replace(topic, heldout=heldout), {"cut_off": said}
 

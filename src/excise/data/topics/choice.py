@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from excise.data.topics.corpus import Company, Corpus
+from excise.data.topics.company import Company
+from excise.data.topics.corpus import Corpus
 
 # By these the true word came out best, or nearly so, among its like in texts of which nothing was counted.
 PRIOR = 15.0

@@ -2,14 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import regex
 from scipy import sparse
 
+from excise.data.topics.company import Company, stretches
 from excise.data.words import BEYOND, LETTERS, evened, ranges
 
 EDGE = "\n"
@@ -17,7 +18,6 @@ STOPS = frozenset('.!?:"\u201c\u201d\n')
 # By frequency: the words told apart as neighbours (grammar), and those that tell what a text is about.
 NEAR = 300
 CONTENT = slice(150, 4000)
-MOST_WORDS = 2**31
 
 
 def tokens(text: str) -> list[str]:
@@ -186,7 +186,7 @@ class Corpus:
             left: the tokens before the gap as they stand in the text; the last two count.
             right: the tokens after the gap; the first two count.
         """
-        return _stretches(*self.near(left, right))
+        return stretches(*self.near(left, right))
 
     def near(self, left: Sequence[str], right: Sequence[str]) -> tuple[int, int, int, int]:
         """The numbers of two words to the left of a gap in a text and of two to the right, -1 for unknown ones.
@@ -203,15 +203,15 @@ class Corpus:
         """The number of the third word to the right of a gap, an edge behind the end of the text, -1 if unknown."""
         return self._true_id([*right, *([EDGE] * 3)][2])
 
-    def company(self, form: str) -> "Company":
+    def company(self, form: str) -> Company:
         """The stretches around all occurrences of a form."""
         places = self._places(form)
         near = [self._ids[places + offset].astype(np.int64) for offset in (-2, -1, 1, 2)]
         # The third to the right is an edge where the second is one: what comes then is another text's.
         third = self._ids[np.minimum(places + 3, len(self._ids) - 1)]
         third = np.where(near[3] == self._index[EDGE], near[3], third)
-        stretches = tuple(Counter(stretch.tolist()) for stretch in _stretches(*near))
-        return Company(len(places), stretches, Counter(third.tolist()))
+        counts = tuple(Counter(stretch.tolist()) for stretch in stretches(*near))
+        return Company(len(places), counts, Counter(third.tolist()))
 
     def count_of(self, number: int) -> int:
         """How often a word is in the texts, by its number; 0 of an unknown one."""
@@ -256,35 +256,6 @@ class Corpus:
 
     def _true_id(self, word: str) -> int:
         return self._index.get(word if word in self.proper else word.lower(), -1)
-
-
-class Company(NamedTuple):
-    """What stands around a form.
-
-    Attributes:
-        uses: how often the form occurs.
-        stretches: one word to the left, one to the right, two to the left, one on each side, two to the right; of each
-            how often it was seen, by number.
-        third: how often each word is the third to the right, by number.
-    """
-
-    uses: int
-    stretches: tuple[Mapping[int, int], ...]
-    third: Mapping[int, int]
-
-    def fit(self, gap: tuple[int, ...]) -> int:
-        """How well the form goes into a gap: a point for each stretch that was seen around it, 0 to 5."""
-        return sum(stretch in seen for stretch, seen in zip(gap, self.stretches, strict=True))
-
-    def counts(self, gap: tuple[int, ...]) -> tuple[int, ...]:
-        """How often each of the stretches of a gap was seen around the form, in their order."""
-        return tuple(seen.get(stretch, 0) for stretch, seen in zip(gap, self.stretches, strict=True))
-
-
-def _stretches(far_left: Any, left: Any, right: Any, far_right: Any) -> tuple[Any, ...]:
-    # Of words by number, or of many at once. A pair's number is no other one's, unknown words (-1) included.
-    pairs = (far_left, left), (left, right), (right, far_right)
-    return left, right, *((first + 1) * MOST_WORDS + second + 1 for first, second in pairs)
 
 
 def _proper_words(spellings: list[str], ids: np.ndarray) -> frozenset[str]:

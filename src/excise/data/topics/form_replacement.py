@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from excise.data.topics.corpus import Company, Corpus, tokens
+from excise.data.topics.company import Company
+from excise.data.topics.corpus import Corpus, tokens
 from excise.data.topics.inflections import Paradigm
 from excise.data.topics.languages import ELISIONS, Lemmas, first_names, is_name, stop_words
 from excise.data.topics.matching import Matcher, Span

@@ -102,10 +102,7 @@ class CodebookCLIPVisionTower(Bottlenecked, CLIPVisionModel):
 
 
 class CodebookCLIPVisionModel(CodebookCLIPVisionTower):
-    """CLIP's vision tower with codebook bottlenecks.
-
-    It loads from a checkpoint of any of the models here, and takes their ledger and masks with it.
-    """
+    """CLIP's vision tower with codebook bottlenecks; a checkpoint of any model here loads, with its ledger and masks."""
 
     @classmethod
     def from_base(
@@ -237,15 +234,14 @@ class CodebookCLIPForImageClassification(Bottlenecked, CLIPForImageClassificatio
 
         Args:
             base: Hub id or local path of a `CLIPModel` or `CLIPForImageClassification`, or one in memory.
-            bottleneck: as in `CodebookCLIPModel.from_base`.
-            layers: as in `CodebookCLIPModel.from_base`.
+            bottleneck: as in `CodebookCLIPModel.from_base`, and so are `layers` and `kwargs`.
+            layers: likewise.
             classes: names of the classes, in the order of their labels, as a list or an `id2label`; as in the base's
                 config if not given.
-            **kwargs: as in `CodebookCLIPModel.from_base`.
+            **kwargs: likewise.
 
         Raises:
-            ValueError: as in `CodebookCLIPModel.from_base`, or if the base's classifier has these classes in another
-                order.
+            ValueError: as in `CodebookCLIPModel.from_base`, or if the base's classifier has another order of classes.
         """
         names = None if classes is None else class_names(classes)
 
