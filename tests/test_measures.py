@@ -13,8 +13,8 @@ BOUNDS = {
     "pairs": 90,
     # 195 when the house was redrawn; since then guard, identity, verdicts, private evidence, processes; and the sparse
     # look-up, the code index, passes that are shared and resumed, sentences kept for topics; and attacks, deeper
-    # deletions and the baselines on texts, one small file each; and what a topic, a file, a class, an image may be, and a
-    # verb for each part of the job
+    # deletions and the baselines on texts, one small file each; what topics, files, classes and images may be,
+    # and a verb for each part of the job
     "files": 300,
     "files sharing a name": 32,  # verbs have the names of what they call
     "files over 300 lines": 0,

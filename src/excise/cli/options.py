@@ -158,8 +158,7 @@ def load_codes(file: str) -> "Selection":
     try:
         return Selection.from_dict(read(file))
     except (ValueError, TypeError) as error:
-        message = f"{file} holds no codes that `excise unlearn --codes-out` wrote. "
-        raise ValueError(message + str(error).removeprefix(f"{file!r} ")) from error
+        raise ValueError(f"{file} holds no codes that `excise unlearn --codes-out` wrote. {error}") from error
 
 
 def check_codes(selection: "Selection", unlearner: "Unlearner", file: str) -> None:

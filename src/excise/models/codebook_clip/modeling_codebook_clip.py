@@ -102,7 +102,7 @@ class CodebookCLIPVisionTower(Bottlenecked, CLIPVisionModel):
 
 
 class CodebookCLIPVisionModel(CodebookCLIPVisionTower):
-    """CLIP's vision tower with codebook bottlenecks; a checkpoint of any model here loads, with its ledger and masks."""
+    """CLIP's vision tower with codebook bottlenecks; a checkpoint of any model here loads, with its ledger."""
 
     @classmethod
     def from_base(
