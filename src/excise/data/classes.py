@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
 from excise.data.images import encoded_images, image_column, label_column, to_rgb, warn_of_darkness
+from excise.data.reading import as_rows
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +108,8 @@ def class_sets(
     are the same to the byte the first counts.
 
     Args:
-        dataset: where the sets for selecting come from, such as the images that the model was trained on.
+        dataset: where the sets for selecting come from, such as the images that the model was trained on: a data set,
+            or whatever `load_rows` reads.
         name_or_index: the class, by its name or its label.
         image: the image column; the only one if not given.
         label: the column of labels, or of the names of classes; the one of type `ClassLabel` if not given.
@@ -136,6 +138,8 @@ def class_sets(
     }.items():
         if size < 1:
             raise ValueError(f"{size_name} must be at least 1, got {size}.")
+    dataset = as_rows(dataset)
+    test = None if test is None else as_rows(test, "test set")
     if value_range is not None:
         dataset = to_rgb(dataset, value_range, image=image)
         test = test and to_rgb(test, value_range, image=image if image in test.column_names else None)

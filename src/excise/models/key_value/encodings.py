@@ -12,7 +12,7 @@ from transformers import BaseImageProcessor
 
 from excise.data.images import image_column, images_digest, label_column, pixel_values, to_rgb, warn_of_darkness
 from excise.data.inputs import ENCODINGS
-from excise.data.reading import refuse_stream
+from excise.data.reading import as_rows, refuse_stream
 from excise.models.class_order import labels_in_model
 from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.shards import described, description, in_shards
@@ -27,7 +27,7 @@ LABELS = "labels"
 NO_SETTINGS = ("_name_or_path", "architectures", "dtype", "id2label", "label2id", "transformers_version")
 
 
-@expects("model", "dataset", "processor")
+@expects("model", "processor")  # the data set may be whatever `load_rows` reads
 def encode_images(
     model: KeyValueForImageClassification,
     dataset: "Dataset",
@@ -50,8 +50,8 @@ def encode_images(
 
     Args:
         model: its encoder is used, in eval mode.
-        dataset: rows with an image column and, to be used for training, one of classes. These go by their names, in
-            whichever order the data set has them; labels without names are the model's.
+        dataset: rows, or whatever `load_rows` reads, with an image column and, to be used for training, one of classes.
+            These go by their names, in whichever order the data set has them; labels without names are the model's.
         processor: the encoder's image processor.
         image: the image column; the only one if not given.
         label: the column of labels, or of the names of classes; that of type `ClassLabel` if not given.
@@ -74,6 +74,7 @@ def encode_images(
     """
     from datasets import Features, List, Value
 
+    dataset = as_rows(dataset)
     refuse_stream(dataset)
     dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
     if value_range is not None:
