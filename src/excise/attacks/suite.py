@@ -158,7 +158,7 @@ def run_attacks(
     ledger = [(of.kind, of.topic, of.private, dict(of.rows), bool(of.undone)) for of in requests]
     ran: dict[str, Any] = {}
     results = []
-    for one in tqdm(chosen, desc="Attacks", disable=not progress):
+    for one in tqdm(chosen, desc="Attacks", disable=not progress, leave=False):
         ran[one.name] = described(one)
         made_of = {"models": models, "ledger": ledger, "sets": about, "attack": [one.name, ran[one.name]]}
         key = digest(json_values(made_of), {})

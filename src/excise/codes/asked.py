@@ -66,7 +66,14 @@ def put_in_force(
     Raises:
         ValueError: if nothing is selected, or as `enforce` and `check_label`; the model is then as it was.
     """
+    ledger = Ledger.from_dict(model.config.unlearning)
     if not any(codes.values()):
+        masked = [one for one in ledger.requests if one.topic == asked.name and not one.undone]
+        if masked:
+            raise ValueError(
+                f"Request {masked[-1].id} ({masked[-1].kind}) removes the codes of {asked.name!r} already, and nothing else is "
+                f"selected. `delete_request({masked[-1].id})` deletes what a mask masks; `undo` takes it back first."
+            )
         raise ValueError(
             f"Nothing is selected, so there is nothing to {kind}. Thresholds: {details.get('thresholds', {})}. A topic "
             "that the model does not know, or a model that was hardly trained, has no codes that tell it: look at "
@@ -75,7 +82,7 @@ def put_in_force(
     details |= {"data": dict(asked.data)} | ({"private": True} if asked.private else {})
     if asked.known:
         check_label(model.config, asked.known.words, asked.name)
-    ledger = Ledger.from_dict(model.config.unlearning).add(kind, asked.name, codes, **details)
+    ledger = ledger.add(kind, asked.name, codes, **details)
     enforce(model, ledger)
     if asked.known:
         hide_classes(model.config, asked.known.words, asked.name)

@@ -15,7 +15,7 @@ from excise.data.scripts import LETTERS_WITHOUT_SPACES
 from excise.data.words import SIGNS, ranges
 from excise.data.words import UNSEEN as OF_WORDS
 from excise.storage.digests import DigestKey
-from excise.storage.display import printable, shortened
+from excise.storage.display import printable, shortened, without_bars_of_datasets
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, read
@@ -199,8 +199,9 @@ class ForgetSets(ABC):
         with new_folder(folder) as partial:
             if self.private:
                 self.private.key.save(partial / KEY)
-            for name in SET_NAMES:
-                getattr(self, name).save_to_disk(str(partial / name))
+            with without_bars_of_datasets():
+                for name in SET_NAMES:
+                    getattr(self, name).save_to_disk(str(partial / name))
             (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return Path(folder)
 

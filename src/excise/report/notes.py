@@ -94,13 +94,15 @@ def nothing_to_forget(evaluation: "Evaluation") -> str | None:
         if before.low <= high and low <= before.high:
             return (
                 f"Nothing to forget, as far as can be told: {measure(name).label} before is {before.text} "
-                f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]. {_what_to_do(evaluation)}"
+                f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]. {_what_to_do(evaluation, total)}"
             )
     return None
 
 
-def _what_to_do(evaluation: "Evaluation") -> str:
+def _what_to_do(evaluation: "Evaluation", total: int | None) -> str:
     """What whoever finds nothing to forget looks at."""
+    if total and total < LEAST_ROWS:
+        return f"Only {total} examples were tried, of which so many can be chance: give more to tell."
     if evaluation.of_classes:
         return "Look whether the model was trained on this class and the images are processed as in its training."
     return (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from excise.storage.digests import digest
+from excise.storage.display import without_bars_of_datasets
 from excise.storage.processes import is_main_process
 from excise.storage.shared_pass import shared_pass
 
@@ -84,9 +85,7 @@ def in_shards(
         shard(start)
 
     starts = range(0, rows, shard_size)
-    hidden = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()  # of each file's own
-    try:
+    with without_bars_of_datasets():
         hide = not (progress and is_main_process())
         settings = {"function": about["kind"], "about": about, "folder": os.fspath(folder), "shard_size": shard_size}
         shared_pass(
@@ -97,9 +96,6 @@ def in_shards(
             lambda _: None,
         )
         return datasets.concatenate_datasets([shard(start) for start in starts])
-    finally:
-        if not hidden:
-            datasets.enable_progress_bars()
 
 
 def described(dataset: "Dataset", about: dict[str, Any]) -> "Dataset":
