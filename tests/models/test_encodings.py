@@ -157,8 +157,8 @@ def test_the_format_of_a_data_set_does_not_matter(tmp_path, how):
 
 
 def test_names_that_are_no_classes_of_the_model_are_refused(tmp_path):
-    named = images(8).map(lambda row: {"name": f"class {row['label']}"})
-    with pytest.raises(ValueError, match=r"no class 'class 0', .*its classes are red, green, blue, grey"):
+    named = images(8).map(lambda row: {"name": f"kind {row['label']}"})
+    with pytest.raises(ValueError, match=r"no class 'kind 0', .*its classes are red, green, blue, grey"):
         encoded(key_value_model(), named, tmp_path, label="name")
 
 

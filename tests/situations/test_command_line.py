@@ -212,7 +212,11 @@ REFUSED = {
         1,
         "There is no column",
     ),
-    "a classifier without a class that there is not": (f"{CLASSIFY} --exclude_class gren", 1, "There is no class gren"),
+    "a classifier without a class that there is not": (
+        f"{CLASSIFY} --exclude_class gren",
+        1,
+        "There is no class 'gren'",
+    ),
     # sharing
     "a model that has forgotten nothing": ("bundle {model} --out {out}", 1, "forgotten"),
     "an audit after nothing": ("audit {model} {topic}", 1, "has forgotten nothing"),

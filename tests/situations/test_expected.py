@@ -268,7 +268,7 @@ def bert():
 
 
 ROWS = Dataset.from_dict({"text": ["the cat sat"]})
-SUPPORTED = r"excise works on T5, Flan-T5, mT5 and UMT5 .*CodebookT5.*from_base.*CLIP.*KeyValue.*from_encoder"
+SUPPORTED = r"excise works on T5, Flan-T5, mT5 and UMT5 .*CodebookT5.*from_base.*CLIP.*from_encoder"
 NO_MODELS = {
     "a GPT-2": (gpt2, f"GPT2LMHeadModel has no bottleneck. {SUPPORTED}.* No 'gpt2' model so far"),
     "a BERT": (bert, f"BertModel has no bottleneck. {SUPPORTED}.* No 'bert' model so far"),

@@ -72,7 +72,7 @@ def test_images_as_they_are_stored_and_labels_in_another_order_are_refused(clip)
 def test_retraining_of_a_model_begins_anew_but_for_what_is_frozen(clip, sets):
     with pytest.raises(ValueError, match="codes or keys of a CodebookCLIPForImageClassification were initialised"):
         retrain(clip, sets[1], ARGS)
-    with pytest.raises(ValueError, match="A str makes no model"):
+    with pytest.raises(ValueError, match="expected a model, or a function that makes one"):
         retrain("resnet50", sets[1], ARGS)
     model = LinearClassifier(LinearClassifierConfig(hidden_size=4, num_labels=4))
     model.classifier.weight.data.fill_(7)

@@ -54,7 +54,7 @@ def finetune(
     return BaselineRun(student, tuple(history.epochs), len(history.epochs) - 1)
 
 
-@expects("args", make_model="function", retain="rows")
+@expects("args", make_model="model_or_function", retain="rows")
 def retrain(
     make_model: Callable[[], PreTrainedModel] | PreTrainedModel,
     retain: Dataset,

@@ -91,7 +91,7 @@ def never_saw(
     return _load(folder)
 
 
-@expects("dataset", "topic")
+@expects("dataset", topic="sets")
 def without_topic(dataset: Dataset, topic: TopicSets | ClassSets, column: str | None = None) -> Dataset:
     """The rows of a data set that have nothing of a topic or class.
 

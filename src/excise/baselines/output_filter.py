@@ -25,7 +25,7 @@ ANCHOR = "a"
 Spelling = tuple[int, ...]
 
 
-@expects("model", "processor")
+@expects("model", processor="?processor")
 def filter_outputs(
     model: PreTrainedModel, processor: Processor, words: str | Sequence[str] | ForgetSets
 ) -> PreTrainedModel:

@@ -161,7 +161,7 @@ WAYS = dict.fromkeys(("t5", "mt5", "umt5"), "CodebookT5ForConditionalGeneration.
 WAYS |= dict.fromkeys(("clip", "clip_vision_model"), "CodebookCLIPModel.from_base(model)")
 SUPPORTED = """\
 excise works on T5, Flan-T5, mT5 and UMT5 (`CodebookT5ForConditionalGeneration.from_base`), on CLIP \
-(`CodebookCLIPModel.from_base`), and on frozen vision encoders (`KeyValueForImageClassification.from_encoder`)."""
+(`CodebookCLIPModel.from_base`), and on frozen vision encoders (`from_encoder`)."""
 
 
 def _way_to_one(model: nn.Module) -> str:
@@ -176,7 +176,7 @@ def _way_to_one(model: nn.Module) -> str:
             "saved by `Unlearner.from_pretrained(...)`."
         )
     if getattr(model, "main_input_name", None) == "pixel_values":
-        return f"{SUPPORTED} For this one: `KeyValueForImageClassification.from_encoder(path, num_labels=...)`."
+        return f"{SUPPORTED} For this one: a key-value classifier, by `from_encoder(path, num_labels=...)`."
     none = f"No {kind!r} model so far" if kind else "No other model so far"
     return f"{SUPPORTED} {none}: take one of these, or load one that was saved by `Unlearner.from_pretrained(...)`."
 

@@ -59,12 +59,13 @@ def class_index(wanted: Any, classes: Sequence[str], listed: str | None = None) 
             return hits[0]
         raise ValueError(_unknown(wanted, classes, listed))
     kind = str(getattr(wanted, "dtype", type(wanted).__name__))
-    if "bool" in kind or not isinstance(wanted, SupportsIndex):
-        raise ValueError(_unknown(wanted, classes, listed))
     try:
+        if "bool" in kind or not isinstance(wanted, SupportsIndex):
+            raise TypeError
         label = operator.index(wanted)
     except TypeError:
-        raise ValueError(_unknown(wanted, classes, listed)) from None
+        expected = "expected the name of a class, or its index"
+        raise ValueError(f"A {kind} names no class: {expected}. {_unknown(wanted, classes, listed)}") from None
     if str(label) in classes and classes.index(str(label)) != label:
         there = f"the label of the class {classes[label]!r}" if 0 <= label < len(classes) else "no label"
         raise ValueError(f"{label} is {there} and the name of another. Give a name, as the text {str(label)!r}.")

@@ -94,7 +94,8 @@ def nothing_to_forget(evaluation: "Evaluation") -> str | None:
         if before.low <= high and low <= before.high:
             return (
                 f"Nothing to forget, as far as can be told: {measure(name).label} before is {before.text} "
-                f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]. {_what_to_do(evaluation, total)}"
+                f"[{before.low:.3f}, {before.high:.3f}], and {other} [{low:.3f}, {high:.3f}]. "
+                + _what_to_do(evaluation, total)
             )
     return None
 

@@ -180,6 +180,7 @@ ARGUMENTS: Mapping[str, Kind] = {
     "folder": Kind("a folder: its path, as text or Path", is_path),
     "repo_id": Kind('a repository on the Hub, as "me/model"', lambda value: isinstance(value, str) and bool(value)),
     "function": Kind("a function", callable),
+    "model_or_function": Kind("a model, or a function that makes one", callable),
     "args": Kind("TrainingArguments", _one_of("transformers:TrainingArguments")),
     "sweep": Kind("a Sweep, as `sweep(unlearner, topic)` makes it", _one_of("excise:Sweep")),
     "attacks": Kind("an AttackReport, as `unlearner.attack(topic)` makes it", _one_of("excise:AttackReport")),

@@ -120,7 +120,7 @@ def test_a_gap_fits_where_its_stretches_were_seen(near):
         stretches = [slice(1, 2), slice(2, 3), slice(0, 2), slice(1, 3), slice(2, 4)]
         seen = tuple(sum(other[part] == near[part] for other in around) for part in stretches)
         company, gap = corpus.company(form), corpus.gap(near[:2], near[2:])
-        assert company.count == len(around)
+        assert company.uses == len(around)
         assert company.counts(gap) == seen
         assert company.fit(gap) == sum(count > 0 for count in seen)
 

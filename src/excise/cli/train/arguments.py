@@ -81,9 +81,9 @@ class CodebookArguments:
         at_least(self, 0, "codebook_learning_rate", "similarity_quantile")
         for block in self.bottleneck_layers or ():
             if block < 0:
-                raise ValueError(f"`--bottleneck_layers`: {block} is no encoder block, which count from 0.")
+                raise ValueError(f"Argument --bottleneck_layers: {block} is no encoder block, which count from 0.")
         if self.similarity_quantile > 1:
-            raise ValueError(f"`--similarity_quantile`: {self.similarity_quantile} is no share from 0 to 1.")
+            raise ValueError(f"Argument --similarity_quantile: {self.similarity_quantile} is no share from 0 to 1.")
         if self.preset == "paper":
             self.init_tokens, self.revive_every, self.similarity_quantile = 0, 0, 0.0
 

@@ -18,7 +18,7 @@ def at_least(arguments: Any, least: int, *names: str) -> None:
     for name in names:
         value = getattr(arguments, name)
         if value is not None and not value >= least:  # of NaN, too
-            raise ValueError(f"`--{name}`: {value} is too small: expected {least} or more.")
+            raise ValueError(f"Argument --{name}: {value} is too small: expected {least} or more.")
 
 
 def parsed(kinds: Any, argv: Sequence[str], prog: str | None) -> tuple[Any, ...]:

@@ -95,8 +95,8 @@ def main(argv: Sequence[str], progress: bool = True, prog: str | None = None) ->
     if checkpoint:
         logger.info("Going on from %s.", checkpoint)
 
-    check_model(model_args)
     splits = load_splits(data_args, args.seed)  # before a model is loaded, which takes its time
+    check_model(model_args)
     tokenizer = AutoTokenizer.from_pretrained(
         model_args.tokenizer_name or model_args.model_name_or_path or model_args.config_name
     )
