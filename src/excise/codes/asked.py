@@ -71,8 +71,8 @@ def put_in_force(
         masked = [one for one in ledger.requests if one.topic == asked.name and not one.undone]
         if masked:
             raise ValueError(
-                f"Request {masked[-1].id} ({masked[-1].kind}) removes the codes of {asked.name!r} already, and nothing "
-                f"else is selected. `delete_request({masked[-1].id})` deletes what a mask masks; `undo` takes it back first."
+                f"Request {(last := masked[-1].id)} ({masked[-1].kind}) removes the codes of {asked.name!r} already, and nothing "
+                f"else is selected. `delete_request({last})` deletes what a mask masks; `undo` takes it back first."
             )
         raise ValueError(
             f"Nothing is selected, so there is nothing to {kind}. Thresholds: {details.get('thresholds', {})}. A topic "

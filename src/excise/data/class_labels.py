@@ -65,7 +65,8 @@ def class_index(wanted: Any, classes: Sequence[str], listed: str | None = None) 
         label = operator.index(wanted)
     except TypeError:
         expected = "expected the name of a class, or its index"
-        raise ValueError(f"A {kind} names no class: {expected}. {_unknown(wanted, classes, listed)}") from None
+        error = _unknown(wanted, classes, listed)
+        raise ValueError(f"A {kind} names no class: {expected}. {error}") from None
     if str(label) in classes and classes.index(str(label)) != label:
         there = f"the label of the class {classes[label]!r}" if 0 <= label < len(classes) else "no label"
         raise ValueError(f"{label} is {there} and the name of another. Give a name, as the text {str(label)!r}.")
