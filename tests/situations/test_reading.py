@@ -462,7 +462,7 @@ def test_a_folder_of_images_is_read_whatever_is_in_its_name(here):
 
 
 def test_a_list_of_texts_is_generated_from_and_nothing_else(make_model, tokenizer):
-    with pytest.raises(ValueError, match="`texts` is 'the cat' .*expected texts: a list"):
+    with pytest.raises(ValueError, match=r"`texts` is 'the cat' .*expected texts: a list"):
         generate_texts(make_model(), tokenizer, "the cat")
     with pytest.raises(ValueError, match="Row 1 of the texts is None"):
         generate_texts(make_model(), tokenizer, ["the cat", None])

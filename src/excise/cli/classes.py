@@ -30,7 +30,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--test-dataset",
         metavar="DATA",
-        help="where held-out images come from; without it, 30 %% of the images of DATA are held out",
+        help="where held-out images come from; without it, the split test of DATA or, where there is none, 30 %% of "
+        "its images, which the model must not have been trained on",
     )
     parser.add_argument("--test-split", metavar="SPLIT", help="its split (default: test); alone, a split of --dataset")
     parser.add_argument(
@@ -63,10 +64,12 @@ def run(args: Namespace) -> Output:
         args.parser.error("--key goes with --private")
     check_free(args.out)
     key = DigestKey.load(args.key) if args.key else None
+    images = load_rows(args.dataset, args.config, args.split)
     test = None
     if args.test_dataset or args.test_split:
         test = load_rows(args.test_dataset or args.dataset, args.config, args.test_split or "test")
-    images = load_rows(args.dataset, args.config, args.split)
+    elif args.split != "test":
+        test = own_test(images, args.dataset, args.config)
     sets = class_sets(
         images,
         class_of(images, args.label_column, args.name),
@@ -93,6 +96,15 @@ def run(args: Namespace) -> Output:
             "out": args.out,
         },
     )
+
+
+def own_test(images: "Dataset", name: str, config: str | None) -> "Dataset | None":
+    """The split `test` of a data set, `None` where there is none or a file is all there is."""
+    try:
+        test = load_rows(name, config, "test")
+    except (ValueError, KeyError):
+        return None
+    return None if test._fingerprint == images._fingerprint else test
 
 
 def class_of(images: "Dataset", column: str | None, name: str) -> str | int:

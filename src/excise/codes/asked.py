@@ -70,14 +70,16 @@ def put_in_force(
     if not any(codes.values()):
         masked = [one for one in ledger.requests if one.topic == asked.name and not one.undone]
         if masked:
+            number, what = masked[-1].id, masked[-1].kind
             raise ValueError(
-                f"Request {(last := masked[-1].id)} ({masked[-1].kind}) removes the codes of {asked.name!r} already, and nothing "
-                f"else is selected. `delete_request({last})` deletes what a mask masks; `undo` takes it back first."
+                f"Request {number} ({what}) removes the codes of {asked.name!r} already, and nothing else is selected. To "
+                f"delete what it masks: `delete_request({number})`; to begin anew, `undo` it first."
             )
         raise ValueError(
             f"Nothing is selected, so there is nothing to {kind}. Thresholds: {details.get('thresholds', {})}. A topic "
             "that the model does not know, or a model that was hardly trained, has no codes that tell it: look at "
-            "`evaluate(...)` first. Else give more sentences with the topic, or a less strict search."
+            "`evaluate(...)` first. Else give more examples with the topic, or a less strict search, such as "
+            "`Search('activations', count=...)`, which takes what fires most."
         )
     details |= {"data": dict(asked.data)} | ({"private": True} if asked.private else {})
     if asked.known:
