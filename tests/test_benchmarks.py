@@ -148,6 +148,7 @@ def test_a_plot_of_the_same_numbers_is_the_same_file(benchmarks, tmp_path):
     assert not plots.plot_reaches(rows[1:], tmp_path / "none.svg") and not (tmp_path / "none.svg").exists()
 
 
+@pytest.mark.slow
 def test_the_benchmarks_run_and_say_which_libraries_are_missing(alone, tmp_path, capsys):
     run = alone("run")
     assert run.main(["--tiny", "--threads=1", f"--folder={tmp_path}", "--only", *IN_PROCESS]) == 0

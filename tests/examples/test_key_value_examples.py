@@ -78,6 +78,7 @@ def test_settings_are_compared_on_images_held_out_of_the_training_split(example,
     assert metrics["test_accuracy"] * 80 == pytest.approx(round(metrics["test_accuracy"] * 80))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument")
 def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, folder_of_images, tmp_path, capsys):
     more = {"seeds": 2, "membership_seeds": 2, "epochs": 4, "na": 400, "ne": 40, "steps": 4}

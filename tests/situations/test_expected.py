@@ -542,6 +542,7 @@ def test_a_model_on_the_cpu_beside_a_gpu_is_told_of(a_gpu, caplog):
 # ------------------------------------------------------------------------------- masks: two processes, another model
 
 
+@pytest.mark.slow
 def test_forgetting_in_two_processes_gives_one_result_in_both_and_on_disk(root, tmp_path):
     script = root / "tests" / "helpers" / "forgetting_in_processes.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, tmp_path]

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from excise.cli.options import add_out_folder, add_private
+from excise.cli.options import HELD_OUT, add_out_folder, add_private
 from excise.cli.output import Output
 from excise.cli.values import whole
 from excise.data.reading import load_rows
@@ -85,6 +85,8 @@ def run(args: Namespace) -> Output:
         sets = sets.private_as(args.label, key)
     sets.save(args.out)
     kept = f"\nThe key of its digests, to be kept and not published: {args.out}/{KEY}" if args.private else ""
+    if test is None:
+        kept += f"\n{HELD_OUT.format(of='images', where='--test-dataset')}"
     return Output(
         f"{sets}\nSaved to {args.out}{kept}",
         {

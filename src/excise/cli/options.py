@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from excise.unlearner import Unlearner
 
 
+# What sets say whose held-out examples are a part of the same data.
+HELD_OUT = (
+    "Held out are 30 % of the {of}. A model that was trained on all of the data has seen them, and is better measured "
+    "on others: {where}."
+)
+
+
 def add_model(parser: ArgumentParser) -> None:
     """MODEL."""
     parser.add_argument("model", metavar="MODEL", help="model with bottlenecks: folder or Hub id")

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from excise.cli.options import add_out_folder, add_private
+from excise.cli.options import HELD_OUT, add_out_folder, add_private
 from excise.cli.output import Output
 from excise.cli.values import whole
 from excise.data.reading import DEMO, load_rows
@@ -104,6 +104,8 @@ def run(args: Namespace) -> Output:
         topic = topic.private_as(args.label, DigestKey.load(args.key) if args.key else None)
     topic.save(args.out)
     kept = f"\nThe key of its digests, to be kept and not published: {args.out}/{KEY}" if args.private else ""
+    if evaluation is None:
+        kept += f"\n{HELD_OUT.format(of='texts', where='--evaluation-dataset')}"
     words = {
         "words": list(topic.words),
         "inflections": list(topic.inflections),
