@@ -197,6 +197,37 @@ VALUES = {
         "en",
         ['"A.', 'C "'],
     ),
+    "a TSV in which somebody speaks and goes on": (
+        "a.tsv",
+        text('en\tfr\n"No," he said.\tx\nHe said "Yes".\ty\n"A" or "B"?\tz\n'),
+        "en",
+        ['"No," he said.', 'He said "Yes".', '"A" or "B"?'],
+    ),
+    "a text with tabs in which somebody speaks and goes on": (
+        "a.txt",
+        text('en\tfr\n"Go!" she cried.\t« Va ! » cria-t-elle.\n'),
+        "en",
+        ['"Go!" she cried.'],
+    ),
+    "a CSV with an escaped quotation mark that is no quoting, and a path": (
+        "a.csv",
+        text('en,fr\nC:\\new,x\n5\\" wide,y\n'),
+        "en",
+        ["C:\\new", '5\\" wide'],
+    ),
+    "a path in a CSV": ("a.csv", text('en,fr\n"C:\\new, or not",x\n'), "en", ["C:\\new, or not"]),
+    "escaped quotation marks and doubled backslashes": (
+        "a.csv",
+        text('en,fr\n"C:\\\\new, he said \\"no\\"",x'),
+        "en",
+        ['C:\\new, he said "no"'],
+    ),
+    "a TSV with escaped quotation marks and line breaks in quotes": (
+        "a.tsv",
+        text('en\tfr\n"One \\"a\\"\nTwo"\tx\n'),
+        "en",
+        ['One "a"\nTwo'],
+    ),
     "numbers among texts of a CSV": ("a.csv", text("en,fr\n1984,x\nHi.,y\n"), "en", ["1984", "Hi."]),
     "Latin-1 that is said": ("a.csv", text("en,fr\nÉté.,x\n", "latin-1"), "en", ["Été."]),
     "a CSV of ten thousand rows and more without a text, before one with": (
@@ -346,6 +377,21 @@ REFUSED = {
     ),
     "a line break in a text without quotes": ("a.tsv", text("en\tfr\nHi\nyou\tSalut\n"), "Line 2 has 1 fields"),
     "a quotation mark that is not closed": ("a.csv", text('en,fr\n"Hi,Salut\nGo,Va\n'), "Line 2 .*quotation marks"),
+    "a CSV in which somebody speaks and goes on": (
+        "a.csv",
+        text('en,fr\n"No" he said.,x\n'),
+        "Line 2 cannot be read, .*double those inside",
+    ),
+    "a CSV in which somebody speaks and goes on, and another is escaped": (
+        "a.csv",
+        text('en,fr\n"No" he said.,x\n"Say \\"no\\"",y\n'),
+        "Line 2 cannot be read, .*double those inside",
+    ),
+    "a path among escaped quotation marks": (
+        "a.csv",
+        text('en,fr\n"C:\\new",x\n"Say \\"no\\"",y\n'),
+        "Line 2 has a backslash before 'n', and others stand before quotation marks",
+    ),
     "a table of pandas in JSON": ("a.json", text(FRAME.to_json()), r"orient='records'"),
     "a table of pandas in JSON, split": ("a.json", text(FRAME.to_json(orient="split")), r"orient='records'"),
     "several lists in JSON": (

@@ -185,6 +185,8 @@ def _checked(path: Path, encoding: str, way: dict[str, Any], header: bool) -> tu
     """The first row of a table all of whose rows are as long; a sign that casts doubt, and the columns' types."""
     names: list[str] = []
     doubt, kinds = "", list[set[str]]()
+    if "escapechar" in way:
+        _check_escapes(path, encoding, way["delimiter"])
     with opened(path, encoding) as file:
         reader = csv.reader(file, strict=True, **way)
         rows = iter(reader)
@@ -216,6 +218,45 @@ def _checked(path: Path, encoding: str, way: dict[str, Any], header: bool) -> tu
                     f"{way['delimiter']!r}). Put texts that hold the separator or a line break in quotes, or repair "
                     "the line."
                 )
+
+
+def _check_escapes(path: Path, encoding: str, separator: str) -> None:
+    r"""Makes sure that of a table with escaped quotation marks nothing is lost but what escaping put there.
+
+    Python's reader and pandas' would read `"No," he said` without its quotation marks, and `C:\\new` as `C:new`.
+
+    Raises:
+        csv.Error: if no quotation mark is escaped, or a text goes on behind one that closes it.
+        ValueError: if a backslash stands before another sign than a quotation mark or a backslash.
+    """
+    sign = re.escape(separator)
+    within, bare = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL), re.compile(rf"(?:[^\\\r\n{sign}]|\\.)*", re.DOTALL)
+    behind = re.compile(rf"{sign}|[\r\n]+|$")
+    quoted, lone, seen = False, "", set[str]()
+    with opened(path, encoding) as file:
+        for number, line in enumerate(file, 1):
+            place = 0
+            while place < len(line):
+                if not quoted and line[place] == '"':
+                    quoted, place = True, place + 1
+                part = cast(re.Match, (within if quoted else bare).match(line, place))
+                seen.update(escapes := re.findall(r"\\(.)", part[0], re.DOTALL))
+                if not lone and (others := [sign for sign in escapes if sign not in '"\\']):
+                    lone = f"Line {number} has a backslash before {others[0]!r}"
+                place = part.end()
+                if quoted and place < len(line):
+                    quoted, place = False, place + 1
+                if not quoted:
+                    if not (end := behind.match(line, place)):
+                        raise csv.Error(f"Line {number} cannot be read, {separator!r} expected after '\"'.")
+                    place = end.end()
+    if '"' not in seen:
+        raise csv.Error("No quotation mark is escaped.")
+    if lone:
+        raise ValueError(
+            f"{path}: {lone}, and others stand before quotation marks. Double it where it is a letter, or double the "
+            "quotation marks inside texts in place of the backslashes before them."
+        )
 
 
 def _kind(field: str) -> str:
