@@ -19,6 +19,7 @@ from excise.data.topics.matching import Matcher, normalise
 from excise.data.words import BEYOND, WORD, caseless, evened, is_word, runs, traced, words
 from excise.evaluation.metrics import Bleu, Chrf, Meteor, TopicRecall
 from excise.evaluation.metrics.words import rest_of_sentence
+from excise.evaluation.metrics.words import tokens as metric_tokens
 from excise.report.examples import word_differences
 from excise.storage.extras import MissingExtraError
 
@@ -37,6 +38,18 @@ WORDS = {
     "an acute accent for an apostrophe": ("l\u00b4amour", ["l", "amour"]),
     "a letter for an apostrophe": ("l\u02bcamour", ["l", "amour"]),
     "a possessive": ("the teacher's book", ["the", "teacher", "s", "book"]),
+    "a shortened not": ("I won't, can\u2019t, DON'T", ["I", "won't", "can't", "DON'T"]),
+    "other shortened verbs": ("I'm, we'll, she'd", ["I", "m", "we", "ll", "she", "d"]),
+    "an hour": ("ten o'clock, O\u2019CLOCK", ["ten", "o'clock", "O'CLOCK"]),
+    "an Irish name": ("O'Neill's", ["O'Neill", "s"]),
+    "an O by itself": ("the O's, o' the", ["the", "O", "s", "o", "the"]),
+    "words with an apostrophe in French": (
+        "Aujourd\u2019hui quelqu'un d'autre et grand'mère",
+        ["Aujourd'hui", "quelqu'un", "d", "autre", "et", "grand'mère"],
+    ),
+    "elisions in French": ("jusqu'à l'amour qu'on n'a", ["jusqu", "à", "l", "amour", "qu", "on", "n", "a"]),
+    "something of a grand": ("my grand's, ma'am, Hallowe'en", ["my", "grand", "s", "ma'am", "Hallowe'en"]),
+    "numbers": ("100,000 and 3.5, 24/7. 12,", ["100,000", "and", "3.5", "24/7", "12"]),
     "a hyphen": ("Jean-Luc", ["Jean", "Luc"]),
     "a non-breaking hyphen": ("Jean\u2011Luc", ["Jean", "Luc"]),
     "a soft hyphen": ("un profes\u00adseur", ["un", "professeur"]),
@@ -132,6 +145,28 @@ FOUND = {
     "a name in capitals": (["Jos\u00e9"], "JOSE\u0301 and jos\u00e9", ["JOSE\u0301"]),
     "a soft hyphen inside": (["teacher"], "A tea\u00adcher\u2019s", ["tea\u00adcher"]),
     "a compound with a non-breaking hyphen": (["teacher"], "teacher\u2011led", []),
+    "a part of won't": (["won", "don", "can"], "I won't and don\u2019t, can't", []),
+    "a verb before 'll, 'm and 's": (["she", "it"], "she'll see it's she", ["she", "it", "she"]),
+    "a clock": (["clock"], "At two o'clock the clock's O\u2019CLOCK", ["clock"]),
+    "an hour": (["o'clock"], "At two o\u2019clock", ["o\u2019clock"]),
+    "a part of an Irish name": (["Neill"], "O'Neill, O\u2019NEILL and Neill's", ["Neill"]),
+    "an Irish name": (["O'Neill"], "O\u2019Neill's O'NEILL", ["O\u2019Neill", "O'NEILL"]),
+    "a part of today in French": (["hui"], "aujourd'hui, AUJOURD\u2019HUI", []),
+    "a mother in French": (["mère"], "sa grand'mère, l'mère d'mère", ["mère", "mère"]),
+    "one in French": (["un", "une"], "quelqu'un, quelqu'une, l'un, un", ["un", "un"]),
+    "a love in French": (["amour"], "l'amour, d\u2019amour", ["amour", "amour"]),
+    "an island in French": (["île"], "la presqu'île, l'île", ["île"]),
+    "a number in longer ones": (["100"], "100,000 100.5 0.100 1/100 100/5 100.", ["100"]),
+    "a year in longer numbers": (["1984"], "1984.50 1984, 1984", ["1984", "1984"]),
+    "a name with a number": (
+        ["Apollo 11"],
+        "Apollo 11,000 Apollo 11.5 Apollo 11, Apollo-11.",
+        ["Apollo 11", "Apollo-11"],
+    ),
+    "a part of a version": (["3.5"], "2.3.5 3.5.1 13.5 3.5", ["3.5"]),
+    "days a week": (["24/7"], "24/7/2020 24/7.", ["24/7"]),
+    "a number in Chinese": (["100"], "\u670910,100\u4eba\u548c100\u4eba", ["100"]),
+    "a model's older version": (["GPT-4"], "GPT-4.5, GPT-4", ["GPT-4"]),
     "a compound with a hyphen": (["teacher"], "ex-teacher", []),
     "an identifier": (["teacher"], "teacher_x x_teacher", []),
     "emphasis by underscores": (["teacher"], "a _teacher_ is", ["teacher"]),
@@ -367,6 +402,14 @@ def test_a_null_topic_draws_whole_words_of_any_script():
     drawn = null_sets(type(topic)(**{**vars(topic), "retain": rows})).target
     found = {text[start:end] for text, spans in zip(drawn["text"], drawn["spans"], strict=True) for start, end in spans}
     assert found == {"कमी", "医生", "很好"}
+
+
+def test_parts_of_words_and_numbers_are_no_hits_of_recall_and_metrics_of_words_cut_as_before():
+    texts = ["It is two o\u2019clock, quelqu'un won't take 100,000."]
+    for word, hits in {"clock": 0, "won": 0, "un": 0, "100": 0, "o'clock": 1, "won't": 1, "100,000": 1}.items():
+        result = TopicRecall([word, "two"]).compute(predictions=texts, references=[*map(str.upper, texts)])
+        assert (result["hits"], result["total"]) == (hits + 1, hits + 1)
+    assert metric_tokens("won't, l'an 3.5") == ["won", "'", "t", ",", "l", "'", "an", "3", ".", "5"]
 
 
 def test_the_same_text_in_other_signs_is_the_same_text():

@@ -4,8 +4,11 @@
 and Nd). All else ends it:
 
 - An apostrophe, in any of its shapes, ends a word: *teacher's* is *teacher* and *s*, *l'amour* is *l* and *amour*.
-  Between Cyrillic or Hebrew letters it is a letter of the word (Ukrainian *п'ять*), and so is the mark of
-  abbreviations between Hebrew letters, and the dot in Catalan *col·lega*.
+  But *n't* belongs to its word (*won't*, *can't*), and so does what follows *o'* (*o'clock*, *O'Neill*) and what else
+  `ONE_WORD` lists (*grand'mère*, *aujourd'hui*). Between Cyrillic or Hebrew letters an apostrophe is a letter of the
+  word (Ukrainian *п'ять*), and so is the mark of abbreviations between Hebrew letters, and the dot in Catalan
+  *col·lega*.
+- A dot, a comma or a slash between two digits ends no word: *100* is not found in *100,000*, nor *24/7* in *24/7/2020*.
 - A hyphen ends a word: *Jean-Luc* is *Jean* and *Luc*. Whoever looks for a word by itself asks for the hyphens around
   it too (`HYPHEN`). So does a space without width, which is set where a word ends. An underscore ends none (*model_2*),
   unless nothing follows.
@@ -38,30 +41,51 @@ SIGNS = LETTERS + r"\p{Nd}"
 HYPHEN, APOSTROPHE = "-", "'"
 # Alphabets of which an apostrophe is a letter.
 ALPHABETS = r"\p{Cyrillic}\p{Hebrew}"
+# How words begin whose apostrophe is inside them, and how they go on: in any case, and "" is any letter but a lone s.
+ONE_WORD = {
+    "o": "", "grand": "", "entr": "", "aujourd": "hui", "quelqu": "une?s?", "presqu": "[iî]le", "prud": "hom",
+    "ma": "am", "y": "all", "hallowe": "en",
+}  # fmt: skip
+
+# Between two digits of one number.
+POINT = "[.,/\u066b\u066c]"
+
+
+def _around(signs: str = SIGNS, letters: str = LETTERS) -> list[tuple[str, str]]:
+    """What stands before an apostrophe that ends no word, and behind it."""
+    begun = [
+        (rf"(?<![{signs}])(?i:{first})", f"(?i:{rest})" if rest else f"(?![sS](?![{signs}]))[{letters}]")
+        for first, rest in ONE_WORD.items()
+    ]
+    return [("[nN]", f"[tT](?![{signs}])"), *begun]
 
 
 def _word(
     first: str = r"\p{L}\p{Nd}", signs: str = SIGNS, letters: str = LETTERS, alphabets: str = ALPHABETS,
-    hebrew: str = r"\p{Hebrew}",
+    hebrew: str = r"\p{Hebrew}", *, whole: bool = True,
 ) -> str:  # fmt: skip
-    """A pattern of a word, of what stands in brackets."""
+    """A pattern of a word, of what stands in brackets; if not whole, without `ONE_WORD`, *n't* and long numbers."""
+    inside = "|".join(f"(?<={before}')(?={behind})" for before, behind in _around(signs, letters))
     joined = (
-        rf"'(?<=[{alphabets}]')(?=[{alphabets}])|\"(?<=[{hebrew}]\")(?=[{hebrew}])|\u00b7(?<=[{letters}]\u00b7)"
+        (rf"'(?:{inside})|{POINT}(?<=\d{POINT})(?=\d)|" if whole else "")
+        + rf"'(?<=[{alphabets}]')(?=[{alphabets}])|\"(?<=[{hebrew}]\")(?=[{hebrew}])|\u00b7(?<=[{letters}]\u00b7)"
         rf"(?=[{letters}])|_+(?=[{first}])"
     )
     return rf"[{first}][{signs}]*(?:(?:{joined})[{signs}]+)*"
 
 
 WORD = regex.compile(_word())
+# What metrics compare that were measured before: parts of such words.
+PART_OF_WORD = regex.compile(_word(whole=False))
 # Nothing that would go on with the word may touch it.
 BEFORE = (
     rf"(?<![{SIGNS}])(?<![{ALPHABETS}]'(?=[{ALPHABETS}]))(?<!\p{{Hebrew}}\"(?=\p{{Hebrew}}))(?<![{LETTERS}]\u00b7)"
-    rf"(?<![{SIGNS}]_+)"
-)
+    rf"(?<![{SIGNS}]_+)(?<!\d{POINT}(?=\d))"
+) + "".join(f"(?<!{before}'(?={behind}))" for before, behind in _around())
 AFTER = (
     rf"(?![{SIGNS}])(?!(?<=[{ALPHABETS}])'[{ALPHABETS}]|(?<=\p{{Hebrew}})\"\p{{Hebrew}}|(?<=[{LETTERS}])\u00b7[{LETTERS}]"
-    rf"|_+[\p{{L}}\p{{Nd}}])"
-)
+    rf"|_+[\p{{L}}\p{{Nd}}]|(?<=\d){POINT}\d)"
+) + f"(?!'(?:{'|'.join(f'(?<={before}.){behind}' for before, behind in _around())}))"
 
 UNSEEN = (
     "\u00ad\u0640\u061c\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff"

@@ -30,8 +30,8 @@ class Matcher:
 
     A form is found in each way to write it that `spellings` knows.
 
-    Apostrophes end a word, so *teacher's* matches *teacher* and the span covers the word alone. Accents count: *cafe*
-    is not found in *café*, composed or decomposed.
+    Most apostrophes end a word, so *teacher's* matches *teacher* and the span covers the word alone. Accents count:
+    *cafe* is not found in *café*, composed or decomposed.
 
     Args:
         forms: ordinary words, found in any case.

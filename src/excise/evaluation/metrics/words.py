@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import regex
 
 from excise.data.scripts import has_letters_without_spaces
-from excise.data.words import WORD, caseless, evened
+from excise.data.words import PART_OF_WORD, caseless, evened
 from excise.data.words import words as words_of
 from excise.storage.extras import require
 
-WORD_OR_MARK = regex.compile(rf"{WORD.pattern}|[^\w\s]|_")
+WORD_OR_MARK = regex.compile(rf"{PART_OF_WORD.pattern}|[^\w\s]|_")
 SPACE_LEFT_BEHIND = regex.compile(r"\s{2,}")
 # Signs that are a part of a name: C++ and C# are no C, and .NET is no net.
 BEFORE_NAME = regex.compile(r"(?<![\w.])\.$")
@@ -21,8 +21,8 @@ Phrase = tuple[str, ...]
 def tokens(text: str) -> list[str]:
     """Words and punctuation marks in order, for metrics that compare words.
 
-    Words are those of `excise.data.words`. An apostrophe stands alone, so that an elided article does not hide its
-    noun; its two shapes are the same.
+    Words are those of `excise.data.words`, but that an apostrophe always stands alone, in *don't* as in *l'amour*,
+    and a point between digits; the shapes of an apostrophe are the same.
 
     Example:
         >>> tokens("L’amour, c'est tout.")
