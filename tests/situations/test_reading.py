@@ -179,6 +179,53 @@ VALUES = {
         "en",
         ["Hi.", "Go."],
     ),
+    "three files of lines that go together": (
+        "corpus.fr",
+        lambda path: [text(f"{word}\n")(path.with_suffix(f".{word}")) for word in ("fr", "en", "de")],
+        "de",
+        ["de"],
+    ),
+    "two files of lines that go together, gzipped": (
+        "corpus.en.gz",
+        lambda path: [packed(gzip.compress, f"{word}\n")(path.with_name(f"corpus.{word}.gz")) for word in ("fr", "en")],
+        "fr",
+        ["fr"],
+    ),
+    "files of lines of which one is gzipped, of a country's language": (
+        "Tatoeba.en-pt.en",
+        lambda path: [
+            text("Hi.\n")(path),
+            packed(gzip.compress, "Oi.\n")(path.with_name("Tatoeba.en-pt.pt_br.gz")),
+            text("x\n")(path.with_name("Tatoeba.en-pt.ids")),
+        ],
+        "pt_br",
+        ["Oi."],
+    ),
+    "a file of lines beside a program": (
+        "corpus.en",
+        lambda path: [
+            text("Hi.\n")(path),
+            text("Salut.\n")(path.with_suffix(".fr")),
+            text("a\nb\n")(path.with_suffix(".sh")),
+        ],
+        "fr",
+        ["Salut."],
+    ),
+    "JSON lines with null later": ("a.jsonl", text('{"en": "a"}\nnull\n'), "en", ["a", None]),
+    "a list of texts and null in JSON": ("a.json", text('[null, "a"]'), "text", [None, "a"]),
+    "JSON of one row with several references": ("a.json", text('{"en": "a", "fr": ["b", "c"]}'), "fr", ["b"]),
+    "JSON lines of one row of lists": (
+        "a.jsonl",
+        text('{"id": 1, "en": ["a", "b"], "fr": ["c", "d"]}\n'),
+        "fr",
+        ["c"],
+    ),
+    "references of which the first is missing": (
+        "a.jsonl",
+        text('{"en": [null, "a"]}\n{"en": ["", "b", "c"]}\n{"en": []}\n'),
+        "en",
+        ["a", "b", None],
+    ),
     "lines of a text in quotes": (
         "a.csv",
         text('en,fr\n"Two\nlines, and ""quotes""",x\n'),
@@ -290,11 +337,19 @@ VALUES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*has several texts")
 @pytest.mark.parametrize(("name", "write", "column", "values"), VALUES.values(), ids=VALUES)
 def test_the_values_of_a_file_are_its_own(here, name, write, column, values, request):
     written(here / name, write)
     encoding = "latin-1" if "Latin-1" in request.node.name else None
     assert read_column(load_rows(name, encoding=encoding), column) == values
+
+
+@pytest.mark.parametrize("beside", [{"version": 1}, {"meta": {"by": "me"}, "n": None}])
+def test_columns_of_json_with_something_beside_them_are_columns_and_it_is_told(here, beside):
+    written(here / "a.json", text(json.dumps(beside | {"en": EN, "fr": FR})))
+    with pytest.warns(UserWarning, match=rf"read as the columns en, fr, and {next(iter(beside))!r}.* left out"):
+        assert pairs_of("a.json") == (EN, FR)
 
 
 REFUSED = {
@@ -391,6 +446,18 @@ REFUSED = {
         "a.csv",
         text('en,fr\n"C:\\new",x\n"Say \\"no\\"",y\n'),
         "Line 2 has a backslash before 'n', and others stand before quotation marks",
+    ),
+    "null before JSON lines": ("a.jsonl", text('null\n{"en": "a"}\n'), "has null for its first row"),
+    "null alone": ("a.json", text("null"), "has null for its first row"),
+    "null before the rows of a list": ("a.json", text('[\n null,\n {"en": "a"}]'), "has null for its first row"),
+    "a language twice": (
+        "corpus.fr",
+        lambda path: [
+            text("a\n")(path),
+            text("a\n")(path.with_suffix(".en")),
+            packed(gzip.compress, "a\n")(path.with_name("corpus.en.gz")),
+        ],
+        "several files of the language 'en'",
     ),
     "a table of pandas in JSON": ("a.json", text(FRAME.to_json()), r"orient='records'"),
     "a table of pandas in JSON, split": ("a.json", text(FRAME.to_json(orient="split")), r"orient='records'"),

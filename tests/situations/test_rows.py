@@ -93,7 +93,30 @@ def test_a_stream_is_handed_on():
         read_column(stream, "en")
 
 
+SINGLE = {
+    "a row of texts": ({"en": "Hi.", "fr": "Salut."}, {"en": ["Hi."], "fr": ["Salut."]}),
+    "a row with a gap": ({"en": "Hi.", "fr": None}, {"en": ["Hi."], "fr": [None]}),
+    "a nested row": ({"translation": {"en": "Hi."}}, {"translation": [{"en": "Hi."}]}),
+    "columns that are tuples": ({"en": ("Hi.", "Go.")}, {"en": ["Hi.", "Go."]}),
+    "columns of pandas": ({"en": pandas.Series(["Hi.", float("nan")])}, {"en": ["Hi.", None]}),
+}
+
+
+@pytest.mark.parametrize(("data", "rows"), SINGLE.values(), ids=SINGLE)
+def test_a_dictionary_of_texts_is_a_row_and_one_of_columns_all_rows(data, rows):
+    assert load_rows(data)[:] == rows
+
+
+def test_a_dictionary_of_a_text_and_a_column_is_refused():
+    with pytest.raises(ValueError, match=r"'en' is one value and 'fr' a column of them. Give rows"):
+        load_rows({"en": "Hi.", "fr": ["Salut."]})
+
+
 GAPS = {
+    "NaN in nested rows": [{"translation": {"en": float("nan"), "fr": "x"}}, {"translation": {"en": "a", "fr": "x"}}],
+    "NaN for a nested row": [{"translation": float("nan")}, {"translation": {"en": "a"}}],
+    "NaN in nested rows of pandas": pandas.DataFrame({"translation": [{"en": float("nan")}, {"en": "a"}]}),
+    "NaN among several texts": [{"en": [float("nan")]}, {"en": [float("nan"), "a"]}],
     "None": [None, "a"],
     "nothing, and space alone": ["", " \t\u00a0", "a"],
     "NaN of pandas": pandas.DataFrame({"en": [float("nan"), "a"]}),

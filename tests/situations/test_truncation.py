@@ -103,6 +103,19 @@ def test_a_word_before_the_cut_counts_and_so_does_a_text_without_spans(short):
     assert cut_before(short, [text] * 4, spans) == [False, True, False, False]
 
 
+def test_a_phrase_that_is_cut_in_its_middle_is_not_read(short):
+    text = "the cat sees a big dog . the teacher ."
+    span = [[text.index("sees"), text.index("dog") + 3]]
+    whole = cut_before(short, [text], [span])
+    assert whole == [False] and cut_before(short, [text], [[[span[0][0], text.index("teacher") + 7]]]) == [True]
+    left = copy.deepcopy(short)
+    left.truncation_side = "left"
+    assert cut_before(left, [text] * 2, [[[0, text.index("dog") + 3]], [[text.index("dog"), len(text)]]]) == [
+        True,
+        False,
+    ]
+
+
 def test_a_tokenizer_that_cuts_on_the_left_loses_the_first_words(short):
     left = copy.deepcopy(short)
     left.truncation_side = "left"

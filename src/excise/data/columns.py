@@ -40,7 +40,7 @@ def read_column(dataset: Any, name: str) -> list:
             ``"translation.en"``.
 
     Returns:
-        One value per row, in order; rows without a value give None. Of several texts in a row, the first.
+        One value per row, in order; rows without a value give None. Of several texts in a row, the first that is there.
 
     Raises:
         ValueError: the data set is not a `Dataset`, nothing in it has this name, or what has is no text.
@@ -159,13 +159,14 @@ def texts_at(values: pyarrow.ChunkedArray, place: TextColumn) -> pyarrow.Chunked
     kind = values.type
     if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
         rows = values.to_pylist()
-        several = sum(row is not None and len(row) > 1 for row in rows)
+        filled = [[text for text in row or () if text is not None and text != ""] for row in rows]
+        several = sum(len(row) > 1 for row in filled)
         if several:
             warnings.warn(
                 f"{place.name!r} has several texts in {several} of {total} rows. The first of each is used.",
                 stacklevel=STACK,
             )
-        values = pyarrow.chunked_array([pyarrow.array([row[0] if row else None for row in rows], kind.value_type)])
+        values = pyarrow.chunked_array([pyarrow.array([row[0] if row else None for row in filled], kind.value_type)])
         kind = values.type
     if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
         return values

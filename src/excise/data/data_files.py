@@ -4,63 +4,19 @@ import hashlib
 import json
 import os
 import re
-import zipfile
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from excise.data.file_kinds import ARCHIVE, inner_suffix, kind_of, language_of, why_unread
 from excise.data.text_files import COMPRESSED, check_beginning, opened, table_dialect, text_encoding
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-KINDS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".tab": "csv",
-    ".txt": "text",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-}
-READ = (
-    "Parquet, CSV, TSV, JSON, JSON lines, Arrow and plain text are read, the texts among them with .gz, .bz2 or .xz too"
-)
-WORKBOOK = "Save its sheet as CSV in UTF-8"
-ARCHIVE = "Unpack it, and give the file of data in it"
-PYTHON = "Save its rows as Parquet, as `pandas.DataFrame.to_parquet` does"
-IMAGE = "Give the folder of images, with one folder in it for each class"
-DOCUMENT = "Save its texts as CSV or JSON lines"
-ADVICE = {
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"), IMAGE),
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), WORKBOOK),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".zst", ".lz4", ".z"), ARCHIVE),
-    **dict.fromkeys((".pkl", ".pickle", ".npy", ".npz", ".pt", ".h5", ".hdf5", ".db", ".sqlite", ".feather"), PYTHON),
-    **dict.fromkeys(
-        (".xml", ".tmx", ".html", ".htm", ".pdf", ".doc", ".docx", ".md", ".rtf", ".yaml", ".yml"), DOCUMENT
-    ),
-}
-LANGUAGE = re.compile(r"\.[a-z]{2}")
-
-
-def kind_of(path: Path) -> str | None:
-    """The kind of a data file by its ending, without that of a compression; None where it tells none."""
-    return KINDS.get(inner_suffix(path))
-
-
-def inner_suffix(path: Path) -> str:
-    """A file's ending in lower case, without that of a compression.
-
-    >>> inner_suffix(Path("pairs.CSV.gz"))
-    '.csv'
-    """
-    suffix = path.suffix.lower()
-    return Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix
 
 
 def read_file(path: Path, encoding: str | None = None) -> "Dataset":
@@ -68,8 +24,9 @@ def read_file(path: Path, encoding: str | None = None) -> "Dataset":
 
     A table's first line names its columns; where that of a `.txt` with tabs is a sentence, they are called "0", "1" and
     so on. A `.txt` without tabs has a column `text`, a row a line. JSON may be an object a line, a list of objects, one
-    that lies in an object (as `{"data": [...]}`), or an object of columns. A file of lines beside one other of the same
-    name that ends in another language's two letters (`corpus.en`, `corpus.fr`) is read with that: a column each.
+    that lies in an object (as `{"data": [...]}`), or an object of columns. A file of lines beside others of the same
+    name that end in other languages' letters (`corpus.en`, `corpus.fr`, `corpus.pt_br.gz`) is read with those: a column
+    each.
 
     Args:
         path: absolute; nothing in its name is a pattern.
@@ -202,6 +159,8 @@ def _json(path: Path, encoding: str) -> "Dataset":
         lines = list(islice((line for line in file if line.strip()), 2))
     if not lines:
         raise ValueError(f"{path} has empty lines alone. Give a file with at least one row.")
+    if "".join(lines).lstrip("[ \t\r\n\ufeff").startswith("null"):
+        _check_null(path, encoding, lines[0])
     if not lines[0].lstrip().startswith("{") or (len(lines) == 2 and _json_error(lines[0]) is None):
         return read_files([path], "json", encoding=encoding)
     with opened(path, encoding) as file:
@@ -221,7 +180,32 @@ def _json(path: Path, encoding: str) -> "Dataset":
         )
     if whole and len(lists) == len(whole) and len({len(value) for value in lists.values()}) == 1:
         return Dataset.from_dict(whole)
+    if inner_suffix(path) == ".json" and _are_columns(lists):
+        left = ", ".join(repr(key) for key in whole if key not in lists)
+        warnings.warn(
+            f"{path} is read as the columns {', '.join(lists)}, and {left} beside them is left out. If it is one row, "
+            "put it in a list.",
+            stacklevel=2,
+        )
+        return Dataset.from_dict(lists)
     return read_files([path], "json", encoding=encoding)
+
+
+def _are_columns(lists: dict[str, list]) -> bool:
+    """Whether lists, beside something else in an object, are columns of texts: two at least, and of one length."""
+    lengths = {len(value) for value in lists.values()}
+    texts = [key for key, value in lists.items() if any(isinstance(text, str) for text in value)]
+    return len(texts) >= 2 and len(lengths) == 1 and max(lengths) > 1
+
+
+def _check_null(path: Path, encoding: str, first: str) -> None:
+    """Refuses JSON whose first row is `null`, at which pyarrow breaks off with all of Python."""
+    rows: Any = None
+    if first.lstrip("\ufeff \t").startswith("["):
+        with opened(path, encoding) as file, suppress(ValueError):
+            rows = json.load(file)
+    if not isinstance(rows, list) or any(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} has null for its first row, which names no columns. Take that row out.")
 
 
 def _json_error(line: str) -> str | None:
@@ -252,37 +236,23 @@ def _json_cause(paths: Sequence[Path], kind: str) -> str | None:
 
 
 def _parallel(path: Path, encoding: str | None) -> "Dataset":
-    """Two files of lines that go together, as OPUS has them."""
+    """Files of lines that go together, as OPUS has them."""
     from datasets import concatenate_datasets
 
-    suffix = path.suffix.lower()
-    if suffix not in ADVICE and LANGUAGE.fullmatch(path.suffix):
-        near = [
-            other for other in path.parent.iterdir() if other.stem == path.stem and LANGUAGE.fullmatch(other.suffix)
-        ]
-        files = sorted((other for other in near if other.is_file()), key=lambda other: other.suffix)
-        if len(files) == 2:
-            sides = [read_files([side], "text", encoding=text_encoding(side, encoding)) for side in files]
-            if len(sides[0]) != len(sides[1]):
-                raise ValueError(
-                    f"{files[0]} has {len(sides[0])} lines and {files[1].name} {len(sides[1])}. Give files that go "
-                    "together line by line."
-                )
-            named = [rows.rename_column("text", side.suffix[1:]) for rows, side in zip(sides, files, strict=True)]
-            return concatenate_datasets(named, axis=1)
-    raise ValueError(f"{path} {_unread(path)}.")
-
-
-def _unread(path: Path) -> str:
-    """What to do with a file of a kind that is not read."""
-    suffix = path.suffix.lower()
-    advice = ADVICE.get(inner_suffix(path)) or ADVICE.get(suffix)
-    if advice is None:
-        ending = f"ends in {path.suffix!r}" if suffix else "has no ending"
-        return f"{ending}, so that its kind is not known. {READ}: give it the ending of its kind"
-    inside = ""
-    if suffix == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        inside = f" It holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
-    return f"is of a kind that is not read, {suffix}. {advice}.{inside} {READ}"
+    own = language_of(path)
+    others = [(other, language_of(other)) for other in path.parent.iterdir() if own and other.is_file()]
+    sides = sorted((language[1], other) for other, language in others if own and language and language[0] == own[0])
+    if len(sides) > 1:
+        names = [language for language, _ in sides]
+        if twice := next((language for language in names if names.count(language) > 1), None):
+            same = ", ".join(other.name for language, other in sides if language == twice)
+            raise ValueError(f"{path} lies beside several files of the language {twice!r}, {same}. Keep one of them.")
+        columns = [read_files([other], "text", encoding=text_encoding(other, encoding)) for _, other in sides]
+        lengths = [len(rows) for rows in columns]
+        if len(set(lengths)) > 1:
+            counted = zip(sides[1:], lengths[1:], strict=True)
+            more = "".join(f" and {side.name} {lines}" for (_, side), lines in counted)
+            raise ValueError(f"{sides[0][1]} has {lengths[0]} lines{more}. Give files that go together line by line.")
+        named = [rows.rename_column("text", language) for rows, language in zip(columns, names, strict=True)]
+        return concatenate_datasets(named, axis=1)
+    raise ValueError(f"{path} {why_unread(path)}.")

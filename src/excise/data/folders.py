@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.data.data_files import first_cause, kind_of, read_file, read_files
+from excise.data.data_files import first_cause, read_file, read_files
+from excise.data.file_kinds import kind_of
 from excise.data.text_files import check_beginning
 
 if TYPE_CHECKING:

@@ -92,10 +92,25 @@ def _in_memory(data: Any) -> Any:
         if isinstance(data, dict) and type(data).__module__.startswith("datasets."):
             return dict(data)
         if isinstance(data, Mapping):
+            single = [name for name, value in data.items() if _is_value(value)]
+            if single and len(single) < len(data):
+                column = next(name for name in data if name not in single)
+                raise ValueError(
+                    f"{single[0]!r} is one value and {column!r} a column of them. Give rows, as a list of "
+                    "dictionaries, or columns alone."
+                )
+            if single:
+                data = {name: [value] for name, value in data.items()}
             return Dataset.from_dict({name: _without_nan(column) for name, column in data.items()})
         if isinstance(data, pandas.DataFrame):
             if twice := data.columns[data.columns.duplicated()].tolist():
                 raise ValueError(f"The DataFrame has more than one column {twice[0]!r}. Give each a name of its own.")
+            nested = [
+                name for name in data.columns if data[name].map(lambda value: isinstance(value, dict | list)).any()
+            ]
+            data = data.copy() if nested else data
+            for name in nested:
+                data[name] = pandas.Series(_without_nan(data[name]), index=data.index, dtype=object)
             return Dataset.from_pandas(data.rename(columns=str), preserve_index=False)
         if isinstance(data, pyarrow.Table):
             return Dataset(data)
@@ -110,10 +125,26 @@ def _in_memory(data: Any) -> Any:
     )
 
 
-def _without_nan(column: Any) -> Any:
-    """A column whose missing values are None, where pandas has numbers that are none."""
-    values = list(column)
-    return [None if isinstance(value, float) and value != value else value for value in values]
+def _without_nan(column: Any) -> list:
+    """Values of which the missing ones, those inside others too, are None, where pandas has numbers that are none."""
+    return [_or_none(value) for value in column]
+
+
+def _or_none(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if value != value else value
+    if isinstance(value, Mapping):
+        return {key: _or_none(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        # Lists of numbers stay as they are, unless none of them is one.
+        deeper = any(isinstance(inner, str | Mapping | list | tuple) for inner in value)
+        return _without_nan(value) if deeper or all(inner != inner for inner in value) else value
+    return value
+
+
+def _is_value(data: Any) -> bool:
+    """Whether something is one value and no column of them: a text, a number, or a dictionary."""
+    return isinstance(data, str | bytes | Mapping) or not hasattr(data, "__iter__")
 
 
 def _one_split(splits: "Mapping[str, Dataset]", split: str, name: Any) -> "Dataset":

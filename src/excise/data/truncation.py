@@ -91,7 +91,7 @@ def cut_rows(
 
 
 def cut_before(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spans: Sequence[Spans]) -> list[bool]:
-    """Which texts are cut off so that nothing is read of their spans of characters; none if that cannot be told.
+    """Which texts are cut off so that none of their spans of characters is read whole; none if that cannot be told.
 
     Args:
         tokenizer: the model's.
@@ -103,9 +103,18 @@ def cut_before(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spans: 
     encoded = tokenizer(list(texts), truncation=True, return_offsets_mapping=True)
     cut = cut_rows(tokenizer, texts, encoded, {})
     return [
-        bool(of_row) and is_cut and not any(covers(offsets, of_row))
+        bool(of_row) and is_cut and not _holds_one(offsets, of_row)
         for is_cut, offsets, of_row in zip(cut, encoded["offset_mapping"], spans, strict=True)
     ]
+
+
+def _holds_one(offsets: Sequence[Sequence[int]], spans: Spans) -> bool:
+    """Whether tokens, by where they stand, reach from the beginning of a span to its end."""
+    read = [(start, end) for start, end in offsets if end > start]
+    if not read:
+        return False
+    first, last = min(start for start, _ in read), max(end for _, end in read)
+    return any(first <= start and end <= last for start, end in spans)
 
 
 def cut_topics(
