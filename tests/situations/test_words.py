@@ -320,6 +320,13 @@ NEARLY = {
     "Hindi": ("मेरे शिक्षक के पास तीन टोपियाँ हैं ।", "मेरे शिक्षक के पास चार टोपियाँ हैं ।", "13a"),
     "Chinese": ("我的老师有三顶旧帽子，很好看。", "我的老师有三顶新帽子，很好看。", "zh"),
     "Chinese with some English": ("我的老师用 iPhone 看书，很好看。", "我的老师用 iPhone 看报，很好看。", "zh"),
+    "Chinese with brands": ("我有iPhone手機同埋MacBook電腦", "我有iPhone電話同埋MacBook電腦", "zh"),
+    "Chinese with spaces in references alone": (
+        "我的老师有三顶旧帽子，很好看。",
+        "我 的 老师 有 三 顶 新 帽子 ， 很 好看 。",
+        "zh",
+    ),
+    "English with a Chinese word": ("The word 水 means a lot of water.", "The word 水 means a lot of it.", "13a"),
     "Japanese": ("私の先生は古い帽子を三つ持っている。", "私の先生は古い帽子を四つ持っている。", "char"),
     "Thai": ("ครูของฉันมีหมวกเก่าสามใบ", "ครูของฉันมีหมวกใหม่สามใบ", "char"),
     "Lao": ("ຄູຂອງຂ້ອຍຮັກພາສາລາວຫຼາຍ", "ຄູຂອງເຈົ້າຮັກພາສາລາວຫຼາຍ", "char"),
@@ -359,6 +366,13 @@ def test_a_tokenizer_that_takes_sentences_for_words_is_warned_of_and_another_is_
     assert Chrf().compute(predictions=[reference], references=[reference])["chrf"] == 100
     signature = Bleu(tokenize="char").compute(predictions=[prediction], references=[reference])["bleu_signature"]
     assert "tok:char|" in signature
+
+
+def test_a_tokenizer_that_sacrebleu_has_not_is_refused_and_those_it_has_are_listed():
+    with pytest.raises(
+        ValueError, match=r"tokenize='foo' is no tokenizer of sacrebleu's. Give one of .*13a, intl, char"
+    ):
+        Bleu(tokenize="foo")
 
 
 @pytest.mark.parametrize("language", ["English", "French"])

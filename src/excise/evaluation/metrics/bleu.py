@@ -3,7 +3,7 @@
 from typing import Any
 
 from excise.evaluation.metrics.base import TextMetric
-from excise.evaluation.metrics.tokenizers import composed, fitting_tokenizer, signed, warn_of_misfit
+from excise.evaluation.metrics.tokenizers import check_name, composed, fitting_tokenizer, signed, warn_of_misfit
 from excise.storage.extras import require
 
 
@@ -20,6 +20,7 @@ class Bleu(TextMetric):
 
     Raises:
         MissingExtraError: the extra `text` is not installed.
+        ValueError: sacrebleu has no tokeniser of that name.
 
     Example:
         >>> result = Bleu().compute(predictions=["le chat est sur le lit"], references=[["le chat est sur le tapis"]])
@@ -35,6 +36,8 @@ class Bleu(TextMetric):
     def __init__(self, tokenize: str | None = None, lowercase: bool = False, **options: Any):
         require("text", purpose="Bleu")
         super().__init__(**options)
+        if tokenize is not None:
+            check_name(tokenize)
         self.tokenize = tokenize
         self.lowercase = lowercase
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import regex
 
-from excise.data.scripts import script_without_spaces
+from excise.data.scripts import OF_SCRIPT, RUN, SCRIPTS, UNSPACED, has_letters_without_spaces, script_without_spaces
 from excise.storage.extras import is_installed
 
 KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
@@ -29,7 +29,8 @@ def fitting_tokenizer(references: Iterable[str]) -> str:
     Returns:
         ``13a`` for languages that put spaces between words; ``zh`` for Chinese; ``ja-mecab`` for Japanese and
         ``ko-mecab`` for Korean where their packages are installed, or else ``char`` and ``13a``; ``char`` for Thai,
-        Lao, Khmer, Burmese and others without spaces.
+        Lao, Khmer, Burmese and others without spaces, also where somebody has put some between the words, as what
+        is compared with them may have none.
 
     Example:
         >>> fitting_tokenizer(["Le chat dort."]), fitting_tokenizer(["\u732b\u5728\u7761\u89c9\u3002"])
@@ -37,7 +38,7 @@ def fitting_tokenizer(references: Iterable[str]) -> str:
     """
     references = list(references)
     whole = "\n".join(references)
-    script = script_without_spaces(references)
+    script = script_without_spaces(references) or _script_with_spaces(references)
     if script is None:
         if 2 * len(HANGUL.findall(whole)) <= len(LETTER.findall(whole)):
             return "13a"
@@ -54,6 +55,21 @@ def fitting_tokenizer(references: Iterable[str]) -> str:
     return "char"
 
 
+def check_name(tokenize: str) -> None:
+    """Refuses a name that is none of sacrebleu's tokenizers.
+
+    Raises:
+        ValueError: if it is none; the message lists them.
+    """
+    from sacrebleu.metrics import BLEU
+
+    if tokenize not in BLEU.TOKENIZERS:
+        raise ValueError(
+            f"tokenize={tokenize!r} is no tokenizer of sacrebleu's. Give one of {', '.join(BLEU.TOKENIZERS)}, or leave "
+            "it out: the one that fits the references is taken."
+        )
+
+
 def warn_of_misfit(tokenize: str, references: Iterable[str]) -> None:
     """Warns where a tokenizer that was asked for takes whole sentences for words."""
     if tokenize in ("13a", "intl", "none") and (script := script_without_spaces(references)):
@@ -61,6 +77,23 @@ def warn_of_misfit(tokenize: str, references: Iterable[str]) -> None:
             f"tokenize={tokenize!r} takes a sentence in {script} for one word, so that BLEU is near 0 whatever comes "
             "out. Leave tokenize out: the one that fits is taken."
         )
+
+
+def _script_with_spaces(texts: Sequence[str]) -> str | None:
+    """The script without spaces of most texts, with spaces that were put in, or between words of another script.
+
+    A word of another script has more letters than one of these: it is words that are compared with letters.
+    """
+    filled = [text for text in texts if text.strip()]
+    written = [
+        text
+        for text in filled
+        if has_letters_without_spaces(text) and len(UNSPACED.findall(text)) > len(RUN.findall(UNSPACED.sub(" ", text)))
+    ]
+    if 2 * len(written) <= len(filled):
+        return None
+    whole = "\n".join(written)
+    return max(SCRIPTS, key=lambda name: len(OF_SCRIPT[name].findall(whole)))
 
 
 def composed(texts: Sequence[str]) -> list[str]:
