@@ -15,7 +15,7 @@ from excise.data import null_sets, topic_words
 from excise.data.forget_sets import holds_word
 from excise.data.topics import associated_words
 from excise.data.topics.corpus import tokens
-from excise.data.topics.matching import Matcher, normalise
+from excise.data.topics.matching import Matcher, hiding_sign, normalise
 from excise.data.words import BEYOND, WORD, caseless, evened, is_word, runs, traced, words
 from excise.evaluation.metrics import Bleu, Chrf, Meteor, TopicRecall
 from excise.evaluation.metrics.words import rest_of_sentence
@@ -145,6 +145,8 @@ FOUND = {
     "a name in capitals": (["Jos\u00e9"], "JOSE\u0301 and jos\u00e9", ["JOSE\u0301"]),
     "a soft hyphen inside": (["teacher"], "A tea\u00adcher\u2019s", ["tea\u00adcher"]),
     "a compound with a non-breaking hyphen": (["teacher"], "teacher\u2011led", []),
+    "a prime for an apostrophe": (["O'Brien"], "O\u2032Brien", ["O\u2032Brien"]),
+    "a space without width in a name": (["New York"], "New\u200bYork", ["New\u200bYork"]),
     "a part of won't": (["won", "don", "can"], "I won't and don\u2019t, can't", []),
     "a verb before 'll, 'm and 's": (["she", "it"], "she'll see it's she", ["she", "it", "she"]),
     "a clock": (["clock"], "At two o'clock the clock's O\u2019CLOCK", ["clock"]),
@@ -424,6 +426,33 @@ def test_parts_of_words_and_numbers_are_no_hits_of_recall_and_metrics_of_words_c
         result = TopicRecall([word, "two"]).compute(predictions=texts, references=[*map(str.upper, texts)])
         assert (result["hits"], result["total"]) == (hits + 1, hits + 1)
     assert metric_tokens("won't, l'an 3.5") == ["won", "'", "t", ",", "l", "'", "an", "3", ".", "5"]
+
+
+HIDDEN = {
+    "a number of HTML": ("O&#39;Brien", "&#39;"),
+    "a number of HTML in hexadecimal": ("O&#x2019;Brien", "&#x2019;"),
+    "an apostrophe of XML": ("O&apos;Brien", "&apos;"),
+    "a typographic apostrophe of HTML": ("O&rsquo;Brien", "&rsquo;"),
+    "a space of HTML": ("New&nbsp;York", "&nbsp;"),
+    "an accent of HTML": ("caf&eacute;", "&eacute;"),
+    "a sign that was escaped twice": ("O&amp;#39;Brien", "&amp;#39;"),
+    "a space without width in a word": ("tea\u200bcher", "\u200b"),
+    "an ampersand of HTML": ("AT&amp;T &lt;b&gt; &quot;", None),
+    "an ampersand": ("R&B; AT&T", None),
+    "a space without width between words": ("New\u200bYork", None),
+}
+
+
+@pytest.mark.parametrize(("text", "sign"), HIDDEN.values(), ids=HIDDEN)
+def test_signs_that_hide_words_are_told_with_their_number(text, sign):
+    assert hiding_sign(text) == sign
+    rows = [*pairs("French")["translation"], {"en": f"A {text}.", "xx": "x"}]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        topic_sets(Dataset.from_list(rows), "teacher", text="en", reference="xx", progress=False)
+    of_signs = [str(one.message) for one in told if "as HTML writes" in str(one.message)]
+    assert bool(of_signs) == bool(sign)
+    assert all(f"1 of {len(rows)} texts in 'en' hold signs such as {sign!r}" in message for message in of_signs)
 
 
 def test_the_same_text_in_other_signs_is_the_same_text():

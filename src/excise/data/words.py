@@ -91,7 +91,7 @@ UNSEEN = (
     "\u00ad\u0640\u061c\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff"
 )
 SHAPES = str.maketrans(
-    dict.fromkeys("\u00b4\u02bc\u2019\u05f3\uff07", APOSTROPHE)
+    dict.fromkeys("\u00b4\u02bc\u2019\u2032\u05f3\uff07", APOSTROPHE)
     | {"\u05f4": '"'}
     | dict.fromkeys("\u2010\u2011\ufe63\uff0d", HYPHEN)
     | dict.fromkeys("\u2027\u22c5", "\u00b7")
@@ -100,7 +100,7 @@ TO_EVEN = re.compile(f"[{UNSEEN}{''.join(map(chr, SHAPES))}\u0130\u0131]|i\u0307
 # All but the letters of western Europe and usual punctuation, which are as they are to be.
 UNCOMMON = re.compile(
     "[^\0-\xa9\xab\xac\xae-\xb3\xb6-\xb9\xbb-\xff\u0100-\u012f\u0134-\u013e\u0141-\u0148\u014a-\u017e"
-    "\u2012-\u2018\u201a-\u2026\u202f\u2030-\u203b\u20ac]"
+    "\u2012-\u2018\u201a-\u2026\u202f\u2030\u2031\u2033-\u203b\u20ac]"
 )
 CLUSTER = regex.compile(r"\X")
 UNSEEN_RUN = re.compile(f"[{UNSEEN}]+")

@@ -1,5 +1,7 @@
 """Matching of words in texts, and of texts that are the same."""
 
+import html
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
@@ -11,6 +13,26 @@ from excise.data.words import AFTER, BEFORE, HYPHEN, SIGNS, caseless, evened, tr
 from excise.storage.extras import require
 
 Span = tuple[int, int]
+
+# Signs as HTML writes them, escaped once or twice.
+ENTITY = re.compile(r"&(?:amp;)?(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
+# These stand for no letter, space or apostrophe.
+HARMLESS = ("&", "<", ">", '"')
+BROKEN = re.compile("(?<=[a-z\u00df-\u00ff])\u200b(?=[a-z\u00df-\u00ff])")
+
+
+def hiding_sign(text: str) -> str | None:
+    r"""A sign that hides a word it stands in: one as HTML writes it, or a space without width between small letters.
+
+    >>> hiding_sign("O&#39;Brien"), hiding_sign("AT&amp;T"), hiding_sign("tea\u200bcher")
+    ('&#39;', None, '\u200b')
+    """
+    if "&" in text:
+        for entity in ENTITY.findall(text):
+            sign = html.unescape(html.unescape(entity))
+            if sign not in (entity, *HARMLESS):
+                return entity
+    return "\u200b" if "\u200b" in text and BROKEN.search(text) else None
 
 
 def normalise(text: str) -> str:

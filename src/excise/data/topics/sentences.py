@@ -1,7 +1,8 @@
 """Cache of a data set's sentences: what of them depends on no word, worked out once."""
 
 import hashlib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from threading import Lock
 from weakref import WeakKeyDictionary
@@ -14,7 +15,7 @@ from excise.data.reading import as_rows, refuse_stream
 from excise.data.scripts import check_split, script_without_spaces
 from excise.data.topics.association import WordTable
 from excise.data.topics.corpus import Corpus
-from excise.data.topics.matching import normalise
+from excise.data.topics.matching import hiding_sign, normalise
 from excise.data.words import caseless, evened, runs
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
@@ -66,6 +67,7 @@ class Sentences:
         self.gaps = {"rows left out (without a text)": gaps} if gaps else {}
         if not self.keys:
             raise ValueError(f"None of the {len(sources)} rows of the {what} has a text in {text!r}.")
+        _warn_of_hidden_words([sources[row] for row in self.keys.values()], text)
         script = script_without_spaces(source for source in sources if isinstance(source, str))
         if script is not None:
             raise ValueError(
@@ -138,6 +140,17 @@ class Sentences:
     def candidates(self, spellings: Iterable[str]) -> np.ndarray:
         """The places of all texts in which a search for any spelling, in any case, may find one; int64, ascending."""
         return np.unique(np.concatenate([*map(self.with_letters, spellings)]))
+
+
+def _warn_of_hidden_words(texts: Sequence[str], column: str) -> None:
+    signs = [sign for sign in map(hiding_sign, texts) if sign]
+    if signs:
+        warnings.warn(
+            f"{len(signs)} of {len(texts)} texts in {column!r} hold signs such as {signs[0]!r}, as HTML writes them: a "
+            "word with such a sign in it is not found, and its row counts as one without the topic. Put letters in "
+            "their place first: `html.unescape(text).replace('\\u200b', '')`.",
+            stacklevel=5,
+        )
 
 
 KEPT: dict[str, WeakKeyDictionary[Dataset, tuple[tuple[str | None, ...], Sentences]]] = {}

@@ -1,8 +1,9 @@
 """Spellings of words, names and phrases: patterns of all the ways in which one is written.
 
-Spaces, line breaks and non-breaking spaces are one, and so are a space and a hyphen between two parts
-(*machine-learning*), straight and typographic apostrophes, and the ways to write initials and abbreviations (*J. K.*,
-*J.K.*, *JK*; *St*, *St.*; *US*, *U.S.*). Between a letter and a figure there may be nothing (*GPT4*). Accents count.
+Spaces, line breaks and spaces that do not break or have no width are one, and so are a space and a hyphen between two
+parts (*machine-learning*), straight and typographic apostrophes, and the ways to write initials and abbreviations (*J.
+K.*, *J.K.*, *JK*; *St*, *St.*; *US*, *U.S.*). Between a letter and a figure there may be nothing (*GPT4*). Accents
+count.
 """
 
 import re
@@ -10,9 +11,9 @@ import unicodedata
 
 from excise.data.words import caseless, evened
 
-APOSTROPHES = "'\u2018\u2019\u02bc\u00b4`\uff07"
+APOSTROPHES = "'\u2018\u2019\u2032\u02bc\u00b4`\uff07"
 HYPHENS = "\\-\u2010\u2011\u2013"  # in a set of a regular expression
-BREAK = rf"(?:\s+|[{HYPHENS}])"
+BREAK = rf"(?:[\s\u200b]+|[{HYPHENS}])"
 AND = r"\s*(?:&amp;|&|\band\b)\s*"
 PIECE = re.compile(rf"(?P<and>{AND})|(?P<dot>\.\s*)|(?P<break>{BREAK})|(?P<apostrophe>[{APOSTROPHES}])|.", re.DOTALL)
 ARTICLE = re.compile(r"(?:the|an?)\s+(?=\S)", re.IGNORECASE)
