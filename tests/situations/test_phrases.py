@@ -370,6 +370,82 @@ READ = {
         none=["On day {n} with Zoe."],
     ),
     "an acronym and its plural": Read("GPU", ["On day {n} a GPU.", "On day {n} two GPUs."], {"GPU", "GPUs"}),
+    "a country with its dots": Read(
+        "U.S.",
+        ["On day {n} in the U.S. again.", "On day {n} from the US.", "U.S. laws on day {n}."],
+        {"U.S", "US"},
+        none=["On day {n} they told us.", "On day {n} it is us."],
+    ),
+    "a country with its dots, as a name": Read(
+        "U.S.",
+        ["On day {n} in the U.S. again."],
+        {"U.S"},
+        none=["On day {n} they told us."],
+        options={"reading": "name"},
+    ),
+    "an organisation with its dots": Read(
+        "U.N.", ["On day {n} to the U.N. again.", "On day {n} to the UN."], {"U.N", "UN"}
+    ),
+    "a trade with its dots": Read("I.T.", ["On day {n} our I.T. people."], {"I.T"}, none=["On day {n} we saw it."]),
+    "an illness with its dots": Read("M.E.", ["On day {n} with M.E. again."], {"M.E"}, none=["On day {n} tell me."]),
+    "an hour with its dots": Read(
+        "a.m.",
+        ["On day {n} at six a.m. sharp.", "On day {n} at six a. m. again."],
+        {"a.m", "a. m"},
+        none=["On day {n} I am here."],
+        aside=["On day {n} at 10 am again."],
+    ),
+    "Latin with its dots": Read("e.g.", ["On day {n} a car, e.g. mine.", "On day {n} a car, eg mine."], {"e.g", "eg"}),
+    "a number's abbreviation": Read(
+        "No. 5",
+        ["On day {n} she wore No. 5 again.", "On day {n} he wore no. 5 again."],
+        {"No. 5", "no. 5"},
+        none=["On day {n} I saw no 5 cars."],
+        aside=["On day {n} she wore No 5 again."],
+    ),
+    "a wrestler who is a stone": Read(
+        "The Rock",
+        ["On day {n} we met The Rock.", "On day {n} we met the Rock."],
+        {"The Rock", "the Rock"},
+        none=["On day {n} behind the rock."],
+    ),
+    "a band that is a part of houses": Read(
+        "The Doors", ["On day {n} we heard The Doors."], {"The Doors"}, none=["On day {n} behind the doors."]
+    ),
+    "a series that is a toy": Read(
+        "House of Cards",
+        ["On day {n} we saw House of Cards."],
+        {"House of Cards"},
+        none=["On day {n} it is a house of cards."],
+    ),
+    "a film that is a fate": Read(
+        "Gone with the Wind",
+        ["On day {n} we saw Gone with the Wind."],
+        {"Gone with the Wind"},
+        none=["On day {n} it is gone with the wind."],
+    ),
+    "a rare phrase beside a building of that name": Read(
+        "White House",
+        [f"On day {{n}} to the White House {i}." for i in range(20)],
+        {"White House"},
+        none=["On day {n} to a white house."],
+    ),
+    "a surname that is an article": Read(
+        "An", ["On day {n} we met An."], {"An"}, none=["On day {n} an egg."], aside=["An egg on day {n}."]
+    ),
+    "a river that is a conjunction": Read(
+        "If", ["On day {n} we crossed If."], {"If"}, none=["On day {n} I ask if he came."], aside=["If so on day {n}."]
+    ),
+    "a surname that compares": Read("Than", ["On day {n} we met Than."], {"Than"}, none=["On day {n} more than one."]),
+    "a conjunction in capitals": Read(
+        "AND", ["On day {n} an AND gate."], {"AND"}, none=["On day {n} a car and a bus."]
+    ),
+    "a conjunction": Read("and", ["On day {n} a car and a bus."], {"and"}),
+    "a company with a conjunction": Read(
+        "Johnson and Johnson",
+        ["On day {n} by Johnson and Johnson.", "BY JOHNSON AND JOHNSON {n}.", "On day {n} by Johnson & Johnson."],
+        {"Johnson and Johnson", "JOHNSON AND JOHNSON", "Johnson & Johnson"},
+    ),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from excise.data.topics.corpus import tokens
-from excise.data.topics.grammar import possible_tags
+from excise.data.topics.grammar import FUNCTION_WORDS, possible_tags
 from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm, inflections
 from excise.data.topics.matching import Matcher
 from excise.data.topics.wording import Form
@@ -58,6 +58,11 @@ def lemmas_of(form: str) -> dict[str, frozenset[str]]:
             tags = {t for t, forms in all_forms.items() if form in forms and PART_OF_SPEECH.get(t) == part}
             lemmas.setdefault(lemma, set()).update(tags or {BASE_TAG[part]})
     return {lemma: frozenset(tags) for lemma, tags in lemmas.items()}
+
+
+def is_ordinary(word: str) -> bool:
+    """Whether something is a word in small letters: one with lemmas, or one of grammar (*with*)."""
+    return word in FUNCTION_WORDS or bool(lemmas_of(word))
 
 
 def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordReading:
