@@ -446,6 +446,21 @@ READ = {
         ["On day {n} by Johnson and Johnson.", "BY JOHNSON AND JOHNSON {n}.", "On day {n} by Johnson & Johnson."],
         {"Johnson and Johnson", "JOHNSON AND JOHNSON", "Johnson & Johnson"},
     ),
+    "an animal for stress": Read(
+        "dog", [*[f"On day {{n}} a dog {i}." for i in range(9)], "On day {n} it was a DOG again."], {"dog", "DOG"}
+    ),
+    "an auxiliary for stress beside a month": Read(
+        "may",
+        ["On day {n} we may come.", "On day {n} you may go.", "On day {n} you MAY come."],
+        {"may", "MAY"},
+        none=["On day {n} in May."],
+    ),
+    "a verb for stress": Read(
+        "love", ["On day {n} I love it.", "On day {n} we love tea.", "On day {n} I LOVE it."], {"love", "LOVE"}
+    ),
+    "a pronoun beside a trade in capitals": Read(
+        "it", [f"On day {{n}} we saw it {i}." for i in range(12)], {"it"}, none=["On day {n} our IT people."]
+    ),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -589,6 +604,12 @@ TOLD = {
         ["On day {n} a soup."],
         {},
         r"'Soup' taken as an ordinary word: soup 2\d.*no capital inside sentences",
+    ),
+    "capitals for stress that are frequent": (
+        "dog",
+        ["On day {n} a dog.", "On day {n} the dog.", "On day {n} it was a DOG."],
+        {},
+        r"'dog' taken as an ordinary word: dog 60, .*DOG 16 counted as dog; reading='name' takes DOG",
     ),
     "a form of another word": (
         "found",

@@ -47,8 +47,11 @@ class Taken:
         Args:
             counts: how often each form is in the data.
         """
-        own = (form for form in self.forms if form.case not in ("compound", "reading"))
-        forms = ", ".join(f"{form.spelling} {counts[form.spelling]}" for form in own)
+        own: dict[str, str] = {}
+        for form in self.forms:
+            if form.case not in ("compound", "reading"):
+                own.setdefault(key(form.spelling), form.spelling)
+        forms = ", ".join(f"{spelling} {counts[spelling]}" for spelling in own.values())
         return f"{self.given!r} taken as {self.what}: {forms}" + (f" ({self.otherwise})" if self.otherwise else "")
 
 
@@ -139,6 +142,8 @@ def _mostly_capital(casing: Casing) -> bool:
 
 
 def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None, min_examples: int) -> Taken:
+    stressed = 0 if reading == "name" else casing.stressed(words)
+    casing = casing.unstressed() if stressed else casing
     count, spelling = casing.capital(words)
     small, given_capital = casing.small, words != words.lower()
     share = count / (count + small) if count + small else float("nan")
@@ -163,7 +168,12 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
             replace(form, case="lower", open=mostly and form.open) if key(form.spelling) == key(words) else form
             for form in forms
         )
-    told = []
+        # MAY for stress is may, and is not May.
+        own = [form for form in forms if form.case == "lower"] if stressed else []
+        forms += tuple(replace(form, spelling=form.spelling.upper(), case="written") for form in own)
+    told = [f"{words.upper()} {stressed} counted as {words}"] if stressed else []
+    if stressed and not count:
+        told.append(f"reading='name' takes {words.upper()}")
     if count and (two or given_capital):
         told.append(f"inside sentences {spelling} {count}, {words.lower()} {small}; reading='name' takes {spelling}")
     elif given_capital and small:
@@ -171,7 +181,8 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
     if plain.otherwise:
         told.append(plain.otherwise)
     what = "an ordinary word" if plain.paradigm.lemma == words.lower() else f"a form of {plain.paradigm.lemma}"
-    warn = reading is None and (plain.unclear or (given_capital and small > 0) or (two and share >= 1 - NAME_SHARE))
+    often = max(share if two else 0, stressed / (stressed + small) if stressed else 0) >= 1 - NAME_SHARE
+    warn = reading is None and (plain.unclear or (given_capital and small > 0) or often)
     return Taken(words, what, plain.paradigm, forms, "; ".join(told), warn)
 
 
