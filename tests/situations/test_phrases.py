@@ -461,6 +461,94 @@ READ = {
     "a pronoun beside a trade in capitals": Read(
         "it", [f"On day {{n}} we saw it {i}." for i in range(12)], {"it"}, none=["On day {n} our IT people."]
     ),
+    "a plural that lexicons lack: blog": Read(
+        "blog", ["On day {n} the blog came.", "On day {n} two blogs."], {"blog", "blogs"}
+    ),
+    "a plural that lexicons lack: app": Read(
+        "app", ["On day {n} the app came.", "On day {n} two apps."], {"app", "apps"}
+    ),
+    "a plural that lexicons lack: website": Read(
+        "website", ["On day {n} the website came.", "On day {n} two websites."], {"website", "websites"}
+    ),
+    "a plural that lexicons lack: podcast": Read(
+        "podcast", ["On day {n} the podcast came.", "On day {n} two podcasts."], {"podcast", "podcasts"}
+    ),
+    "a plural that lexicons lack: smartphone": Read(
+        "smartphone", ["On day {n} the smartphone came.", "On day {n} two smartphones."], {"smartphone", "smartphones"}
+    ),
+    "a plural that lexicons lack: selfie": Read(
+        "selfie", ["On day {n} the selfie came.", "On day {n} two selfies."], {"selfie", "selfies"}
+    ),
+    "a plural that lexicons lack: emoji": Read(
+        "emoji", ["On day {n} the emoji came.", "On day {n} two emojis."], {"emoji", "emojis"}
+    ),
+    "a plural that lexicons lack: hashtag": Read(
+        "hashtag", ["On day {n} the hashtag came.", "On day {n} two hashtags."], {"hashtag", "hashtags"}
+    ),
+    "a plural that lexicons lack: café": Read(
+        "café", ["On day {n} the café came.", "On day {n} two cafés."], {"café", "cafés"}
+    ),
+    "a plural that lexicons lack: fiancée": Read(
+        "fiancée", ["On day {n} the fiancée came.", "On day {n} two fiancées."], {"fiancée", "fiancées"}
+    ),
+    "a plural that lexicons lack: résumé": Read(
+        "résumé", ["On day {n} the résumé came.", "On day {n} two résumés."], {"résumé", "résumés"}
+    ),
+    "a plural that lexicons lack: e-mail": Read(
+        "e-mail", ["On day {n} the e-mail came.", "On day {n} two e-mails."], {"e-mail", "e-mails"}
+    ),
+    "a plural that lexicons lack: x-ray": Read(
+        "x-ray", ["On day {n} the x-ray came.", "On day {n} two x-rays."], {"x-ray", "x-rays"}
+    ),
+    "a plural that lexicons lack: T-shirt": Read(
+        "T-shirt", ["On day {n} the T-shirt came.", "On day {n} two T-shirts."], {"T-shirt", "T-shirts"}
+    ),
+    "a plural that lexicons lack: U-boat": Read(
+        "U-boat", ["On day {n} the U-boat came.", "On day {n} two U-boats."], {"U-boat", "U-boats"}
+    ),
+    "a plural that lexicons lack: check-in": Read(
+        "check-in", ["On day {n} the check-in came.", "On day {n} two check-ins."], {"check-in", "check-ins"}
+    ),
+    "a plural that lexicons lack: mother-in-law": Read(
+        "mother-in-law",
+        ["On day {n} the mother-in-law came.", "On day {n} two mothers-in-law."],
+        {"mother-in-law", "mothers-in-law"},
+    ),
+    "a plural that lexicons lack: passer-by": Read(
+        "passer-by", ["On day {n} the passer-by came.", "On day {n} two passers-by."], {"passer-by", "passers-by"}
+    ),
+    "a plural that lexicons lack: runner-up": Read(
+        "runner-up", ["On day {n} the runner-up came.", "On day {n} two runners-up."], {"runner-up", "runners-up"}
+    ),
+    "a plural that lexicons lack: ex-wife": Read(
+        "ex-wife", ["On day {n} the ex-wife came.", "On day {n} two ex-wives."], {"ex-wife", "ex-wives"}
+    ),
+    "a plural that lexicons lack: F-16": Read(
+        "F-16", ["On day {n} the F-16 came.", "On day {n} two F-16s."], {"F-16", "F-16s"}
+    ),
+    "a plural that lexicons lack: Boeing 747": Read(
+        "Boeing 747", ["On day {n} the Boeing 747 came.", "On day {n} two Boeing 747s."], {"Boeing 747", "Boeing 747s"}
+    ),
+    "a plural that lexicons lack: MP3": Read(
+        "MP3", ["On day {n} the MP3 came.", "On day {n} two MP3s."], {"MP3", "MP3s"}
+    ),
+    "a plural given that lexicons lack": Read(
+        "podcasts", ["On day {n} a podcast.", "On day {n} two podcasts."], {"podcast", "podcasts"}
+    ),
+    "a plural given with hyphens": Read(
+        "mothers-in-law",
+        ["On day {n} a mother-in-law.", "On day {n} two mothers-in-law."],
+        {"mother-in-law", "mothers-in-law"},
+    ),
+    "a letter before a noun, capital or not": Read(
+        "x-ray", ["On day {n} an X-ray.", "On day {n} two x-rays."], {"X-ray", "x-rays"}
+    ),
+    "a year beside its decade": Read(
+        "1980", ["On day {n} in 1980 again."], {"1980"}, none=["On day {n} in the 1980s."]
+    ),
+    "plural phrases that lexicons lack": Read(
+        "dating app", ["On day {n} a dating app.", "On day {n} two dating apps."], {"dating app", "dating apps"}
+    ),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 

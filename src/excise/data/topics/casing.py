@@ -62,6 +62,10 @@ class Casing:
         capitals = sum(n for form, n in self.middle.items() if _in_capitals(form))
         return capitals if capitals < self.small else 0
 
+    def caseless(self, word: str) -> "Casing":
+        """The same, as if all were in small letters."""
+        return Casing(Counter({word.lower(): self.middle.total()}), self.anywhere)
+
     def unstressed(self) -> "Casing":
         """The same without what is in capitals."""
         return Casing(Counter({form: n for form, n in self.middle.items() if not _in_capitals(form)}), self.anywhere)

@@ -17,6 +17,8 @@ from excise.data.topics.wording import Case, Form
 
 NAME_SHARE = 0.9
 MOST_WORDS = 10
+# T-shirt, x-ray
+LETTER_NOUN = re.compile(r"[^\W\d_]-[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,9 @@ def _mostly_capital(casing: Casing) -> bool:
 
 
 def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None, min_examples: int) -> Taken:
+    if LETTER_NOUN.fullmatch(words) and reading != "name" and lemmas_of(words[2:]):
+        casing = casing.caseless(words)  # T-shirt is a word, whatever its capital
+        words = words.lower()
     stressed = 0 if reading == "name" else casing.stressed(words)
     casing = casing.unstressed() if stressed else casing
     count, spelling = casing.capital(words)
@@ -263,8 +268,8 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
 def _plural(spelling: str, sentences: Sentences) -> list[str]:
     """The plural of a name of a thing (GPUs, iPhones), if the data has it."""
     plural = f"{spelling}s"
-    if len(spelling) < 2 or not spelling[-1].isalpha():
-        return []
+    if len(spelling) < 2 or not spelling[-1].isalnum() or not any(map(str.isalpha, spelling)):
+        return []  # 1980s are no plural of 1980
     return [plural] if Casing.of(plural, texts_with(plural, sentences)).anywhere else []
 
 
