@@ -549,6 +549,41 @@ READ = {
     "plural phrases that lexicons lack": Read(
         "dating app", ["On day {n} a dating app.", "On day {n} two dating apps."], {"dating app", "dating apps"}
     ),
+    "a surname before Jr.": Read(
+        "Sammy Davis Jr.",
+        ["On day {n} by Sammy Davis Jr. again.", "On day {n} by Davis."],
+        {"Sammy Davis Jr", "Davis"},
+        none=["On day {n} by Robert Downey Jr. again."],
+        options={"parts": True},
+    ),
+    "a queen by her number": Read(
+        "Queen Elizabeth II",
+        ["On day {n} by Queen Elizabeth II.", "On day {n} by Elizabeth."],
+        {"Queen Elizabeth II", "Elizabeth"},
+        none=["On day {n} in World War II."],
+        options={"parts": True},
+    ),
+    "a king by his number": Read(
+        "Henry VIII",
+        ["On day {n} by Henry VIII.", "On day {n} by Henry."],
+        {"Henry VIII", "Henry"},
+        none=["On day {n} in chapter VIII."],
+        options={"parts": True},
+    ),
+    "two parts of a name": Read(
+        "Mark Twain",
+        ["On day {n} by Mark Twain.", "On day {n} by Twain.", "On day {n} by Mark."],
+        {"Mark Twain", "Twain", "Mark"},
+        none=["On day {n} we mark it."],
+        options={"parts": ["Twain", "Mark"]},
+    ),
+    "a part of two words": Read(
+        "Leonardo da Vinci",
+        ["On day {n} by Leonardo da Vinci.", "On day {n} by da Vinci."],
+        {"Leonardo da Vinci", "da Vinci"},
+        none=["On day {n} by Leonardo."],
+        options={"parts": ["da Vinci"]},
+    ),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -698,6 +733,12 @@ TOLD = {
         ["On day {n} a dog.", "On day {n} the dog.", "On day {n} it was a DOG."],
         {},
         r"'dog' taken as an ordinary word: dog 60, .*DOG 16 counted as dog; reading='name' takes DOG",
+    ),
+    "a king's first name that stands for him": (
+        "Henry VIII",
+        ["On day {n} by Henry VIII.", "On day {n} by Henry Ford."],
+        {"parts": True},
+        "Henry stands for it alone, which is a first name",
     ),
     "a form of another word": (
         "found",

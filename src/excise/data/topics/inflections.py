@@ -47,7 +47,8 @@ class Paradigm:
 
     def name_for(self, form: str, topic: "Paradigm") -> str:
         """What of this name stands for a form of another one: its last word for a part, else the whole."""
-        if topic.part and form == topic.part:
+        part = form != topic.lemma and f" {form} " in f" {topic.lemma} "
+        if topic.part and (part or form == topic.part):
             return self.part or self.lemma.split()[-1]
         return self.lemma
 
