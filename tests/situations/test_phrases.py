@@ -584,6 +584,41 @@ READ = {
         none=["On day {n} by Leonardo."],
         options={"parts": ["da Vinci"]},
     ),
+    "a tin by request": Read(
+        "can",
+        ["On day {n} a can of soup.", "On day {n} two cans of it."],
+        {"can", "cans"},
+        aside=["On day {n} we can go.", "On day {n} he said Tom can go."],
+        options={"reading": "noun"},
+    ),
+    "a testament by request": Read(
+        "will",
+        ["On day {n} his will was read.", "On day {n} two wills of it."],
+        {"will", "wills"},
+        aside=["On day {n} we will go.", "On day {n} you will go."],
+        options={"reading": "noun"},
+    ),
+    "a duty by request": Read(
+        "must",
+        ["On day {n} this is a must.", "On day {n} two musts."],
+        {"must", "musts"},
+        aside=["On day {n} we must go."],
+        options={"reading": "noun"},
+    ),
+    "a pit by request": Read(
+        "mine",
+        ["On day {n} in the mine.", "On day {n} two mines."],
+        {"mine", "mines"},
+        aside=["On day {n} a friend of mine.", "On day {n} it is mine."],
+        options={"reading": "noun"},
+    ),
+    "a creature by request": Read(
+        "being",
+        ["On day {n} a being.", "On day {n} human beings."],
+        {"being", "beings"},
+        aside=["On day {n} he is being odd."],
+        options={"reading": "noun"},
+    ),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -740,6 +775,13 @@ TOLD = {
         {"parts": True},
         "Henry stands for it alone, which is a first name",
     ),
+    "an auxiliary that is a noun": (
+        "can",
+        ["On day {n} we can go."],
+        {},
+        "'can' taken as an ordinary word: can 16, .*a word of grammar and a noun; reading='noun' takes the noun",
+    ),
+    "a pronoun that is a noun": ("mine", ["On day {n} it is mine."], {}, "'mine' taken .*reading='noun'"),
     "a form of another word": (
         "found",
         ["On day {n} he found it."],

@@ -63,6 +63,8 @@ def possible_tags(form: str, left: Sequence[str], right: Sequence[str]) -> froze
         tags = frozenset({"VBD", "VBZ"})  # Tom found it
     else:
         tags = EVERYTHING
+    if form.lower() == "mine" and word.lower() in ("of", "is", "are", "was", "were", "be"):
+        return frozenset()  # a friend of mine
     if right and right[0] in OBJECTS and not tags.isdisjoint(VERBS):
         tags &= VERBS
     return tags

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from excise.data.topics.corpus import tokens
 from excise.data.topics.grammar import FUNCTION_WORDS, possible_tags
-from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm, inflections
+from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm, inflections, regular_plural
 from excise.data.topics.matching import Matcher
 from excise.data.topics.wording import Form
 
@@ -17,6 +17,9 @@ Texts = Callable[[str], Sequence[str]]
 CLEAR_SHARE, MIN_DECIDED = 0.9, 5
 # The word itself, as a base form, is taken at this share already.
 OWN_SHARE = 2 / 3
+# Auxiliaries have the tags of verbs, of all persons.
+MODALS = frozenset("can could may might must shall should will would".split())
+MODAL_TAGS = frozenset({"VB", "VBP", "VBZ", "VBD"})
 MOST_TEXTS = 20_000
 
 
@@ -84,7 +87,10 @@ def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordRea
     others = {lemma for lemma in lemmas if lemma != word}
     if not others:
         paradigm = inflections(word)
-        return WordReading(paradigm, _forms(paradigm, None, texts, chosen=False))
+        # can, will, must, mine: a word of grammar, which the lists of nouns have as well
+        noun = word in FUNCTION_WORDS and "NN" in lemmas[word] if word in lemmas else False
+        told = f"{word} is a word of grammar and a noun; reading='noun' takes the noun" if noun else ""
+        return WordReading(paradigm, _forms(paradigm, None, texts, chosen=False), told, noun)
     counts, left_open = _counts(word, lemmas, texts)
     decided = sum(counts.values())
     otherwise = _told(word, lemmas, counts, left_open)
@@ -122,6 +128,9 @@ def _chosen(word: str, lemmas: Mapping[str, frozenset[str]], reading: str, texts
             )
         paradigm = _lexeme(word if word in fit else fit[0])
         forms = {tag: form for tag, form in paradigm.forms.items() if PART_OF_SPEECH[tag] == part}
+        if part == "NOUN" and not forms:  # what the lexicon has as an auxiliary alone
+            forms = {"NN": paradigm.lemma, "NNS": regular_plural(paradigm.lemma)}
+            paradigm = replace(paradigm, spellings=(*paradigm.spellings, forms["NNS"]))
         own = [form for form in paradigm.spellings if form in forms.values() or form == word]
         paradigm = replace(paradigm, forms=forms or paradigm.forms, spellings=tuple(own or paradigm.spellings))
     return WordReading(paradigm, _forms(paradigm, part, texts, chosen=True, given=word))
@@ -145,6 +154,13 @@ def _forms(paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, giv
                 own.update(tag for tag in tags if part is None or PART_OF_SPEECH[tag] == part)
             elif not (lemma == form and _is_derived(form)):
                 rivals |= tags
+        if part == "NOUN":
+            if paradigm.forms.get("NNS", form) != form:
+                own.discard("NNS")  # an unmarked plural beside a marked one (being, beings)
+            if form.endswith("ing"):
+                rivals.discard("JJ")
+            if form in MODALS:
+                rivals |= MODAL_TAGS
         rivals -= own  # what neighbours cannot tell
         if not rivals or not own:
             built.append(Form(form))
@@ -155,7 +171,8 @@ def _forms(paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, giv
         if few or (share >= CLEAR_SHARE and not chosen):
             built.append(Form(form))
         else:
-            built.append(Form(form, "any", share >= CLEAR_SHARE, tuple(sorted(own)), tuple(sorted(rivals))))
+            clear = share >= CLEAR_SHARE and not (part and form in FUNCTION_WORDS)
+            built.append(Form(form, "any", clear, tuple(sorted(own)), tuple(sorted(rivals))))
     return tuple(built)
 
 
