@@ -619,6 +619,25 @@ READ = {
         aside=["On day {n} he is being odd."],
         options={"reading": "noun"},
     ),
+    "an adverb whose superlative is another word's": Read(
+        "well",
+        ["On day {n} it works well."],
+        {"well"},
+        aside=["On day {n} we met my best friend."],
+    ),
+    "a comparative by request": Read(
+        "better",
+        ["On day {n} we feel better.", "On day {n} a good car."],
+        {"better", "good"},
+        options={"reading": "good"},
+    ),
+    "an animal beside a birth": Read(
+        "bear",
+        ["On day {n} a bear came.", "On day {n} two bears."],
+        {"bear", "bears"},
+        none=["On day {n} he was born."],
+    ),
+    "a birth": Read("born", ["On day {n} he was born."], {"born"}, none=["On day {n} we bear it."]),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -674,6 +693,12 @@ REFUSED = {
         ["On day {n} he left.", "On day {n} his left hand."],
         {},
         r"'left' has several readings.*reading='left' or 'leave' or forms=",
+    ),
+    "a comparative of another word": (
+        "better",
+        ["On day {n} we feel better.", "On day {n} Tom sings better than I."],
+        {},
+        "'better' has several readings, and its neighbours seldom tell.*reading='good' or 'well' or 'better'",
     ),
     "a form of two words that is neither": (
         "leaves",

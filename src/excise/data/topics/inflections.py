@@ -10,6 +10,8 @@ from excise.data.topics.spellings import key
 
 # The order in which a form with several readings is shown; base forms first.
 TAGS = ("NN", "VB", "VBP", "JJ", "RB", "NNS", "VBZ", "VBD", "VBN", "VBG", "JJR", "JJS", "RBR", "RBS")
+# Tags that a word has no forms for, though lemminflect has them.
+STRANGE_TAGS = {"well": ("JJR", "JJS"), "ill": ("JJR", "JJS")}
 # In a noun with hyphens: what follows its head (mother-in-law), or ends it (check-in).
 LINKS = frozenset("about by down in of off on out over to up with de at for".split())
 PART_OF_SPEECH = {tag: {"N": "NOUN", "V": "VERB", "J": "ADJ", "R": "ADV"}[tag[0]] for tag in TAGS}
@@ -86,16 +88,31 @@ def inflections(word: str) -> Paradigm:
     >>> inflections("went").lemma
     'go'
     """
-    from lemminflect import getAllInflections, getAllLemmas
+    from lemminflect import getAllLemmas
 
-    lemmas = sorted({lemma for found in getAllLemmas(word).values() for lemma in found})
+    lemmas = sorted({lemma for found in getAllLemmas(word).values() for lemma in found if not _strange(lemma, word)})
     if word not in lemmas and len(lemmas) > 1:
         raise ValueError(f"{word!r} is a form of several words, {lemmas}; give the one you mean.")
     lemma = word if word in lemmas or not lemmas else lemmas[0]
-    forms = getAllInflections(lemma)
+    forms = known_forms(lemma)
     if not lemmas and word not in FUNCTION_WORDS and word.replace("-", "").isalpha():
         return _unknown_noun(word) if "-" not in word else _hyphened(word)
     return _paradigm(lemma, forms)
+
+
+def known_forms(lemma: str) -> dict[str, tuple[str, ...]]:
+    """The forms of a word by their tags as lemminflect has them, but for those that are another word's today.
+
+    *Better* and *best* of an adjective are those of *good*, and *born* is a word by itself.
+    """
+    from lemminflect import getAllInflections
+
+    forms = {tag: own for tag, own in getAllInflections(lemma).items() if tag not in STRANGE_TAGS.get(lemma, ())}
+    return {tag: tuple(form for form in own if not _strange(lemma, form)) for tag, own in forms.items()}
+
+
+def _strange(lemma: str, form: str) -> bool:
+    return (lemma, form) == ("bear", "born")
 
 
 def regular_plural(noun: str) -> str:

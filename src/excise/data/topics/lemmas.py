@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 
 from excise.data.topics.corpus import tokens
 from excise.data.topics.grammar import FUNCTION_WORDS, possible_tags
-from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm, inflections, regular_plural
+from excise.data.topics.inflections import (
+    PART_OF_SPEECH,
+    STRANGE_TAGS,
+    Paradigm,
+    inflections,
+    known_forms,
+    regular_plural,
+)
 from excise.data.topics.matching import Matcher
 from excise.data.topics.wording import Form
 
@@ -50,15 +57,17 @@ def lemmas_of(form: str) -> dict[str, frozenset[str]]:
     >>> sorted((lemma, *sorted(tags)) for lemma, tags in lemmas_of("found").items())
     [('find', 'VBD', 'VBN'), ('found', 'VB', 'VBP')]
     """
-    from lemminflect import getAllInflections, getAllLemmas
+    from lemminflect import getAllLemmas
 
     lemmas: dict[str, set[str]] = {}
     for part, own in getAllLemmas(form).items():
         for lemma in own if part in BASE_TAG else ():
-            all_forms = dict(getAllInflections(lemma))
+            all_forms = known_forms(lemma)
             if "VBD" in all_forms:
                 all_forms.setdefault("VBN", all_forms["VBD"])
             tags = {t for t, forms in all_forms.items() if form in forms and PART_OF_SPEECH.get(t) == part}
+            if not tags and (lemma in STRANGE_TAGS or (part == "VERB" and form == "born")):
+                continue
             lemmas.setdefault(lemma, set()).update(tags or {BASE_TAG[part]})
     return {lemma: frozenset(tags) for lemma, tags in lemmas.items()}
 
@@ -96,6 +105,9 @@ def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordRea
     otherwise = _told(word, lemmas, counts, left_open)
     if word in lemmas and _is_derived(word):
         return WordReading(_lexeme(word), _forms(_lexeme(word), None, texts, chosen=False), otherwise, True)
+    sparse = 4 * decided < left_open
+    if sparse and any(_is_suppletive(word, lemma, lemmas[lemma]) for lemma in others):
+        raise UnclearWordError(f"{word!r} has several readings, and its neighbours seldom tell: {otherwise}.")
     best = max(lemmas, key=lambda lemma: (counts[lemma], lemma == word))
     share = counts[best] / decided if decided else 0.0
     if decided < MIN_DECIDED and word in lemmas:
@@ -104,7 +116,8 @@ def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordRea
     if decided >= MIN_DECIDED and (share >= CLEAR_SHARE or (best == word and share >= OWN_SHARE)):
         paradigm = _lexeme(best)
         unclear = best != word or share < CLEAR_SHARE
-        return WordReading(paradigm, _forms(paradigm, None, texts, chosen=unclear, given=word), otherwise, unclear)
+        built = _forms(paradigm, None, texts, chosen=unclear, given=word)
+        return WordReading(paradigm, built, otherwise, unclear or sparse)
     seen = "none of them clear" if decided + left_open else "and the texts have none of them"
     raise UnclearWordError(f"{word!r} has several readings, {seen}: {otherwise}.")
 
@@ -210,3 +223,8 @@ def _choices(lemmas: Mapping[str, frozenset[str]], word: str) -> str:
 
 def _is_derived(form: str) -> bool:
     return form.endswith(("ing", "ed"))
+
+
+def _is_suppletive(form: str, lemma: str, tags: frozenset[str]) -> bool:
+    """Whether a form is the comparative or superlative of a word of another stem: better, of good."""
+    return not tags.isdisjoint({"JJR", "JJS", "RBR", "RBS"}) and not form.startswith(lemma[:2])
