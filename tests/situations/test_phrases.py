@@ -370,6 +370,274 @@ READ = {
         none=["On day {n} with Zoe."],
     ),
     "an acronym and its plural": Read("GPU", ["On day {n} a GPU.", "On day {n} two GPUs."], {"GPU", "GPUs"}),
+    "a country with its dots": Read(
+        "U.S.",
+        ["On day {n} in the U.S. again.", "On day {n} from the US.", "U.S. laws on day {n}."],
+        {"U.S", "US"},
+        none=["On day {n} they told us.", "On day {n} it is us."],
+    ),
+    "a country with its dots, as a name": Read(
+        "U.S.",
+        ["On day {n} in the U.S. again."],
+        {"U.S"},
+        none=["On day {n} they told us."],
+        options={"reading": "name"},
+    ),
+    "an organisation with its dots": Read(
+        "U.N.", ["On day {n} to the U.N. again.", "On day {n} to the UN."], {"U.N", "UN"}
+    ),
+    "a trade with its dots": Read("I.T.", ["On day {n} our I.T. people."], {"I.T"}, none=["On day {n} we saw it."]),
+    "an illness with its dots": Read("M.E.", ["On day {n} with M.E. again."], {"M.E"}, none=["On day {n} tell me."]),
+    "an hour with its dots": Read(
+        "a.m.",
+        ["On day {n} at six a.m. sharp.", "On day {n} at six a. m. again."],
+        {"a.m", "a. m"},
+        none=["On day {n} I am here."],
+        aside=["On day {n} at 10 am again."],
+    ),
+    "Latin with its dots": Read("e.g.", ["On day {n} a car, e.g. mine.", "On day {n} a car, eg mine."], {"e.g", "eg"}),
+    "a number's abbreviation": Read(
+        "No. 5",
+        ["On day {n} she wore No. 5 again.", "On day {n} he wore no. 5 again."],
+        {"No. 5", "no. 5"},
+        none=["On day {n} I saw no 5 cars."],
+        aside=["On day {n} she wore No 5 again."],
+    ),
+    "a wrestler who is a stone": Read(
+        "The Rock",
+        ["On day {n} we met The Rock.", "On day {n} we met the Rock."],
+        {"The Rock", "the Rock"},
+        none=["On day {n} behind the rock."],
+    ),
+    "a band that is a part of houses": Read(
+        "The Doors", ["On day {n} we heard The Doors."], {"The Doors"}, none=["On day {n} behind the doors."]
+    ),
+    "a series that is a toy": Read(
+        "House of Cards",
+        ["On day {n} we saw House of Cards."],
+        {"House of Cards"},
+        none=["On day {n} it is a house of cards."],
+    ),
+    "a film that is a fate": Read(
+        "Gone with the Wind",
+        ["On day {n} we saw Gone with the Wind."],
+        {"Gone with the Wind"},
+        none=["On day {n} it is gone with the wind."],
+    ),
+    "a rare phrase beside a building of that name": Read(
+        "White House",
+        [f"On day {{n}} to the White House {i}." for i in range(20)],
+        {"White House"},
+        none=["On day {n} to a white house."],
+    ),
+    "a surname that is an article": Read(
+        "An", ["On day {n} we met An."], {"An"}, none=["On day {n} an egg."], aside=["An egg on day {n}."]
+    ),
+    "a river that is a conjunction": Read(
+        "If", ["On day {n} we crossed If."], {"If"}, none=["On day {n} I ask if he came."], aside=["If so on day {n}."]
+    ),
+    "a surname that compares": Read("Than", ["On day {n} we met Than."], {"Than"}, none=["On day {n} more than one."]),
+    "a conjunction in capitals": Read(
+        "AND", ["On day {n} an AND gate."], {"AND"}, none=["On day {n} a car and a bus."]
+    ),
+    "a conjunction": Read("and", ["On day {n} a car and a bus."], {"and"}),
+    "a company with a conjunction": Read(
+        "Johnson and Johnson",
+        ["On day {n} by Johnson and Johnson.", "BY JOHNSON AND JOHNSON {n}.", "On day {n} by Johnson & Johnson."],
+        {"Johnson and Johnson", "JOHNSON AND JOHNSON", "Johnson & Johnson"},
+    ),
+    "an animal for stress": Read(
+        "dog", [*[f"On day {{n}} a dog {i}." for i in range(9)], "On day {n} it was a DOG again."], {"dog", "DOG"}
+    ),
+    "an auxiliary for stress beside a month": Read(
+        "may",
+        ["On day {n} we may come.", "On day {n} you may go.", "On day {n} you MAY come."],
+        {"may", "MAY"},
+        none=["On day {n} in May."],
+    ),
+    "a verb for stress": Read(
+        "love", ["On day {n} I love it.", "On day {n} we love tea.", "On day {n} I LOVE it."], {"love", "LOVE"}
+    ),
+    "a pronoun beside a trade in capitals": Read(
+        "it", [f"On day {{n}} we saw it {i}." for i in range(12)], {"it"}, none=["On day {n} our IT people."]
+    ),
+    "a plural that lexicons lack: blog": Read(
+        "blog", ["On day {n} the blog came.", "On day {n} two blogs."], {"blog", "blogs"}
+    ),
+    "a plural that lexicons lack: app": Read(
+        "app", ["On day {n} the app came.", "On day {n} two apps."], {"app", "apps"}
+    ),
+    "a plural that lexicons lack: website": Read(
+        "website", ["On day {n} the website came.", "On day {n} two websites."], {"website", "websites"}
+    ),
+    "a plural that lexicons lack: podcast": Read(
+        "podcast", ["On day {n} the podcast came.", "On day {n} two podcasts."], {"podcast", "podcasts"}
+    ),
+    "a plural that lexicons lack: smartphone": Read(
+        "smartphone", ["On day {n} the smartphone came.", "On day {n} two smartphones."], {"smartphone", "smartphones"}
+    ),
+    "a plural that lexicons lack: selfie": Read(
+        "selfie", ["On day {n} the selfie came.", "On day {n} two selfies."], {"selfie", "selfies"}
+    ),
+    "a plural that lexicons lack: emoji": Read(
+        "emoji", ["On day {n} the emoji came.", "On day {n} two emojis."], {"emoji", "emojis"}
+    ),
+    "a plural that lexicons lack: hashtag": Read(
+        "hashtag", ["On day {n} the hashtag came.", "On day {n} two hashtags."], {"hashtag", "hashtags"}
+    ),
+    "a plural that lexicons lack: café": Read(
+        "café", ["On day {n} the café came.", "On day {n} two cafés."], {"café", "cafés"}
+    ),
+    "a plural that lexicons lack: fiancée": Read(
+        "fiancée", ["On day {n} the fiancée came.", "On day {n} two fiancées."], {"fiancée", "fiancées"}
+    ),
+    "a plural that lexicons lack: résumé": Read(
+        "résumé", ["On day {n} the résumé came.", "On day {n} two résumés."], {"résumé", "résumés"}
+    ),
+    "a plural that lexicons lack: e-mail": Read(
+        "e-mail", ["On day {n} the e-mail came.", "On day {n} two e-mails."], {"e-mail", "e-mails"}
+    ),
+    "a plural that lexicons lack: x-ray": Read(
+        "x-ray", ["On day {n} the x-ray came.", "On day {n} two x-rays."], {"x-ray", "x-rays"}
+    ),
+    "a plural that lexicons lack: T-shirt": Read(
+        "T-shirt", ["On day {n} the T-shirt came.", "On day {n} two T-shirts."], {"T-shirt", "T-shirts"}
+    ),
+    "a plural that lexicons lack: U-boat": Read(
+        "U-boat", ["On day {n} the U-boat came.", "On day {n} two U-boats."], {"U-boat", "U-boats"}
+    ),
+    "a plural that lexicons lack: check-in": Read(
+        "check-in", ["On day {n} the check-in came.", "On day {n} two check-ins."], {"check-in", "check-ins"}
+    ),
+    "a plural that lexicons lack: mother-in-law": Read(
+        "mother-in-law",
+        ["On day {n} the mother-in-law came.", "On day {n} two mothers-in-law."],
+        {"mother-in-law", "mothers-in-law"},
+    ),
+    "a plural that lexicons lack: passer-by": Read(
+        "passer-by", ["On day {n} the passer-by came.", "On day {n} two passers-by."], {"passer-by", "passers-by"}
+    ),
+    "a plural that lexicons lack: runner-up": Read(
+        "runner-up", ["On day {n} the runner-up came.", "On day {n} two runners-up."], {"runner-up", "runners-up"}
+    ),
+    "a plural that lexicons lack: ex-wife": Read(
+        "ex-wife", ["On day {n} the ex-wife came.", "On day {n} two ex-wives."], {"ex-wife", "ex-wives"}
+    ),
+    "a plural that lexicons lack: F-16": Read(
+        "F-16", ["On day {n} the F-16 came.", "On day {n} two F-16s."], {"F-16", "F-16s"}
+    ),
+    "a plural that lexicons lack: Boeing 747": Read(
+        "Boeing 747", ["On day {n} the Boeing 747 came.", "On day {n} two Boeing 747s."], {"Boeing 747", "Boeing 747s"}
+    ),
+    "a plural that lexicons lack: MP3": Read(
+        "MP3", ["On day {n} the MP3 came.", "On day {n} two MP3s."], {"MP3", "MP3s"}
+    ),
+    "a plural given that lexicons lack": Read(
+        "podcasts", ["On day {n} a podcast.", "On day {n} two podcasts."], {"podcast", "podcasts"}
+    ),
+    "a plural given with hyphens": Read(
+        "mothers-in-law",
+        ["On day {n} a mother-in-law.", "On day {n} two mothers-in-law."],
+        {"mother-in-law", "mothers-in-law"},
+    ),
+    "a letter before a noun, capital or not": Read(
+        "x-ray", ["On day {n} an X-ray.", "On day {n} two x-rays."], {"X-ray", "x-rays"}
+    ),
+    "a year beside its decade": Read(
+        "1980", ["On day {n} in 1980 again."], {"1980"}, none=["On day {n} in the 1980s."]
+    ),
+    "plural phrases that lexicons lack": Read(
+        "dating app", ["On day {n} a dating app.", "On day {n} two dating apps."], {"dating app", "dating apps"}
+    ),
+    "a surname before Jr.": Read(
+        "Sammy Davis Jr.",
+        ["On day {n} by Sammy Davis Jr. again.", "On day {n} by Davis."],
+        {"Sammy Davis Jr", "Davis"},
+        none=["On day {n} by Robert Downey Jr. again."],
+        options={"parts": True},
+    ),
+    "a queen by her number": Read(
+        "Queen Elizabeth II",
+        ["On day {n} by Queen Elizabeth II.", "On day {n} by Elizabeth."],
+        {"Queen Elizabeth II", "Elizabeth"},
+        none=["On day {n} in World War II."],
+        options={"parts": True},
+    ),
+    "a king by his number": Read(
+        "Henry VIII",
+        ["On day {n} by Henry VIII.", "On day {n} by Henry."],
+        {"Henry VIII", "Henry"},
+        none=["On day {n} in chapter VIII."],
+        options={"parts": True},
+    ),
+    "two parts of a name": Read(
+        "Mark Twain",
+        ["On day {n} by Mark Twain.", "On day {n} by Twain.", "On day {n} by Mark."],
+        {"Mark Twain", "Twain", "Mark"},
+        none=["On day {n} we mark it."],
+        options={"parts": ["Twain", "Mark"]},
+    ),
+    "a part of two words": Read(
+        "Leonardo da Vinci",
+        ["On day {n} by Leonardo da Vinci.", "On day {n} by da Vinci."],
+        {"Leonardo da Vinci", "da Vinci"},
+        none=["On day {n} by Leonardo."],
+        options={"parts": ["da Vinci"]},
+    ),
+    "a tin by request": Read(
+        "can",
+        ["On day {n} a can of soup.", "On day {n} two cans of it."],
+        {"can", "cans"},
+        aside=["On day {n} we can go.", "On day {n} he said Tom can go."],
+        options={"reading": "noun"},
+    ),
+    "a testament by request": Read(
+        "will",
+        ["On day {n} his will was read.", "On day {n} two wills of it."],
+        {"will", "wills"},
+        aside=["On day {n} we will go.", "On day {n} you will go."],
+        options={"reading": "noun"},
+    ),
+    "a duty by request": Read(
+        "must",
+        ["On day {n} this is a must.", "On day {n} two musts."],
+        {"must", "musts"},
+        aside=["On day {n} we must go."],
+        options={"reading": "noun"},
+    ),
+    "a pit by request": Read(
+        "mine",
+        ["On day {n} in the mine.", "On day {n} two mines."],
+        {"mine", "mines"},
+        aside=["On day {n} a friend of mine.", "On day {n} it is mine."],
+        options={"reading": "noun"},
+    ),
+    "a creature by request": Read(
+        "being",
+        ["On day {n} a being.", "On day {n} human beings."],
+        {"being", "beings"},
+        aside=["On day {n} he is being odd."],
+        options={"reading": "noun"},
+    ),
+    "an adverb whose superlative is another word's": Read(
+        "well",
+        ["On day {n} it works well."],
+        {"well"},
+        aside=["On day {n} we met my best friend."],
+    ),
+    "a comparative by request": Read(
+        "better",
+        ["On day {n} we feel better.", "On day {n} a good car."],
+        {"better", "good"},
+        options={"reading": "good"},
+    ),
+    "an animal beside a birth": Read(
+        "bear",
+        ["On day {n} a bear came.", "On day {n} two bears."],
+        {"bear", "bears"},
+        none=["On day {n} he was born."],
+    ),
+    "a birth": Read("born", ["On day {n} he was born."], {"born"}, none=["On day {n} we bear it."]),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -425,6 +693,12 @@ REFUSED = {
         ["On day {n} he left.", "On day {n} his left hand."],
         {},
         r"'left' has several readings.*reading='left' or 'leave' or forms=",
+    ),
+    "a comparative of another word": (
+        "better",
+        ["On day {n} we feel better.", "On day {n} Tom sings better than I."],
+        {},
+        "'better' has several readings, and its neighbours seldom tell.*reading='good' or 'well' or 'better'",
     ),
     "a form of two words that is neither": (
         "leaves",
@@ -514,6 +788,25 @@ TOLD = {
         {},
         r"'Soup' taken as an ordinary word: soup 2\d.*no capital inside sentences",
     ),
+    "capitals for stress that are frequent": (
+        "dog",
+        ["On day {n} a dog.", "On day {n} the dog.", "On day {n} it was a DOG."],
+        {},
+        r"'dog' taken as an ordinary word: dog 60, .*DOG 16 counted as dog; reading='name' takes DOG",
+    ),
+    "a king's first name that stands for him": (
+        "Henry VIII",
+        ["On day {n} by Henry VIII.", "On day {n} by Henry Ford."],
+        {"parts": True},
+        "Henry stands for it alone, which is a first name",
+    ),
+    "an auxiliary that is a noun": (
+        "can",
+        ["On day {n} we can go."],
+        {},
+        "'can' taken as an ordinary word: can 16, .*a word of grammar and a noun; reading='noun' takes the noun",
+    ),
+    "a pronoun that is a noun": ("mine", ["On day {n} it is mine."], {}, "'mine' taken .*reading='noun'"),
     "a form of another word": (
         "found",
         ["On day {n} he found it."],

@@ -34,8 +34,9 @@ def test_a_form_of_several_words_is_refused_with_their_names():
     assert not is_one_lemma("those")
 
 
-def test_a_word_that_nobody_knows_is_its_only_form():
-    assert inflections("blorp").spellings == ("blorp",)
+def test_a_word_that_nobody_knows_has_a_regular_plural_and_no_other_form():
+    assert inflections("blorp").spellings == ("blorp", "blorps")
+    assert inflections("with").spellings == ("with",)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def topic_sets(
         reading: which of its readings a word has: ``"name"``, ``"word"``, a lemma (``"find"``), or ``"noun"``,
             ``"verb"``, ``"adjective"`` or ``"adverb"``; for several words a dictionary.
         forms: the exact forms to look for, in place of all that is found out; for several words a dictionary.
-        parts: whether the last word of a name stands for it alone (a surname), or which parts do.
+        parts: whether the last word of a name stands for it alone (a surname; what ends a name, *Jr.* or *II*, is left
+            out), or which parts do, of one word or several (*da Vinci*).
         evaluation: where the held-out sets come from. Its rows whose source text is in `dataset` are dropped. Without
             it, 30 % of the source texts of `dataset` are held out, chosen by their hash.
         max_examples: the most rows in `target` and in `heldout`.

@@ -10,6 +10,12 @@ from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import cased_key, dotted, letters
 from excise.data.topics.wording import shouted, starts
 
+# Words that are something else in capitals.
+ACRONYMS = frozenset(
+    "aids am apt arm bios cad chip dos ear eta gap gem id it lan led lot mit mod nice pan pet pin ram rem sad sap sars "
+    "seal sim sos spa swot un us usher wasp who".split()
+)
+
 
 @dataclass(frozen=True)
 class Casing:
@@ -49,10 +55,29 @@ class Casing:
         keep = same and (acronym or not given.isupper())
         return sum(capital.values()), given if keep else max(capital, key=lambda form: (capital[form], form))
 
+    def stressed(self, given: str) -> int:
+        """How often a word given in small letters is in capitals for stress (*a DOG*), which an acronym never is."""
+        if given != given.lower() or given in ACRONYMS:
+            return 0
+        capitals = sum(n for form, n in self.middle.items() if _in_capitals(form))
+        return capitals if capitals < self.small else 0
+
+    def caseless(self, word: str) -> "Casing":
+        """The same, as if all were in small letters."""
+        return Casing(Counter({word.lower(): self.middle.total()}), self.anywhere)
+
+    def unstressed(self) -> "Casing":
+        """The same without what is in capitals."""
+        return Casing(Counter({form: n for form, n in self.middle.items() if not _in_capitals(form)}), self.anywhere)
+
     @property
     def small(self) -> int:
         """How often it is in small letters inside sentences."""
         return sum(n for form, n in self.middle.items() if form == form.lower())
+
+
+def _in_capitals(form: str) -> bool:
+    return form.isupper() and len(form) > 1
 
 
 def texts_with(words: str, sentences: Sentences) -> list[str]:

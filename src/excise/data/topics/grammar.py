@@ -30,6 +30,16 @@ for words, tags in (
 ):
     BEFORE.update(dict.fromkeys(words.split(), tags))
 OBJECTS = frozenset("me him us them".split())
+# Words that no list of nouns, verbs, adjectives and adverbs has.
+FUNCTION_WORDS = frozenset(
+    "a about above across after against all along although am among an and any are as at be because been before behind "
+    "below beneath beside between beyond but by can could despite did do does down during each either else every few "
+    "for from had has have he her hers herself him himself his how i if in inside into is it its itself just like many "
+    "may me might mine more most much must my myself near neither no none nor not of off on once onto or other our "
+    "ours out over past per she should since so some such than that the their theirs them then these they this those "
+    "though through till to toward towards under unless until up upon us via was we were what whatever when where "
+    "whether which while who whom whose why will with within without would yet you your yours".split()
+)
 
 
 def possible_tags(form: str, left: Sequence[str], right: Sequence[str]) -> frozenset[str]:
@@ -53,6 +63,8 @@ def possible_tags(form: str, left: Sequence[str], right: Sequence[str]) -> froze
         tags = frozenset({"VBD", "VBZ"})  # Tom found it
     else:
         tags = EVERYTHING
+    if form.lower() == "mine" and word.lower() in ("of", "is", "are", "was", "were", "be"):
+        return frozenset()  # a friend of mine
     if right and right[0] in OBJECTS and not tags.isdisjoint(VERBS):
         tags &= VERBS
     return tags

@@ -1,12 +1,19 @@
 """Inflected forms of a word: love, loves, loved, loving."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from excise.data.topics.grammar import FUNCTION_WORDS
 from excise.data.topics.spellings import key
 
 # The order in which a form with several readings is shown; base forms first.
 TAGS = ("NN", "VB", "VBP", "JJ", "RB", "NNS", "VBZ", "VBD", "VBN", "VBG", "JJR", "JJS", "RBR", "RBS")
+# Tags that a word has no forms for, though lemminflect has them.
+STRANGE_TAGS = {"well": ("JJR", "JJS"), "ill": ("JJR", "JJS")}
+# In a noun with hyphens: what follows its head (mother-in-law), or ends it (check-in).
+LINKS = frozenset("about by down in of off on out over to up with de at for".split())
 PART_OF_SPEECH = {tag: {"N": "NOUN", "V": "VERB", "J": "ADJ", "R": "ADV"}[tag[0]] for tag in TAGS}
 
 
@@ -42,7 +49,8 @@ class Paradigm:
 
     def name_for(self, form: str, topic: "Paradigm") -> str:
         """What of this name stands for a form of another one: its last word for a part, else the whole."""
-        if topic.part and form == topic.part:
+        part = form != topic.lemma and f" {form} " in f" {topic.lemma} "
+        if topic.part and (part or form == topic.part):
             return self.part or self.lemma.split()[-1]
         return self.lemma
 
@@ -66,7 +74,8 @@ def inflections(word: str) -> Paradigm:
     """All inflections of an ordinary word, whichever of them is given.
 
     The data is lemminflect's (derived from the NIH SPECIALIST lexicon). Every part of speech of the lemma counts, so
-    *love* has the forms of the noun and of the verb. A word that lemminflect does not know is its only form.
+    *love* has the forms of the noun and of the verb. A word that lemminflect does not know is taken as a noun with a
+    regular plural (*podcasts*), one with hyphens as its head is inflected (*mothers-in-law*).
 
     Args:
         word: in lower case; a base form or an inflected one.
@@ -79,13 +88,71 @@ def inflections(word: str) -> Paradigm:
     >>> inflections("went").lemma
     'go'
     """
-    from lemminflect import getAllInflections, getAllLemmas
+    from lemminflect import getAllLemmas
 
-    lemmas = sorted({lemma for found in getAllLemmas(word).values() for lemma in found})
+    lemmas = sorted({lemma for found in getAllLemmas(word).values() for lemma in found if not _strange(lemma, word)})
     if word not in lemmas and len(lemmas) > 1:
         raise ValueError(f"{word!r} is a form of several words, {lemmas}; give the one you mean.")
     lemma = word if word in lemmas or not lemmas else lemmas[0]
-    return _paradigm(lemma, getAllInflections(lemma))
+    forms = known_forms(lemma)
+    if not lemmas and word not in FUNCTION_WORDS and word.replace("-", "").isalpha():
+        return _unknown_noun(word) if "-" not in word else _hyphened(word)
+    return _paradigm(lemma, forms)
+
+
+def known_forms(lemma: str) -> dict[str, tuple[str, ...]]:
+    """The forms of a word by their tags as lemminflect has them, but for those that are another word's today.
+
+    *Better* and *best* of an adjective are those of *good*, and *born* is a word by itself.
+    """
+    from lemminflect import getAllInflections
+
+    forms = {tag: own for tag, own in getAllInflections(lemma).items() if tag not in STRANGE_TAGS.get(lemma, ())}
+    return {tag: tuple(form for form in own if not _strange(lemma, form)) for tag, own in forms.items()}
+
+
+def _strange(lemma: str, form: str) -> bool:
+    return (lemma, form) == ("bear", "born")
+
+
+def regular_plural(noun: str) -> str:
+    """The plural of a noun by rule.
+
+    >>> [regular_plural(noun) for noun in ("blog", "hashmash", "flashcarry", "caf\u00e9")]
+    ['blogs', 'hashmashes', 'flashcarries', 'caf\u00e9s']
+    """
+    if re.search(r"[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return noun + ("es" if re.search(r"(?:s|x|z|ch|sh)$", noun) else "s")
+
+
+def _unknown_noun(word: str) -> Paradigm:
+    """A noun that the lexicon does not have, given as its singular or as its plural."""
+    if not word.isascii() and not any("LATIN" in unicodedata.name(sign, "") for sign in word):
+        return Paradigm(word, {"NN": word}, (word,))  # of a script that has no such plural
+    plural = re.search(r"[^siu]s$", word) is not None and len(word) > 3
+    if plural:
+        stem = word[:-2] if re.search(r"(?:[sxz]|ch|sh)es$", word) else word[:-1]
+        return Paradigm(stem, {"NN": stem, "NNS": word}, (stem, word))
+    return Paradigm(word, {"NN": word, "NNS": regular_plural(word)}, (word, regular_plural(word)))
+
+
+def _hyphened(word: str) -> Paradigm:
+    """A noun of several words, of which the head has the plural: x-rays, mothers-in-law, passers-by, check-ins."""
+    parts = word.split("-")
+    inner = [place for place, part in enumerate(parts) if part in LINKS and place]
+    after = bool(inner) and (inner[-1] < len(parts) - 1 or re.search(r"(?:er|or)s?$", parts[0]) is not None)
+    head = inner[0] - 1 if after else len(parts) - 1
+    try:
+        own = inflections(parts[head])
+    except ValueError:  # a form of several words stays as it is
+        own = Paradigm(parts[head], {"NN": parts[head]})
+    single = own.lemma if own.forms.get("NNS") == parts[head] else parts[head]
+    plural = own.forms.get("NNS") or regular_plural(single)
+    if parts[head] in LINKS or parts[head] not in (single, plural):
+        single, plural = parts[head], regular_plural(parts[head])
+    whole = ["-".join([*parts[:head], form, *parts[head + 1 :]]) for form in (single, plural)]
+    return Paradigm(whole[0], {"NN": whole[0], "NNS": whole[1]}, tuple(dict.fromkeys(whole)))
 
 
 def is_one_lemma(form: str) -> bool:
@@ -102,7 +169,7 @@ def _paradigm(lemma: str, found: Mapping[str, tuple[str, ...]]) -> Paradigm:
         # lemminflect leaves out the participle where it equals the past (loved, loved).
         found = {"VBN": found["VBD"], **found}
     forms = {tag: _first(found[tag], lemma, tag) for tag in TAGS if tag in found}
-    variants = [form for tag in TAGS for form in found.get(tag, ()) if form.isalpha()]
+    variants = [form for tag in TAGS for form in found.get(tag, ()) if form.replace("-", "").isalpha()]
     return Paradigm(lemma, forms or {"NN": lemma}, tuple(dict.fromkeys([lemma, *variants])))
 
 

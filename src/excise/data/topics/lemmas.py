@@ -5,8 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from excise.data.topics.corpus import tokens
-from excise.data.topics.grammar import possible_tags
-from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm, inflections
+from excise.data.topics.grammar import FUNCTION_WORDS, possible_tags
+from excise.data.topics.inflections import (
+    PART_OF_SPEECH,
+    STRANGE_TAGS,
+    Paradigm,
+    inflections,
+    known_forms,
+    regular_plural,
+)
 from excise.data.topics.matching import Matcher
 from excise.data.topics.wording import Form
 
@@ -17,6 +24,9 @@ Texts = Callable[[str], Sequence[str]]
 CLEAR_SHARE, MIN_DECIDED = 0.9, 5
 # The word itself, as a base form, is taken at this share already.
 OWN_SHARE = 2 / 3
+# Auxiliaries have the tags of verbs, of all persons.
+MODALS = frozenset("can could may might must shall should will would".split())
+MODAL_TAGS = frozenset({"VB", "VBP", "VBZ", "VBD"})
 MOST_TEXTS = 20_000
 
 
@@ -47,17 +57,24 @@ def lemmas_of(form: str) -> dict[str, frozenset[str]]:
     >>> sorted((lemma, *sorted(tags)) for lemma, tags in lemmas_of("found").items())
     [('find', 'VBD', 'VBN'), ('found', 'VB', 'VBP')]
     """
-    from lemminflect import getAllInflections, getAllLemmas
+    from lemminflect import getAllLemmas
 
     lemmas: dict[str, set[str]] = {}
     for part, own in getAllLemmas(form).items():
         for lemma in own if part in BASE_TAG else ():
-            all_forms = dict(getAllInflections(lemma))
+            all_forms = known_forms(lemma)
             if "VBD" in all_forms:
                 all_forms.setdefault("VBN", all_forms["VBD"])
             tags = {t for t, forms in all_forms.items() if form in forms and PART_OF_SPEECH.get(t) == part}
+            if not tags and (lemma in STRANGE_TAGS or (part == "VERB" and form == "born")):
+                continue
             lemmas.setdefault(lemma, set()).update(tags or {BASE_TAG[part]})
     return {lemma: frozenset(tags) for lemma, tags in lemmas.items()}
+
+
+def is_ordinary(word: str) -> bool:
+    """Whether something is a word in small letters: one with lemmas, or one of grammar (*with*)."""
+    return word in FUNCTION_WORDS or bool(lemmas_of(word))
 
 
 def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordReading:
@@ -79,12 +96,18 @@ def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordRea
     others = {lemma for lemma in lemmas if lemma != word}
     if not others:
         paradigm = inflections(word)
-        return WordReading(paradigm, _forms(paradigm, None, texts, chosen=False))
+        # can, will, must, mine: a word of grammar, which the lists of nouns have as well
+        noun = word in FUNCTION_WORDS and "NN" in lemmas[word] if word in lemmas else False
+        told = f"{word} is a word of grammar and a noun; reading='noun' takes the noun" if noun else ""
+        return WordReading(paradigm, _forms(paradigm, None, texts, chosen=False), told, noun)
     counts, left_open = _counts(word, lemmas, texts)
     decided = sum(counts.values())
     otherwise = _told(word, lemmas, counts, left_open)
     if word in lemmas and _is_derived(word):
         return WordReading(_lexeme(word), _forms(_lexeme(word), None, texts, chosen=False), otherwise, True)
+    sparse = 4 * decided < left_open
+    if sparse and any(_is_suppletive(word, lemma, lemmas[lemma]) for lemma in others):
+        raise UnclearWordError(f"{word!r} has several readings, and its neighbours seldom tell: {otherwise}.")
     best = max(lemmas, key=lambda lemma: (counts[lemma], lemma == word))
     share = counts[best] / decided if decided else 0.0
     if decided < MIN_DECIDED and word in lemmas:
@@ -93,7 +116,8 @@ def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordRea
     if decided >= MIN_DECIDED and (share >= CLEAR_SHARE or (best == word and share >= OWN_SHARE)):
         paradigm = _lexeme(best)
         unclear = best != word or share < CLEAR_SHARE
-        return WordReading(paradigm, _forms(paradigm, None, texts, chosen=unclear, given=word), otherwise, unclear)
+        built = _forms(paradigm, None, texts, chosen=unclear, given=word)
+        return WordReading(paradigm, built, otherwise, unclear or sparse)
     seen = "none of them clear" if decided + left_open else "and the texts have none of them"
     raise UnclearWordError(f"{word!r} has several readings, {seen}: {otherwise}.")
 
@@ -117,6 +141,9 @@ def _chosen(word: str, lemmas: Mapping[str, frozenset[str]], reading: str, texts
             )
         paradigm = _lexeme(word if word in fit else fit[0])
         forms = {tag: form for tag, form in paradigm.forms.items() if PART_OF_SPEECH[tag] == part}
+        if part == "NOUN" and not forms:  # what the lexicon has as an auxiliary alone
+            forms = {"NN": paradigm.lemma, "NNS": regular_plural(paradigm.lemma)}
+            paradigm = replace(paradigm, spellings=(*paradigm.spellings, forms["NNS"]))
         own = [form for form in paradigm.spellings if form in forms.values() or form == word]
         paradigm = replace(paradigm, forms=forms or paradigm.forms, spellings=tuple(own or paradigm.spellings))
     return WordReading(paradigm, _forms(paradigm, part, texts, chosen=True, given=word))
@@ -140,6 +167,13 @@ def _forms(paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, giv
                 own.update(tag for tag in tags if part is None or PART_OF_SPEECH[tag] == part)
             elif not (lemma == form and _is_derived(form)):
                 rivals |= tags
+        if part == "NOUN":
+            if paradigm.forms.get("NNS", form) != form:
+                own.discard("NNS")  # an unmarked plural beside a marked one (being, beings)
+            if form.endswith("ing"):
+                rivals.discard("JJ")
+            if form in MODALS:
+                rivals |= MODAL_TAGS
         rivals -= own  # what neighbours cannot tell
         if not rivals or not own:
             built.append(Form(form))
@@ -150,7 +184,8 @@ def _forms(paradigm: Paradigm, part: str | None, texts: Texts, chosen: bool, giv
         if few or (share >= CLEAR_SHARE and not chosen):
             built.append(Form(form))
         else:
-            built.append(Form(form, "any", share >= CLEAR_SHARE, tuple(sorted(own)), tuple(sorted(rivals))))
+            clear = share >= CLEAR_SHARE and not (part and form in FUNCTION_WORDS)
+            built.append(Form(form, "any", clear, tuple(sorted(own)), tuple(sorted(rivals))))
     return tuple(built)
 
 
@@ -188,3 +223,8 @@ def _choices(lemmas: Mapping[str, frozenset[str]], word: str) -> str:
 
 def _is_derived(form: str) -> bool:
     return form.endswith(("ing", "ed"))
+
+
+def _is_suppletive(form: str, lemma: str, tags: frozenset[str]) -> bool:
+    """Whether a form is the comparative or superlative of a word of another stem: better, of good."""
+    return not tags.isdisjoint({"JJR", "JJS", "RBR", "RBS"}) and not form.startswith(lemma[:2])

@@ -1,20 +1,24 @@
 """Readings of what a user gives as a topic: a name or an ordinary word, and which; a phrase; exact forms."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from excise.data.topics.casing import Casing, texts_with
+from excise.data.topics.grammar import FUNCTION_WORDS
 from excise.data.topics.inflections import Paradigm, name_paradigm
-from excise.data.topics.lemmas import lemmas_of, word_reading
+from excise.data.topics.lemmas import is_ordinary, lemmas_of, word_reading
 from excise.data.topics.names import is_known_name
 from excise.data.topics.phrases import phrase_paradigm, taken_apart
 from excise.data.topics.sentences import Sentences
-from excise.data.topics.spellings import ARTICLE, is_plain, key, tidy
+from excise.data.topics.spellings import ARTICLE, INITIALS, NUMBER, dotted, is_plain, key, tidy
 from excise.data.topics.wording import Case, Form
 
 NAME_SHARE = 0.9
 MOST_WORDS = 10
+# T-shirt, x-ray
+LETTER_NOUN = re.compile(r"[^\W\d_]-[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,11 @@ class Taken:
         Args:
             counts: how often each form is in the data.
         """
-        own = (form for form in self.forms if form.case not in ("compound", "reading"))
-        forms = ", ".join(f"{form.spelling} {counts[form.spelling]}" for form in own)
+        own: dict[str, str] = {}
+        for form in self.forms:
+            if form.case not in ("compound", "reading"):
+                own.setdefault(key(form.spelling), form.spelling)
+        forms = ", ".join(f"{spelling} {counts[spelling]}" for spelling in own.values())
         return f"{self.given!r} taken as {self.what}: {forms}" + (f" ({self.otherwise})" if self.otherwise else "")
 
 
@@ -74,6 +81,10 @@ def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_e
     if words.endswith("'s") and _mostly_without(words[:-2], words, sentences):
         words = words[:-2]
     casing = Casing.of(words, texts_with(words, sentences))
+    initials = re.sub(r"[.\s]", "", words) if INITIALS.fullmatch(words) else ""
+    if initials and dotted(initials.upper()) and (initials.isupper() or _mostly_capital(casing)):
+        words = initials.upper()  # U.S. is US
+        casing = Casing.of(words, texts_with(words, sentences))
     if is_plain(words):
         taken = _word(words, casing, sentences, reading, min_examples)
     else:
@@ -125,11 +136,19 @@ def _mostly_without(name: str, possessive: str, sentences: Sentences) -> bool:
 
 
 def _clear_name(word: str, sentences: Sentences) -> bool:
-    casing = Casing.of(word, texts_with(word, sentences))
+    return _mostly_capital(Casing.of(word, texts_with(word, sentences)))
+
+
+def _mostly_capital(casing: Casing) -> bool:
     return casing.capital()[0] >= NAME_SHARE * max(1, casing.capital()[0] + casing.small)
 
 
 def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None, min_examples: int) -> Taken:
+    if LETTER_NOUN.fullmatch(words) and reading != "name" and lemmas_of(words[2:]):
+        casing = casing.caseless(words)  # T-shirt is a word, whatever its capital
+        words = words.lower()
+    stressed = 0 if reading == "name" else casing.stressed(words)
+    casing = casing.unstressed() if stressed else casing
     count, spelling = casing.capital(words)
     small, given_capital = casing.small, words != words.lower()
     share = count / (count + small) if count + small else float("nan")
@@ -154,7 +173,12 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
             replace(form, case="lower", open=mostly and form.open) if key(form.spelling) == key(words) else form
             for form in forms
         )
-    told = []
+        # MAY for stress is may, and is not May.
+        own = [form for form in forms if form.case == "lower"] if stressed else []
+        forms += tuple(replace(form, spelling=form.spelling.upper(), case="written") for form in own)
+    told = [f"{words.upper()} {stressed} counted as {words}"] if stressed else []
+    if stressed and not count:
+        told.append(f"reading='name' takes {words.upper()}")
     if count and (two or given_capital):
         told.append(f"inside sentences {spelling} {count}, {words.lower()} {small}; reading='name' takes {spelling}")
     elif given_capital and small:
@@ -162,13 +186,17 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
     if plain.otherwise:
         told.append(plain.otherwise)
     what = "an ordinary word" if plain.paradigm.lemma == words.lower() else f"a form of {plain.paradigm.lemma}"
-    warn = reading is None and (plain.unclear or (given_capital and small > 0) or (two and share >= 1 - NAME_SHARE))
+    often = max(share if two else 0, stressed / (stressed + small) if stressed else 0) >= 1 - NAME_SHARE
+    warn = reading is None and (plain.unclear or (given_capital and small > 0) or often)
     return Taken(words, what, plain.paradigm, forms, "; ".join(told), warn)
 
 
 def _is_name(words: str, count: int, small: int, min_examples: int) -> bool:
     """Whether a word is taken as a name: see `taken_as`."""
     share = count / (count + small) if count + small else float("nan")
+    if words.lower() in FUNCTION_WORDS:
+        # What a sentence starts with says nothing: An is a name where its capital stands inside one.
+        return share >= NAME_SHARE if words == words.lower() else count > 0
     if not lemmas_of(words.lower()):
         return share >= 1 - NAME_SHARE or (not small and words != words.lower())
     if words == words.lower():
@@ -181,7 +209,7 @@ def _is_name(words: str, count: int, small: int, min_examples: int) -> bool:
 def _name(words: str, spelling: str, count: int, small: int, sentences: Sentences) -> Taken:
     clear = not small or count >= NAME_SHARE * (count + small)
     # What is no word in small letters is the name, written carelessly.
-    ordinary = bool(lemmas_of(spelling.lower()))
+    ordinary = is_ordinary(spelling.lower())
     clear = clear or not ordinary
     case: Case = "any" if not ordinary else "name" if clear else "written"
     forms = [Form(spelling, case, open=clear)]
@@ -207,17 +235,20 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
         raise ValueError(
             f"reading={reading!r} is for single words; {words!r} takes 'name' or 'word', or forms= with exact forms."
         )
-    two = count > 0 and small > 0 and 1 - NAME_SHARE <= share < NAME_SHARE and _may_be_ordinary(words)
+    two = count > 0 and small > 0 and share >= 1 - NAME_SHARE and _may_be_ordinary(words)
+    clear = share >= NAME_SHARE  # what all in small letters or in capitals is, then
+    two = two and (given_capital or not clear)
     told = f"inside sentences with capitals {count}, without {small}" if count and small else ""
     if name:
         spelling = words if given_capital and not count else spelling
         if two and given_capital:
             told += "; reading='word' takes that without"
         case: Case = "written" if two and given_capital else "any"
-        forms = [Form(spelling, case, open=case == "any")]
-        forms += [Form(plural, case, open=case == "any") for plural in _plural(spelling, sentences)]
+        is_open = case == "any" or clear
+        forms = [Form(form, case, open=is_open) for form in (spelling, *_plural(spelling, sentences))]
         others = [form.spelling for form in forms[1:]]
-        return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, two)
+        apart = rf"\bNo(?=\s*{words.split()[-1]})" if NUMBER.match(words) else ""
+        return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, two, apart)
     paradigm = phrase_paradigm(words.lower())
     if two:
         told += "; reading='name' takes that with capitals"
@@ -226,18 +257,23 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
     unclear = two or (given_capital and reading is None)
     if given_capital and reading is None:
         told = told or f"no capitals inside sentences, {words.lower()} {small}"
-    return Taken(words, "an ordinary phrase", paradigm, tuple(forms), told, unclear, taken_apart(paradigm))
+    apart, joined = taken_apart(paradigm), key(words) if INITIALS.fullmatch(words) else ""
+    if joined in ("am", "pm"):
+        apart = rf"(?i:\d\s*{joined})\b"  # 10 am, and nothing else without dots
+    elif joined and not is_ordinary(joined):
+        forms.append(Form(joined))
+    return Taken(words, "an ordinary phrase", paradigm, tuple(forms), told, unclear, apart)
 
 
 def _plural(spelling: str, sentences: Sentences) -> list[str]:
     """The plural of a name of a thing (GPUs, iPhones), if the data has it."""
     plural = f"{spelling}s"
-    if len(spelling) < 2 or not spelling[-1].isalpha():
-        return []
+    if len(spelling) < 2 or not spelling[-1].isalnum() or not any(map(str.isalpha, spelling)):
+        return []  # 1980s are no plural of 1980
     return [plural] if Casing.of(plural, texts_with(plural, sentences)).anywhere else []
 
 
 def _may_be_ordinary(words: str) -> bool:
     """Whether a phrase is one of ordinary words in small letters (white house), and not New York, GPT-4 or C++."""
     parts = words.lower().split()
-    return len(words) == 1 or words[0].isdigit() or all(part.isalpha() and lemmas_of(part) for part in parts)
+    return len(words) == 1 or words[0].isdigit() or all(part.isalpha() and is_ordinary(part) for part in parts)

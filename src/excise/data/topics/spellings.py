@@ -14,10 +14,13 @@ from excise.data.words import caseless, evened
 APOSTROPHES = "'\u2018\u2019\u2032\u02bc\u00b4`\uff07"
 HYPHENS = "\\-\u2010\u2011\u2013"  # in a set of a regular expression
 BREAK = rf"(?:[\s\u200b]+|[{HYPHENS}])"
-AND = r"\s*(?:&amp;|&|\band\b)\s*"
+AND = r"\s*(?:&amp;|&|\b(?i:and)\b)\s*"
 PIECE = re.compile(rf"(?P<and>{AND})|(?P<dot>\.\s*)|(?P<break>{BREAK})|(?P<apostrophe>[{APOSTROPHES}])|.", re.DOTALL)
 ARTICLE = re.compile(r"(?:the|an?)\s+(?=\S)", re.IGNORECASE)
 LETTER = r"[^\W\d_]"
+INITIALS = re.compile(rf"(?:{LETTER}\.\s*)+{LETTER}\.?")
+# An abbreviation that is another word without its dot, where a figure follows: No. 5, and no 5 of them.
+NUMBER = re.compile(r"\b([Nn][Oo]|NO)\.\s*(?=\d)")
 
 
 def tidy(words: str) -> str:
@@ -55,7 +58,13 @@ def cased_key(text: str) -> str:
     text = ARTICLE.sub(lambda match: match[0].lower(), evened(text), count=1)
     pieces = PIECE.finditer(text)
     return "".join(
-        "&" if piece["and"] else "'" if piece["apostrophe"] else "" if piece["dot"] or piece["break"] else piece[0]
+        "&"
+        if piece["and"] and piece[0] != text
+        else "'"
+        if piece["apostrophe"]
+        else ""
+        if piece["dot"] or piece["break"]
+        else piece[0]
         for piece in pieces
     )
 
@@ -79,6 +88,7 @@ def _is_inner_dot(text: str, place: int) -> bool:
 def pattern(form: str) -> str:
     """A regular expression for all ways to write a form, in the case of the form."""
     built = []
+    by_letter = INITIALS.fullmatch(form) is not None
     for piece in PIECE.finditer(form):
         before, after = form[: piece.start()], form[piece.end() :]
         initials = bool(re.search(r"\b[^\W\d_]$", before)) and bool(re.match(r"[^\W\d_]\b", after))
@@ -89,6 +99,8 @@ def pattern(form: str) -> str:
         elif piece["dot"] and before and not _is_inner_dot(form, piece.start()):
             if not after:  # a dot at the end may be the sentence's, and stays out
                 built.append(r"(?!\.\w)")
+            elif by_letter or NUMBER.match(form, len(before) - len(before.split()[-1])):
+                built.append(r"\.\s*")  # without the dots it is another word (a.m.), or another spelling (U.S., US)
             else:
                 built.append(rf"(?:\.\s*|{BREAK}){'?' if initials else ''}")
         elif piece["break"] and before and after:
@@ -119,6 +131,6 @@ def variants(form: str) -> tuple[str, ...]:
 def letters(form: str) -> tuple[str, ...]:
     """What a text has that may hold a form, in some case: one of these."""
     if re.fullmatch(r"(?:[^\W\d_]\.){2,}", form):
-        return form.replace(".", ""), form[:3]
+        return form.replace(".", ""), form[:3], f"{form[0]}. {form[2]}"
     apart = re.split(rf"&|\band\b|[\s{APOSTROPHES}{HYPHENS}]|(?<=\w)\.|(?<={LETTER})(?=\d)", form)
     return (max(filter(None, apart), key=len, default=form),)

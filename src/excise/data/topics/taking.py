@@ -12,6 +12,7 @@ from excise.data.topics.readings import Taken, checked_words, exact_forms, taken
 from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters
 
+SUFFIX = re.compile(r"[JS]r\.?|Junior|Senior|[IVX]+|Ph\.?D\.?|M\.?D\.?|Esq\.?|[A-Z]?[BCK]BE|\d+\w*")
 INITIAL = re.compile(r"(?:[^\W\d_]\.)+")
 
 
@@ -94,7 +95,7 @@ def with_parts(taken: Sequence[Taken], parts: bool | Sequence[str], sentences: S
 
     Args:
         taken: the words of the topic.
-        parts: whether by the last word of each, or the parts: one of each name at most.
+        parts: whether by the last word of each, or the parts, of one word or several.
         sentences: the data.
 
     Raises:
@@ -107,26 +108,45 @@ def with_parts(taken: Sequence[Taken], parts: bool | Sequence[str], sentences: S
         given = ", ".join(repr(one.given) for one in taken)
         raise ValueError(f"parts= is for names of several words, and {given} is none; leave it out.")
     asked = [] if parts is True else [parts] if isinstance(parts, str) else list(parts)
-    known = {word for one in names for word in one.paradigm.lemma.split()}
+    known = {part for one in names for part in _runs(one.paradigm.lemma)}
     if strange := [part for part in asked if part not in known]:
-        raise ValueError(f"{strange[0]!r} is no part of the names; these have {', '.join(sorted(known))}.")
+        single = ", ".join(sorted(part for part in known if " " not in part))
+        raise ValueError(f"{strange[0]!r} is no part of the names; these have {single}.")
     seen: set[str] = {form.spelling for one in taken for form in one.forms}
     return tuple(_with_part(one, asked, sentences, seen) for one in taken)
 
 
 def _with_part(taken: Taken, asked: Sequence[str], sentences: Sentences, seen: set[str]) -> Taken:
-    words = taken.paradigm.lemma.split()
-    if not taken.paradigm.is_name or len(words) < 2:
+    name = taken.paradigm.lemma
+    if not taken.paradigm.is_name or " " not in name:
         return taken
-    chosen = [word for word in words if word in asked] if asked else [words[-1]]
-    if not chosen or INITIAL.fullmatch(chosen[0]):
+    chosen = [part for part in asked if part in _runs(name)] if asked else _last(name)
+    if not chosen:
         return taken
-    part, *_ = chosen
-    alone = taken_as(part, sentences, "name", 1)
-    others = [form.spelling for form in taken.forms if form.spelling != taken.paradigm.lemma]
-    paradigm = name_paradigm(taken.paradigm.lemma, *others, part=part)
-    forms = taken.forms if part in seen else (*taken.forms, *alone.forms)
-    seen.add(part)
-    told = f"{part} stands for it alone" + (f", {alone.otherwise}" if alone.otherwise else "")
-    otherwise = "; ".join(filter(None, [taken.otherwise, told]))
-    return replace(taken, paradigm=paradigm, forms=forms, otherwise=otherwise, unclear=taken.unclear or alone.unclear)
+    others = [form.spelling for form in taken.forms if form.spelling != name]
+    forms, told, unclear = list(taken.forms), [taken.otherwise], taken.unclear
+    for part in chosen:
+        alone = taken_as(part, sentences, "name", 1)
+        # A king is called by his first name, which others have too.
+        shared = not asked and is_first_name(part)
+        forms += [] if part in seen else alone.forms
+        seen.add(part)
+        told += [f"{part} stands for it alone" + (", which is a first name" if shared else ""), alone.otherwise]
+        unclear = unclear or alone.unclear or shared
+    paradigm = name_paradigm(name, *others, *chosen[1:], part=chosen[0])
+    otherwise = "; ".join(filter(None, told))
+    return replace(taken, paradigm=paradigm, forms=tuple(forms), otherwise=otherwise, unclear=unclear)
+
+
+def _last(name: str) -> list[str]:
+    """The last word of a name, but for what only ends it (Jr., II, PhD) and initials."""
+    words = name.replace(",", " ").split()
+    while len(words) > 1 and SUFFIX.fullmatch(words[-1]):
+        words.pop()
+    return [] if INITIAL.fullmatch(words[-1]) else words[-1:]
+
+
+def _runs(name: str) -> set[str]:
+    """All parts of a name: its words, and words beside one another (da Vinci, of Leonardo da Vinci)."""
+    words = name.replace(",", " ").split()
+    return {" ".join(words[a:b]) for a in range(len(words)) for b in range(a + 1, len(words) + 1)} - {name}
