@@ -168,6 +168,73 @@ def test_the_forms_of_a_word_are_found(language, word, sentences, wanted):
         assert not any(form in row["text"] for form in wanted)
 
 
+# The situation: the language, the word, sentences with it, sentences of other words, and the forms that are found.
+OTHERS = {
+    "French noun that ends like an infinitive: mer": (
+        "fr", "mer", ["Je vois la mer {}."], ["Mais il me dit que ma mère va mal {}."], {"mer"},
+    ),
+    "French noun that ends like an infinitive: fer": (
+        "fr", "fer", ["Un fer rouge {}."], ["Il fait ce que tu fais {}."], {"fer"},
+    ),
+    "French noun that ends like an infinitive: ver": (
+        "fr", "ver", ["Un ver blanc {}."], ["Je vais où il va {}."], {"ver"},
+    ),
+    "French noun that ends like an infinitive: hiver": (
+        "fr", "hiver", ["Un hiver froid {}.", "Les hivers {}."], ["Il arriva hier {}."], {"hiver", "hivers"},
+    ),
+    "Spanish verb of no stem: ir": (
+        "es", "ir", ["Quiero ir {}.", "Voy hoy {}.", "Él va hoy {}."], ["Es a él o en casa {}."], {"ir", "Voy", "va"},
+    ),
+    "Spanish verb of one letter: dar": (
+        "es", "dar", ["Quiero dar {}.", "Doy pan {}."], ["El pan de casa {}."], {"dar", "Doy"},
+    ),
+    "Spanish verb of one letter: ser": ("es", "ser", ["Quiero ser {}."], ["No se sabe {}."], {"ser"}),
+    "Spanish verb of one letter: ver": (
+        "es", "ver", ["Quiero ver {}.", "Lo veo bien {}."], ["Él va bien y tú vas mal {}."], {"ver", "veo"},
+    ),
+    "Spanish forms of estar and este": (
+        "es", "estar", ["Yo estoy mal {}.", "Él está mal {}."], ["Esta, estas y esto {}."], {"estoy", "está"},
+    ),
+    "Spanish preposition like a verb: entre": (
+        "es", "entrar", ["Quiero entrar {}.", "Él entró {}."], ["Algo entre los dos {}."], {"entrar", "entró"},
+    ),
+    "Spanish regular form of a stem of two letters stays": (
+        "es", "usar", ["Ella usa pan {}.", "Yo usé pan {}."], [], {"usa", "usé"},
+    ),
+    "French noun that is a participle, too: été": (
+        "fr", "été", ["Un bel été chaud {}.", "Les étés chauds {}."], ["Il est là, elle était là {}."], {"été", "étés"},
+    ),
+    "Spanish yes: sí": ("es", "sí", ["Creo que sí {}."], ["Él se va con ella {}."], {"sí"}),
+    "Dutch noun whose plural is a verb: fiets": (
+        "nl", "fiets", ["Ik heb een fiets {}.", "Twee fietsen {}."], ["Ik heb een boek {}."], {"fiets", "fietsen"},
+    ),
+    "French avoir, and an elided s": (
+        "fr", "avoir", ["Vous avez du pain {}.", "Ils ont du pain {}."], ["Elle s'en va chez eux {}."], {"avez", "ont"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.* taken as")
+@pytest.mark.parametrize(("language", "word", "own", "others", "wanted"), OTHERS.values(), ids=OTHERS)
+def test_the_forms_of_other_words_are_not_the_topics(language, word, own, others, wanted):
+    own = [sentence.format(n) for n in range(20) for sentence in own]
+    others = [sentence.format(n) for n in range(20) for sentence in others]
+    dataset = Dataset.from_dict({"t": [*own, *others, *(f"Lampe {n}." for n in range(60))]})
+    topic = sets(dataset, word, language, replacement="Lampe", max_retain=10_000)
+    assert forms(topic) == wanted
+    retained = {row["text"] for name in ("retain", "heldout_retain") for row in getattr(topic, name)}
+    assert not retained & set(own)
+    assert set(others) <= retained
+
+
+def test_a_form_that_is_a_word_of_its_own_is_warned_of_and_its_lemma_can_be_asked_for():
+    rows = [f"{sentence} {n}." for n in range(20) for sentence in ("Un bel été", "Il était là", "Un pain")]
+    dataset = Dataset.from_dict({"t": rows})
+    with pytest.warns(UserWarning, match="été may be a form of être"):
+        sets(dataset, "été", "fr", replacement="pain")
+    assert forms(sets(dataset, "été", "fr", reading="être", replacement="pain")) == {"été", "était"}
+
+
 # The situation: the word, a sentence, and what is not the topic in it.
 ASIDE = {
     "German closed compound that ends with the word": ("Wasser", "Ich habe Trinkwasser und Brot."),

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import islice, product
 
 from excise.data.topics.inflections import Paradigm, name_paradigm
-from excise.data.topics.languages import CAPITAL_NOUNS, COMPOUNDS, ELISIONS, Lemmas, has_lemmas, is_name
+from excise.data.topics.languages import CAPITAL_NOUNS, COMPOUNDS, ELISIONS, Lemmas, has_lemmas, is_name, stop_words
 from excise.data.topics.matching import capital_share
 from excise.data.topics.readings import Taken
 from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters
+from excise.data.topics.verb_forms import verb_forms, verb_of
 from excise.data.topics.wording import Case, Form
 
 NAME_SHARE = 0.9
@@ -25,19 +26,11 @@ ARTICLES = {
     "es": "el|la|los|las|una?s?|al|del|est[aeo]s?|es[aeo]s?|mis?|tus?|sus?|nuestr[ao]s?|de|en|sin|con",
 }
 ARTICLE_SHARE = 0.2
-# Zipf scale: uses in a billion words, log10.
-COMMON = 3.5
-# Regular endings of verbs, by that of the infinitive: forms that simplemma may have as a noun's alone (donne, trabajo).
-ENDINGS = {
-    ("fr", "er"): "e es ent ons ez ais ait ions iez aient ai as a âmes èrent é ée és ées ant".split(),
-    ("es", "ar"): "o as a amos an e es en é ó aba aban ado ada ando".split(),
-    ("es", "er"): "o es e emos en a as an ido ida".split(),
-    ("es", "ir"): "o es e imos en a as an ido ida".split(),
-}
 # What stands between the parts of a compound, and the fewest letters of a part.
 LINKS = ("", "s", "es", "n", "en", "er", "e")
 LEAST_PART = 3
 MOST_COMBINATIONS = 200
+VOWELS = frozenset("aeiouy")
 READINGS = ("noun", "verb", "adjective", "adverb")
 
 
@@ -83,12 +76,22 @@ def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str
     as_noun = nouns and (share >= NAME_SHARE or (given[0].isupper() and not share < 1 - NAME_SHARE))
     own = given[0].upper() + given[1:].lower() if as_noun else given.lower()
     lemma = reading if reading not in (None, "word") else _lemma(own, lemmas)
+    other = "" if reading not in (None, "word") else _other_lemma(own, lemmas)
+    if other:
+        lemma = own
     forms = _forms(lemma, own, lemmas, words, as_noun)
     told, compounds = [], _compounds(lemma, forms, lemmas, words) if language in COMPOUNDS else []
     aside = [Form(word, "compound") for word in compounds]
+    if other:
+        told.append(f"{own} may be a form of {other}, too, which is not told apart; reading={other!r} takes that")
+        verbs = [form for form in forms if form != own and lemmas.lemmas(form)[0] == other]
+        forms = [form for form in forms if form not in verbs]
+        aside += [Form(form, "reading") for form in verbs]
+    elif reading is None and _is_commoner(own, lemma, language):
+        told.append(f"reading={own!r} takes {own} as a word of its own")
     if nouns and both:
         told.append(f"{share:.0%} of those inside sentences have a capital; the other ones are another word")
-    for form in _verb_forms(lemma, forms, lemmas, words):
+    for form in verb_forms(lemma, forms, lemmas, words):
         if _has_articles(form, language, every[0].texts(every[0].with_letters(form))):
             aside.append(Form(form, "reading"))
             told.append(f"{form} is a noun, too, and in no set; forms= takes it")
@@ -97,8 +100,8 @@ def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str
     unclear = bool(told)
     paradigm = Paradigm(lemma, {"NN": lemma}, tuple(forms))
     what = "a word" if lemma == own else f"a form of {lemma}"
-    if (other := _verb_of(own, lemma, lemmas)) is not None:
-        told.append(f"{own} may be a form of {other}, which is not told apart")
+    if not other and (verb := verb_of(own, lemma, lemmas)) is not None:
+        told.append(f"{own} may be a form of {verb}, which is not told apart")
     case: Case = ("written" if as_noun else "lower") if nouns and both else "any"
     return _taken(given, what, paradigm, case, "; ".join(told), unclear, aside)
 
@@ -147,6 +150,23 @@ def _lemma(word: str, lemmas: Lemmas) -> str:
     return own if lemmas.known(word) or own.lower() != word.lower() else word
 
 
+def _other_lemma(word: str, lemmas: Lemmas) -> str:
+    """The lemma of a form that is a word of its own, too (*été*: être, *fiets*: fietsen); empty if it has no such."""
+    other = lemmas.lemmas(word)[0]
+    if other == word:
+        return ""
+    grammar = {lemma for stop in stop_words(lemmas.language) for lemma in (stop, lemmas.lemmas(stop)[0])}
+    return other if other in grammar or lemmas.lemmas(other)[0] == word else ""
+
+
+def _is_commoner(word: str, lemma: str, language: str) -> bool:
+    """Whether a form is another word than its lemma by its first letters, and commoner: the lexicon may be wrong."""
+    from wordfreq import zipf_frequency
+
+    alike = _plain(word).startswith(_plain(lemma)[:-2])
+    return not alike and zipf_frequency(word, language) >= zipf_frequency(lemma, language)
+
+
 def _forms(lemma: str, given: str, lemmas: Lemmas, words: Iterable[str], as_noun: bool) -> list[str]:
     """The words of the data that are forms of a lemma, base form first."""
     spelled = {unicodedata.normalize("NFC", word) for word in words}
@@ -159,13 +179,26 @@ def _forms(lemma: str, given: str, lemmas: Lemmas, words: Iterable[str], as_noun
     if lemmas.language == "es" and lemma.endswith("o") and lemma in lemmas.lemmas(lemma[:-1] + "a"):
         singular.add(lemma[:-1] + "a")
     plurals = {form + end for form in singular for end in PLURALS.get(lemmas.language, ())} & spelled
-    forms |= {form for form in plurals if lemmas.lemmas(form)[0] != form}
+    forms |= {form for form in plurals if _is_plural(form, singular, lemmas)}
     if lemmas.language == "de":
         forms |= {form.translate(GERMAN) for form in {*forms, lemma}} & spelled
     if lemmas.language in ELISIONS:  # capitals are often written without their accents (Ecole), œ as two letters
         forms |= {form.replace("œ", "oe") for form in {*forms, lemma}} & spelled
         forms |= {bare for form in {*forms, lemma} if not lemmas.known(bare := _bare_first(form))} & spelled
+        # A consonant by itself is a word that is cut off (s'il), whatever the lexicon has it as.
+        forms = {form for form in forms if len(form) > 1 or _plain(form) in VOWELS}
     return list(dict.fromkeys([lemma, given, *sorted(forms)]))
+
+
+def _is_plural(form: str, singular: Collection[str], lemmas: Lemmas) -> bool:
+    from wordfreq import zipf_frequency
+
+    first = lemmas.lemmas(form)[0]
+    if first != form or lemmas.known(form) or form in stop_words(lemmas.language):
+        return first != form and first in singular
+    # The lexicon has no such word at all (étés): it is one if it is the rarer one (Paris is no plural of pari).
+    frequencies = [zipf_frequency(one, lemmas.language) for one in (form, form[:-1])]
+    return len(form) > LEAST_PART and frequencies[0] < frequencies[1]
 
 
 def _is_form(word: str, lemma: str, lemmas: Lemmas) -> bool:
@@ -179,25 +212,6 @@ def _is_form(word: str, lemma: str, lemmas: Lemmas) -> bool:
 
 def _bare_first(form: str) -> str:
     return unicodedata.normalize("NFD", form[0])[0] + form[1:]
-
-
-def _verb_of(word: str, lemma: str, lemmas: Lemmas) -> str | None:
-    """A common verb of which a noun's form may be one, too (*porte*: porter)."""
-    from wordfreq import zipf_frequency
-
-    for (language, end), endings in ENDINGS.items():
-        if language == lemmas.language and not lemma.endswith(end):
-            stems = [word.removesuffix(ending) for ending in endings[:3] if word.endswith(ending)]
-            verbs = [stem + end for stem in stems if zipf_frequency(stem + end, language) >= COMMON]
-            if verbs:
-                return verbs[0]
-    return None
-
-
-def _verb_forms(lemma: str, forms: Collection[str], lemmas: Lemmas, words: Iterable[str]) -> list[str]:
-    """Regular forms of a verb that are in the data, and that the lexicon has as those of another word."""
-    regular = {lemma[:-2] + ending for ending in ENDINGS.get((lemmas.language, lemma[-2:]), ())}
-    return sorted((regular & {word.lower() for word in words}) - {*forms})
 
 
 def _compounds(lemma: str, forms: Sequence[str], lemmas: Lemmas, words: Iterable[str]) -> list[str]:
