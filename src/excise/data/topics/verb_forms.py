@@ -87,7 +87,8 @@ def apart(lemma: str, lemmas: Lemmas, words: Iterable[str]) -> str:
         return ""
     prefix, verb = max(splits, key=lambda split: len(split[0]))
     small = {word.lower() for word in words}
-    forms = sorted(form for form in small if verb in lemmas.lemmas(form) and not form.startswith("ge"))
+    participle = "ge" if not verb.startswith("ge") else "gege"
+    forms = sorted(form for form in small if verb in lemmas.lemmas(form) and not form.startswith(participle))
     if not forms:
         return ""
     return rf"(?i:(?<!\w)(?:{'|'.join(map(re.escape, forms))})\s(?:[^.!?;:]*?\s)?{prefix}(?!\w){CLAUSE_END})"
