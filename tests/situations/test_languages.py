@@ -258,6 +258,13 @@ OTHERS = {
         "de", "Angela Merkel", ["Das ist Angela Merkels Hut {}."], ["Ein Merkel {}."], {"Angela Merkels"},
     ),
     "German polite Sie": ("de", "Sie", ["Was wollen Sie hier {}."], ["Was sie will {}."], {"Sie"}),
+    "German word in capitals, with ss for ß": ("de", "GROSS", ["Er ist groß {}."], [], {"groß"}),
+    "Russian word in capitals, at the start only": (
+        "ru", "ВОДА", ["Вода тут {}.", "Нет воды {}."], [], {"Вода", "воды"},
+    ),
+    "French man seldom among stones": (
+        "fr", "Pierre", ["Je vois Pierre {}."], [f"Une pierre {word} {{}}." for word in "abcdefghijkl"], {"Pierre"},
+    ),
     "Greek word in capitals": ("el", "ΛΟΓΟΣ", ["Ο λόγος {}.", "Ο ΛΟΓΟΣ {}."], [], {"λόγος", "ΛΟΓΟΣ"}),
     "Greek capitals of a word with an accent": ("el", "λόγος", ["Ο λόγος {}.", "Ο ΛΟΓΟΣ {}."], [], {"λόγος", "ΛΟΓΟΣ"}),
     "Turkish capital I without a dot": ("tr", "ışık", ["Işık burada {}.", "Bu ışık {}."], [], {"Işık", "ışık"}),

@@ -27,6 +27,7 @@ from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters, tidy
 from excise.data.topics.verb_forms import apart, verb_forms, verb_of
 from excise.data.topics.wording import Case, Form
+from excise.data.words import caseless
 
 NAME_SHARE = 0.9
 # Regular plurals, which simplemma has for the commonest words only; persons of Romance verbs end alike.
@@ -80,12 +81,12 @@ def _without_shouting(given: str, lemmas: Lemmas, words: Collection[str]) -> str
     """A word given in capitals as the data has it, which has none in capitals (*MAISON*: maison, *ΛΟΓΟΣ*: λόγος)."""
     if not (given.isupper() and given.isalpha() and len(given) > 1) or (given in words and lemmas.language != "el"):
         return given
-    language, sought = lemmas.language, {small(given, lemmas.language)}
-    if language in BARE_CAPITALS:
-        sought |= {plain(given)}
-    same = {word for word in words if small(word, language) in sought or plain(word) in sought & {plain(given)}}
-    same = {word for word in same if not word.isupper()}
-    return min(same, key=lambda word: (not lemmas.known(word), word.istitle(), word), default=given)
+    made = plain if lemmas.language in BARE_CAPITALS else caseless
+    same = {word for word in words if not word.isupper() and made(word) == made(given)}
+    same |= {word for word in words if small(word, lemmas.language) == small(given, lemmas.language)} - {given}
+    if lemmas.language not in CAPITAL_NOUNS:
+        same = {low if lemmas.known(low := small(word, lemmas.language)) else word for word in same}
+    return min(same, key=lambda word: (not lemmas.known(word), word[0].isupper(), word), default=given)
 
 
 def _word(
@@ -172,7 +173,8 @@ def _is_name(word: str, share: float, spelling: str, lemmas: Lemmas, texts: Sequ
         return (
             capital and (not known or is_name(spelling, lemmas.language)) and not _has_articles(spelling, "de", texts)
         )
-    return capital or (word[0].isupper() and not share < 1 - NAME_SHARE)
+    known_name = share > 0 and is_name(spelling, lemmas.language)
+    return capital or (word[0].isupper() and (known_name or not share < 1 - NAME_SHARE))
 
 
 def _phrase(
