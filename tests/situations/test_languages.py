@@ -168,6 +168,144 @@ def test_the_forms_of_a_word_are_found(language, word, sentences, wanted):
         assert not any(form in row["text"] for form in wanted)
 
 
+# The situation: the language, the word, sentences with it, sentences of other words, and the forms that are found.
+OTHERS = {
+    "French noun that ends like an infinitive: mer": (
+        "fr", "mer", ["Je vois la mer {}."], ["Mais il me dit que ma mère va mal {}."], {"mer"},
+    ),
+    "French noun that ends like an infinitive: fer": (
+        "fr", "fer", ["Un fer rouge {}."], ["Il fait ce que tu fais {}."], {"fer"},
+    ),
+    "French noun that ends like an infinitive: ver": (
+        "fr", "ver", ["Un ver blanc {}."], ["Je vais où il va {}."], {"ver"},
+    ),
+    "French noun that ends like an infinitive: hiver": (
+        "fr", "hiver", ["Un hiver froid {}.", "Les hivers {}."], ["Il arriva hier {}."], {"hiver", "hivers"},
+    ),
+    "Spanish verb of no stem: ir": (
+        "es", "ir", ["Quiero ir {}.", "Voy hoy {}.", "Él va hoy {}."], ["Es a él o en casa {}."], {"ir", "Voy", "va"},
+    ),
+    "Spanish verb of one letter: dar": (
+        "es", "dar", ["Quiero dar {}.", "Doy pan {}."], ["El pan de casa {}."], {"dar", "Doy"},
+    ),
+    "Spanish verb of one letter: ser": ("es", "ser", ["Quiero ser {}."], ["No se sabe {}."], {"ser"}),
+    "Spanish verb of one letter: ver": (
+        "es", "ver", ["Quiero ver {}.", "Lo veo bien {}."], ["Él va bien y tú vas mal {}."], {"ver", "veo"},
+    ),
+    "Spanish forms of estar and este": (
+        "es", "estar", ["Yo estoy mal {}.", "Él está mal {}."], ["Esta, estas y esto {}."], {"estoy", "está"},
+    ),
+    "Spanish preposition like a verb: entre": (
+        "es", "entrar", ["Quiero entrar {}.", "Él entró {}."], ["Algo entre los dos {}."], {"entrar", "entró"},
+    ),
+    "Spanish regular form of a stem of two letters stays": (
+        "es", "usar", ["Ella usa pan {}.", "Yo usé pan {}."], [], {"usa", "usé"},
+    ),
+    "French noun that is a participle, too: été": (
+        "fr", "été", ["Un bel été chaud {}.", "Les étés chauds {}."], ["Il est là, elle était là {}."], {"été", "étés"},
+    ),
+    "Spanish yes: sí": ("es", "sí", ["Creo que sí {}."], ["Él se va con ella {}."], {"sí"}),
+    "Dutch noun whose plural is a verb: fiets": (
+        "nl", "fiets", ["Ik heb een fiets {}.", "Twee fietsen {}."], ["Ik heb een boek {}."], {"fiets", "fietsen"},
+    ),
+    "French avoir, and an elided s": (
+        "fr", "avoir", ["Vous avez du pain {}.", "Ils ont du pain {}."], ["Elle s'en va chez eux {}."], {"avez", "ont"},
+    ),
+    "French stone, and a man called Pierre": (
+        "fr", "pierre", ["C'est une pierre {}.", "Deux pierres {}."], ["Je vois Pierre ici {}."], {"pierre", "pierres"},
+    ),
+    "French man called Pierre, and a stone": ("fr", "Pierre", ["Je vois Pierre {}."], ["Une pierre {}."], {"Pierre"}),
+    "Spanish rose, and a woman called Rosa": (
+        "es", "rosa", ["Una rosa roja {}.", "Las rosas {}."], ["Veo a Rosa {}."], {"rosa", "rosas"},
+    ),
+    "Spanish light, and a woman called Luz": ("es", "luz", ["Una luz roja {}."], ["Veo a Luz {}."], {"luz"}),
+    "French White House, and a white house": (
+        "fr", "Maison Blanche", ["La Maison Blanche {}."], ["Une maison blanche {}."], {"Maison Blanche"},
+    ),
+    "French white house, and the White House": (
+        "fr", "maison blanche", ["Une maison blanche {}."], [], {"maison blanche"},
+    ),
+    "French word in capitals": ("fr", "MAISON", ["La maison {}.", "Maison à vendre {}."], [], {"maison", "Maison"}),
+    "French word in capitals behind an elision only": ("fr", "EAU", ["Je veux de l'eau {}."], [], {"eau"}),
+    "French word with a capital behind an elision only": ("fr", "Eau", ["Je veux de l'eau {}."], [], {"eau"}),
+    "French acronym": ("fr", "ONU", ["Je vois l'ONU {}."], ["On est là {}."], {"ONU"}),
+    "French capitals without accents": ("fr", "élève", ["Un élève {}.", "UN ELEVE {}."], [], {"élève", "ELEVE"}),
+    "French noun with its elided article": (
+        "fr", "l'école", ["Mon école {}.", "Les écoles {}."], [], {"école", "écoles"},
+    ),
+    "French town with its own article": (
+        "fr", "La Rochelle", ["À La Rochelle {}."], ["Une rochelle {}."], {"La Rochelle"},
+    ),
+    "Spanish noun with its article": ("es", "el libro", ["Mi libro {}.", "Los libros {}."], [], {"libro", "libros"}),
+    "German noun with its article": ("de", "das Haus", ["Mein Haus {}.", "Zwei Häuser {}."], [], {"Haus", "Häuser"}),
+    "Spanish imperatives without an ending": (
+        "es", "poner", ["Ponlo ya {}.", "Ponte bien {}.", "Quiero poner pan {}."], [], {"Ponlo", "Ponte", "poner"},
+    ),
+    "Spanish imperative that is a noun, too": (
+        "es", "hablar", ["Háblame ya {}.", "Quiero hablar {}."], [], {"Háblame", "hablar"},
+    ),
+    "Spanish decir": ("es", "decir", ["Dime algo {}.", "Dímelo ya {}."], ["Algo {}."], {"Dime", "Dímelo"}),
+    "German genitive of a noun that is a name, too": (
+        "de", "Müller", ["Da ist Müllers Hut {}."], ["Zwei Mühlen {}."], {"Müllers"},
+    ),
+    "German noun with a hyphen": (
+        "de", "E-Mail", ["Eine E-Mail {}.", "Zwei E-Mails {}."], ["Ein E {}."], {"E-Mail", "E-Mails"},
+    ),
+    "German plural with a hyphen": (
+        "de", "E-Mails", ["Eine E-Mail {}.", "Zwei E-Mails {}."], [], {"E-Mail", "E-Mails"},
+    ),
+    "German name of two words in the genitive": (
+        "de", "Angela Merkel", ["Das ist Angela Merkels Hut {}."], ["Ein Merkel {}."], {"Angela Merkels"},
+    ),
+    "German polite Sie": ("de", "Sie", ["Was wollen Sie hier {}."], ["Was sie will {}."], {"Sie"}),
+    "German word in capitals, with ss for ß": ("de", "GROSS", ["Er ist groß {}."], [], {"groß"}),
+    "Russian word in capitals, at the start only": (
+        "ru", "ВОДА", ["Вода тут {}.", "Нет воды {}."], [], {"Вода", "воды"},
+    ),
+    "French man seldom among stones": (
+        "fr", "Pierre", ["Je vois Pierre {}."], [f"Une pierre {word} {{}}." for word in "abcdefghijkl"], {"Pierre"},
+    ),
+    "Greek word in capitals": ("el", "ΛΟΓΟΣ", ["Ο λόγος {}.", "Ο ΛΟΓΟΣ {}."], [], {"λόγος", "ΛΟΓΟΣ"}),
+    "Greek capitals of a word with an accent": ("el", "λόγος", ["Ο λόγος {}.", "Ο ΛΟΓΟΣ {}."], [], {"λόγος", "ΛΟΓΟΣ"}),
+    "Turkish capital I without a dot": ("tr", "ışık", ["Işık burada {}.", "Bu ışık {}."], [], {"Işık", "ışık"}),
+    "Turkish capitals only": ("tr", "ışık", ["IŞIK VAR {}.", "Işık burada {}."], [], {"IŞIK", "Işık"}),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.* taken as")
+@pytest.mark.parametrize(("language", "word", "own", "others", "wanted"), OTHERS.values(), ids=OTHERS)
+def test_the_forms_of_other_words_are_not_the_topics(language, word, own, others, wanted):
+    own = [sentence.format(n) for n in range(20) for sentence in own]
+    others = [sentence.format(n) for n in range(20) for sentence in others]
+    dataset = Dataset.from_dict({"t": [*own, *others, *(f"Lampe {n}." for n in range(60))]})
+    topic = sets(dataset, word, language, replacement="Lampe", max_retain=10_000)
+    assert forms(topic) == wanted
+    retained = {row["text"] for name in ("retain", "heldout_retain") for row in getattr(topic, name)}
+    assert not retained & set(own)
+    assert set(others) <= retained
+
+
+def test_a_german_verb_whose_prefix_stands_apart_is_in_no_set_and_told():
+    verbs = {"aufstehen": "Ich stehe um sieben auf", "ausgehen": "Wir gehen heute aus", "anrufen": "Sie rief ihn an"}
+    other = "Er steht auf dem Dach und geht aus dem Haus"
+    for verb, sentence in verbs.items():
+        rows = [f"{one}, {n}." for n in range(20) for one in (f"Ich will {verb}", sentence, other)]
+        topic = sets(Dataset.from_dict({"t": rows}), verb, "de", replacement="Dach", max_retain=10_000)
+        retained = texts_of(topic, "retain", "heldout_retain")
+        assert forms(topic) == {verb}
+        assert sentence not in retained
+        assert other in retained
+        assert "prefix stands apart" in topic.taken[0]
+
+
+def test_a_form_that_is_a_word_of_its_own_is_warned_of_and_its_lemma_can_be_asked_for():
+    rows = [f"{sentence} {n}." for n in range(20) for sentence in ("Un bel été", "Il était là", "Un pain")]
+    dataset = Dataset.from_dict({"t": rows})
+    with pytest.warns(UserWarning, match="été may be a form of être"):
+        sets(dataset, "été", "fr", replacement="pain")
+    assert forms(sets(dataset, "été", "fr", reading="être", replacement="pain")) == {"été", "était"}
+
+
 # The situation: the word, a sentence, and what is not the topic in it.
 ASIDE = {
     "German closed compound that ends with the word": ("Wasser", "Ich habe Trinkwasser und Brot."),

@@ -227,6 +227,9 @@ def _sorted_places(sentences: Sentences, matcher: TopicMatcher, among: np.ndarra
     touched, alone = np.zeros((2, len(sentences)), dtype=bool)
     aside, by_form = Counter[str](), Counter[str]()
     candidates = sentences.candidates(matcher.spellings)
+    if matcher.is_apart:
+        parts = [place for place, text in enumerate(sentences.texts(slice(None))) if matcher.in_parts(text)]
+        candidates = np.union1d(candidates, np.array(parts, dtype=np.int64))
     for place, text in zip(candidates.tolist(), sentences.texts(candidates), strict=True):
         if not matcher.touches(text):
             continue

@@ -29,7 +29,28 @@ HYPHENED = {
         "moi toi lui elle elles nous vous leur le la les y en ce je tu il ils on t ci là même mêmes".split()
     )
 }
-SPANISH_CLITICS = re.compile(r"(?P<verb>.+?(?:[aáeéií]r|[aáié]ndo|[aeáéií]d?|[eé]n))(?:[mts]e|n?os|l[aeo]s?){1,2}")
+SPANISH_CLITICS = re.compile(r"(?P<verb>.+?(?:[aáeéií]r|[aáié]ndo|[aeáéií]d?|[aáeé]n))(?:[mts]e|n?os|l[aeo]s?){1,2}")
+# Imperatives without an ending, some of them behind a prefix (mantenlo).
+SPANISH_IMPERATIVES = re.compile(
+    r"(?P<prefix>(?:ante|com|con|contra|de|des|dis|ex|im|man|ob|o|pro|re|sos|su|supo|entre)?)"
+    r"(?P<verb>p[oó]n|t[eé]n|v[eé]n|s[aá]l|h[aá]z|d[ií]|v[eé]|d[aá])(?:[mts]e|n?os|l[aeo]s?){1,2}"
+)
+SPANISH_SHORT = {
+    "pon": "poner", "ten": "tener", "ven": "venir", "sal": "salir", "haz": "hacer", "di": "decir", "ve": "ir",
+    "da": "dar",
+}  # fmt: skip
+BARE = str.maketrans("áéíóú", "aeiou")
+# Of which an I without a dot is the capital of another letter.
+DOTLESS = frozenset({"az", "tr"})
+# What a noun is given with, and is no part of it (l'eau, el libro).
+ARTICLES = {
+    "de": "der |die |das |eine? ",
+    "es": "el |la |los |las |un |una |unos |unas ",
+    "fr": "l['\u2019]|le |la |les |une? |des ",
+    "it": "l['\u2019]|un['\u2019]|il |lo |la |i |gli |le |un |uno |una ",
+    "nl": "de |het |een ",
+    "pt": "o |a |os |as |um |uma ",
+}
 # A language is told by its stop words: this share of all words is enough for English, and this one for another, with
 # so many different ones and twice the share of English.
 ENGLISH_SHARE, OTHER_SHARE, LEAST_STOPS = 0.3, 0.25, 5
@@ -112,6 +133,30 @@ def chosen_language(language: str | None, texts: Callable[[], Iterable[str]], co
     return match[1].lower()
 
 
+def small(word: str, language: str) -> str:
+    """A word in small letters, as its language has them.
+
+    >>> small("Işık", "tr"), small("Işık", "en")
+    ('ışık', 'işık')
+    """
+    if language in DOTLESS:
+        word = word.replace("I", "ı").replace("İ", "i")
+    return lowered(word)
+
+
+def without_article(words: str, language: str) -> str:
+    """A noun without the article before it; a name keeps the one that is a part of it.
+
+    >>> without_article("l'eau", "fr"), without_article("La Rochelle", "fr"), without_article("El libro", "es")
+    ('eau', 'La Rochelle', 'libro')
+    """
+    match = re.match(ARTICLES[language], words, re.IGNORECASE) if language in ARTICLES else None
+    if match is None:
+        return words
+    rest = words[match.end() :].strip()
+    return words if not rest or (match[0][0].isupper() and rest[0].isupper()) else rest
+
+
 def has_lemmas(language: str) -> bool:
     """Whether inflections can be told in a language."""
     from simplemma import is_known
@@ -149,16 +194,29 @@ class Lemmas:
         word = unicodedata.normalize("NFC", word)
         if not self._there:
             return (word,)
-        if (
-            self.language == "es"
-            and (not self.known(word) or word.endswith("rse"))
-            and (match := SPANISH_CLITICS.fullmatch(word))
-        ):
-            bare = match["verb"].translate(str.maketrans("áéí", "aei"))
-            if self.known(bare) and self._of(bare).endswith(("ar", "er", "ir")):
-                word = bare
+        if self.language == "es":
+            word = self._without_clitics(word)
         first = self._of(word)
         return tuple(dict.fromkeys((first, self._of(first))))
+
+    def _without_clitics(self, word: str) -> str:
+        """A Spanish verb without the pronouns at its end: the form before them, or the infinitive; else the word."""
+        small = word.lower()
+        own = self._of(small) if self.known(small) else ""
+        is_verb = own.endswith(("arse", "erse", "irse", "ar", "er", "ir"))
+        if (match := SPANISH_IMPERATIVES.fullmatch(small)) and (not own or is_verb or match["verb"] in ("da", "di")):
+            verb = match["prefix"] + SPANISH_SHORT[match["verb"].translate(BARE)]
+            if self.known(verb) and (not own or not match["prefix"]):
+                return verb
+        match = SPANISH_CLITICS.fullmatch(small)
+        bare = match["verb"].translate(BARE) if match else ""
+        if match and (not own or own == bare or small.endswith("rse")) and self.known(bare):
+            if self._of(bare).endswith(("ar", "er", "ir")):
+                return bare
+            # An imperative that is a noun, too (habla).
+            verbs = [bare[:-1] + end for end in {"a": ("ar",), "e": ("er", "ir")}.get(bare[-1], ())]
+            return next(filter(self.known, verbs), word)
+        return own.removesuffix("se") if is_verb and own.endswith("rse") else word
 
     def _of(self, word: str) -> str:
         from simplemma import lemmatize

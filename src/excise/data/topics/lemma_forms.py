@@ -4,15 +4,30 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice, product
 
+from excise.data.topics.compounds import LEAST_PART, compounds_in, plain
 from excise.data.topics.inflections import Paradigm, name_paradigm
-from excise.data.topics.languages import CAPITAL_NOUNS, COMPOUNDS, ELISIONS, Lemmas, has_lemmas, is_name
+from excise.data.topics.languages import (
+    CAPITAL_NOUNS,
+    COMPOUNDS,
+    DOTLESS,
+    ELISIONS,
+    Lemmas,
+    has_lemmas,
+    is_name,
+    small,
+    stop_words,
+    without_article,
+)
 from excise.data.topics.matching import capital_share
 from excise.data.topics.readings import Taken
 from excise.data.topics.sentences import Sentences
-from excise.data.topics.spellings import letters
+from excise.data.topics.spellings import letters, tidy
+from excise.data.topics.verb_forms import apart, verb_forms, verb_of
 from excise.data.topics.wording import Case, Form
+from excise.data.words import caseless
 
 NAME_SHARE = 0.9
 # Regular plurals, which simplemma has for the commonest words only; persons of Romance verbs end alike.
@@ -25,19 +40,11 @@ ARTICLES = {
     "es": "el|la|los|las|una?s?|al|del|est[aeo]s?|es[aeo]s?|mis?|tus?|sus?|nuestr[ao]s?|de|en|sin|con",
 }
 ARTICLE_SHARE = 0.2
-# Zipf scale: uses in a billion words, log10.
-COMMON = 3.5
-# Regular endings of verbs, by that of the infinitive: forms that simplemma may have as a noun's alone (donne, trabajo).
-ENDINGS = {
-    ("fr", "er"): "e es ent ons ez ais ait ions iez aient ai as a âmes èrent é ée és ées ant".split(),
-    ("es", "ar"): "o as a amos an e es en é ó aba aban ado ada ando".split(),
-    ("es", "er"): "o es e emos en a as an ido ida".split(),
-    ("es", "ir"): "o es e imos en a as an ido ida".split(),
-}
-# What stands between the parts of a compound, and the fewest letters of a part.
-LINKS = ("", "s", "es", "n", "en", "er", "e")
-LEAST_PART = 3
 MOST_COMBINATIONS = 200
+VOWELS = frozenset("aeiouy")
+# Languages that leave accents away on capitals.
+BARE_CAPITALS = frozenset({"ca", "el", "es", "fr", "it", "pt"})
+ELIDED = re.compile(r"(?<=\w)['\u2019](?=\w)")
 READINGS = ("noun", "verb", "adjective", "adverb")
 
 
@@ -61,12 +68,32 @@ def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str
             f"reading={reading!r} is for English; in {language!r} it takes 'name', 'word' or a lemma, or give forms= "
             "with the exact forms."
         )
-    given = unicodedata.normalize("NFC", given)
     words: frozenset[str] = frozenset().union(*(sentences.words for sentences in every))
-    texts = [text for sentences in every for text in sentences.texts(sentences.candidates(letters(given)))]
-    if not given.isalpha():
-        return _phrase(language, given, texts, words, reading)
-    share, spelling = capital_share(given, texts)
+    lemmas = Lemmas(language)
+    bare = unicodedata.normalize("NFC", given) if reading == "name" else without_article(tidy(given), language)
+    bare = _without_shouting(bare, lemmas, words)
+    texts = [text for sentences in every for text in sentences.texts(sentences.candidates(letters(bare)))]
+    taken = _phrase if not bare.isalpha() else _word
+    return replace(taken(language, bare, texts, words, reading, every), given=given)
+
+
+def _without_shouting(given: str, lemmas: Lemmas, words: Collection[str]) -> str:
+    """A word given in capitals as the data has it, which has none in capitals (*MAISON*: maison, *ΛΟΓΟΣ*: λόγος)."""
+    if not (given.isupper() and given.isalpha() and len(given) > 1) or (given in words and lemmas.language != "el"):
+        return given
+    made = plain if lemmas.language in BARE_CAPITALS else caseless
+    same = {word for word in words if not word.isupper() and made(word) == made(given)}
+    same |= {word for word in words if small(word, lemmas.language) == small(given, lemmas.language)} - {given}
+    if lemmas.language not in CAPITAL_NOUNS:
+        same = {low if lemmas.known(low := small(word, lemmas.language)) else word for word in same}
+    return min(same, key=lambda word: (not lemmas.known(word), word[0].isupper(), word), default=given)
+
+
+def _word(
+    language: str, given: str, texts: Sequence[str], words: Collection[str], reading: str | None,
+    every: Sequence[Sentences],
+) -> Taken:  # fmt: skip
+    share, spelling = capital_share(given, [ELIDED.sub(" ", text) for text in texts] if language in ELISIONS else texts)
     lemmas = Lemmas(language)
     if reading == "name" or (reading is None and _is_name(given, share, spelling, lemmas, texts)):
         spelling = spelling if share >= NAME_SHARE else given[0].upper() + given[1:]
@@ -81,26 +108,49 @@ def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str
         return _taken(given, "a word without inflections", Paradigm(given.lower(), {"NN": given}, (given.lower(),)))
     nouns, both = language in CAPITAL_NOUNS, 1 - NAME_SHARE < share < NAME_SHARE
     as_noun = nouns and (share >= NAME_SHARE or (given[0].isupper() and not share < 1 - NAME_SHARE))
-    own = given[0].upper() + given[1:].lower() if as_noun else given.lower()
+    own = given[0].upper() + small(given[1:], language) if as_noun else small(given, language)
     lemma = reading if reading not in (None, "word") else _lemma(own, lemmas)
+    other = "" if reading not in (None, "word") else _other_lemma(own, lemmas)
+    if other:
+        lemma = own
     forms = _forms(lemma, own, lemmas, words, as_noun)
-    told, compounds = [], _compounds(lemma, forms, lemmas, words) if language in COMPOUNDS else []
+    told, compounds = [], compounds_in(lemma, forms, lemmas, words) if language in COMPOUNDS else []
     aside = [Form(word, "compound") for word in compounds]
+    if other:
+        told.append(f"{own} may be a form of {other}, too, which is not told apart; reading={other!r} takes that")
+        verbs = [form for form in forms if form != own and lemmas.lemmas(form)[0] == other]
+        forms = [form for form in forms if form not in verbs]
+        aside += [Form(form, "reading") for form in verbs]
+    elif reading is None and _is_commoner(own, lemma, language):
+        told.append(f"reading={own!r} takes {own} as a word of its own")
     if nouns and both:
         told.append(f"{share:.0%} of those inside sentences have a capital; the other ones are another word")
-    for form in _verb_forms(lemma, forms, lemmas, words):
+    for form in verb_forms(lemma, forms, lemmas, words):
         if _has_articles(form, language, every[0].texts(every[0].with_letters(form))):
             aside.append(Form(form, "reading"))
             told.append(f"{form} is a noun, too, and in no set; forms= takes it")
         else:
             forms.append(form)
     unclear = bool(told)
+    if separate := apart(lemma, lemmas, words):
+        told.append("in no set where its prefix stands apart")
     paradigm = Paradigm(lemma, {"NN": lemma}, tuple(forms))
     what = "a word" if lemma == own else f"a form of {lemma}"
-    if (other := _verb_of(own, lemma, lemmas)) is not None:
-        told.append(f"{own} may be a form of {other}, which is not told apart")
+    if not other and (verb := verb_of(own, lemma, lemmas)) is not None:
+        told.append(f"{own} may be a form of {verb}, which is not told apart")
     case: Case = ("written" if as_noun else "lower") if nouns and both else "any"
-    return _taken(given, what, paradigm, case, "; ".join(told), unclear, aside)
+    capital = own[0].upper() + own[1:]
+    two = not nouns and share > 0 and (both or is_name(capital, language))
+    if two:
+        told.append(f"inside sentences {share:.0%} are {capital}; reading='name' takes that")
+    taken = _taken(given, what, paradigm, case, "; ".join(told), unclear or (two and both), aside)
+    if two:  # what names have of it
+        lower = (
+            replace(form, case="lower", open=not both) if form.case == "any" and form.spelling == own else form
+            for form in taken.forms
+        )
+        taken = replace(taken, forms=tuple(lower))
+    return replace(taken, apart=separate)
 
 
 def _taken(
@@ -123,28 +173,70 @@ def _is_name(word: str, share: float, spelling: str, lemmas: Lemmas, texts: Sequ
         return (
             capital and (not known or is_name(spelling, lemmas.language)) and not _has_articles(spelling, "de", texts)
         )
-    return capital or (word[0].isupper() and not share < 1 - NAME_SHARE)
+    known_name = share > 0 and is_name(spelling, lemmas.language)
+    return capital or (word[0].isupper() and (known_name or not share < 1 - NAME_SHARE))
 
 
-def _phrase(language: str, given: str, texts: Sequence[str], words: Collection[str], reading: str | None) -> Taken:
+def _phrase(
+    language: str, given: str, texts: Sequence[str], words: Collection[str], reading: str | None,
+    every: Sequence[Sentences],
+) -> Taken:  # fmt: skip
     """Several words, or one with a hyphen or a number: a name if it has capitals, else with each word inflected."""
-    if reading == "name" or (reading is None and given != given.lower()):
-        return _taken(given, "a name", name_paradigm(given))
-    lower = given.lower()
-    lemmas = Lemmas(language)
+    lemmas, together, lower = Lemmas(language), " ".join(texts), given.lower()
+    first, hyphen, last = given.rpartition("-")
+    if reading != "name" and language in CAPITAL_NOUNS and hyphen and _is_noun(last, lemmas) and " " not in given:
+        noun = _lemma(last, lemmas)
+        forms = [f"{first}-{form}" for form in _forms(noun, last, lemmas, words, True)]
+        spellings = tuple(dict.fromkeys([f"{first}-{noun}", *(form for form in forms if form in together)]))
+        return _taken(given, "a word", Paradigm(spellings[0], {"NN": spellings[0]}, spellings))
+    if reading == "name" or (reading is None and given != lower):
+        genitives = [given + "s"] if language in CAPITAL_NOUNS and given + "s" in together else []
+        ordinary = lower != given and lower in together
+        told = f"not {lower}, which reading='word' takes" if ordinary else ""
+        return _taken(
+            given, "a name", name_paradigm(given, *genitives), "written" if ordinary else "any", told, ordinary
+        )
     pieces = [
         [piece] if not piece.isalpha() or len(piece) < LEAST_PART else _forms(piece, piece, lemmas, words, False)
         for piece in re.findall(r"\w+|\W+", lower)
     ]
-    together = " ".join(texts).lower()
-    forms = ("".join(parts) for parts in islice(product(*pieces), MOST_COMBINATIONS))
-    spellings = tuple(dict.fromkeys([lower, *(form for form in forms if form in together)]))
-    return _taken(given, "an ordinary phrase", Paradigm(lower, {"NN": lower}, spellings))
+    name = re.sub(r"\w+", lambda piece: piece[0].capitalize() if len(piece[0]) >= LEAST_PART else piece[0], lower)
+    is_name = reading is None and name in together and len(name.split()) > 1
+    told = f"not {name}, which reading='name' takes" if is_name else ""
+    lowered = together.lower()
+    spelled = ("".join(parts) for parts in islice(product(*pieces), MOST_COMBINATIONS))
+    spellings = tuple(dict.fromkeys([lower, *(form for form in spelled if form in lowered)]))
+    paradigm = Paradigm(lower, {"NN": lower}, spellings)
+    return _taken(given, "an ordinary phrase", paradigm, "lower" if is_name else "any", told, is_name)
+
+
+def _is_noun(word: str, lemmas: Lemmas) -> bool:
+    noun = bool(word) and word[0].isupper() and lemmas.known(word) and lemmas.lemmas(word)[0][0].isupper()
+    return noun and not is_name(word, lemmas.language)
 
 
 def _lemma(word: str, lemmas: Lemmas) -> str:
     own = lemmas.lemmas(word)[0]
+    if word[0].isupper() and own[0].islower():  # the polite one of two German pronouns (Sie), a nominalised verb
+        return word
     return own if lemmas.known(word) or own.lower() != word.lower() else word
+
+
+def _other_lemma(word: str, lemmas: Lemmas) -> str:
+    """The lemma of a form that is a word of its own, too (*été*: être, *fiets*: fietsen); empty if it has no such."""
+    other = lemmas.lemmas(word)[0]
+    if other.lower() == word.lower():
+        return ""
+    grammar = {lemma for stop in stop_words(lemmas.language) for lemma in (stop, lemmas.lemmas(stop)[0])}
+    return other if other in grammar or lemmas.lemmas(other)[0] == word else ""
+
+
+def _is_commoner(word: str, lemma: str, language: str) -> bool:
+    """Whether a form is another word than its lemma by its first letters, and commoner: the lexicon may be wrong."""
+    from wordfreq import zipf_frequency
+
+    alike = plain(word).startswith(plain(lemma)[:-2])
+    return not alike and zipf_frequency(word, language) >= zipf_frequency(lemma, language)
 
 
 def _forms(lemma: str, given: str, lemmas: Lemmas, words: Iterable[str], as_noun: bool) -> list[str]:
@@ -153,19 +245,39 @@ def _forms(lemma: str, given: str, lemmas: Lemmas, words: Iterable[str], as_noun
     if as_noun:
         spelled = {word for word in spelled if word[0].isupper() and not (word.isupper() and len(word) > 1)}
     else:
-        spelled = {word.lower() for word in spelled}
+        spelled = {small(word, lemmas.language) for word in spelled}
     forms = {word for word in spelled if _is_form(word, lemma, lemmas)}
     singular = {lemma, *forms}
     if lemmas.language == "es" and lemma.endswith("o") and lemma in lemmas.lemmas(lemma[:-1] + "a"):
         singular.add(lemma[:-1] + "a")
     plurals = {form + end for form in singular for end in PLURALS.get(lemmas.language, ())} & spelled
-    forms |= {form for form in plurals if lemmas.lemmas(form)[0] != form}
+    forms |= {form for form in plurals if _is_plural(form, singular, lemmas)}
+    if lemmas.language in BARE_CAPITALS:
+        shouted = {small(word, lemmas.language) for word in words if word.isupper()}
+        forms |= {bare for form in {*forms, lemma} if not lemmas.known(bare := plain(form))} & shouted
+    if lemmas.language in DOTLESS:  # which the search, that knows no languages, has as those of an i
+        forms |= {word for word in words if "I" in word and small(word, lemmas.language) in {*forms, lemma}}
+    if as_noun and lemmas.language == "de" and lemma[-1] not in "sßxz":
+        forms |= {form for form in {lemma + "s"} & spelled if lemmas.lemmas(form)[0] == form}
     if lemmas.language == "de":
         forms |= {form.translate(GERMAN) for form in {*forms, lemma}} & spelled
     if lemmas.language in ELISIONS:  # capitals are often written without their accents (Ecole), œ as two letters
         forms |= {form.replace("œ", "oe") for form in {*forms, lemma}} & spelled
         forms |= {bare for form in {*forms, lemma} if not lemmas.known(bare := _bare_first(form))} & spelled
+        # A consonant by itself is a word that is cut off (s'il), whatever the lexicon has it as.
+        forms = {form for form in forms if len(form) > 1 or plain(form) in VOWELS}
     return list(dict.fromkeys([lemma, given, *sorted(forms)]))
+
+
+def _is_plural(form: str, singular: Collection[str], lemmas: Lemmas) -> bool:
+    from wordfreq import zipf_frequency
+
+    first = lemmas.lemmas(form)[0]
+    if first != form or lemmas.known(form) or form in stop_words(lemmas.language):
+        return first != form and first in singular
+    # The lexicon has no such word at all (étés): it is one if it is the rarer one (Paris is no plural of pari).
+    frequencies = [zipf_frequency(one, lemmas.language) for one in (form, form[:-1])]
+    return len(form) > LEAST_PART and frequencies[0] < frequencies[1]
 
 
 def _is_form(word: str, lemma: str, lemmas: Lemmas) -> bool:
@@ -179,56 +291,6 @@ def _is_form(word: str, lemma: str, lemmas: Lemmas) -> bool:
 
 def _bare_first(form: str) -> str:
     return unicodedata.normalize("NFD", form[0])[0] + form[1:]
-
-
-def _verb_of(word: str, lemma: str, lemmas: Lemmas) -> str | None:
-    """A common verb of which a noun's form may be one, too (*porte*: porter)."""
-    from wordfreq import zipf_frequency
-
-    for (language, end), endings in ENDINGS.items():
-        if language == lemmas.language and not lemma.endswith(end):
-            stems = [word.removesuffix(ending) for ending in endings[:3] if word.endswith(ending)]
-            verbs = [stem + end for stem in stems if zipf_frequency(stem + end, language) >= COMMON]
-            if verbs:
-                return verbs[0]
-    return None
-
-
-def _verb_forms(lemma: str, forms: Collection[str], lemmas: Lemmas, words: Iterable[str]) -> list[str]:
-    """Regular forms of a verb that are in the data, and that the lexicon has as those of another word."""
-    regular = {lemma[:-2] + ending for ending in ENDINGS.get((lemmas.language, lemma[-2:]), ())}
-    return sorted((regular & {word.lower() for word in words}) - {*forms})
-
-
-def _compounds(lemma: str, forms: Sequence[str], lemmas: Lemmas, words: Iterable[str]) -> list[str]:
-    """The words that hold a form beside another word of the language (*Trinkwasser*, *Wasserflasche*, *Bücherwand*)."""
-    own, stem = {form.lower() for form in forms}, _plain(lemma)[: max(LEAST_PART, len(lemma) - 1)]
-    found = []
-    for word in sorted({word.lower() for word in words} - own):
-        if stem not in _plain(word) or len(word) < len(stem) + LEAST_PART:
-            continue
-        splits = [(word[:place], word[place:]) for place in range(LEAST_PART, len(word) - LEAST_PART + 1)]
-        if any(
-            (_is_part(one, lemma, lemmas) and _is_word(other, lemmas))
-            or (_is_part(other, lemma, lemmas) and _is_word(one, lemmas))
-            for one, other in splits
-        ):
-            found.append(word)
-    return found
-
-
-def _plain(word: str) -> str:
-    return re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word.lower()))
-
-
-def _is_part(part: str, lemma: str, lemmas: Lemmas) -> bool:
-    return lemma in lemmas.lemmas(part) or lemma in lemmas.lemmas(part.capitalize())
-
-
-def _is_word(part: str, lemmas: Lemmas) -> bool:
-    """Whether it is a word, with or without what links the parts of a compound."""
-    bare = {part.removeprefix(link) for link in LINKS} | {part.removesuffix(link) for link in LINKS}
-    return any(len(one) >= LEAST_PART and (lemmas.known(one) or lemmas.known(one.capitalize())) for one in bare)
 
 
 def _has_articles(noun: str, language: str, texts: Iterable[str]) -> bool:

@@ -94,7 +94,16 @@ class TopicMatcher(Matcher):
             hit = super().touches(text)
         else:
             hit = any(self.verdict(text, span) != "other" for span in self.hits(text))
-        return hit or (self._apart is not None and self._apart.search(text) is not None)
+        return hit or self.in_parts(text)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the topic may occur with other words between its parts, and so without any of its forms."""
+        return self._apart is not None
+
+    def in_parts(self, text: str) -> bool:
+        """Whether the topic occurs with other words between its parts."""
+        return self._apart is not None and self._apart.search(text) is not None
 
     def aside(self, text: str) -> Verdict | None:
         """Why a text that the topic occurs in is in no set; None if it is the topic's."""
@@ -105,7 +114,7 @@ class TopicMatcher(Matcher):
             compound = any(self.verdict(text, span) != "other" for span in self.hits(text) if span not in alone)
         if compound:
             return "compound"
-        if self._apart is not None and self._apart.search(text):
+        if self.in_parts(text):
             return "reading"
         if self._plain:
             return None
