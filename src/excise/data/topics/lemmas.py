@@ -26,6 +26,7 @@ CLEAR_SHARE, MIN_DECIDED = 0.9, 5
 OWN_SHARE = 2 / 3
 # Auxiliaries have the tags of verbs, of all persons.
 MODALS = frozenset("can could may might must shall should will would".split())
+NOUNS_TOO = frozenset("can mine must will".split())
 MODAL_TAGS = frozenset({"VB", "VBP", "VBZ", "VBD"})
 MOST_TEXTS = 20_000
 
@@ -96,8 +97,7 @@ def word_reading(word: str, texts: Texts, reading: str | None = None) -> WordRea
     others = {lemma for lemma in lemmas if lemma != word}
     if not others:
         paradigm = inflections(word)
-        # can, will, must, mine: a word of grammar, which the lists of nouns have as well
-        noun = word in FUNCTION_WORDS and "NN" in lemmas[word] if word in lemmas else False
+        noun = word in NOUNS_TOO
         told = f"{word} is a word of grammar and a noun; reading='noun' takes the noun" if noun else ""
         return WordReading(paradigm, _forms(paradigm, None, texts, chosen=False), told, noun)
     counts, left_open = _counts(word, lemmas, texts)
