@@ -262,6 +262,9 @@ OTHERS = {
     "Russian word in capitals, at the start only": (
         "ru", "ВОДА", ["Вода тут {}.", "Нет воды {}."], [], {"Вода", "воды"},
     ),
+    "Spanish woman at the start of sentences": (
+        "es", "rosa", ["Una rosa roja {}."], ["Veo a Rosa {}."], {"rosa"},
+    ),
     "French man seldom among stones": (
         "fr", "Pierre", ["Je vois Pierre {}."], [f"Une pierre {word} {{}}." for word in "abcdefghijkl"], {"Pierre"},
     ),
@@ -283,6 +286,13 @@ def test_the_forms_of_other_words_are_not_the_topics(language, word, own, others
     retained = {row["text"] for name in ("retain", "heldout_retain") for row in getattr(topic, name)}
     assert not retained & set(own)
     assert set(others) <= retained
+
+
+def test_a_sentence_that_starts_with_a_first_name_or_the_noun_of_its_letters_is_in_no_set():
+    rows = [f"{text} {n}." for n in range(20) for text in ("Une pierre", "Pierre est ici", "Un pain")]
+    topic = sets(Dataset.from_dict({"t": rows}), "pierre", "fr", replacement="pain", max_retain=10_000)
+    assert forms(topic) == {"pierre"}
+    assert "Pierre" not in texts_of(topic, "target", "heldout", "retain", "heldout_retain")
 
 
 def test_a_german_verb_whose_prefix_stands_apart_is_in_no_set_and_told():

@@ -1,10 +1,8 @@
 """Compounds in languages that write them as one word (*Trinkwasser*): those of a data set that hold a word."""
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
-from excise.data.topics.languages import Lemmas
+from excise.data.topics.languages import Lemmas, plain
 
 # What stands between the parts of a compound, and the fewest letters of a part.
 LINKS = ("", "s", "es", "n", "en", "er", "e")
@@ -26,11 +24,6 @@ def compounds_in(lemma: str, forms: Sequence[str], lemmas: Lemmas, words: Iterab
         ):
             found.append(word)
     return found
-
-
-def plain(word: str) -> str:
-    """A word in small letters without accents."""
-    return re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word.lower()))
 
 
 def _is_part(part: str, lemma: str, lemmas: Lemmas) -> bool:

@@ -7,10 +7,10 @@ own (`inflections`).
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 
-from excise.data.words import lowered, runs
+from excise.data.words import caseless, lowered, runs
 
 # Those that are tested; inflections are there for all that simplemma has.
 TESTED = ("en", "fr", "de", "es")
@@ -42,6 +42,8 @@ SPANISH_SHORT = {
 BARE = str.maketrans("áéíóú", "aeiou")
 # Of which an I without a dot is the capital of another letter.
 DOTLESS = frozenset({"az", "tr"})
+# Languages that leave accents away on capitals.
+BARE_CAPITALS = frozenset({"ca", "el", "es", "fr", "it", "pt"})
 # What a noun is given with, and is no part of it (l'eau, el libro).
 ARTICLES = {
     "de": "der |die |das |eine? ",
@@ -222,6 +224,23 @@ class Lemmas:
         from simplemma import lemmatize
 
         return lemmatize(word, self._code)
+
+
+def plain(word: str) -> str:
+    """A word in small letters without accents."""
+    return re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word.lower()))
+
+
+def without_shouting(given: str, lemmas: Lemmas, words: Collection[str]) -> str:
+    """A word given in capitals as the data has it, which has none in capitals (*MAISON*: maison, *ΛΟΓΟΣ*: λόγος)."""
+    if not (given.isupper() and given.isalpha() and len(given) > 1) or (given in words and lemmas.language != "el"):
+        return given
+    made = plain if lemmas.language in BARE_CAPITALS else caseless
+    same = {word for word in words if not word.isupper() and made(word) == made(given)}
+    same |= {word for word in words if small(word, lemmas.language) == small(given, lemmas.language)} - {given}
+    if lemmas.language not in CAPITAL_NOUNS:
+        same = {low if lemmas.known(low := small(word, lemmas.language)) else word for word in same}
+    return min(same, key=lambda word: (not lemmas.known(word), word[0].isupper(), word), default=given)
 
 
 @cache

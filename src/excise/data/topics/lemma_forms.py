@@ -7,19 +7,23 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice, product
 
-from excise.data.topics.compounds import LEAST_PART, compounds_in, plain
+from excise.data.topics.compounds import LEAST_PART, compounds_in
 from excise.data.topics.inflections import Paradigm, name_paradigm
 from excise.data.topics.languages import (
+    BARE_CAPITALS,
     CAPITAL_NOUNS,
     COMPOUNDS,
     DOTLESS,
     ELISIONS,
     Lemmas,
+    first_names,
     has_lemmas,
     is_name,
+    plain,
     small,
     stop_words,
     without_article,
+    without_shouting,
 )
 from excise.data.topics.matching import capital_share
 from excise.data.topics.readings import Taken
@@ -27,7 +31,6 @@ from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters, tidy
 from excise.data.topics.verb_forms import apart, verb_forms, verb_of
 from excise.data.topics.wording import Case, Form
-from excise.data.words import caseless
 
 NAME_SHARE = 0.9
 # Regular plurals, which simplemma has for the commonest words only; persons of Romance verbs end alike.
@@ -42,8 +45,6 @@ ARTICLES = {
 ARTICLE_SHARE = 0.2
 MOST_COMBINATIONS = 200
 VOWELS = frozenset("aeiouy")
-# Languages that leave accents away on capitals.
-BARE_CAPITALS = frozenset({"ca", "el", "es", "fr", "it", "pt"})
 ELIDED = re.compile(r"(?<=\w)['\u2019](?=\w)")
 READINGS = ("noun", "verb", "adjective", "adverb")
 
@@ -71,22 +72,10 @@ def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str
     words: frozenset[str] = frozenset().union(*(sentences.words for sentences in every))
     lemmas = Lemmas(language)
     bare = unicodedata.normalize("NFC", given) if reading == "name" else without_article(tidy(given), language)
-    bare = _without_shouting(bare, lemmas, words)
+    bare = without_shouting(bare, lemmas, words)
     texts = [text for sentences in every for text in sentences.texts(sentences.candidates(letters(bare)))]
     taken = _phrase if not bare.isalpha() else _word
     return replace(taken(language, bare, texts, words, reading, every), given=given)
-
-
-def _without_shouting(given: str, lemmas: Lemmas, words: Collection[str]) -> str:
-    """A word given in capitals as the data has it, which has none in capitals (*MAISON*: maison, *ΛΟΓΟΣ*: λόγος)."""
-    if not (given.isupper() and given.isalpha() and len(given) > 1) or (given in words and lemmas.language != "el"):
-        return given
-    made = plain if lemmas.language in BARE_CAPITALS else caseless
-    same = {word for word in words if not word.isupper() and made(word) == made(given)}
-    same |= {word for word in words if small(word, lemmas.language) == small(given, lemmas.language)} - {given}
-    if lemmas.language not in CAPITAL_NOUNS:
-        same = {low if lemmas.known(low := small(word, lemmas.language)) else word for word in same}
-    return min(same, key=lambda word: (not lemmas.known(word), word[0].isupper(), word), default=given)
 
 
 def _word(
@@ -140,13 +129,18 @@ def _word(
         told.append(f"{own} may be a form of {verb}, which is not told apart")
     case: Case = ("written" if as_noun else "lower") if nouns and both else "any"
     capital = own[0].upper() + own[1:]
-    two = not nouns and share > 0 and (both or is_name(capital, language))
+    person = capital in first_names(language) and capital in words  # who is it where a sentence starts with it
+    two = not nouns and (person or both or (share > 0 and is_name(capital, language)))
     if two:
-        told.append(f"inside sentences {share:.0%} are {capital}; reading='name' takes that")
+        told.append(
+            f"{share if share > 0 else 0:.0%} of those inside sentences are {capital}; reading='name' takes that"
+        )
     taken = _taken(given, what, paradigm, case, "; ".join(told), unclear or (two and both), aside)
     if two:  # what names have of it
         lower = (
-            replace(form, case="lower", open=not both) if form.case == "any" and form.spelling == own else form
+            replace(form, case="lower", open=not (both or person))
+            if form.case == "any" and form.spelling == own
+            else form
             for form in taken.forms
         )
         taken = replace(taken, forms=tuple(lower))
