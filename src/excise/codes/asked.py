@@ -72,8 +72,8 @@ def put_in_force(
         if masked:
             number, what = masked[-1].id, masked[-1].kind
             raise ValueError(
-                f"Request {number} ({what}) removes the codes of {asked.name!r} already, and nothing else is selected. "
-                f"To delete what it masks: `delete_request({number})`; to begin anew, `undo` it first."
+                f"Nothing is selected: request {number} ({what}) removes the codes of {asked.name!r} already. To "
+                f"delete what it masks: `delete_request({number})`; to begin anew, `undo` it first."
             )
         raise ValueError(
             f"Nothing is selected, so there is nothing to {kind}. Thresholds: {details.get('thresholds', {})}. A topic "

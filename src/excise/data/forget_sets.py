@@ -5,7 +5,8 @@ import json
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -15,7 +16,7 @@ from excise.data.scripts import LETTERS_WITHOUT_SPACES
 from excise.data.words import SIGNS, ranges
 from excise.data.words import UNSEEN as OF_WORDS
 from excise.storage.digests import DigestKey
-from excise.storage.display import printable, shortened, without_bars_of_datasets
+from excise.storage.display import printable, shortened
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
 from excise.storage.strict_json import checked, read
@@ -240,6 +241,20 @@ class ForgetSets(ABC):
         if changed:
             raise ValueError(f"{', '.join(changed)} in {folder} changed since it was saved; make the topic sets again.")
         return sets
+
+
+@contextmanager
+def without_bars_of_datasets() -> Iterator[None]:
+    """Hides the progress bars that `datasets` has for each file; they are as they were afterwards."""
+    import datasets
+
+    hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            datasets.enable_progress_bars()
 
 
 def dataset_digest(dataset: "Dataset") -> str:

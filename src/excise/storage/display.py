@@ -1,7 +1,6 @@
 """Display of results: one line in a log, an HTML table in a notebook."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
 from importlib import import_module
 from typing import Any
@@ -29,20 +28,6 @@ class HtmlTable:
         with pandas_module().option_context("display.max_colwidth", MOST_LETTERS):
             rows = self._notebook_rows().to_html(index=False, max_rows=MOST_ROWS, escape=True)
         return f"<p>{escape(head)}</p>\n{rows}"
-
-
-@contextmanager
-def without_bars_of_datasets() -> Iterator[None]:
-    """Hides the progress bars that `datasets` has for each file; they are as they were afterwards."""
-    import datasets
-
-    hidden = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not hidden:
-            datasets.enable_progress_bars()
 
 
 def pandas_module() -> Any:

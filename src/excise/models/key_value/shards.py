@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from excise.data.forget_sets import without_bars_of_datasets
 from excise.storage.digests import digest
-from excise.storage.display import without_bars_of_datasets
 from excise.storage.processes import is_main_process
 from excise.storage.shared_pass import shared_pass
 
