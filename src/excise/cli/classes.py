@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from excise.cli.options import HELD_OUT, add_out_folder, add_private
 from excise.cli.output import Output
 from excise.cli.values import whole
-from excise.data.reading import load_rows
+from excise.data.reading import load_rows, test_split_of
 from excise.storage.files import check_free
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(args: Namespace) -> Output:
     if args.test_dataset or args.test_split:
         test = load_rows(args.test_dataset or args.dataset, args.config, args.test_split or "test")
     elif args.split != "test":
-        test = own_test(images, args.dataset, args.config)
+        test = test_split_of(images, args.dataset, args.config)
     sets = class_sets(
         images,
         class_of(images, args.label_column, args.name),
@@ -98,15 +98,6 @@ def run(args: Namespace) -> Output:
             "out": args.out,
         },
     )
-
-
-def own_test(images: "Dataset", name: str, config: str | None) -> "Dataset | None":
-    """The split `test` of a data set, `None` where there is none or a file is all there is."""
-    try:
-        test = load_rows(name, config, "test")
-    except (ValueError, KeyError):
-        return None
-    return None if test._fingerprint == images._fingerprint else test
 
 
 def class_of(images: "Dataset", column: str | None, name: str) -> str | int:

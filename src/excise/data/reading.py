@@ -67,6 +67,24 @@ def load_splits(data: Any, config: str | None = None, *, encoding: str | None = 
     return read_file(path, encoding)
 
 
+def test_split_of(rows: "Dataset", name: str, config: str | None, split: str | None = None) -> "Dataset | None":
+    """The test split of the data set that some rows are of, `None` where a file is all there is.
+
+    Args:
+        rows: of another split.
+        name: as in `load_rows`, and so is the next.
+        config: likewise.
+        split: its name; `test` if not given, and `None` is returned where there is none.
+    """
+    try:
+        test = load_rows(name, config, split or "test")
+    except (ValueError, KeyError):
+        if split:
+            raise
+        return None
+    return None if test._fingerprint == rows._fingerprint else test
+
+
 def as_rows(data: Any, what: str = "dataset") -> Any:
     """Rows for a function that takes a data set: as `load_rows`, but that a split has to be picked before.
 

@@ -13,7 +13,7 @@ from excise.cli.train.options import parsed
 from excise.cli.train_classifier.arguments import OWN_ARGUMENTS, DataArguments
 from excise.data.class_labels import class_index, class_labels
 from excise.data.images import image_column
-from excise.data.reading import load_rows
+from excise.data.reading import load_rows, test_split_of
 from excise.models.key_value import KeyValueForImageClassification
 from excise.training.classifier import train_classifier
 
@@ -96,14 +96,8 @@ def load_images(args: DataArguments) -> "dict[str, Dataset]":
     train = load_rows(name, args.dataset_config, args.train_split)
     _, labels, known = class_labels(train, args.label_column)
     image_column(train, args.image_column)
-    images = {"train": train}
-    try:
-        images["test"] = load_rows(name, args.dataset_config, args.test_split or "test")
-    except (ValueError, KeyError):
-        if args.test_split:
-            raise
-    if "test" in images and images["test"]._fingerprint == train._fingerprint:
-        del images["test"]  # a file has one split only
+    test = test_split_of(train, name, args.dataset_config, args.test_split)
+    images = {"train": train} | ({} if test is None else {"test": test})
     if args.exclude_class:
         gone = {class_index(of_class, known) for of_class in args.exclude_class}
         images["train"] = train.select([row for row, of_row in enumerate(labels) if of_row not in gone])

@@ -1,6 +1,7 @@
 """Synonyms and derivations of a topic word, which are too close to stand in for it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,7 @@ def is_derived(candidate: str, topic: str) -> bool:
 
 def wordnet_synonyms(word: str) -> frozenset[str]:
     """The words that share a meaning with this one in WordNet; none if NLTK's corpus is not installed here."""
-    from nltk.corpus import wordnet
-
-    try:
-        return frozenset(name.lower() for meaning in wordnet.synsets(word) for name in meaning.lemma_names())
-    except LookupError:
-        return frozenset()
+    return frozenset(name.lower() for meaning in _meanings(word) for name in meaning.lemma_names())
 
 
 def wordnet_relatives(word: str) -> frozenset[str]:
@@ -38,18 +34,21 @@ def wordnet_relatives(word: str) -> frozenset[str]:
     Of *car*, *automobile* and *motor vehicle*, and *taxi*; not what stands beside it under one roof, as *truck* does.
     None if NLTK's corpus is not installed here.
     """
-    from nltk.corpus import wordnet
-
-    try:
-        meanings = wordnet.synsets(word)
-    except LookupError:
-        return frozenset()
     near = [
         other
-        for meaning in meanings
+        for meaning in _meanings(word)
         for other in (meaning, *meaning.hypernyms(), *meaning.hyponyms(), *meaning.similar_tos(), *meaning.also_sees())
     ]
     return frozenset(name.lower() for meaning in near for name in meaning.lemma_names())
+
+
+def _meanings(word: str) -> Sequence[Any]:
+    from nltk.corpus import wordnet
+
+    try:
+        return wordnet.synsets(word)
+    except LookupError:
+        return ()
 
 
 class SharedTranslation:
