@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from excise.cli.options import HELD_OUT, add_out_folder, add_private
 from excise.cli.output import Output
 from excise.cli.values import whole
-from excise.data.reading import load_rows, test_split_of
+from excise.data.reading import load_rows, own_test_split
 from excise.storage.files import check_free
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(args: Namespace) -> Output:
     if args.test_dataset or args.test_split:
         test = load_rows(args.test_dataset or args.dataset, args.config, args.test_split or "test")
     elif args.split != "test":
-        test = test_split_of(images, args.dataset, args.config)
+        test = own_test_split(images, args.dataset, args.config)
     sets = class_sets(
         images,
         class_of(images, args.label_column, args.name),

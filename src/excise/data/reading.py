@@ -67,7 +67,7 @@ def load_splits(data: Any, config: str | None = None, *, encoding: str | None = 
     return read_file(path, encoding)
 
 
-def test_split_of(rows: "Dataset", name: str, config: str | None, split: str | None = None) -> "Dataset | None":
+def own_test_split(rows: "Dataset", name: str, config: str | None, split: str | None = None) -> "Dataset | None":
     """The test split of the data set that some rows are of, `None` where a file is all there is.
 
     Args:

@@ -13,7 +13,7 @@ from excise.cli.train.options import parsed
 from excise.cli.train_classifier.arguments import OWN_ARGUMENTS, DataArguments
 from excise.data.class_labels import class_index, class_labels
 from excise.data.images import image_column
-from excise.data.reading import load_rows, test_split_of
+from excise.data.reading import load_rows, own_test_split
 from excise.models.key_value import KeyValueForImageClassification
 from excise.training.classifier import train_classifier
 
@@ -96,7 +96,7 @@ def load_images(args: DataArguments) -> "dict[str, Dataset]":
     train = load_rows(name, args.dataset_config, args.train_split)
     _, labels, known = class_labels(train, args.label_column)
     image_column(train, args.image_column)
-    test = test_split_of(train, name, args.dataset_config, args.test_split)
+    test = own_test_split(train, name, args.dataset_config, args.test_split)
     images = {"train": train} | ({} if test is None else {"test": test})
     if args.exclude_class:
         gone = {class_index(of_class, known) for of_class in args.exclude_class}
