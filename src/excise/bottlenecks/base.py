@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Generator, Tensor
+import torch
+from torch import Generator, Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from excise.bottlenecks.guard import Removed, before_reading, watch
@@ -51,6 +53,8 @@ class Bottleneck(PreTrainedModel):
             number the codes.
         selecting_tensors: names of those of them that decide which codes an input selects; all if not given.
         removed: what its guard holds, as the model that it sits in has it in its ledger; `None` outside of a model.
+        first_token: what the first token of a text is passed on as, `(hidden_size,)`, whatever it is; `None` where it
+            goes through the codes as all others do.
     """
 
     base_model_prefix = "bottleneck"
@@ -63,9 +67,14 @@ class Bottleneck(PreTrainedModel):
     code_tensors: tuple[str, ...] = ()
     selecting_tensors: tuple[str, ...] | None = None
     removed: Removed | None = None
+    first_token: Tensor | None
     live: Tensor
     # It has no attention, so the model that holds it may use any kind.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.register_buffer("first_token", None)
 
     def post_init(self) -> None:
         """As in transformers, and sets the guard."""
@@ -83,6 +92,20 @@ class Bottleneck(PreTrainedModel):
         if self.removed is not None:
             self.removed.move(self.live.device)  # here, as compiled passes move nothing
         return self
+
+    def hold_first_token(self) -> None:
+        """Has a constant for the first token of a text: zero, until `initialize_codes` measures what is usual there.
+
+        In decoders its activation is larger than others by a hundred deviations (Sun et al., Massive Activations in
+        Large Language Models, 2024), which no code reaches; and a constant tells nothing of the token.
+        """
+        self.first_token = torch.zeros(self.config.hidden_size, device=self.live.device, dtype=self.dtype)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # Only functions of transformers' `init`, which skip what a checkpoint has already filled.
+        if module is self and self.first_token is not None:
+            init.zeros_(self.first_token)
 
     @property
     def num_codes(self) -> int:

@@ -40,8 +40,17 @@ class BottleneckSite:
         """
         if not torch.compiler.is_compiling() and id(self) in _left_out.get():
             return hidden_states
-        output = self.bottleneck(hidden_states, attention_mask=attention_mask)
+        first = current_trace().first
+        if getattr(self.bottleneck, "first_token", None) is None or first is None:
+            output = self.bottleneck(hidden_states, attention_mask=attention_mask)
+            current_trace().outputs[self.site] = output
+            return output.reconstruction
+        first = first.to(hidden_states.device)
+        others = ~first if attention_mask is None else attention_mask.to(first.device).bool() & ~first
+        output = self.bottleneck(hidden_states, attention_mask=others)
         current_trace().outputs[self.site] = output
+        constant = self.bottleneck.first_token.to(hidden_states.dtype)
+        output.reconstruction = torch.where(first[..., None], constant, output.reconstruction)
         return output.reconstruction
 
 

@@ -15,9 +15,16 @@ from excise.bottlenecks.base import BottleneckOutput
 
 @dataclass
 class Trace:
-    """The outputs of the bottlenecks by site, and the padding mask that they are to respect."""
+    """The outputs of the bottlenecks by site, and what they are to respect: padding, and where texts begin.
+
+    Args:
+        attention_mask: `(batch, seq)`, 0 at padding.
+        first: bool `(batch, seq)`, the first token of each text; `None` where a model has no rule for those.
+        outputs: by site.
+    """
 
     attention_mask: Tensor | None = None
+    first: Tensor | None = None
     outputs: dict[str, BottleneckOutput] = field(default_factory=dict)
 
 
@@ -25,7 +32,7 @@ _current = CompileableContextVar("excise_trace")
 
 
 @contextmanager
-def trace(attention_mask: Tensor | None = None) -> Iterator[Trace]:
+def trace(attention_mask: Tensor | None = None, first: Tensor | None = None) -> Iterator[Trace]:
     """Collects what the bottlenecks put out inside the context.
 
     The trace is in the hands of the caller and not on a module: modules stay free of graph tensors, two threads do
@@ -33,13 +40,14 @@ def trace(attention_mask: Tensor | None = None) -> Iterator[Trace]:
 
     Args:
         attention_mask: `(batch, seq)`, 0 at padding, which then has code -1 and counts in no loss.
+        first: bool `(batch, seq)`, where a text begins; a bottleneck that holds a `first_token` passes that on there.
 
     Example:
         with trace(batch["attention_mask"]) as traced:
             model.get_encoder()(**batch)
         traced.outputs["encoder.block.2"].codes  # (batch, seq, top_s)
     """
-    inner = Trace(attention_mask)
+    inner = Trace(attention_mask, first)
     token = _current.set(inner)
     try:
         yield inner
@@ -55,12 +63,12 @@ def current_trace() -> Trace:
 class _RerunTrace(ExitStack):
     """A trace that nobody reads, for a layer's second run. Unlike `trace(...)` it can be entered again and again."""
 
-    def __init__(self, attention_mask: Tensor | None):
+    def __init__(self, attention_mask: Tensor | None, first: Tensor | None):
         super().__init__()
-        self.attention_mask = attention_mask
+        self.attention_mask, self.first = attention_mask, first
 
     def __enter__(self):
-        self.enter_context(trace(self.attention_mask))
+        self.enter_context(trace(self.attention_mask, self.first))
         return self
 
 
@@ -69,7 +77,7 @@ def checkpoint_contexts() -> tuple[nullcontext, _RerunTrace]:
 
     Without it the two runs would not be the same computation.
     """
-    return nullcontext(), _RerunTrace(current_trace().attention_mask)
+    return nullcontext(), _RerunTrace(current_trace().attention_mask, current_trace().first)
 
 
 class Checkpointed(PreTrainedModel):

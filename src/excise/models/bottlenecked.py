@@ -53,11 +53,22 @@ class Bottlenecked(Checkpointed):
     def post_init(self) -> None:
         """As in transformers, and tells the bottlenecks' guards what the config's ledger has removed."""
         super().post_init()
-        if not has_bottlenecks(self):
-            return  # the plain class calls this before they are attached
-        self.register_load_state_dict_pre_hook(read_hidden_names)
-        self.register_load_state_dict_post_hook(_uphold_loaded)
+        if has_bottlenecks(self):  # the plain class calls this before they are attached
+            self.watch()
+
+    def watch(self) -> None:
+        """Has what is loaded read by hidden names too, and upheld by what the config's ledger has removed."""
+        self.watching = (
+            self.register_load_state_dict_pre_hook(read_hidden_names),
+            self.register_load_state_dict_post_hook(_uphold_loaded),
+        )
         guard(self, vouched=False)
+
+    def unwatch(self) -> None:
+        """Ends what `watch` began."""
+        for handle in self.watching:
+            handle.remove()
+        del self.watching
 
     @property
     def _keys_to_ignore_on_save(self) -> set[str]:

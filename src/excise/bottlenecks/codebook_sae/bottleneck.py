@@ -97,6 +97,7 @@ class CodebookSAE(Bottleneck):
     def _init_weights(self, module: nn.Module) -> None:
         # Only functions of transformers' `init`, which skip what a checkpoint has already filled: an in-place write
         # here would clear a loaded mask.
+        super()._init_weights(module)
         if module is not self:
             return
         init.kaiming_uniform_(self.encoder.weight, nonlinearity="relu")

@@ -1,0 +1,58 @@
+"""Stamp of a cache of keys and values: the masks that were in force when it was filled."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from excise.bottlenecks.base import Bottleneck
+
+# By bottleneck, its mask as it was last looked at: what tells whether it is the same, and its digest.
+SEEN: WeakKeyDictionary[Bottleneck, tuple[tuple[int, int, int], str]] = WeakKeyDictionary()
+
+
+def stamp(sites: Mapping[str, Bottleneck]) -> str:
+    """A digest of the masks in force, which is computed anew only where one may have changed."""
+    return "".join(_of_mask(bottleneck) for bottleneck in sites.values())
+
+
+def check_cache(cache: Any, stamped: str) -> None:
+    """Refuses a cache that was filled under other masks: it holds what has been forgotten since, or lacks what is back.
+
+    Args:
+        cache: `past_key_values`, or none.
+        stamped: the stamp of the masks in force.
+
+    Raises:
+        ValueError: if it was.
+    """
+    earlier = getattr(cache, "excise_masks", None)
+    if earlier is not None and earlier != stamped and cache.get_seq_length() > 0:
+        raise ValueError(
+            "The cache (past_key_values) was filled under other masks than those in force now: it holds keys and "
+            "values of tokens that passed codes which are removed since, or the other way round. Start with an empty "
+            "cache."
+        )
+
+
+def put_stamp(cache: Any, stamped: str) -> None:
+    """Notes on a cache the masks that it was filled under."""
+    if hasattr(cache, "get_seq_length"):
+        cache.excise_masks = stamped
+
+
+def _of_mask(bottleneck: Bottleneck) -> str:
+    live = bottleneck.live
+    if live.is_meta:
+        return ""
+    now = (id(live), -1 if live.is_inference() else live._version, id(bottleneck.removed))
+    before = SEEN.get(bottleneck)
+    if before is None or before[0] != now or now[1] == -1:
+        bits = np.packbits(bottleneck.in_force.cpu().numpy()).tobytes()
+        before = SEEN[bottleneck] = (now, hashlib.blake2b(bits, digest_size=8).hexdigest())
+    return before[1]
+
+
+__all__ = ["check_cache", "put_stamp", "stamp"]

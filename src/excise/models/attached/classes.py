@@ -1,0 +1,210 @@
+"""Classes of models with attached bottlenecks, and of their settings and outputs, made of the plain ones."""
+
+import inspect
+from dataclasses import dataclass
+from functools import cache, wraps
+from typing import Any, ClassVar, cast
+
+import torch
+import transformers
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel, modeling_outputs
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import ModelOutput, can_return_tuple
+
+from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+from excise.bottlenecks.registry import make_bottleneck, own_settings
+from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.tracing import current_trace, trace
+from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
+from excise.models.attached.first_tokens import first_tokens
+from excise.models.attached.layers import Remade, site_class
+from excise.models.bottlenecked import Bottlenecked
+from excise.models.outputs import CodebookFields, check_loss_is_here, codes_by_site, joint_loss
+from excise.models.settings import check_width, sub_config
+
+NAME = "Bottlenecked"
+TYPE = "bottlenecked_"
+FIRST_TOKEN = ("constant", "codes")
+CAUSAL = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+
+
+class AttachedConfig:
+    """Mixed into the settings of a plain model, before them.
+
+    Args:
+        bottleneck (`PreTrainedConfig` or `dict`): Settings of every bottleneck, of any registered kind.
+        bottleneck_sites (`list[str]`): Paths of the modules that have one, from the base model, in the order in which
+            they run; after a colon the names of a layer's four parts, where it sits after attention and residual.
+        first_token (`str`, defaults to `"codes"`): `"constant"` where the first token of a text is passed on as a
+            constant, `"codes"` where it goes through the codes as all others do.
+        unlearning (`dict`, *optional*): The ledger of what was forgotten. Written by [`Unlearner`], not by hand.
+    """
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        own = cast(Any, self)
+        own.bottleneck = own_settings(own.bottleneck, None, CodebookSAEConfig)
+        own.bottleneck_sites = list(own.bottleneck_sites)
+        super().__post_init__(**kwargs)  # type: ignore[misc]  # of the plain settings
+        if own.first_token not in FIRST_TOKEN:
+            raise ValueError(f"first_token={own.first_token!r}: expected one of {', '.join(map(repr, FIRST_TOKEN))}.")
+        if own.bottleneck_sites:
+            check_width(sub_config(own.bottleneck), "hidden_size", sub_config(own.bottleneck).hidden_size)
+
+
+@cache
+def config_class(plain: type[PreTrainedConfig]) -> type[PreTrainedConfig]:
+    """The class of settings of a plain model with bottlenecks attached, made of the plain one's."""
+    fields = {
+        "bottleneck": dict | PreTrainedConfig | None,
+        "bottleneck_sites": list[str] | tuple[str, ...],
+        "first_token": str,
+        "unlearning": dict[str, Any] | None,
+    }
+    body = {
+        **{"__module__": __name__, "__doc__": f"A {plain.__name__} with attached bottlenecks.\n{AttachedConfig.__doc__}"},
+        **{"__annotations__": fields, "model_type": TYPE + plain.model_type},
+        **{"sub_configs": {**plain.sub_configs, "bottleneck": CodebookSAEConfig}},
+        **{"bottleneck": None, "bottleneck_sites": (), "first_token": "codes", "unlearning": None},
+    }
+    return cast(type[PreTrainedConfig], strict(type(NAME + plain.__name__, (AttachedConfig, plain), body)))
+
+
+class Attached(Remade, Bottlenecked):
+    """Mixed into a plain model's class, before it: its layers have bottlenecks, and its loss is the joint one."""
+
+    plain: ClassVar[type[PreTrainedModel]]
+
+    def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any):
+        super().__init__(config, *args, **kwargs)
+        if config.bottleneck_sites:
+            put_bottlenecks(self)
+            self.post_init()
+
+    def attached_layers(self) -> list[Any]:
+        """The layers that have a bottleneck, in the order in which they run."""
+        paths = (site.partition(":")[0] for site in self.config.bottleneck_sites)
+        return [self.base_model.get_submodule(path) for path in paths]
+
+    def run(self, arguments: dict[str, Any]) -> Any:
+        """The plain model's output, with the joint loss and the codes."""
+        labels, whole = arguments.get("labels"), arguments.pop("num_items_in_batch", None)
+        check_loss_is_here(labels, whole, self.training)
+        compiling = torch.compiler.is_compiling()
+        stamped = "" if compiling else stamp(bottlenecks(self))
+        if not compiling:
+            check_cache(arguments.get("past_key_values"), stamped)
+        first = first_tokens(arguments) if self.config.first_token == "constant" else None
+        with trace(_mask(arguments), first) as traced:
+            plain = self.plain.forward(self, **arguments, return_dict=True)
+        if not compiling:
+            put_stamp(plain.get("past_key_values"), stamped)
+        if first is not None:  # it has no codes, and counts in no loss
+            traced.attention_mask = ~first if traced.attention_mask is None else traced.attention_mask.bool() & ~first
+        losses = {}
+        if plain.get("loss") is not None:
+            items = _items(labels, plain, self.plain)
+            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, whole)
+        return output_class(type(plain))(**dict(plain) | losses, codes=codes_by_site(traced))
+
+
+class OfFirstTokens(Remade):
+    """Mixed into the class of a base model, before it: run without its head, it knows first tokens too."""
+
+    plain: ClassVar[type[PreTrainedModel]]
+
+
+@cache
+def model_class(plain: type[PreTrainedModel]) -> type[Attached]:
+    """The class of a plain model with bottlenecks attached, made of the plain one's."""
+    names = list(inspect.signature(plain.forward).parameters)[1:]
+
+    @can_return_tuple
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.run({**dict(zip(names, args, strict=False)), **kwargs})
+
+    forward = wraps(plain.forward)(run)
+    body = {
+        **{"__module__": __name__, "__doc__": f"A {plain.__name__} with attached bottlenecks."},
+        **{"plain": plain, "recipe": (model_class, plain), "forward": forward},
+        **{"config_class": config_class(cast(Any, plain.config_class))},
+        # Losses are divided by `num_items_in_batch`, so that accumulated steps equal the large batch; a contrastive
+        # loss is a mean over its own batch.
+        **{"accepts_loss_kwargs": "labels" in names},
+    }
+    return cast(type[Attached], type(NAME + plain.__name__, (Attached, plain), body))
+
+
+@cache
+def base_class(plain: type[PreTrainedModel]) -> type[OfFirstTokens]:
+    """The class of a base model inside of one with bottlenecks attached, made of the plain one's."""
+    names = list(inspect.signature(plain.forward).parameters)[1:]
+
+    @wraps(plain.forward)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if current_trace().first is not None:
+            return plain.forward(self, *args, **kwargs)
+        arguments = {**dict(zip(names, args, strict=False)), **kwargs}
+        with trace(_mask(arguments), first_tokens(arguments)):
+            return plain.forward(self, **arguments)
+
+    body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
+    return cast(type[OfFirstTokens], type(NAME + plain.__name__, (OfFirstTokens, plain), body))
+
+
+@cache
+def output_class(plain: type[ModelOutput]) -> type[ModelOutput]:
+    """The class of a plain model's output with [`CodebookFields`]."""
+    body = {"__module__": __name__, "__doc__": f"A {plain.__name__} and `CodebookFields`."}
+    return cast(type[ModelOutput], dataclass(type(NAME + plain.__name__, (CodebookFields, plain), body)))
+
+
+def put_bottlenecks(model: Any) -> None:
+    """Gives the layers that a model's settings name their bottlenecks, which are new."""
+    constant, base = model.config.first_token == "constant", model.base_model
+    for layer, site in zip(model.attached_layers(), model.config.bottleneck_sites, strict=True):
+        path, _, parts = site.partition(":")
+        bottleneck = make_bottleneck(sub_config(model.config.bottleneck))
+        if constant:
+            bottleneck.hold_first_token()
+        model._no_split_modules = {*(model._no_split_modules or ()), NAME + type(layer).__name__}
+        layer.__class__ = site_class(type(layer), tuple(parts.split(",")) if parts else None)
+        layer.attach(path, bottleneck)
+        # Of an encoder and decoder the mask is the encoder's, of text and images the text's.
+        other = "decoder" if model.config.is_encoder_decoder else "vision"
+        layer.sees_padding = "input_ids" in model.main_input_name and other not in path
+    if constant and base is not model:
+        base.__class__ = base_class(type(base))
+
+
+def _mask(arguments: dict[str, Any]) -> Tensor | None:
+    """The attention mask of the tokens that are given, `(batch, seq)`: of those in a cache it has no need."""
+    tokens = next((arguments[name] for name in ("input_ids", "inputs_embeds") if arguments.get(name) is not None), None)
+    mask = arguments.get("attention_mask")
+    if tokens is None or not isinstance(mask, Tensor) or mask.dim() != 2 or mask.shape[1] < tokens.shape[1]:
+        return None
+    return mask[:, -tokens.shape[1] :]
+
+
+def _items(labels: Tensor | None, plain: ModelOutput, of: type[PreTrainedModel]) -> Tensor:
+    """What a plain loss is a mean over, counted by example, `(batch,)`."""
+    if labels is None:
+        some = next(value for name, value in plain.items() if isinstance(value, Tensor) and name != "loss")
+        return some.new_ones(some.shape[0], dtype=torch.long)
+    if labels.dim() == 2 and of.__name__ in CAUSAL:
+        labels = labels[:, 1:]  # the first label is of no prediction
+    return (labels != -100).reshape(labels.shape[0], -1).sum(-1)
+
+
+def __getattr__(name: str) -> Any:
+    """A class by its name, as what reads a saved model or a pickle asks for it: made of the plain class if need be."""
+    plain = name.removeprefix(NAME)
+    found = getattr(transformers, plain, None) or getattr(modeling_outputs, plain, None) if plain != name else None
+    for kind, make in ((PreTrainedConfig, config_class), (PreTrainedModel, model_class), (ModelOutput, output_class)):
+        if isinstance(found, type) and issubclass(found, kind):
+            return make(found)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["Attached", "base_class", "config_class", "model_class", "output_class", "put_bottlenecks"]
