@@ -53,7 +53,12 @@ def test_a_base_keeps_its_weights_and_names_and_comes_back_bit_for_bit(family):
 def test_nothing_before_a_bottleneck_moves_the_output_when_what_it_puts_out_is_held(family):
     model, batch = attached(family), FAMILIES[family].batch()
     site, bottleneck = next(iter(bottlenecks(model).items()))
-    held = bottleneck.register_forward_hook(lambda _, __, out: out.__class__(**{**out, "reconstruction": torch.ones_like(out.reconstruction)}))
+
+    def hold(_, __, output):
+        some = torch.linspace(-1, 1, output.reconstruction.numel()).view_as(output.reconstruction).sin()
+        return type(output)(**{**output, "reconstruction": some})
+
+    held = bottleneck.register_forward_hook(hold)
     first = main(outputs(model, batch))
     layer = model.base_model.get_submodule(site)
     with torch.no_grad():

@@ -15,7 +15,11 @@ from typing import Any
 
 import wrapt
 
+from excise.models.attached.families import FAMILIES
+
 CLIP = "excise.models.codebook_clip"
+# The beginnings of the names of what is made of a plain model by `attach`: its model type, and its classes.
+ATTACHED, ATTACHED_TYPE, ATTACHED_CLASS = "excise.models.attached", "bottlenecked_", "Bottlenecked"
 
 # model type: (module, config class, {Auto table: model class})
 MODELS = {
@@ -63,6 +67,36 @@ PROCESSORS = {
 NO_TEXT = {"codebook_clip_vision_model"}
 
 
+def is_ours(model_type: str) -> bool:
+    """Whether a model type is one of excise's."""
+    return model_type in MODELS or model_type.startswith(ATTACHED_TYPE)
+
+
+def classes_of(model_type: str) -> tuple[str, str, dict[str, str]]:
+    """The module of a model type of excise's, the name of its config's class, and of its models' by `Auto*` table.
+
+    Raises:
+        KeyError: if it is none of excise's.
+    """
+    if model_type in MODELS or not is_ours(model_type):
+        return MODELS[model_type]
+    configs = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
+    tables = vars(importlib.import_module("transformers.models.auto.modeling_auto"))
+    register_attached(plain := model_type.removeprefix(ATTACHED_TYPE))
+    names = {name: table._model_mapping.get(model_type) for name, table in tables.items() if _is_of_models(name, table)}
+    ours = {name: found if isinstance(found, str) else found[0] for name, found in names.items() if found}
+    return ATTACHED, ATTACHED_CLASS + configs._mapping[plain], ours
+
+
+def register_attached(plain: str) -> None:
+    """Enters what `attach` makes of a model type in the tables, as is done for all of `families()` beforehand."""
+    auto = "transformers.models.auto"
+    _enter_attached_config(importlib.import_module(f"{auto}.configuration_auto").CONFIG_MAPPING, plain)
+    _enter_attached_models(importlib.import_module(f"{auto}.modeling_auto"), plain)
+    for module in PROCESSORS:
+        _enter_attached_processors(importlib.import_module(f"{auto}.{module}"), plain)
+
+
 def register() -> None:
     """Enters excise's models in the `Auto*` tables, now or when transformers loads them."""
     auto = "transformers.models.auto"
@@ -77,12 +111,16 @@ def _register_configs(configuration_auto: ModuleType) -> None:
     for model_type, (module, config, _) in MODELS.items():
         table._mapping[model_type] = config
         table._modules[model_type] = importlib.import_module(module)  # a lazy package: nothing heavy happens here
+    for plain in FAMILIES:
+        _enter_attached_config(table, plain)
 
 
 def _register_models(modeling_auto: ModuleType) -> None:
     for model_type, (_, _, models) in MODELS.items():
         for name, model in models.items():
             _enter(getattr(modeling_auto, name), model_type, model)
+    for plain in FAMILIES:
+        _enter_attached_models(modeling_auto, plain)
 
 
 def _register_processors(auto_module: ModuleType) -> None:
@@ -92,6 +130,45 @@ def _register_processors(auto_module: ModuleType) -> None:
         text = kind != "image_processing_auto"
         if like in table._model_mapping and not (text and model_type in NO_TEXT):
             _enter(table, model_type, table._model_mapping[like])
+    for plain in FAMILIES:
+        _enter_attached_processors(auto_module, plain)
+
+
+def _enter_attached_config(table: Any, plain: str) -> None:
+    if plain in table._mapping:  # an older transformers may not know a family
+        table._mapping[ATTACHED_TYPE + plain] = ATTACHED_CLASS + table._mapping[plain]
+        table._modules[_module_name(ATTACHED_TYPE + plain)] = importlib.import_module(ATTACHED)
+
+
+def _enter_attached_models(modeling_auto: ModuleType, plain: str) -> None:
+    for name, table in list(vars(modeling_auto).items()):
+        if _is_of_models(name, table) and (found := table._model_mapping.get(plain)):
+            several = [ATTACHED_CLASS + one for one in ([found] if isinstance(found, str) else found) if one]
+            _enter_attached(table, plain, several[0] if isinstance(found, str) else tuple(several))
+
+
+def _enter_attached_processors(auto_module: ModuleType, plain: str) -> None:
+    table = getattr(auto_module, PROCESSORS[auto_module.__name__.rpartition(".")[2]])
+    if plain in table._model_mapping:
+        _enter_attached(table, plain, table._model_mapping[plain])
+
+
+def _enter_attached(table: Any, plain: str, names: Any) -> None:
+    model_type, config = ATTACHED_TYPE + plain, table._config_mapping.get(plain)
+    if config is None:
+        return
+    table._reverse_config_mapping[ATTACHED_CLASS + config] = model_type
+    table._model_mapping[model_type] = names
+    table._modules[_module_name(model_type)] = importlib.import_module(ATTACHED)
+
+
+def _module_name(model_type: str) -> str:
+    """What transformers calls the module of a model type, as there are some with hyphens."""
+    return model_type.replace("-", "_")
+
+
+def _is_of_models(name: str, table: Any) -> bool:
+    return name.startswith("MODEL_") and name.endswith("MAPPING") and hasattr(table, "_model_mapping")
 
 
 def _enter(table: Any, model_type: str, names: Any) -> None:

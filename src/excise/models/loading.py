@@ -4,6 +4,7 @@ import copy
 import importlib
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from excise.bottlenecks.identity import copy_codes_id
 from excise.bottlenecks.site import bottleneck_copies
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, enforce
-from excise.models.auto import MODELS
+from excise.models.auto import ATTACHED_TYPE, classes_of, is_ours, register_attached
 from excise.models.bottlenecked import OF_THE_HUB
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def load_model(folder: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
     """The model in a folder or on the Hub, of the class that its config names; arguments as in `from_pretrained`."""
     hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
     try:
+        _know_type(folder, **hub)
         config = AutoConfig.from_pretrained(folder, **hub)
     except RecursionError:
         raise ValueError(f"The config in {os.fspath(folder)!r} is nested too deeply to be one.") from None
@@ -47,11 +49,19 @@ def load_model(folder: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | type[AutoModel]:
     """The class of a model of a config: the one that it was saved as, or else its type's own."""
     names = config.architectures or []
-    if config.model_type not in MODELS:
+    if not is_ours(config.model_type):
         return next((getattr(transformers, name) for name in names if hasattr(transformers, name)), AutoModel)
-    module, _, models = MODELS[config.model_type]
+    module, _, models = classes_of(config.model_type)
     saved_as = next((name for name in names if name in models.values()), next(iter(models.values())))
     return getattr(importlib.import_module(module), saved_as)
+
+
+def _know_type(folder: str | os.PathLike, **hub: Any) -> None:
+    """Makes a model type known that `attach` made of one that is not among `families()`."""
+    with suppress(OSError):  # said better where the config is loaded
+        settings, _ = PreTrainedConfig.get_config_dict(os.fspath(folder), **hub)
+        if str(settings.get("model_type", "")).startswith(ATTACHED_TYPE):
+            register_attached(settings["model_type"].removeprefix(ATTACHED_TYPE))
 
 
 def load_processor(folder: str | os.PathLike) -> Any:
@@ -136,7 +146,8 @@ def _base_of_adapter(
         )
     hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
     try:
-        plain = AutoConfig.from_pretrained(name, **hub).model_type not in MODELS
+        _know_type(name, **hub)
+        plain = not is_ours(AutoConfig.from_pretrained(name, **hub).model_type)
     except OSError as error:
         raise ValueError(
             f"The adapter in {folder!r} is put on {name!r}, which cannot be had: put that model back there, or name "

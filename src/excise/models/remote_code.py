@@ -12,7 +12,7 @@ from transformers.models.auto import modeling_auto
 from transformers.utils import CONFIG_NAME
 
 from excise.bottlenecks.registry import kind_class
-from excise.models.auto import MODELS
+from excise.models.auto import MODELS, classes_of, is_ours
 from excise.models.single_file import SingleFile, single_file
 from excise.storage.expected import expects
 from excise.storage.files import new_file
@@ -82,7 +82,7 @@ def remote_code(model_type: str, kind: str | None = None) -> str:
         model_type: of the models.
         kind: `model_type` of their bottlenecks' settings; the models' own default if not given.
     """
-    names = ", ".join(sorted(set(MODELS[model_type][2].values())))
+    names = ", ".join(sorted(set(classes_of(model_type)[2].values())))
     head = HEAD.format(
         models=names, version=metadata.version("excise"), requirements=json.dumps(requirements(model_type, kind))
     )
@@ -98,7 +98,7 @@ def requirements(model_type: str, kind: str | None = None) -> list[str]:
 
 def auto_map(model_type: str) -> dict[str, str]:
     """Which class each of transformers' `Auto*` classes takes for a model type: those that it takes with excise."""
-    _, config, models = MODELS[model_type]
+    _, config, models = classes_of(model_type)
     module = CODE_NAME.removesuffix(".py")
     classes = {"AutoConfig": f"{module}.{config}"}
     for name, auto in vars(modeling_auto).items():
@@ -110,7 +110,7 @@ def auto_map(model_type: str) -> dict[str, str]:
 
 @cache
 def _code(model_type: str, kind: str | None) -> SingleFile:
-    package, config, models = MODELS[model_type]
+    package, config, models = classes_of(model_type)
     # `__module__` and not the package, which offers its classes without importing their modules.
     classes = [getattr(import_module(package), name) for name in (config, *models.values())]
     config_class = classes[0]
@@ -121,12 +121,12 @@ def _code(model_type: str, kind: str | None) -> SingleFile:
 
 def _model_type(model: PreTrainedModel | PreTrainedConfig) -> str:
     config = model if isinstance(model, PreTrainedConfig) else model.config
-    if config.model_type not in MODELS:
+    if not is_ours(config.model_type):
         raise ValueError(
             f"A {config.model_type!r} model is none of excise's ({', '.join(MODELS)}); it loads without further code."
         )
     inner = getattr(getattr(config, "encoder", None), "model_type", None)
-    if inner in MODELS:
+    if inner is not None and is_ours(inner):
         raise ValueError(
             f"The encoder of this model is a {inner!r} model, which only excise can load. Share it "
             "for use with excise, without remote code."

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from excise.models.auto import LIKE, MODELS
+from excise.models.auto import LIKE, is_ours
 from excise.models.remote_code import auto_map, requirements
 from excise.report.card.requests import can_be_undone
 from excise.report.markdown import code, counted, plain
@@ -74,7 +74,7 @@ def going_on(state: Mapping[str, Any], where: str | None) -> str:
 
 def auto_class(model: Mapping[str, Any]) -> str:
     """The `Auto*` class that opens a model as what it was saved as."""
-    if model["model_type"] in MODELS:
+    if is_ours(model["model_type"]):
         for name, found in sorted(auto_map(model["model_type"]).items()):
             if found.partition(".")[2] == model["class"]:
                 return name
