@@ -250,8 +250,10 @@ def arrived_at(
     with eval_mode(model):
         for numbers, batch in inputs.batches(sets.batch_size):
             batch = to_device(batch, model.device)
-            hidden = bottleneck_inputs(model, batch, until=site)[site]
-            parts.append(hidden[inputs.positions_mask(numbers, batch, hidden.shape[:-1]).to(hidden.device)])
+            reached = bottleneck_inputs(model, batch, until=site)
+            hidden = reached[site]
+            where = inputs.positions_mask(numbers, batch, hidden.shape[:-1]).to(hidden.device)
+            parts.append(hidden[reached.through_codes(site, where)])
     return torch.cat(parts)
 
 

@@ -157,12 +157,6 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, torch
     return {key: value.to(device) for key, value in encoder_inputs(batch).items()}
 
 
-def real_tokens(hidden_states: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The activations of a batch that are no padding's, `(tokens, dim)`; all of them where there is none."""
-    mask = batch.get("attention_mask")
-    return hidden_states.flatten(0, -2) if mask is None else hidden_states[mask.bool().to(hidden_states.device)]
-
-
 def check_batch_size(batch_size: Any) -> None:
     """Makes sure that a batch size is a whole number of rows, at least one.
 

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from excise.bottlenecks.identity import NOT_TRAINED
 from excise.bottlenecks.site import bottlenecks, is_left_out
-from excise.data.batches import real_tokens, to_device
+from excise.bottlenecks.tracing import current_trace
+from excise.data.batches import to_device
 from excise.data.inputs import Inputs, StreamedInputs
 from excise.storage.digests import sums
 
@@ -84,8 +85,33 @@ class _Arrived(Exception):
     """Ends a forward pass at the last bottleneck that is wanted."""
 
 
+class Arrived(dict[str, Tensor]):
+    """Activations that reach bottlenecks, `(batch, seq, dim)`, by site.
+
+    Attributes:
+        real: by site, bool `(batch, seq)`, those that are no padding's, and are not passed on as a constant; `None`
+            where all are.
+        first: bool `(batch, seq)`, the first tokens of texts; `None` where a model has no rule for those.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real: dict[str, Tensor | None] = {}
+        self.first: Tensor | None = None
+
+    def tokens(self, site: str) -> Tensor:
+        """The activations that reach a site of tokens that go through its codes, `(tokens, dim)`."""
+        real = self.real[site]
+        return self[site].flatten(0, -2) if real is None else self[site][real]
+
+    def through_codes(self, site: str, where: Tensor) -> Tensor:
+        """Those of some positions, bool `(batch, seq)`, that go through a site's codes."""
+        real = self.real[site]
+        return where if real is None else where & real.to(where.device)
+
+
 @torch.no_grad()
-def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | None = None) -> dict[str, Tensor]:
+def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | None = None) -> Arrived:
     """Runs a model as far as a bottleneck and no further.
 
     Args:
@@ -103,11 +129,15 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
     until = until or list(sites)[-1]
     if until not in sites:
         raise ValueError(f"There is no bottleneck at {until}. Sites of this model: {list(sites)}.")
-    inputs: dict[str, Tensor] = {}
+    inputs = Arrived()
 
     def catch(site):
         def hook(module, args, kwargs):
             inputs[site] = args[0] if args else kwargs["hidden_states"]
+            mask = kwargs.get("attention_mask")
+            shape = inputs[site].shape[:-1]
+            inputs.first = current_trace().first
+            inputs.real[site] = None if mask is None else mask.to(inputs[site].device).bool().expand(shape)
             if site == until:
                 raise _Arrived
 
@@ -123,8 +153,8 @@ def bottleneck_inputs(model: nn.Module, batch: dict[str, Tensor], until: str | N
             handle.remove()
     if until not in inputs:
         raise ValueError(f"The bottleneck at {until} did not run on a batch of {list(batch)}.")
-    for site, hidden_states in inputs.items():
-        tokens = real_tokens(hidden_states, batch)
+    for site in inputs:
+        tokens = inputs.tokens(site)
         if not tokens.isfinite().all():
             raise ValueError(
                 f"Activations at {site} are not finite (NaN or infinity) in {int((~tokens.isfinite().all(-1)).sum())} "
@@ -178,14 +208,22 @@ def token_activations(
     max_tokens: int,
     progress: bool = True,
     batch_size: int = 128,
-) -> Tensor:
-    """Activations that reach a site, of tokens of the first batches, `(tokens, dim)`, fp32, in eval mode."""
-    found, total = [], 0
+) -> tuple[Tensor, Tensor | None]:
+    """Activations that reach a site, of tokens of the first batches, in eval mode.
+
+    Returns:
+        Those that go through its codes, `(tokens, dim)`, fp32; and the mean of those that are passed on as a constant,
+        `(dim,)`, or `None` where none are.
+    """
+    found, firsts, total = [], [], 0
     with eval_mode(model):
         for _, batch in inputs.batches(batch_size, f"activations at {site}" if progress else None):
             batch = to_device(batch, model.device)
-            found.append(real_tokens(bottleneck_inputs(model, batch, until=site)[site], batch).float())
+            reached = bottleneck_inputs(model, batch, until=site)
+            found.append(reached.tokens(site).float())
+            if reached.first is not None:
+                firsts.append(reached[site][reached.first].float())
             total += len(found[-1])
             if total >= max_tokens:
                 break
-    return torch.cat(found)[:max_tokens]
+    return torch.cat(found)[:max_tokens], torch.cat(firsts).mean(0) if firsts else None

@@ -15,7 +15,7 @@ from transformers.trainer_callback import CallbackHandler
 
 from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
-from excise.data.batches import encoder_inputs, real_tokens
+from excise.data.batches import encoder_inputs
 from excise.ledger.optimizers import clear_optimizer_rows
 from excise.models.activations import bottleneck_inputs
 from excise.training.guard import TrainingGuard
@@ -186,9 +186,9 @@ class BottleneckCallback(TrainingGuard):
         return {site: torch.zeros_like(module.live, dtype=torch.int64) for site, module in self.sites.items()}
 
     def _features(self, model: nn.Module, site: str) -> Tensor:
-        hidden_states = bottleneck_inputs(model, self.batch, until=site)[site]
+        arrived = bottleneck_inputs(model, self.batch, until=site).tokens(site)
         with torch.no_grad():
-            return cast(CodebookSAE, self.sites[site]).encode(real_tokens(hidden_states, self.batch))
+            return cast(CodebookSAE, self.sites[site]).encode(arrived)
 
 
 def _evaluated(logs: dict[str, Any]) -> str | None:

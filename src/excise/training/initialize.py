@@ -19,6 +19,10 @@ from excise.storage.expected import expects
 from excise.storage.shared_pass import shared_pass
 
 
+# How much longer than the median one an activation is that takes part in no statistics.
+MASSIVE = 10
+
+
 @expects("processor", model=bottlenecks)  # the data set may be whatever `load_rows` reads
 def initialize_codes(
     model: PreTrainedModel,
@@ -106,10 +110,14 @@ def _initialize(
     before = {site: copy.deepcopy(bottleneck.state_dict()) for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():
-            activations = token_activations(model, site, inputs, max_tokens, progress)
+            activations, first = token_activations(model, site, inputs, max_tokens, progress)
             generator = torch.Generator().manual_seed(seed)
+            if first is not None:  # a decoder, which has massive activations at other tokens too
+                activations = _without_massive(activations)
             trial = copy.deepcopy(bottleneck).float()  # steps of Adam are lost in half precision
             trial.start_from_data(activations, generator)
+            if first is not None and trial.first_token is not None:
+                trial.first_token.copy_(first)
             if steps:
                 errors[site] = _train_alone(trial, activations, steps, learning_rate, batch_tokens, generator, progress)
             bottleneck.load_state_dict(trial.state_dict())  # what reaches the next site depends on this one
@@ -118,6 +126,16 @@ def _initialize(
             bottleneck.load_state_dict(before[site])
         raise
     return errors
+
+
+def _without_massive(activations: Tensor) -> Tensor:
+    """Activations without those that are longer than the median one by a factor of ten or more.
+
+    A few tokens, such as the first and some line breaks, have them in decoders (Sun et al., 2024). They would be most
+    of the variance, and so set the scale of all others. They go through the codes all the same.
+    """
+    norms = activations.norm(dim=1)
+    return activations[norms < MASSIVE * norms.median()]
 
 
 @torch.enable_grad()

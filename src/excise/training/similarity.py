@@ -91,7 +91,7 @@ def _set(
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():
-            activations = token_activations(model, site, inputs, max_tokens, progress)
+            activations, _ = token_activations(model, site, inputs, max_tokens, progress)
             best = torch.cat([_best_cosines(bottleneck, part) for part in activations.split(batch_tokens)])
             bottleneck.min_similarity.fill_(best.quantile(quantile))
     except BaseException:  # Ctrl-C too

@@ -238,11 +238,14 @@ def ranked_texts(
     for rows, batch in inputs.batches(batch_size):
         where = batch["attention_mask"].bool()
         places = np.concatenate([np.arange(bounds[row], bounds[row + 1]) for row in rows])
-        for site, arrived in bottleneck_inputs(model, to_device(batch, model.device)).items():
+        reached = bottleneck_inputs(model, to_device(batch, model.device))
+        for site, arrived in reached.items():
             bottleneck = sites[site]
             found, cosines = bottleneck.most_similar(arrived[where.to(arrived.device)], depth)
             codes[site][places] = found.cpu().numpy()
-            similar[site][places] = (cosines >= bottleneck.min_similarity).sum(-1).cpu().numpy()
+            through = reached.through_codes(site, where)[where].to(cosines.device)
+            enough = (cosines >= bottleneck.min_similarity) & through[:, None]
+            similar[site][places] = enough.sum(-1).cpu().numpy()
         bar.update(len(rows))
     return Ranked(keys[new], lengths, codes, similar)
 

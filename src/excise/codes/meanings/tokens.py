@@ -68,11 +68,13 @@ def token_meanings(
         batches = padded_batches(input_ids, tokenizer, batch_size, "looking up tokens" if progress else None)
         for _, padded in batches:
             batch = to_device(padded, model.device)
-            ids = batch["input_ids"][batch["attention_mask"].bool()]
-            for site, hidden_states in bottleneck_inputs(model, batch).items():
+            reached = bottleneck_inputs(model, batch)
+            for site, hidden_states in reached.items():
+                where = reached.through_codes(site, batch["attention_mask"].bool())
+                ids = batch["input_ids"][where]
                 bottleneck = cast(CodebookSAE, finder.sites[site])  # of tokens, there are no other
                 most = min(top_s or bottleneck.config.top_s, int(bottleneck.live.sum()))
-                selected, cosines = bottleneck.most_similar(hidden_states[batch["attention_mask"].bool()], most)
+                selected, cosines = bottleneck.most_similar(hidden_states[where.to(hidden_states.device)], most)
                 # As the model itself: a token that not even its best code is similar enough to selects none.
                 passed = cosines[:, 0] >= bottleneck.min_similarity
                 pairs = selected[passed] * len(tokenizer) + ids[passed][:, None]
@@ -158,9 +160,10 @@ def code_tokens(
         for part, padded in padded_batches([encoded["input_ids"][i] for i in run], finder.tokenizer, progress=label):
             rows = [run[i] for i in part]
             batch = to_device(padded, model.device)
-            selected, cosines = bottleneck.selected(bottleneck_inputs(model, batch, until=site)[site])
+            reached = bottleneck_inputs(model, batch, until=site)
+            selected, cosines = bottleneck.selected(reached[site])
             is_code = selected.unflatten(1, (-1, bottleneck.top_s)) == code
-            chosen = is_code.any(-1) & batch["attention_mask"].bool()
+            chosen = is_code.any(-1) & reached.through_codes(site, batch["attention_mask"].bool())
             similarity = cosines.view_as(is_code)[is_code & chosen[..., None]]
             # Tokens of a row are counted from its first one, on whichever side the padding is.
             places = batch["attention_mask"].cumsum(1)[chosen] - 1
