@@ -15,7 +15,7 @@ BOUNDS = {
     # look-up, the code index, passes that are shared and resumed, sentences kept for topics; and attacks, deeper
     # deletions and the baselines on texts, one small file each; what topics, files, classes and images may be,
     # and a verb for each part of the job
-    "files": 303,
+    "files": 311,
     "files sharing a name": 32,  # verbs have the names of what they call
     "files over 300 lines": 0,
     "required packages": 14,

@@ -42,6 +42,8 @@ _name, _, __all__ = lazy_loader.attach(
             "CodebookCLIPVisionModel",
             "CodebookT5ForConditionalGeneration",
             "KeyValueForImageClassification",
+            "attach",
+            "detach",
             "encode_images",
             "select_pairs",
         ],

@@ -9,9 +9,17 @@ import transformers
 from torch import Tensor
 
 TEXT = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 DECODER = {
     **TEXT,
-    **{"num_key_value_heads": 1, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    **{
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
 }
 HEAD = {**DECODER, "head_dim": 8}
 SEQ2SEQ = {
@@ -85,14 +93,27 @@ def sounds() -> dict[str, Tensor]:
 
 LM, MASKED, CLASSIFIED = "AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSequenceClassification"
 T5 = {
-    **{"vocab_size": 60, "d_model": 16, "num_layers": 3, "num_decoder_layers": 1, "num_heads": 2, "d_ff": 32, "d_kv": 8},
+    **{
+        "vocab_size": 60,
+        "d_model": 16,
+        "num_layers": 3,
+        "num_decoder_layers": 1,
+        "num_heads": 2,
+        "d_ff": 32,
+        "d_kv": 8,
+    },
     **{"dropout_rate": 0.0, "decoder_start_token_id": 0, "pad_token_id": 0},
 }
 WHISPER = SEQ2SEQ | {"max_source_positions": 10, "max_target_positions": 16, "num_mel_bins": 8, "eos_token_id": 2}
 WHISPER |= {"suppress_tokens": None, "begin_suppress_tokens": None}
 WHISPER.pop("max_position_embeddings")
 FAMILIES = {
-    "gpt2": Tiny(LM, "GPT2Config", {"vocab_size": 60, "n_embd": 16, "n_layer": 3, "n_head": 2, "bos_token_id": 1} | {"eos_token_id": 2}, tokens),
+    "gpt2": Tiny(
+        LM,
+        "GPT2Config",
+        {"vocab_size": 60, "n_embd": 16, "n_layer": 3, "n_head": 2, "bos_token_id": 1} | {"eos_token_id": 2},
+        tokens,
+    ),
     "llama": Tiny(LM, "LlamaConfig", DECODER, tokens),
     "qwen2": Tiny(LM, "Qwen2Config", DECODER, tokens),
     "qwen3": Tiny(LM, "Qwen3Config", HEAD, tokens),
@@ -105,13 +126,37 @@ FAMILIES = {
     "phi3": Tiny(LM, "Phi3Config", DECODER, tokens),
     "olmo2": Tiny(LM, "Olmo2Config", DECODER, tokens),
     "gpt_neox": Tiny(LM, "GPTNeoXConfig", TEXT | {"bos_token_id": 1, "eos_token_id": 2}, tokens),
-    "opt": Tiny(LM, "OPTConfig", {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "ffn_dim": 32, "word_embed_proj_dim": 16, "max_position_embeddings": 64, "pad_token_id": 0}, tokens),
+    "opt": Tiny(
+        LM,
+        "OPTConfig",
+        {
+            "vocab_size": 60,
+            "hidden_size": 16,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "ffn_dim": 32,
+            "word_embed_proj_dim": 16,
+            "max_position_embeddings": 64,
+            "pad_token_id": 0,
+        },
+        tokens,
+    ),
     "bert": Tiny(MASKED, "BertConfig", TEXT, tokens),
-    "roberta": Tiny(CLASSIFIED, "RobertaConfig", TEXT | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 64}, classified),
-    "xlm-roberta": Tiny("AutoModelForTokenClassification", "XLMRobertaConfig", TEXT | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 64, "num_labels": 60}, tokens),
+    "roberta": Tiny(CLASSIFIED, "RobertaConfig", TEXT | STILL | ENDS | {"max_position_embeddings": 64}, classified),
+    "xlm-roberta": Tiny(
+        "AutoModelForTokenClassification",
+        "XLMRobertaConfig",
+        TEXT | ENDS | {"max_position_embeddings": 64, "num_labels": 60},
+        tokens,
+    ),
     "electra": Tiny(CLASSIFIED, "ElectraConfig", TEXT | {"embedding_size": 16}, classified),
-    "distilbert": Tiny(MASKED, "DistilBertConfig", {"vocab_size": 60, "dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32, "pad_token_id": 0}, tokens),
-    "modernbert": Tiny(MASKED, "ModernBertConfig", TEXT | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}, tokens),
+    "distilbert": Tiny(
+        MASKED,
+        "DistilBertConfig",
+        {"vocab_size": 60, "dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32, "pad_token_id": 0},
+        tokens,
+    ),
+    "modernbert": Tiny(MASKED, "ModernBertConfig", TEXT | ENDS | {"cls_token_id": 1, "sep_token_id": 2}, tokens),
     "bart": Tiny("AutoModelForSeq2SeqLM", "BartConfig", SEQ2SEQ, pairs),
     "marian": Tiny("AutoModelForSeq2SeqLM", "MarianConfig", SEQ2SEQ, pairs),
     "mt5": Tiny("AutoModelForSeq2SeqLM", "MT5Config", T5, pairs),
@@ -119,7 +164,9 @@ FAMILIES = {
     "umt5": Tiny("AutoModelForSeq2SeqLM", "UMT5Config", T5, pairs),
     "vit": Tiny("AutoModelForImageClassification", "ViTConfig", IMAGE, images),
     "dinov2": Tiny("AutoModelForImageClassification", "Dinov2Config", IMAGE, images),
-    "clip": Tiny("AutoModel", "CLIPConfig", {"text_config": TEXT | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}, "vision_config": IMAGE, "projection_dim": 16}, both),
-    "siglip": Tiny("AutoModel", "SiglipConfig", {"text_config": TEXT | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}, "vision_config": IMAGE}, both),
+    "clip": Tiny(
+        "AutoModel", "CLIPConfig", {"text_config": TEXT | ENDS, "vision_config": IMAGE, "projection_dim": 16}, both
+    ),
+    "siglip": Tiny("AutoModel", "SiglipConfig", {"text_config": TEXT | ENDS, "vision_config": IMAGE}, both),
     "whisper": Tiny("AutoModelForSpeechSeq2Seq", "WhisperConfig", WHISPER, sounds),
 }

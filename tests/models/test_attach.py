@@ -24,9 +24,7 @@ def outputs(model, batch):
 
 
 def main(output):
-    for name in ("logits", "logits_per_image", "last_hidden_state"):
-        if name in output:
-            return output[name]
+    return next(output[name] for name in ("logits", "logits_per_image", "last_hidden_state") if name in output)
 
 
 @each

@@ -86,13 +86,13 @@ def make_bottleneck(settings: PreTrainedConfig) -> Bottleneck:
 
 
 def own_settings(
-    bottleneck: dict[str, Any] | PreTrainedConfig | None, width: int, default: type[PreTrainedConfig]
+    bottleneck: dict[str, Any] | PreTrainedConfig | None, width: int | None, default: type[PreTrainedConfig]
 ) -> PreTrainedConfig:
     """A bottleneck's settings inside a model's config.
 
     Args:
         bottleneck: settings of any kind, as such or as JSON values; a copy of them is returned.
-        width: of the activations, where the settings have none of their own.
+        width: of the activations, where the settings have none of their own; `None` where it is not known.
         default: the class of settings where nothing is given, or values that do not tell their kind.
     """
     if isinstance(bottleneck, PreTrainedConfig):

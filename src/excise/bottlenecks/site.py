@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class BottleneckSite:
         others = ~first if attention_mask is None else attention_mask.to(first.device).bool() & ~first
         output = self.bottleneck(hidden_states, attention_mask=others)
         current_trace().outputs[self.site] = output
-        constant = self.bottleneck.first_token.to(hidden_states.dtype)
+        constant = cast(Tensor, self.bottleneck.first_token).to(hidden_states.dtype)
         output.reconstruction = torch.where(first[..., None], constant, output.reconstruction)
         return output.reconstruction
 

@@ -285,12 +285,11 @@ class _Counter:
 
     @torch.no_grad()
     def _run(self, inputs: Inputs, rows: Sequence[int], batch: dict[str, Tensor]) -> dict[str, BestRanks]:
-        ranked = {}
-        reached = bottleneck_inputs(self.model, to_device(batch, self.model.device))
+        ranked, reached = {}, bottleneck_inputs(self.model, to_device(batch, self.model.device))
         for site, arrived in reached.items():
             bottleneck = self.sites[site]
-            where = inputs.positions_mask(rows, batch, arrived.shape[:-1]).to(arrived.device)
-            where = reached.through_codes(site, where)
+            where = reached.through_codes(site, inputs.positions_mask(rows, batch, arrived.shape[:-1]))
+            where = where.to(arrived.device)
             if self.max_top_s is not None:
                 codes, _ = bottleneck.rank(arrived[where], self.max_top_s)
             else:

@@ -6,6 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "activations": ["bottleneck_inputs"],
+        "attached.attach": ["attach", "detach"],
+        "attached.families": ["families"],
         "codebook_clip": [
             "CodebookCLIPConfig",
             "CodebookCLIPForImageClassification",

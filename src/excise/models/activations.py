@@ -107,7 +107,7 @@ class Arrived(dict[str, Tensor]):
     def through_codes(self, site: str, where: Tensor) -> Tensor:
         """Those of some positions, bool `(batch, seq)`, that go through a site's codes."""
         real = self.real[site]
-        return where if real is None else where & real.to(where.device)
+        return where if real is None else where.to(real.device) & real
 
 
 @torch.no_grad()

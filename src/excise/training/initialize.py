@@ -18,7 +18,6 @@ from excise.models.activations import computing, token_activations
 from excise.storage.expected import expects
 from excise.storage.shared_pass import shared_pass
 
-
 # How much longer than the median one an activation is that takes part in no statistics.
 MASSIVE = 10
 

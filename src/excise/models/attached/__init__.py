@@ -17,5 +17,5 @@ _public, __dir__, __all__ = lazy_loader.attach(
 def __getattr__(name: str) -> Any:
     """A public name, or a class that stands in no module, as `BottleneckedLlamaForCausalLM`."""
     if name.startswith("Bottlenecked"):
-        return getattr(importlib.import_module(f"{__name__}.classes"), name)
+        return getattr(importlib.import_module(f"{__name__}.subclasses"), name)
     return _public(name)

@@ -1,6 +1,5 @@
 """Attaching bottlenecks to a model in memory, as PEFT injects adapters, and taking them off again."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -12,9 +11,9 @@ from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import own_settings
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.ledger.ledger import Ledger
-from excise.models.attached.classes import Attached, OfFirstTokens, config_class, model_class, put_bottlenecks
 from excise.models.attached.families import FAMILIES, known
-from excise.models.settings import said_as_value_errors, sorted_out
+from excise.models.attached.subclasses import Attached, OfFirstTokens, config_class, model_class, put_bottlenecks
+from excise.models.settings import check_width, said_as_value_errors, sorted_out
 from excise.storage.expected import described
 
 Settings = PreTrainedConfig | Mapping[str, Any] | None
@@ -65,22 +64,26 @@ def attach(
     first_token = first_token or ("constant" if family and family.decoder else "codes")
     loading, settings, of_model = sorted_out(fields, config, model.config)
     if wrong := sorted({*loading, *of_model}):
-        raise ValueError(f"{', '.join(wrong)}: attach takes settings of bottlenecks alone; the model's are as they are.")
+        raise ValueError(
+            f"{', '.join(wrong)}: attach takes settings of bottlenecks alone; the model's are as they are."
+        )
     widths = {path: _width(model, path.partition(":")[0]) for path in paths}
     if len(set(widths.values())) > 1:
         raise ValueError(f"The layers have activations of different widths, {widths}, and the bottlenecks one setting.")
     with said_as_value_errors():
         own = own_settings(cast(Any, settings), widths[paths[0]], CodebookSAEConfig)
-        made: Any = config_class(type(model.config))
+        check_width(own, "hidden_size", widths[paths[0]])
+        made: Any = config_class(cast(Any, type(model.config)))
         made(bottleneck=own, bottleneck_sites=paths, first_token=first_token)  # which checks them
     order = {name: i for i, (name, _) in enumerate(model.base_model.named_modules())}
+    vars(model.config).pop("model_type", None)  # which a loaded one has of its own, beside its class
     model.config.__class__ = made
     model.config.bottleneck, model.config.first_token, model.config.unlearning = own, first_token, None
     model.config.bottleneck_sites = sorted(paths, key=lambda path: order[path.partition(":")[0]])
     hooks = {path: _without_hook(model, path.partition(":")[0]) for path in paths}
     training = model.training
     checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    model.__class__ = cast(Any, model_class(type(model)))
+    model.__class__ = cast(Any, model_class(cast(Any, type(model))))
     put_bottlenecks(model)
     for path, hook in hooks.items():
         layer = model.base_model.get_submodule(path.partition(":")[0])
@@ -91,7 +94,7 @@ def attach(
     cast(Attached, model).watch()
     model.train(training)
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        cast(Attached, model)._set_gradient_checkpointing()
     return model
 
 

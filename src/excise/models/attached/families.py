@@ -5,7 +5,7 @@ A family is a line here. Of any other model a layer is named by its path, as `mo
 
 from dataclasses import dataclass
 
-# The parts of a layer that normalises before attention and before its feed-forward: norm, attention, norm, feed-forward.
+# The parts of a layer that has norms before attention and feed-forward: norm, attention, norm, feed-forward.
 LLAMA = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 CLIP = ("layer_norm1", "self_attn", "layer_norm2", "mlp")
 

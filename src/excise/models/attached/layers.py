@@ -41,7 +41,9 @@ class AttachedSite(Remade, BottleneckSite):
 
     def passed(self, hidden_states: Tensor) -> Tensor:
         """What the bottleneck lets through of activations `(batch, seq, dim)`."""
-        return self.pass_through_bottleneck(hidden_states, current_trace().attention_mask if self.sees_padding else None)
+        return self.pass_through_bottleneck(
+            hidden_states, current_trace().attention_mask if self.sees_padding else None
+        )
 
 
 @cache

@@ -1,9 +1,10 @@
 """Classes of models with attached bottlenecks, and of their settings and outputs, made of the plain ones."""
 
 import inspect
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, wraps
-from typing import Any, ClassVar, cast
+from typing import Any, cast, get_args, get_type_hints
 
 import torch
 import transformers
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, modeling_outputs
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import make_bottleneck, own_settings
@@ -20,6 +22,7 @@ from excise.bottlenecks.tracing import current_trace, trace
 from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
 from excise.models.attached.first_tokens import first_tokens
 from excise.models.attached.layers import Remade, site_class
+from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import Bottlenecked
 from excise.models.outputs import CodebookFields, check_loss_is_here, codes_by_site, joint_loss
 from excise.models.settings import check_width, sub_config
@@ -27,6 +30,8 @@ from excise.models.settings import check_width, sub_config
 NAME = "Bottlenecked"
 TYPE = "bottlenecked_"
 FIRST_TOKEN = ("constant", "codes")
+# By class of output, the one with fields of codebooks.
+OUTPUTS: dict[type[ModelOutput], type[ModelOutput]] = {}
 CAUSAL = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
 
@@ -54,7 +59,7 @@ class AttachedConfig:
 
 
 @cache
-def config_class(plain: type[PreTrainedConfig]) -> type[PreTrainedConfig]:
+def config_class(plain: Any) -> type[PreTrainedConfig]:
     """The class of settings of a plain model with bottlenecks attached, made of the plain one's."""
     fields = {
         "bottleneck": dict | PreTrainedConfig | None,
@@ -63,7 +68,10 @@ def config_class(plain: type[PreTrainedConfig]) -> type[PreTrainedConfig]:
         "unlearning": dict[str, Any] | None,
     }
     body = {
-        **{"__module__": __name__, "__doc__": f"A {plain.__name__} with attached bottlenecks.\n{AttachedConfig.__doc__}"},
+        **{
+            "__module__": __name__,
+            "__doc__": f"A {plain.__name__} with attached bottlenecks.\n{AttachedConfig.__doc__}",
+        },
         **{"__annotations__": fields, "model_type": TYPE + plain.model_type},
         **{"sub_configs": {**plain.sub_configs, "bottleneck": CodebookSAEConfig}},
         **{"bottleneck": None, "bottleneck_sites": (), "first_token": "codes", "unlearning": None},
@@ -73,8 +81,6 @@ def config_class(plain: type[PreTrainedConfig]) -> type[PreTrainedConfig]:
 
 class Attached(Remade, Bottlenecked):
     """Mixed into a plain model's class, before it: its layers have bottlenecks, and its loss is the joint one."""
-
-    plain: ClassVar[type[PreTrainedModel]]
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any):
         super().__init__(config, *args, **kwargs)
@@ -86,6 +92,12 @@ class Attached(Remade, Bottlenecked):
         """The layers that have a bottleneck, in the order in which they run."""
         paths = (site.partition(":")[0] for site in self.config.bottleneck_sites)
         return [self.base_model.get_submodule(path) for path in paths]
+
+    @classmethod
+    def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access: Any) -> dict[str, Tensor]:
+        base.files(**access)  # which are those that it was pinned with
+        plain = cast(Any, cls.plain).from_pretrained(base.id, revision=base.revision, dtype="auto", **access)
+        return plain.state_dict()
 
     def run(self, arguments: dict[str, Any]) -> Any:
         """The plain model's output, with the joint loss and the codes."""
@@ -106,17 +118,16 @@ class Attached(Remade, Bottlenecked):
         if plain.get("loss") is not None:
             items = _items(labels, plain, self.plain)
             losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, whole)
-        return output_class(type(plain))(**dict(plain) | losses, codes=codes_by_site(traced))
+        made = OUTPUTS.get(type(plain)) or output_class(cast(Any, type(plain)))
+        return made(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
 class OfFirstTokens(Remade):
     """Mixed into the class of a base model, before it: run without its head, it knows first tokens too."""
 
-    plain: ClassVar[type[PreTrainedModel]]
-
 
 @cache
-def model_class(plain: type[PreTrainedModel]) -> type[Attached]:
+def model_class(plain: Any) -> type[Attached]:
     """The class of a plain model with bottlenecks attached, made of the plain one's."""
     names = list(inspect.signature(plain.forward).parameters)[1:]
 
@@ -124,6 +135,10 @@ def model_class(plain: type[PreTrainedModel]) -> type[Attached]:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         return self.run({**dict(zip(names, args, strict=False)), **kwargs})
 
+    with suppress(NameError):  # of what is imported for type checkers alone
+        for kind in get_args(get_type_hints(plain.forward).get("return")):
+            if isinstance(kind, type) and issubclass(kind, ModelOutput):
+                output_class(cast(Any, kind))  # beforehand, as none can be made in a compiled graph
     forward = wraps(plain.forward)(run)
     body = {
         **{"__module__": __name__, "__doc__": f"A {plain.__name__} with attached bottlenecks."},
@@ -133,11 +148,11 @@ def model_class(plain: type[PreTrainedModel]) -> type[Attached]:
         # loss is a mean over its own batch.
         **{"accepts_loss_kwargs": "labels" in names},
     }
-    return cast(type[Attached], type(NAME + plain.__name__, (Attached, plain), body))
+    return cast(type[Attached], _records_as(plain, type(NAME + plain.__name__, (Attached, plain), body)))
 
 
 @cache
-def base_class(plain: type[PreTrainedModel]) -> type[OfFirstTokens]:
+def base_class(plain: Any) -> type[OfFirstTokens]:
     """The class of a base model inside of one with bottlenecks attached, made of the plain one's."""
     names = list(inspect.signature(plain.forward).parameters)[1:]
 
@@ -150,14 +165,21 @@ def base_class(plain: type[PreTrainedModel]) -> type[OfFirstTokens]:
             return plain.forward(self, **arguments)
 
     body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
-    return cast(type[OfFirstTokens], type(NAME + plain.__name__, (OfFirstTokens, plain), body))
+    return cast(type[OfFirstTokens], _records_as(plain, type(NAME + plain.__name__, (OfFirstTokens, plain), body)))
+
+
+def _records_as(plain: Any, made: type) -> type:
+    """Has a class record hidden states and attentions as the plain one does: transformers notes that by name."""
+    dict.__setitem__(_CAN_RECORD_REGISTRY, str(made), getattr(plain, "_can_record_outputs", None))
+    return made
 
 
 @cache
-def output_class(plain: type[ModelOutput]) -> type[ModelOutput]:
+def output_class(plain: Any) -> type[ModelOutput]:
     """The class of a plain model's output with [`CodebookFields`]."""
     body = {"__module__": __name__, "__doc__": f"A {plain.__name__} and `CodebookFields`."}
-    return cast(type[ModelOutput], dataclass(type(NAME + plain.__name__, (CodebookFields, plain), body)))
+    OUTPUTS[plain] = cast(type[ModelOutput], dataclass(type(NAME + plain.__name__, (CodebookFields, plain), body)))
+    return OUTPUTS[plain]
 
 
 def put_bottlenecks(model: Any) -> None:
@@ -175,7 +197,7 @@ def put_bottlenecks(model: Any) -> None:
         other = "decoder" if model.config.is_encoder_decoder else "vision"
         layer.sees_padding = "input_ids" in model.main_input_name and other not in path
     if constant and base is not model:
-        base.__class__ = base_class(type(base))
+        base.__class__ = base_class(cast(Any, type(base)))
 
 
 def _mask(arguments: dict[str, Any]) -> Tensor | None:
@@ -203,8 +225,8 @@ def __getattr__(name: str) -> Any:
     found = getattr(transformers, plain, None) or getattr(modeling_outputs, plain, None) if plain != name else None
     for kind, make in ((PreTrainedConfig, config_class), (PreTrainedModel, model_class), (ModelOutput, output_class)):
         if isinstance(found, type) and issubclass(found, kind):
-            return make(found)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return make(cast(Any, found))
+    raise AttributeError(f"{__name__} has no {name!r}, and transformers has no class that one of that name is made of.")
 
 
 __all__ = ["Attached", "base_class", "config_class", "model_class", "output_class", "put_bottlenecks"]

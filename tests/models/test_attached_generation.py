@@ -1,0 +1,140 @@
+"""Decoders with attached bottlenecks: cached, padded, packed and assisted generation says what a full forward says."""
+
+import copy
+
+import pytest
+import torch
+from transformers import DynamicCache, StaticCache
+
+from excise import Selection, Unlearner
+from excise.bottlenecks.site import bottlenecks
+from excise.models.attached import attach
+from tests.helpers import tiny
+from tests.helpers.families import FAMILIES
+
+DECODERS = ["gemma2", "gpt2", "llama", "opt", "qwen3"]
+SIZES = {"num_codes": 24, "code_dim": 32, "active": 4, "top_s": 3}
+PROMPTS = [[1, 5, 9, 12, 33, 7], [1, 8, 4, 20], [1, 41]]
+each = pytest.mark.parametrize("family", DECODERS)
+
+
+def decoder(family, **arguments):
+    model = attach(FAMILIES[family].make(), layers=[0, 1], **SIZES, **arguments)
+    torch.manual_seed(2)
+    for bottleneck in bottlenecks(model).values():
+        bottleneck.decoder.weight.data.mul_(3)
+        if bottleneck.first_token is not None:
+            bottleneck.first_token.normal_()
+    return model
+
+
+@torch.no_grad()
+def by_full_forwards(model, prompt, count=6):
+    """The tokens that come next, each by a whole forward pass without a cache."""
+    ids = torch.tensor([prompt])
+    for _ in range(count):
+        ids = torch.cat([ids, model(ids, use_cache=False).logits[:, -1:].argmax(-1)], 1)
+    return ids[0, len(prompt) :].tolist()
+
+
+def generate(model, prompts, side="left", **options):
+    width = max(map(len, prompts))
+    pads = [[0] * (width - len(prompt)) for prompt in prompts]
+    rows = [pad + prompt if side == "left" else prompt + pad for pad, prompt in zip(pads, prompts, strict=True)]
+    ids = torch.tensor(rows)
+    settings = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    out = model.generate(ids, attention_mask=(ids != 0).long(), **settings | options)
+    return out[:, width:].tolist()
+
+
+@each
+def test_a_cache_gives_the_tokens_of_full_forwards(family):
+    model = decoder(family)
+    expected = [by_full_forwards(model, prompt) for prompt in PROMPTS]
+    assert len({tuple(tokens) for tokens in expected}) > 1
+    assert [generate(model, [prompt])[0] for prompt in PROMPTS] == expected
+    assert generate(model, PROMPTS) == expected, "padded on the left"
+    assert generate(model, PROMPTS, use_cache=False) == expected
+
+
+@each
+def test_a_static_cache_and_an_assistant_give_the_same_tokens(family):
+    model = decoder(family)
+    expected = by_full_forwards(model, PROMPTS[0])
+    assert generate(model, PROMPTS[:1], cache_implementation="static", disable_compile=True)[0] == expected
+    assert generate(model, PROMPTS[:1], assistant_model=FAMILIES[family].make())[0] == expected
+
+
+@each
+def test_packed_texts_give_what_each_gives_alone(family):
+    if family in ("gpt2", "opt"):
+        pytest.skip("its attention does not tell packed texts apart by their positions")
+    model = decoder(family)
+    first, second = PROMPTS[:2]
+    ids = torch.tensor([first + second])
+    positions = torch.tensor([[*range(len(first)), *range(len(second))]])
+    with torch.no_grad():
+        packed = model(ids, position_ids=positions, use_cache=False).logits[0]
+        alone = torch.cat([model(torch.tensor([row]), use_cache=False).logits[0] for row in (first, second)])
+    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-4)
+
+
+@each
+def test_the_first_token_of_a_text_says_nothing_behind_the_bottleneck(family):
+    model, other = decoder(family), [30, *PROMPTS[0][1:]]
+    seen = []
+    site = next(iter(bottlenecks(model)))
+    layer = model.base_model.get_submodule(site)
+    layer.register_forward_hook(lambda _, __, out: seen.append(out[0] if isinstance(out, tuple) else out))
+    with torch.no_grad():
+        first = model(torch.tensor([PROMPTS[0]]))
+        model(torch.tensor([other]))
+    rows = [states.view(-1, states.shape[-1])[0] for states in seen]
+    assert torch.equal(*rows), "the first token reached the next layer"
+    assert (first.codes[site][0, 0] == -1).all() and (first.codes[site][0, 1:] >= 0).all()
+
+
+@each
+def test_a_base_model_alone_holds_first_tokens_as_the_whole_does(family):
+    model = decoder(family)
+    ids = torch.tensor([PROMPTS[0]])
+    with torch.no_grad():
+        whole = model(ids, output_hidden_states=True).hidden_states[-1]
+        assert torch.equal(model.base_model(ids, output_hidden_states=True).hidden_states[-1], whole)
+
+
+def test_a_mask_works_on_prompt_and_generated_tokens_alike():
+    model = decoder("llama")
+    unlearner = Unlearner(model, tiny.tokenizer())
+    site = next(iter(bottlenecks(model)))
+    used = model(torch.tensor([PROMPTS[0]])).codes[site].unique()
+    unlearner.mask(Selection({site: [code for code in used.tolist() if code >= 0][:3]}), "cat")
+    assert generate(model, PROMPTS) == [by_full_forwards(model, prompt) for prompt in PROMPTS]
+    out = model.generate(torch.tensor([PROMPTS[0]]), max_new_tokens=4, do_sample=False)
+    assert not set(model(out).codes[site].unique().tolist()) & set(used.tolist()[1:3])
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "static", "copied"])
+def test_a_cache_of_before_a_mask_is_refused(kind):
+    model = decoder("llama")
+    cache = (
+        StaticCache(config=model.config, max_cache_len=32) if kind == "static" else DynamicCache(config=model.config)
+    )
+    ids = torch.tensor([PROMPTS[0]])
+    with torch.no_grad():
+        model(ids, past_key_values=cache, use_cache=True)
+        if kind == "copied":
+            cache = copy.deepcopy(cache)
+        unlearner = Unlearner(model, tiny.tokenizer())
+        request = unlearner.mask(Selection({"layers.0": [0, 1]}), "cat")
+        with pytest.raises(ValueError, match="filled under other masks"):
+            model(ids[:, :1], past_key_values=cache)
+        unlearner.undo(request)
+        model(ids[:, :1], past_key_values=cache)  # as it was filled
+
+
+def test_codes_of_first_tokens_are_looked_up_where_that_is_asked_for():
+    model = decoder("llama", first_token="codes")
+    assert all(bottleneck.first_token is None for bottleneck in bottlenecks(model).values())
+    assert (model(torch.tensor([PROMPTS[0]])).codes["layers.0"] >= 0).all()
+    assert [generate(model, [prompt])[0] for prompt in PROMPTS] == [by_full_forwards(model, p) for p in PROMPTS]
