@@ -12,6 +12,7 @@ GUIDES = ROOT / "docs" / "guides"
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 # These go on with the model and the topic that this one leaves.
 WORD = "forget-a-word"
+ATTACH = "attach-to-any-model"
 GOING_ON = ["attacks", "share-it", "audit-a-repository", "go-on-from-a-published-mask", "several-processes"]
 
 pytestmark = [
@@ -62,6 +63,12 @@ def test_a_class_is_forgotten_in_the_guide(page, tmp_path, monkeypatch):
     assert names["request"].undone is None and names["unlearner"].ledger.requests[-1].undone
 
 
+def test_a_bottleneck_is_attached_and_taken_off_in_the_guide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run(GUIDES / f"{ATTACH}.md")
+    assert type(names["plain"]).__name__ == "LlamaForCausalLM" and names["again"].config.unlearning
+
+
 def test_the_quickstart_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run(ROOT / "README.md")
@@ -74,5 +81,5 @@ def test_the_first_page_of_the_site_has_the_same_quickstart():
 
 
 def test_every_guide_is_run():
-    told = {WORD, *GOING_ON, "forget-a-class-with-codebooks", "forget-a-class-with-pairs"}
+    told = {WORD, ATTACH, *GOING_ON, "forget-a-class-with-codebooks", "forget-a-class-with-pairs"}
     assert {page.stem for page in GUIDES.glob("*.md")} == told

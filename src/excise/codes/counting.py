@@ -289,7 +289,6 @@ class _Counter:
         for site, arrived in reached.items():
             bottleneck = self.sites[site]
             where = reached.through_codes(site, inputs.positions_mask(rows, batch, arrived.shape[:-1]))
-            where = where.to(arrived.device)
             if self.max_top_s is not None:
                 codes, _ = bottleneck.rank(arrived[where], self.max_top_s)
             else:

@@ -105,9 +105,9 @@ class Arrived(dict[str, Tensor]):
         return self[site].flatten(0, -2) if real is None else self[site][real]
 
     def through_codes(self, site: str, where: Tensor) -> Tensor:
-        """Those of some positions, bool `(batch, seq)`, that go through a site's codes."""
-        real = self.real[site]
-        return where if real is None else where.to(real.device) & real
+        """Those of some positions, bool `(batch, seq)`, that go through a site's codes, on its device."""
+        real, where = self.real[site], where.to(self[site].device)
+        return where if real is None else where & real
 
 
 @torch.no_grad()
