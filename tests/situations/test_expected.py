@@ -270,8 +270,8 @@ def bert():
 ROWS = Dataset.from_dict({"text": ["the cat sat"]})
 SUPPORTED = r"excise works on T5, Flan-T5, mT5 and UMT5 .*CodebookT5.*from_base.*CLIP.*from_encoder"
 NO_MODELS = {
-    "a GPT-2": (gpt2, f"GPT2LMHeadModel has no bottleneck. {SUPPORTED}.* No 'gpt2' model so far"),
-    "a BERT": (bert, f"BertModel has no bottleneck. {SUPPORTED}.* No 'bert' model so far"),
+    "a GPT-2": (gpt2, f"GPT2LMHeadModel has no bottleneck. {SUPPORTED}.* Put some into this 'gpt2' model by `attach"),
+    "a BERT": (bert, f"BertModel has no bottleneck. {SUPPORTED}.* Put some into this 'bert' model by `attach"),
     "a plain T5": (base_t5, r"T5For.* has no bottleneck. Give it one by `CodebookT5.*from_base\(model\)` and train it"),
     "a plain mT5": (lambda: plain("mt5"), r"`CodebookT5ForConditionalGeneration.from_base\(model\)`"),
     "a plain CLIP": (base_clip, r"Give it one by `CodebookCLIPModel.from_base\(model\)`"),

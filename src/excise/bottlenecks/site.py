@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from transformers import PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.tracing import current_trace
@@ -170,7 +171,8 @@ WAYS = dict.fromkeys(("t5", "mt5", "umt5"), "CodebookT5ForConditionalGeneration.
 WAYS |= dict.fromkeys(("clip", "clip_vision_model"), "CodebookCLIPModel.from_base(model)")
 SUPPORTED = """\
 excise works on T5, Flan-T5, mT5 and UMT5 (`CodebookT5ForConditionalGeneration.from_base`), on CLIP \
-(`CodebookCLIPModel.from_base`), and on frozen vision encoders (`from_encoder`)."""
+(`CodebookCLIPModel.from_base`), on frozen vision encoders (`from_encoder`), and on any other model of transformers \
+that `attach` has put bottlenecks into."""
 
 
 def _way_to_one(model: nn.Module) -> str:
@@ -186,8 +188,12 @@ def _way_to_one(model: nn.Module) -> str:
         )
     if getattr(model, "main_input_name", None) == "pixel_values":
         return f"{SUPPORTED} For this one: a key-value classifier, by `from_encoder(path, num_labels=...)`."
-    none = f"No {kind!r} model so far" if kind else "No other model so far"
-    return f"{SUPPORTED} {none}: take one of these, or load one that was saved by `Unlearner.from_pretrained(...)`."
+    if isinstance(model, PreTrainedModel):
+        return (
+            f"{SUPPORTED} Put some into this {kind!r} model by `attach(model, layers=[...])`, and train it with them, or "
+            "load one that was saved by `Unlearner.from_pretrained(...)`."
+        )
+    return f"{SUPPORTED} Take one of these, or load one that was saved by `Unlearner.from_pretrained(...)`."
 
 
 def adapted_codes(model: nn.Module) -> dict[str, str]:
