@@ -438,3 +438,11 @@ class CodebookContract(ModelContract):
         assert output.codes.keys() == selected.keys()
         for site, codes in selected.items():
             assert torch.equal(output.codes[site], codes)
+
+
+class CompiledInTheSlowSuite:
+    """Mixed in before a contract whose graph is that of another model of the suite: each compiles for ten seconds."""
+
+    @pytest.mark.slow
+    def test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(self, model, tmp_path):
+        super().test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(model, tmp_path)

@@ -13,7 +13,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.models.attached import attach
 from excise.models.attached.subclasses import model_class
 from tests.helpers.families import FAMILIES
-from tests.helpers.model_contract import CodebookContract
+from tests.helpers.model_contract import CodebookContract, CompiledInTheSlowSuite
 
 
 class AttachedContract(CodebookContract):
@@ -51,7 +51,7 @@ class TestAttachedLlama(AttachedContract):
         return dict.fromkeys(("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"), "cpu") | layers
 
 
-class TestAttachedRoberta(AttachedContract):
+class TestAttachedRoberta(CompiledInTheSlowSuite, AttachedContract):
     family = "roberta"
     model_class = model_class(RobertaForSequenceClassification)
     auto_class = AutoModelForSequenceClassification

@@ -22,7 +22,7 @@ from excise import (
 from excise.bottlenecks import trace
 from excise.bottlenecks.site import bottlenecks
 from tests.helpers import tiny
-from tests.helpers.model_contract import CodebookContract, ModelContract, masks
+from tests.helpers.model_contract import CodebookContract, CompiledInTheSlowSuite, ModelContract, masks
 
 SITE = "encoder.layers.2"
 
@@ -64,7 +64,7 @@ class TestCodebookCLIP(CLIPParts, CodebookContract):
         return tiny.pairs() | {"return_loss": None}
 
 
-class TestCodebookCLIPForImageClassification(CLIPParts, CodebookContract):
+class TestCodebookCLIPForImageClassification(CompiledInTheSlowSuite, CLIPParts, CodebookContract):
     model_class = CodebookCLIPForImageClassification
     auto_class = AutoModelForImageClassification
     unused = ("post_layernorm",)  # the classifier reads the mean of the patches, as in plain CLIP
@@ -73,7 +73,7 @@ class TestCodebookCLIPForImageClassification(CLIPParts, CodebookContract):
         return {"pixel_values": tiny.pixels(), "labels": torch.tensor([0, 2, 1])}
 
 
-class TestCodebookCLIPVision(CLIPParts, ModelContract):
+class TestCodebookCLIPVision(CompiledInTheSlowSuite, CLIPParts, ModelContract):
     model_class = CodebookCLIPVisionModel
     auto_class = AutoModel
     result = "pooler_output"

@@ -18,7 +18,7 @@ from transformers import (
 
 from excise import KeyValueForImageClassification, encode_images, initialize_keys, select_pairs
 from excise.models import KeyValueVisionConfig
-from tests.helpers.model_contract import ModelContract
+from tests.helpers.model_contract import CompiledInTheSlowSuite, ModelContract
 from tests.helpers.tiny_images import (
     CLIP,
     ENCODERS,
@@ -59,16 +59,16 @@ class TestOnResNet(KeyValueContract):
     attentions = ("eager",)
 
 
-class TestOnViT(KeyValueContract):
+class TestOnViT(CompiledInTheSlowSuite, KeyValueContract):
     encoder = "vit"
     exported = True
 
 
-class TestOnCLIP(KeyValueContract):
+class TestOnCLIP(CompiledInTheSlowSuite, KeyValueContract):
     encoder = "clip"
 
 
-class TestOnDINOv2(KeyValueContract):
+class TestOnDINOv2(CompiledInTheSlowSuite, KeyValueContract):
     encoder = "dinov2"
 
 

@@ -22,7 +22,7 @@ from excise.models import CodebookT5Config
 from excise.report import write_report
 from excise.report.card import model_card
 from tests.helpers import tiny
-from tests.helpers.model_contract import CodebookContract
+from tests.helpers.model_contract import CodebookContract, CompiledInTheSlowSuite
 from tests.helpers.vector_quantizer import VectorQuantizer, VectorQuantizerConfig
 
 SITES = ("encoder.block.1", "encoder.block.2")
@@ -35,7 +35,7 @@ def quantised_t5(**settings) -> CodebookT5ForConditionalGeneration:
     return model.eval()
 
 
-class TestVectorQuantizerInT5(CodebookContract):
+class TestVectorQuantizerInT5(CompiledInTheSlowSuite, CodebookContract):
     model_class = CodebookT5ForConditionalGeneration
     auto_class = AutoModelForSeq2SeqLM
     imports = "excise, tests.helpers.vector_quantizer"
