@@ -190,8 +190,8 @@ def _way_to_one(model: nn.Module) -> str:
         return f"{SUPPORTED} For this one: a key-value classifier, by `from_encoder(path, num_labels=...)`."
     if isinstance(model, PreTrainedModel):
         return (
-            f"{SUPPORTED} Put some into this {kind!r} model by `attach(model, layers=[...])`, and train it with them, or "
-            "load one that was saved by `Unlearner.from_pretrained(...)`."
+            f"{SUPPORTED} Put some into this {kind!r} model by `attach(model, layers=[...])`, and train it with them, "
+            "or load one that was saved by `Unlearner.from_pretrained(...)`."
         )
     return f"{SUPPORTED} Take one of these, or load one that was saved by `Unlearner.from_pretrained(...)`."
 
