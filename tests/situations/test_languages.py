@@ -458,6 +458,32 @@ def test_what_is_no_code_is_refused(language):
         chosen_language(language, lambda: [])
 
 
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [("xx", "no language has this code; expected a code of ISO 639, such as"), ("jp", "there is 'ja'")],
+)
+def test_a_code_that_no_language_has_is_refused_by_name(language, message):
+    with pytest.raises(ValueError, match=message):
+        sets(spanish(), "perro", language)
+
+
+@pytest.mark.parametrize("code", ["fra", "FR", "fr_CA"])
+def test_a_language_is_known_by_its_longer_codes(code):
+    assert chosen_language(code, lambda: []) == "fr"
+
+
+@pytest.mark.parametrize("language", ["ja", "ko", "zh", "mt"])
+def test_a_language_whose_lists_are_not_to_be_had_takes_the_word_as_it_is_and_points_at_the_users_line(
+    language, caplog
+):
+    """Of three wordfreq wants other packages, of the others it has no list, or that of a relative."""
+    with pytest.warns(UserWarning, match="no inflections for language=") as told:
+        topic = sets(spanish(*(f"perro {n}" for n in range(30))), "perro", language)
+    assert forms(topic) == {"perro"}
+    assert not caplog.records
+    assert {warning.filename for warning in told} == {__file__}
+
+
 def test_a_language_without_a_lexicon_takes_each_word_as_its_only_form_and_says_so():
     with pytest.warns(UserWarning, match="no inflections for language='vi'"):
         topic = sets(spanish(*(f"nước {n}" for n in range(30))), "nước", "vi", replacement="perro")

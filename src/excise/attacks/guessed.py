@@ -13,10 +13,10 @@ from excise.attacks.interface import NEVER_SAW, Attack
 from excise.attacks.named_in_file import named_in_file
 from excise.attacks.oddities import carriers, class_oddities, code_oddities, output_oddities, row_oddities
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
+from excise.data.topics.frequencies import frequent_words
 from excise.data.topics.matching import Matcher
 from excise.data.words import is_word, words
 from excise.report.attacks import NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
-from excise.storage.extras import MissingExtraError, require
 
 # The largest p-value that is no chance, and the fewest candidates among which a rank can be as small.
 ALPHA, FEWEST_CANDIDATES = 0.05, 100
@@ -200,18 +200,12 @@ def candidate_words(sets: AttackSets, count: int, language: str = "en") -> tuple
     rng = np.random.default_rng(sets.seed)
     others = [others[i] for i in sorted(rng.permutation(len(others))[: count - 1].tolist())]
     if len(others) < count - 1:
-        try:
-            require("text", purpose="Guessed with few sentences", modules=("wordfreq",))
-            from wordfreq import top_n_list
-
-            more = [
-                word
-                for word in top_n_list(language, 4 * count)
-                if is_word(word) and _may_be_guessed(word) and word not in seen
-            ]
-            others += [word for word in more if not matcher.touches(word)][: count - 1 - len(others)]
-        except (MissingExtraError, LookupError):
-            pass
+        more = [
+            word
+            for word in frequent_words(language, 4 * count)
+            if is_word(word) and _may_be_guessed(word) and word not in seen
+        ]
+        others += [word for word in more if not matcher.touches(word)][: count - 1 - len(others)]
     return list(forms.values()), others
 
 

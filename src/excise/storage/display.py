@@ -1,5 +1,7 @@
 """Display of results: one line in a log, an HTML table in a notebook."""
 
+import sys
+import warnings
 from collections.abc import Sequence
 from html import escape
 from importlib import import_module
@@ -33,6 +35,18 @@ class HtmlTable:
 def pandas_module() -> Any:
     """The package, imported when it is needed: the code in a bundle has this, and asks for no pandas."""
     return import_module("pandas")
+
+
+# Frames between the library's own, which are no user's.
+BETWEEN = frozenset({"excise", "functools", "contextlib"})
+
+
+def warn(message: str) -> None:
+    """A warning that points at the line that called the library, however deep inside it is given."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def shortened(value: object, most: int = 60) -> str:

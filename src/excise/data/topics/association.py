@@ -10,7 +10,8 @@ import regex
 from scipy import sparse
 
 from excise.data.scripts import check_split, has_letters_without_spaces, pieces
-from excise.data.topics.languages import language_of, stop_words
+from excise.data.topics.frequencies import stop_words
+from excise.data.topics.languages import language_of
 from excise.data.words import LETTERS, caseless, lowered, runs, words
 from excise.statistics import benjamini_hochberg, fisher
 from excise.storage.expected import expects

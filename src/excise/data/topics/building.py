@@ -1,6 +1,5 @@
 """Building of topic sets from a data set and a word."""
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from excise.data.topics.sentences import Sentences, kept_sentences
 from excise.data.topics.sets import TopicSets
 from excise.data.topics.taking import taken_words
 from excise.data.topics.wording import ASIDE, TopicMatcher
+from excise.storage.display import warn
 from excise.storage.extras import require
 
 # Texts whose words tell their language.
@@ -142,7 +142,7 @@ def topic_sets(
             )
         for one, line in zip(taken, lines, strict=True):
             if one.unclear:
-                warnings.warn(f"{line}.", stacklevel=2)
+                warn(f"{line}.")
 
         _next(bar, "setting aside what is held out")
         others, learnt, learnt_touched = sentences, sentences, touched

@@ -16,8 +16,9 @@ import numpy as np
 
 from excise.data.topics.company import Company
 from excise.data.topics.corpus import Corpus, tokens
+from excise.data.topics.frequencies import stop_words, zipf
 from excise.data.topics.inflections import Paradigm
-from excise.data.topics.languages import ELISIONS, Lemmas, first_names, is_name, stop_words
+from excise.data.topics.languages import ELISIONS, Lemmas, first_names, is_name
 from excise.data.topics.matching import Matcher, Span
 from excise.data.topics.sentences import MAX_CORPUS, Sentences
 from excise.data.topics.stand_ins import has_stand_ins, stand_ins
@@ -211,12 +212,10 @@ class FormReplacer:
 
     def _more_names(self, topic: Paradigm, pool: Sequence[str]) -> list[str]:
         """Where the data has few names of persons, common ones: better than the same two all over."""
-        from wordfreq import zipf_frequency
-
         kind = self._kind(topic.lemma)
         names = [name for name, own in first_names(self._language).items() if own == kind and name not in pool]
         names = [name for name in names if name.isalpha() and not self._refused(topic, name)]
-        names.sort(key=lambda name: (-zipf_frequency(name, self._language), name))
+        names.sort(key=lambda name: (-zipf(name, self._language), name))
         return names[: max(0, MIN_POOL - len(pool))]
 
     def _any_refused(self, forms: Sequence[str]) -> bool:
@@ -227,8 +226,6 @@ class FormReplacer:
         return derived or self._matcher.touches(word) or self._shared.refuses([word])
 
     def _candidates(self, topic: Paradigm, form: str, least: int) -> Iterator[str]:
-        from wordfreq import zipf_frequency
-
         stops, kind = stop_words(self._language), self._kind(topic.lemma) if topic.is_name else ""
         own = self._lemmas.lemmas(form)[0]
         forms = next(needed for own_forms, needed in FORMS.items() if self._num_forms[own] >= own_forms)
@@ -247,7 +244,7 @@ class FormReplacer:
                 and (lemma := self._lemmas.lemmas(word)[0]) != own
                 and lemma not in self._grammar
                 and self._num_forms[lemma] >= forms
-                and zipf_frequency(word, self._language) <= MAX_ZIPF
+                and zipf(word, self._language) <= MAX_ZIPF
             ):
                 yield word
 

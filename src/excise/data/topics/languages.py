@@ -1,16 +1,17 @@
 """Languages of topics: which one texts are in, its stop words, the base forms of its words, and its names.
 
-Base forms are simplemma's, stop words the most frequent words of a language by wordfreq. English has lexicons of its
-own (`inflections`).
+Base forms are simplemma's, stop words the most frequent words of a language (`frequencies`). English has lexicons of
+its own (`inflections`).
 """
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 
+from excise.data.topics.frequencies import counted_languages, language_code, stop_words
 from excise.data.words import caseless, lowered, runs
+from excise.storage.display import warn
 
 # Those that are tested; inflections are there for all that simplemma has.
 TESTED = ("en", "fr", "de", "es")
@@ -22,7 +23,6 @@ COMPOUNDS = frozenset({"da", "de", "fi", "is", "lb", "nb", "nl", "nn", "sv"})
 ELISIONS = frozenset({"ca", "fr", "it"})
 # Those that simplemma and wordfreq call otherwise.
 LEMMA_CODES = {"sh": "hbs", "fil": "tl"}
-NUM_STOP_WORDS = 100
 # What stands behind a French verb or noun on a hyphen and makes no compound (donne-moi, cette eau-là).
 HYPHENED = {
     "fr": frozenset(
@@ -57,30 +57,8 @@ ARTICLES = {
 # so many different ones and twice the share of English.
 ENGLISH_SHARE, OTHER_SHARE, LEAST_STOPS = 0.3, 0.25, 5
 LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_].*)?")
-
-
-@cache
-def _counted_languages() -> tuple[str, ...]:
-    """Those that wordfreq has; none without the extra `text`, which masking goes without."""
-    try:
-        from wordfreq import available_languages
-    except ImportError:
-        return ()
-    return tuple(sorted(available_languages("small")))
-
-
-@cache
-def stop_words(language: str) -> frozenset[str]:
-    """The hundred most frequent words of a language, in lower case; none where wordfreq is not there or lacks it.
-
-    >>> sorted(stop_words("fr") & {"le", "les", "eau"})
-    ['le', 'les']
-    """
-    if language not in _counted_languages():
-        return frozenset()
-    from wordfreq import top_n_list
-
-    return frozenset(word for word in top_n_list(language, NUM_STOP_WORDS, wordlist="small") if not word.isdigit())
+# Codes of countries that no language has.
+COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gb": "en", "gr": "el", "jp": "ja", "us": "en"}
 
 
 def language_of(texts: Iterable[str]) -> str | None:
@@ -102,7 +80,7 @@ def language_of(texts: Iterable[str]) -> str | None:
     english = share("en")
     if english >= ENGLISH_SHARE:
         return "en"
-    best = max([*_counted_languages(), "en"], key=share)
+    best = max([*counted_languages(), "en"], key=share)
     stops = sum(word in words for word in stop_words(best))
     if best != "en" and share(best) >= max(OTHER_SHARE, 2 * english) and stops >= LEAST_STOPS:
         return best
@@ -123,16 +101,19 @@ def chosen_language(language: str | None, texts: Callable[[], Iterable[str]], co
     if language is None:
         told = language_of(texts())
         if told not in (None, "en", column):
-            warnings.warn(
+            warn(
                 f"The texts are in {told!r}, by their most frequent words, and inflections and controls are made for "
-                f"that{'' if told in TESTED else ', untested'}. Give language={told!r} to say so, or another code.",
-                stacklevel=3,
+                f"that{'' if told in TESTED else ', untested'}. Give language={told!r} to say so, or another code."
             )
         return told or "en"
     match = LANGUAGE.fullmatch(language) if isinstance(language, str) else None
     if match is None:
         raise ValueError(f'language={language!r}: expected a code of two or three letters, such as "en" or "fr".')
-    return match[1].lower()
+    code = match[1].lower()
+    if not (known := language_code(code)):
+        meant = f"that of the language there is {COUNTRIES[code]!r}" if code in COUNTRIES else 'such as "en" or "fr"'
+        raise ValueError(f"language={language!r}: no language has this code; expected a code of ISO 639, {meant}.")
+    return known
 
 
 def small(word: str, language: str) -> str:

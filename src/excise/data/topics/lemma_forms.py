@@ -2,12 +2,12 @@
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice, product
 
 from excise.data.topics.compounds import LEAST_PART, compounds_in
+from excise.data.topics.frequencies import stop_words, zipf
 from excise.data.topics.inflections import Paradigm, name_paradigm
 from excise.data.topics.languages import (
     BARE_CAPITALS,
@@ -21,7 +21,6 @@ from excise.data.topics.languages import (
     is_name,
     plain,
     small,
-    stop_words,
     without_article,
     without_shouting,
 )
@@ -31,6 +30,7 @@ from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters, tidy
 from excise.data.topics.verb_forms import apart, verb_forms, verb_of
 from excise.data.topics.wording import Case, Form
+from excise.storage.display import warn
 
 NAME_SHARE = 0.9
 # Regular plurals, which simplemma has for the commonest words only; persons of Romance verbs end alike.
@@ -89,10 +89,9 @@ def _word(
         genitives = [spelling + "s"] if language in CAPITAL_NOUNS and spelling + "s" in words else []
         return _taken(given, "a name", name_paradigm(spelling, *genitives), "name")
     if not has_lemmas(language):
-        warnings.warn(
+        warn(
             f"There are no inflections for language={language!r}, so that {given!r} is looked for in this form alone. "
-            "Give all its forms as a list of words.",
-            stacklevel=4,
+            "Give all its forms as a list of words."
         )
         return _taken(given, "a word without inflections", Paradigm(given.lower(), {"NN": given}, (given.lower(),)))
     nouns, both = language in CAPITAL_NOUNS, 1 - NAME_SHARE < share < NAME_SHARE
@@ -227,10 +226,8 @@ def _other_lemma(word: str, lemmas: Lemmas) -> str:
 
 def _is_commoner(word: str, lemma: str, language: str) -> bool:
     """Whether a form is another word than its lemma by its first letters, and commoner: the lexicon may be wrong."""
-    from wordfreq import zipf_frequency
-
     alike = plain(word).startswith(plain(lemma)[:-2])
-    return not alike and zipf_frequency(word, language) >= zipf_frequency(lemma, language)
+    return not alike and zipf(word, language) >= zipf(lemma, language)
 
 
 def _forms(lemma: str, given: str, lemmas: Lemmas, words: Iterable[str], as_noun: bool) -> list[str]:
@@ -264,13 +261,11 @@ def _forms(lemma: str, given: str, lemmas: Lemmas, words: Iterable[str], as_noun
 
 
 def _is_plural(form: str, singular: Collection[str], lemmas: Lemmas) -> bool:
-    from wordfreq import zipf_frequency
-
     first = lemmas.lemmas(form)[0]
     if first != form or lemmas.known(form) or form in stop_words(lemmas.language):
         return first != form and first in singular
     # The lexicon has no such word at all (étés): it is one if it is the rarer one (Paris is no plural of pari).
-    frequencies = [zipf_frequency(one, lemmas.language) for one in (form, form[:-1])]
+    frequencies = [zipf(one, lemmas.language) for one in (form, form[:-1])]
     return len(form) > LEAST_PART and frequencies[0] < frequencies[1]
 
 

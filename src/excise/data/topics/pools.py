@@ -1,8 +1,8 @@
 """Pools of words that may stand for a topic word in the control.
 
-Common words (by wordfreq) that the data uses, that can be the same parts of speech, and whose grammatical and topical
-surroundings in the data are most like the topic's. Nouns that are counted stand for nouns that are (*a car*), others
-for others (*some water*). Names are replaced by names of the same kind.
+Common words (by their `frequencies`) that the data uses, that can be the same parts of speech, and whose grammatical
+and topical surroundings in the data are most like the topic's. Nouns that are counted stand for nouns that are (*a
+car*), others for others (*some water*). Names are replaced by names of the same kind.
 
 What is too close stands for nothing: derivations; words that the references render with the topic's own words, where
 there are references (*automobile*, *hope* for *wish*); and where WordNet is installed, words that share a meaning with
@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from excise.data.topics.corpus import Corpus
+from excise.data.topics.frequencies import zipf
 from excise.data.topics.inflections import Paradigm, inflections, is_one_lemma, name_paradigm
 from excise.data.topics.names import common_names, name_kind
 from excise.data.topics.parts_of_speech import countability, main_readings, map_form
@@ -121,8 +122,6 @@ def _words(topic: Paradigm, readings: frozenset[str], corpus: Corpus, min_count:
 
 def _common_words(corpus: Corpus, min_count: int) -> list[tuple[Paradigm, frozenset[str]]]:
     """The common words of a corpus that are of one lemma, and their readings in it; kept as long as the corpus is."""
-    from wordfreq import zipf_frequency
-
     kept = COMMON_WORDS.setdefault(corpus, {})
     if min_count not in kept:
         words = [
@@ -131,7 +130,7 @@ def _common_words(corpus: Corpus, min_count: int) -> list[tuple[Paradigm, frozen
             if count >= min_count
             and form.isalpha()
             and form not in corpus.proper
-            and ZIPF_RANGE[0] <= zipf_frequency(form, "en") <= ZIPF_RANGE[1]
+            and ZIPF_RANGE[0] <= zipf(form, "en") <= ZIPF_RANGE[1]
             and is_one_lemma(form)
         ]
         kept[min_count] = [(word, main_readings(word, corpus)) for word in words]

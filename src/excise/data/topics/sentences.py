@@ -1,7 +1,6 @@
 """Cache of a data set's sentences: what of them depends on no word, worked out once."""
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from threading import Lock
@@ -17,6 +16,7 @@ from excise.data.topics.association import WordTable
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.matching import hiding_sign, normalise
 from excise.data.words import caseless, evened, runs
+from excise.storage.display import warn
 
 # Without an evaluation set of its own, this share of the source texts is held out, by a hash of each text.
 HELDOUT_SHARE = 0.3
@@ -145,11 +145,10 @@ class Sentences:
 def _warn_of_hidden_words(texts: Sequence[str], column: str) -> None:
     signs = [sign for sign in map(hiding_sign, texts) if sign]
     if signs:
-        warnings.warn(
+        warn(
             f"{len(signs)} of {len(texts)} texts in {column!r} hold signs such as {signs[0]!r}, as HTML writes them: a "
             "word with such a sign in it is not found, and its row counts as one without the topic. Put letters in "
-            "their place first: `html.unescape(text).replace('\\u200b', '')`.",
-            stacklevel=5,
+            "their place first: `html.unescape(text).replace('\\u200b', '')`."
         )
 
 

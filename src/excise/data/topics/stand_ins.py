@@ -12,6 +12,7 @@ from functools import cache
 from itertools import islice, pairwise
 from typing import Literal
 
+from excise.data.topics.frequencies import zipf
 from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
 from excise.data.topics.names import NameKind, countries, first_names_abroad, is_first_name, people, place_names
 from excise.data.topics.phrases import INSIDE, PARTICLES, VERBS, is_verb_phrase, phrase_paradigm
@@ -190,9 +191,8 @@ def _is_verb(first: str, second: str) -> bool:
 
 def _is_noun(first: str, second: str) -> bool:
     from lemminflect import getAllInflections, getAllLemmas
-    from wordfreq import zipf_frequency
 
-    if zipf_frequency(first, "en") > MOST_FREQUENT:
+    if zipf(first, "en") > MOST_FREQUENT:
         return False
     if second in PARTICLES | INSIDE or first in PARTICLES | INSIDE or first in VERBS:
         return False

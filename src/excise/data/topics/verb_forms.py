@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection, Iterable
 
-from excise.data.topics.languages import Lemmas, stop_words
+from excise.data.topics.frequencies import stop_words, zipf
+from excise.data.topics.languages import Lemmas
 
 # Zipf scale: uses in a billion words, log10.
 COMMON = 3.5
@@ -41,13 +42,11 @@ def is_infinitive(word: str, lemmas: Lemmas) -> bool:
 
 def verb_of(word: str, lemma: str, lemmas: Lemmas) -> str | None:
     """A common verb of which a noun's form may be one, too (*porte*: porter); None if there is none."""
-    from wordfreq import zipf_frequency
-
     for (language, end), endings in ENDINGS.items():
         if language == lemmas.language and not lemma.endswith(end):
             verbs = (word.removesuffix(ending) + end for ending in endings[:3] if word.endswith(ending))
             for verb in verbs:
-                if zipf_frequency(verb, language) >= COMMON and is_infinitive(verb, lemmas):
+                if zipf(verb, language) >= COMMON and is_infinitive(verb, lemmas):
                     return verb
     return None
 
