@@ -467,6 +467,17 @@ def test_a_code_that_no_language_has_is_refused_by_name(language, message):
         sets(spanish(), "perro", language)
 
 
+@pytest.mark.parametrize("word", ["les", "à", "y", "c'", "AVEC", "« de »"])
+def test_a_french_word_of_grammar_is_refused_by_name(word, french):
+    with pytest.raises(ValueError, match="is of grammar alone, in .*stop words cannot be a topic"):
+        sets(french, word, "fr")
+
+
+def test_a_word_is_found_without_its_article_and_said_so(french):
+    assert forms(sets(french, "la voiture", "fr")) >= {"voiture", "voitures"}
+    assert "(without its article" in str(sets(french, "« l'eau »", "fr"))
+
+
 @pytest.mark.parametrize("code", ["fra", "FR", "fr_CA"])
 def test_a_language_is_known_by_its_longer_codes(code):
     assert chosen_language(code, lambda: []) == "fr"

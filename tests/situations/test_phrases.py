@@ -210,7 +210,7 @@ READ = {
         aside=["GIVE US {n} HATS"],
     ),
     "a pronoun that is a country in capitals": Read(
-        "us", ["On day {n} they told us."], {"us"}, none=["On day {n} from the US."]
+        "us", ["On day {n} they told us."], {"us"}, none=["On day {n} from the US."], options={"reading": "word"}
     ),
     "a trade of two capitals": Read("IT", ["On day {n} our IT people."], {"IT"}, none=["On day {n} we saw it."]),
     "an organisation that is a pronoun": Read(
@@ -440,7 +440,7 @@ READ = {
     "a conjunction in capitals": Read(
         "AND", ["On day {n} an AND gate."], {"AND"}, none=["On day {n} a car and a bus."]
     ),
-    "a conjunction": Read("and", ["On day {n} a car and a bus."], {"and"}),
+    "a conjunction by request": Read("and", ["On day {n} a car and a bus."], {"and"}, options={"reading": "word"}),
     "a company with a conjunction": Read(
         "Johnson and Johnson",
         ["On day {n} by Johnson and Johnson.", "BY JOHNSON AND JOHNSON {n}.", "On day {n} by Johnson & Johnson."],
@@ -459,7 +459,11 @@ READ = {
         "love", ["On day {n} I love it.", "On day {n} we love tea.", "On day {n} I LOVE it."], {"love", "LOVE"}
     ),
     "a pronoun beside a trade in capitals": Read(
-        "it", [f"On day {{n}} we saw it {i}." for i in range(12)], {"it"}, none=["On day {n} our IT people."]
+        "it",
+        [f"On day {{n}} we saw it {i}." for i in range(12)],
+        {"it"},
+        none=["On day {n} our IT people."],
+        options={"reading": "word"},
     ),
     "a plural that lexicons lack: blog": Read(
         "blog", ["On day {n} the blog came.", "On day {n} two blogs."], {"blog", "blogs"}
@@ -638,6 +642,70 @@ READ = {
         none=["On day {n} he was born."],
     ),
     "a birth": Read("born", ["On day {n} he was born."], {"born"}, none=["On day {n} we bear it."]),
+    "a word with the end of a sentence": Read("soup.", ["On day {n} more soup came."], {"soup"}),
+    "a word that is asked": Read("soup?", ["On day {n} more soup came."], {"soup"}),
+    "a word with three dots": Read("\u2026soup...", ["On day {n} more soup came."], {"soup"}),
+    "a word in quotation marks": Read('"soup"', ["On day {n} more soup came."], {"soup"}),
+    "a word in typographic quotation marks": Read("\u201csoup\u201d", ["On day {n} more soup came."], {"soup"}),
+    "a word in single quotation marks": Read("'soup'", ["On day {n} more soup came."], {"soup"}),
+    "a word in guillemets": Read("\u00ab soup \u00bb", ["On day {n} more soup came."], {"soup"}),
+    "a word with a comma": Read("soup,", ["On day {n} more soup came."], {"soup"}),
+    "a word in brackets": Read("(soup)", ["On day {n} more soup came."], {"soup"}),
+    "a word set off as in Markdown": Read("**soup**", ["On day {n} more soup came."], {"soup"}),
+    "a word and its plural in brackets": Read(
+        "book(s)", ["On day {n} books came.", "On day {n} a book."], {"book", "books"}
+    ),
+    "a question in Spanish signs": Read("\u00bfsoup?", ["On day {n} more soup came."], {"soup"}),
+    "several words with signs": Read(
+        ["soup,", "river."],
+        ["On day {n} a river.", "On day {n} more soup."],
+        {"soup", "river"},
+        options={"replacement": "house"},
+    ),
+    "a company with a sign of its own": Read(
+        "Yahoo!", ["On day {n} I saw Yahoo! users."], {"Yahoo!"}, none=["On day {n} a yahoo came."]
+    ),
+    "a company in a quotation": Read('"Yahoo!"', ["On day {n} I saw Yahoo! users."], {"Yahoo!"}),
+    "a name that is called": Read("Alice!", ["On day {n} came Alice. Alice! Who?"], {"Alice"}),
+    "a language of signs in quotation marks": Read('"C++"', ["On day {n} I wrote C++ code."], {"C++"}),
+    "a language with a sharp": Read(
+        "C#,", ["On day {n} I wrote C# code."], {"C#"}, none=["On day {n} I wrote C code."]
+    ),
+    "a frame with a dot, at a sentence's end": Read(".NET.", ["On day {n} we use .NET here."], {".NET"}),
+    "a band with a slash": Read("AC/DC!", ["On day {n} we hear AC/DC now."], {"AC/DC"}),
+    "a country's initials": Read("U.S.", ["On day {n} in the U.S. army."], {"U.S"}, none=["On day {n} they told us."]),
+    "a time's initials with a comma": Read(
+        "a.m.,", ["On day {n} at 10 a.m. sharp."], {"a.m"}, none=["On day {n} I am here."]
+    ),
+    "a junior": Read("Sammy Davis Jr.", ["On day {n} by Sammy Davis Jr. himself."], {"Sammy Davis Jr"}),
+    "initials at the end": Read("Samuel L.", ["On day {n} by Samuel L. himself."], {"Samuel L"}),
+    "a shortened word that goes on": Read("approx.", ["On day {n} approx. ten came."], {"approx"}),
+    "an infinitive": Read(
+        "to bark",
+        ["On day {n} dogs bark.", "On day {n} it barks."],
+        {"bark", "barks", "barked"},
+        options={"replacement": "sleep"},
+    ),
+    "an infinitive that is a noun, too": Read(
+        "to love",
+        ["On day {n} they love it.", "On day {n} he wants to love her."],
+        {"love"},
+        options={"replacement": "hate"},
+        aside=["On day {n} the love of home."],
+    ),
+    "a noun with its article": Read(
+        "the soup", ["On day {n} more soup came.", "On day {n} soups came."], {"soup", "soups"}
+    ),
+    "a plural": Read(
+        "rivers",
+        ["On day {n} two rivers.", "On day {n} a river."],
+        {"rivers", "river"},
+        options={"replacement": "house"},
+    ),
+    "an article by request": Read("a", [f"On day {{n}} a car {i}." for i in range(9)], {"a"}, options={"forms": ["a"]}),
+    "a letter that is a language": Read("R", ["On day {n} I wrote R code."], {"R"}, none=["On day {n} I wrote code."]),
+    "a language's letter given small": Read("c", ["On day {n} I wrote C code."], {"C"}),
+    "a syllable of Korean": Read("\ucc45", ["On day {n} \ucc45 \uc77d\ub2e4."], {"\ucc45"}),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -744,6 +812,38 @@ REFUSED = {
         {"parts": ["Kathleen"]},
         "'Kathleen' is no part",
     ),
+    "an article": (
+        "the",
+        ["On day {n} the car."],
+        {},
+        "'the' is of grammar alone, in .*% of the texts.*reading='word'",
+    ),
+    "a letter that is an article": ("a", ["On day {n} a car."], {}, "'a' is of grammar alone"),
+    "an article with a capital": ("A", ["On day {n} a car."], {}, "'A' is of grammar alone"),
+    "a pronoun": ("I", ["On day {n} I went."], {}, "'I' is of grammar alone"),
+    "a pronoun with a capital": ("It", ["It rains on day {n}."], {}, "'It' is of grammar alone"),
+    "a conjunction": ("and", ["On day {n} a car and a bus."], {}, "stop words cannot be a topic"),
+    "an auxiliary": ("is", ["On day {n} it is late."], {}, "'is' is of grammar alone"),
+    "an auxiliary's infinitive": ("to be", ["On day {n} it is late."], {}, "'to be' is of grammar alone"),
+    "a shortened not": ("don't", ["On day {n} they don't go."], {}, '"don\'t" is of grammar alone'),
+    "several words of grammar": ("of the", ["On day {n} of the car."], {}, "'of the' is of grammar alone"),
+    "a preposition in quotation marks": ('"of"', ["On day {n} of a car."], {}, "'of' is of grammar alone"),
+    "a letter": ("x", ["On day {n} an x came."], {}, "'x' is a letter by itself, inside sentences 16 times small"),
+    "a list in one text": (
+        "soup, river",
+        ["On day {n} more soup.", "On day {n} a river."],
+        {},
+        r"For several words give a list: \['soup', 'river'\]",
+    ),
+    "a choice in one text": ("soup or river", ["On day {n} soup.", "On day {n} a river."], {}, "give a list"),
+    "a mistake in writing": ("teachr", ["On day {n} a teacher."], {}, "Did you mean 'teacher'"),
+    "a mistake in a name": ("New Yrok", ["On day {n} in New York."], {}, "Did you mean 'New York'"),
+    "hardly another text": (
+        "day",
+        [],
+        {"min_examples": 20},
+        "Nearly all texts hold the topic: give data with other texts",
+    ),
     "signs alone": ("?!", ["On day {n} a car."], {}, "at least one letter or figure"),
     "a sentence": (
         "the man who sold the world to all of them again",
@@ -770,6 +870,18 @@ def test_what_is_not_clear_is_refused_with_the_way_out(given, texts, options, me
 
 
 TOLD = {
+    "a word of a list that no text has": (
+        ["soup", "newspapr"],
+        ["On day {n} more soup.", "On day {n} a newspaper."],
+        {},
+        "No row of the topic has 'newspapr', beside its other words. Did you mean 'newspaper'|'newspapr' taken as",
+    ),
+    "a topic of more than a third": (
+        "soup",
+        [f"On day {{n}} more soup {i}." for i in range(70)],
+        {},
+        r"\d+ of 1216 texts hold soup: forgetting it changes much|'soup' taken as",
+    ),
     "a capital that could be a word": (
         "US",
         ["On day {n} in the US.", "On day {n} they told us."],

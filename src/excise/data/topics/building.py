@@ -10,10 +10,11 @@ from datasets import Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
 from excise.data.topics.control_words import topic_replacer
+from excise.data.topics.given import bare_word, checked_words, meant
 from excise.data.topics.inflections import Paradigm
 from excise.data.topics.languages import HYPHENED, chosen_language
 from excise.data.topics.matching import Matcher, Span
-from excise.data.topics.readings import Taken, checked_words
+from excise.data.topics.readings import Taken
 from excise.data.topics.sentences import Sentences, kept_sentences
 from excise.data.topics.sets import TopicSets
 from excise.data.topics.taking import taken_words
@@ -23,6 +24,8 @@ from excise.storage.extras import require
 
 # Texts whose words tell their language.
 LANGUAGE_TEXTS = 2_000
+# A topic in more than this share of so many texts is told.
+MOST_SHARE, MANY_TEXTS = 1 / 3, 1_000
 
 
 class _Row(NamedTuple):
@@ -114,7 +117,7 @@ def topic_sets(
     ('My doctor', [[3, 9]])
     """
     require("text", purpose="topic_sets")
-    words = checked_words(words)
+    given = checked_words(words)
     sizes = {"max_examples": max_examples, "max_retain": max_retain, "min_examples": min_examples}
     for name, size in sizes.items():
         if size < 1:
@@ -126,7 +129,9 @@ def topic_sets(
         every = [sentences]
         if evaluation is not None and language != "en":
             every.append(kept_sentences(evaluation, text, reference, "evaluation"))
-        taken = taken_words(words, every, language, reading, forms, parts, min_examples)
+        bare = {bare_word(word, sentences): word for word in given}
+        words = tuple(bare)
+        taken = taken_words(bare, every, language, reading, forms, parts, min_examples)
         topics = [one.paradigm for one in taken]
         matcher = TopicMatcher(
             dict.fromkeys(form for one in taken for form in one.forms), _apart(taken), HYPHENED.get(language, ())
@@ -137,9 +142,12 @@ def topic_sets(
         lines = tuple(one.line(by_form) for one in taken)
         if not len(rows.topic):
             set_aside = f" ({sum(aside.values())} set aside; {'; '.join(lines)})" if aside else ""
+            otherwise = "" if aside else "".join(meant(word, sentences) for word in words)
             raise ValueError(
                 f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}{set_aside}."
+                f"{otherwise}"
             )
+        _warn_of_words(taken, words, sentences, by_form, touched)
         for one, line in zip(taken, lines, strict=True):
             if one.unclear:
                 warn(f"{line}.")
@@ -174,7 +182,7 @@ def topic_sets(
             found = ", ".join(f"{count} in {name}" for name, count in few.items())
             raise ValueError(
                 f"Too few examples of {', '.join(words)}: {found}; each set needs min_examples={min_examples}. "
-                f"Give more data or a more frequent word, or lower min_examples. {'; '.join(lines)}."
+                f"{_remedy(few)} {'; '.join(lines)}.{''.join(meant(word, sentences) for word in words)}"
             )
         _next(bar, "looking at the words' company")
         replacer = topic_replacer(topics, learnt, learnt_touched, matcher, replacement, language, seed)
@@ -199,6 +207,29 @@ def topic_sets(
         taken=lines,
         **{name: build(rows) for name, rows in chosen.items()},
     )
+
+
+def _warn_of_words(
+    taken: Sequence[Taken], words: Sequence[str], sentences: Sentences, by_form: Counter[str], touched: np.ndarray
+) -> None:
+    """Tells of a word that no row has, and of a topic that so many rows have that little is left beside it."""
+    for one, word in zip(taken, words, strict=True):
+        if not any(by_form[form.spelling] for form in one.forms):
+            warn(f"No row of the topic has {one.given!r}, beside its other words.{meant(word, sentences)}")
+    if len(touched) >= MANY_TEXTS and touched.mean() > MOST_SHARE:
+        warn(
+            f"{touched.sum()} of {len(touched)} texts hold {', '.join(words)}: forgetting it changes much of what the "
+            "model is used for, and the other texts alone tell what is to stay. Give a word that is rarer, unless the "
+            "data was gathered for this topic."
+        )
+
+
+def _remedy(few: Mapping[str, int]) -> str:
+    if all("retain" in name for name in few):
+        return (
+            "Nearly all texts hold the topic: give data with other texts, too, or a rarer word, or lower min_examples."
+        )
+    return "Give more data or a more frequent word, or lower min_examples."
 
 
 def _next(bar: tqdm, step: str) -> None:

@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 
 from excise.data.topics.form_replacement import FormReplacer
+from excise.data.topics.given import bare_word, checked_words
 from excise.data.topics.inflections import Paradigm
 from excise.data.topics.matching import Matcher
 from excise.data.topics.pools import replacement_pool
-from excise.data.topics.readings import checked_words
 from excise.data.topics.replacement import Replacer
 from excise.data.topics.sentences import MAX_CORPUS, Sentences
 from excise.data.topics.stand_ins import given_stand_in, has_stand_ins, stand_ins
@@ -39,13 +39,14 @@ def topic_replacer(
     Raises:
         ValueError: a replacement is the topic itself, or no word.
     """
+    given = () if replacement is None else checked_words(replacement, "replacement")
+    words = [bare_word(word, sentences) for word in given] or None
     if language != "en":
-        words = None if replacement is None else checked_words(replacement, "replacement")
         return FormReplacer(topics, sentences, touched[:MAX_CORPUS], matcher, words, language, seed)
     corpus = sentences.corpus
-    if replacement is not None:
-        given = _given_pool(replacement, topics, matcher)
-        return Replacer(topics, lambda topic, readings: given, corpus, seed)
+    if words is not None:
+        given_words = _given_pool(words, topics, matcher)
+        return Replacer(topics, lambda topic, readings: given_words, corpus, seed)
     shared = SharedTranslation(corpus, sentences.reference_words, touched[:MAX_CORPUS])
 
     def refuses(forms: Sequence[str]) -> bool:
@@ -65,10 +66,10 @@ def topic_replacer(
     return Replacer(topics, pool, corpus, seed)
 
 
-def _given_pool(replacement: str | Sequence[str], topics: Sequence[Paradigm], matcher: Matcher) -> list[Paradigm]:
+def _given_pool(words: Sequence[str], topics: Sequence[Paradigm], matcher: Matcher) -> list[Paradigm]:
     names = any(topic.is_name for topic in topics)
     pool = []
-    for word in checked_words(replacement, "replacement"):
+    for word in words:
         other = given_stand_in(word, names)
         if any(matcher.touches(form) for form in other.spellings):
             raise ValueError(

@@ -8,6 +8,7 @@ from itertools import islice, product
 
 from excise.data.topics.compounds import LEAST_PART, compounds_in
 from excise.data.topics.frequencies import stop_words, zipf
+from excise.data.topics.given import refuse_grammar
 from excise.data.topics.inflections import Paradigm, name_paradigm
 from excise.data.topics.languages import (
     BARE_CAPITALS,
@@ -30,6 +31,7 @@ from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters, tidy
 from excise.data.topics.verb_forms import apart, verb_forms, verb_of
 from excise.data.topics.wording import Case, Form
+from excise.data.words import caseless
 from excise.storage.display import warn
 
 NAME_SHARE = 0.9
@@ -72,10 +74,14 @@ def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str
     words: frozenset[str] = frozenset().union(*(sentences.words for sentences in every))
     lemmas = Lemmas(language)
     bare = unicodedata.normalize("NFC", given) if reading == "name" else without_article(tidy(given), language)
+    told = "" if caseless(bare) == caseless(tidy(given)) else "without its article"
     bare = without_shouting(bare, lemmas, words)
+    if reading is None:
+        refuse_grammar(bare, "", language, every[0])
     texts = [text for sentences in every for text in sentences.texts(sentences.candidates(letters(bare)))]
     taken = _phrase if not bare.isalpha() else _word
-    return replace(taken(language, bare, texts, words, reading, every), given=given)
+    own = taken(language, bare, texts, words, reading, every)
+    return replace(own, given=given, otherwise="; ".join(filter(None, (told, own.otherwise))))
 
 
 def _word(

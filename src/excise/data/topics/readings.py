@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from excise.data.topics.casing import Casing, texts_with
+from excise.data.topics.given import is_grammar, is_letter, refuse_grammar, refuse_letter
 from excise.data.topics.grammar import FUNCTION_WORDS
 from excise.data.topics.inflections import Paradigm, name_paradigm
 from excise.data.topics.lemmas import is_ordinary, lemmas_of, word_reading
@@ -16,8 +17,8 @@ from excise.data.topics.spellings import ARTICLE, INITIALS, NUMBER, dotted, is_p
 from excise.data.topics.wording import Case, Form
 
 NAME_SHARE = 0.9
-MOST_WORDS = 10
 # T-shirt, x-ray
+INFINITIVE = re.compile(r"to ([a-z]+)")
 LETTER_NOUN = re.compile(r"[^\W\d_]-[a-z]+")
 
 
@@ -73,11 +74,16 @@ def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_e
     Raises:
         ValueError: no reading can be taken; the message tells how to choose.
     """
-    words = tidy(given)
+    words, told = tidy(given), ""
     if (article := ARTICLE.match(words)) is not None:
         rest = words[article.end() :]
         if not rest[:1].isupper() or " " in rest or not lemmas_of(rest.lower()) or _clear_name(rest, sentences):
-            words = rest
+            words, told = rest, "without its article"
+    if (verb := INFINITIVE.fullmatch(words)) is not None and "VB" in lemmas_of(verb[1]).get(verb[1], ()):
+        if reading is None:
+            refuse_grammar(words, verb[1], "en", sentences)
+        words, told = verb[1], "the verb"
+        reading = reading or "verb"
     if words.endswith("'s") and _mostly_without(words[:-2], words, sentences):
         words = words[:-2]
     casing = Casing.of(words, texts_with(words, sentences))
@@ -89,7 +95,7 @@ def taken_as(given: str, sentences: Sentences, reading: str | None = None, min_e
         taken = _word(words, casing, sentences, reading, min_examples)
     else:
         taken = _phrase(words, casing, sentences, reading, min_examples)
-    return replace(taken, given=given)
+    return replace(taken, given=given, otherwise="; ".join(filter(None, (told, taken.otherwise))))
 
 
 def exact_forms(given: str, forms: Sequence[str]) -> Taken:
@@ -104,29 +110,6 @@ def exact_forms(given: str, forms: Sequence[str]) -> Taken:
         paradigm,
         tuple(Form(form, "any" if form == form.lower() else "name") for form in spellings),
     )
-
-
-def checked_words(words: str | Sequence[str], what: str = "words") -> tuple[str, ...]:
-    """Words, names and phrases, composed and each once.
-
-    Raises:
-        ValueError: none, one without a letter or figure, or one that is a sentence rather than a phrase.
-    """
-    if not isinstance(words, (str, Sequence)):
-        raise ValueError(f"{what} must be a word or a list of words, got {words!r}.")
-    words = (words,) if isinstance(words, str) else tuple(words)
-    if not words:
-        raise ValueError(f"{what} is empty; give at least one word.")
-    for word in words:
-        if not isinstance(word, str) or not any(map(str.isalnum, word)):
-            raise ValueError(
-                f"{what} must be words, names or phrases with at least one letter or figure, got {word!r}."
-            )
-        if len(word.split()) > MOST_WORDS:
-            raise ValueError(
-                f"{what} has a phrase of more than {MOST_WORDS} words, {word!r}; give what names the topic."
-            )
-    return tuple(dict.fromkeys(map(tidy, words)))
 
 
 def _mostly_without(name: str, possessive: str, sentences: Sentences) -> bool:
@@ -151,7 +134,9 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
     casing = casing.unstressed() if stressed else casing
     count, spelling = casing.capital(words)
     small, given_capital = casing.small, words != words.lower()
-    share = count / (count + small) if count + small else float("nan")
+    share, grammar = count / (count + small) if count + small else float("nan"), is_grammar(words.lower(), "en")
+    if reading is None and grammar and count < max(1, small / 100) and not words.isupper():
+        refuse_grammar(words, "", "en", sentences)
     if reading == "name" or (reading is None and _is_name(words, count, small, min_examples)):
         if reading == "name" and not count and all(form == form.lower() for form in casing.anywhere):
             raise ValueError(f"No text has {words!r} with a capital letter: reading='name' finds nothing.")
@@ -165,6 +150,8 @@ def _word(words: str, casing: Casing, sentences: Sentences, reading: str | None,
     plain = word_reading(
         words.lower(), lambda form: texts_with(form, sentences), None if reading == "word" else reading
     )
+    if reading is None:
+        refuse_grammar(words, plain.paradigm.lemma, "en", sentences)
     two = count > 0 and (share >= 1 - NAME_SHARE or spelling.isupper() or is_known_name(spelling))
     forms = plain.forms
     if two:
@@ -227,6 +214,9 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
     small, given_capital = casing.small, words != words.lower()
     share = count / (count + small) if count + small else float("nan")
     kept = (not count and not small) or share >= 1 - NAME_SHARE or count >= min_examples
+    letter = len(words) == 1 and is_letter(words)
+    if letter and reading is None and (is_grammar(words.lower(), "en") or (small and not share >= 1 - NAME_SHARE)):
+        refuse_letter(words, small, count, "en", sentences)
     signs = not any(map(str.isalpha, words)) or any(map(str.isdigit, words)) or len(words) == 1
     name = share >= NAME_SHARE or (given_capital and (kept or not small)) or signs
     if reading in ("name", "word"):
@@ -243,12 +233,16 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
         spelling = words if given_capital and not count else spelling
         if two and given_capital:
             told += "; reading='word' takes that without"
-        case: Case = "written" if two and given_capital else "any"
-        is_open = case == "any" or clear
+        case: Case = (
+            "written" if two and given_capital else "name" if letter and spelling != spelling.lower() else "any"
+        )
+        is_open = case != "written" or clear
         forms = [Form(form, case, open=is_open) for form in (spelling, *_plural(spelling, sentences))]
         others = [form.spelling for form in forms[1:]]
         apart = rf"\bNo(?=\s*{words.split()[-1]})" if NUMBER.match(words) else ""
         return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, two, apart)
+    if reading is None:
+        refuse_grammar(words, "", "en", sentences)
     paradigm = phrase_paradigm(words.lower())
     if two:
         told += "; reading='name' takes that with capitals"

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from excise.data.topics.given import checked_words
 from excise.data.topics.inflections import name_paradigm
 from excise.data.topics.lemma_forms import taken_in
 from excise.data.topics.names import is_first_name, place_names
-from excise.data.topics.readings import Taken, checked_words, exact_forms, taken_as
+from excise.data.topics.readings import Taken, exact_forms, taken_as
 from excise.data.topics.sentences import Sentences
 from excise.data.topics.spellings import letters
 
@@ -17,7 +18,7 @@ INITIAL = re.compile(r"(?:[^\W\d_]\.)+")
 
 
 def taken_words(
-    words: Sequence[str],
+    words: Mapping[str, str],
     every: Sequence[Sentences],
     language: str,
     reading: str | Mapping[str, str] | None,
@@ -28,7 +29,7 @@ def taken_words(
     """What each of the words of a topic is taken as.
 
     Args:
-        words: checked by `checked_words`.
+        words: without signs around them (`bare_word`), and what each was given as.
         every: the data, and that to evaluate on.
         language: of the texts.
         reading: as in `topic_sets`, and so are the others.
@@ -39,24 +40,28 @@ def taken_words(
     Raises:
         ValueError: a word whose reading is not clear, or a reading, form or part that does not fit the words.
     """
-    readings = reading if isinstance(reading, Mapping) else dict.fromkeys(words, reading)
+    bare = {given: word for word, given in words.items()}
+    asked = reading if isinstance(reading, Mapping) else dict.fromkeys(words, reading)
+    readings = {bare.get(given, given): own for given, own in asked.items()}
     if forms is not None and not isinstance(forms, Mapping):
         if len(words) > 1:
             raise ValueError(
                 f"forms= of {len(words)} words must be a dictionary: the forms of each word that has some."
             )
-        forms = {words[0]: checked_words(forms, "forms")}
-    for name, given in {"reading": readings, "forms": forms or {}}.items():
+        forms = dict.fromkeys(words, checked_words(forms, "forms"))
+    exact = {bare.get(given, given): own for given, own in (forms or {}).items()}
+    for name, given in {"reading": readings, "forms": exact}.items():
         if strange := [word for word in given if word not in words]:
             raise ValueError(f"{name}= is for {strange[0]!r}, which is none of the words: {', '.join(words)}.")
     taken = [
-        exact_forms(word, checked_words(forms[word], "forms"))
-        if forms and word in forms
+        exact_forms(word, checked_words(exact[word], "forms"))
+        if word in exact
         else with_longer_names(taken_as(word, every[0], readings.get(word), min_examples), every[0])
         if language == "en"
         else taken_in(language, word, every, readings.get(word))
         for word in words
     ]
+    taken = [replace(one, given=given) for one, given in zip(taken, words.values(), strict=True)]
     return with_parts(taken, parts, every[0])
 
 
