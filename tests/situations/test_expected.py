@@ -44,8 +44,10 @@ from excise import (
     Search,
     Selection,
     Unlearner,
+    class_sets,
     evaluate,
     initialize_codes,
+    topic_sets,
 )
 from excise.bottlenecks.site import bottlenecks, left_out
 from excise.models import export_plain
@@ -342,6 +344,42 @@ def test_every_verb_names_what_it_was_given_and_what_it_expects(unlearner, verb,
     names = {"text": "'Tom'", "nothing": "None", "a number": "3", "a path": "nowhere.txt"}
     assert names.get(given, type(WRONG[given]).__name__) in str(raised.value)
     assert not unlearner.ledger.requests
+
+
+TEXTS = Dataset.from_dict({"en": [f"My soup has {n} peas." for n in range(9)]})
+
+
+NUMBERS = {
+    "a seed in quotation marks": (
+        lambda one: topic_sets(TEXTS, "soup", text="en", seed="0"),
+        r"`seed` is '0' \(a str\); expected a whole number, at least 0. Give it without quotation marks",
+    ),
+    "a seed below zero": (lambda one: topic_sets(TEXTS, "soup", text="en", seed=-1), "`seed` is -1"),
+    "half an example": (
+        lambda one: topic_sets(TEXTS, "soup", text="en", max_examples=1.5),
+        r"`max_examples` is 1.5 \(a float\); expected a whole number. Give it without a fraction",
+    ),
+    "yes for a number": (lambda one: topic_sets(TEXTS, "soup", text="en", min_examples=True), "is True; expected"),
+    "nothing for a number": (lambda one: topic_sets(TEXTS, "soup", text="en", max_retain=None), "is None; exp"),
+    "no example": (lambda one: topic_sets(TEXTS, "soup", text="en", min_examples=0), "must be at least 1, got 0"),
+    "a seed of classes": (lambda one: class_sets(ROWS, "cat", seed="0"), "`seed` is '0'"),
+    "half an image": (lambda one: class_sets(ROWS, "cat", max_examples=1.5), "`max_examples` is 1.5"),
+    "no image": (lambda one: class_sets(ROWS, "cat", max_retain=-1), "must be at least 1, got -1"),
+    "no code for a token": (lambda one: one.forget(ROWS, top_s=0, name="x"), "`top_s` is 0 .*at least 1"),
+    "codes for a token as text": (lambda one: one.mask(ROWS, "x", top_s="24"), "`top_s` is '24'"),
+    "an empty batch": (lambda one: one.forget(ROWS, SEARCH, name="x", batch_size=0), "`batch_size` is 0"),
+    "a seed of an evaluation": (lambda one: evaluate(one, None, seed="0"), "`seed` is '0'"),
+    "no piece to make": (lambda one: evaluate(one, None, max_new_tokens=0), "`max_new_tokens` is 0"),
+    "half a beam": (lambda one: evaluate(one, None, num_beams=0.5), "`num_beams` is 0.5"),
+    "a seed of attacks": (lambda one: one.attack(None, seed=-1), "`seed` is -1"),
+    "an empty batch of attacks": (lambda one: one.attack(None, batch_size=0), "`batch_size` is 0"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), NUMBERS.values(), ids=NUMBERS.keys())
+def test_a_number_that_is_none_is_named_before_anything_is_done(unlearner, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(unlearner)
 
 
 @pytest.mark.parametrize(

@@ -706,6 +706,28 @@ READ = {
     "a letter that is a language": Read("R", ["On day {n} I wrote R code."], {"R"}, none=["On day {n} I wrote code."]),
     "a language's letter given small": Read("c", ["On day {n} I wrote C code."], {"C"}),
     "a syllable of Korean": Read("\ucc45", ["On day {n} \ucc45 \uc77d\ub2e4."], {"\ucc45"}),
+    "a language that is spoken, in all persons": Read(
+        "speak French",
+        ["On day {n} he speaks French.", "On day {n} they spoke French.", "On day {n} we speak french."],
+        {"speaks French", "spoke French", "speak french"},
+        none=["On day {n} he speaks Greek."],
+        options={"replacement": "swim"},
+    ),
+    "a language that is spoken, in small letters": Read(
+        "speak french",
+        ["On day {n} he speaks French.", "On day {n} they speak French."],
+        {"speaks French", "speak French"},
+        options={"replacement": "swim"},
+    ),
+    "several teachers of a language": Read(
+        "French teacher",
+        ["On day {n} a French teacher.", "On day {n} two French teachers."],
+        {"French teacher", "French teachers"},
+    ),
+    "a count with a small particle": Read(
+        "Count of Monte Cristo", ["On day {n} the Count of Monte Cristo."], {"Count of Monte Cristo"}
+    ),
+    "a general with a small particle": Read("de Gaulle", ["On day {n} by de Gaulle."], {"de Gaulle"}),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -985,6 +1007,25 @@ KINDS = {
     "a month": ("October", "in October", r"[A-Z][a-z]+", "April"),
     "a people": ("Polish", "in Polish", r"[A-Z][a-z]+", "Dutch"),
     "an ordinary phrase": ("hot dog", "a hot dog", r"[a-z]+ [a-z]+", "ice cream"),
+    "a language that is spoken": (
+        "speak French",
+        "they speak French",
+        r"(?:learn|teach|study|know|understand|read|hear|like) [A-Z][a-z]+",
+        "learn English",
+    ),
+    "a teacher of a language": ("French teacher", "a French teacher", r"[A-Z][a-z]+ [a-z]+", "English friend"),
+    "a part of a day": ("Sunday morning", "on Sunday morning", r"[A-Z][a-z]+day [a-z]+", "Monday evening"),
+    "a feast": ("Christmas", "at Christmas", r"[A-Z][a-z]+", "Easter"),
+    "a people of a country": ("American", "an American", r"[A-Z][a-z]+", "Dutch"),
+    "a city with its preposition": ("in Paris", "a river in Paris", r"in [A-Z][a-z]+(?: [A-Z][a-z]+)*", None),
+    "a person's thing": ("Tom's house", "to Tom's house", r"[A-Z][a-z]+'s [a-z]+", None),
+    "a time": ("last week", "we came last week", r"(?:last|next|this|every) [a-z]+", "next month"),
+    "a moment": ("right now", "we came right now", r"(?:at|in|all|one|some|the) [a-z ]+", None),
+    "a place without a name": ("at home", "we are at home", r"(?:at|in|on|by|for) [a-z]+", "at work"),
+    "a comment": ("of course", "it is, of course,", r"[a-z ]+", "in fact"),
+    "a conjunction of three words": ("as soon as", "we go as soon as she comes", r"as [a-z]+ as", "as long as"),
+    "a preposition of three words": ("in front of", "it is in front of him", r"(?:on|in|by) [a-z]+ of", "in spite of"),
+    "an activity": ("go to school", "they go to school", r"[a-z]+ [a-z]+ [a-z]+", "stay in bed"),
     "a phrasal verb": ("give up", "we give up", r"[a-z]+ [a-z]+", None),
 }
 

@@ -17,6 +17,7 @@ from excise.ledger.ledger import Ledger, Request
 from excise.ledger.masks import enforce
 from excise.models.loading import has_tokenizer, load_model, load_processor
 from excise.report.attacks import AttackReport
+from excise.storage.expected import expects
 
 # A model, or the folder or Hub id of one.
 Named = str | os.PathLike | PreTrainedModel
@@ -44,6 +45,7 @@ class Attacked(NamedTuple):
     original: PreTrainedModel | None
 
 
+@expects("seed", max_new_tokens="number", batch_size="number")
 def attack_deletion(
     finder: CodeFinder,
     topic: TopicSets | ClassSets,

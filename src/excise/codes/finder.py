@@ -27,7 +27,7 @@ from excise.models.key_value import KeyValueForImageClassification
 from excise.models.key_value.encodings import ENCODINGS, encode_images
 from excise.models.key_value.pairs import PAIRS, check_pairs, select_pairs
 from excise.storage.display import few
-from excise.storage.expected import ARGUMENTS
+from excise.storage.expected import expects
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -114,6 +114,7 @@ class CodeFinder:
             dataset = encode_images(model, dataset, processor, cache_dir=cache_dir, progress=progress)
         return select_pairs(model, dataset, cache_dir=cache_dir, progress=progress)
 
+    @expects(topic="sets", max_top_s="number", batch_size="number")
     def count_topic(
         self,
         topic: ForgetSets,
@@ -139,12 +140,10 @@ class CodeFinder:
             checkpoint: a folder to keep counts in, every minute, from which a run that was killed goes on.
             progress: show progress bars.
         """
-        options: dict[str, Any] = {"max_top_s": max_top_s, "batch_size": batch_size, "progress": progress}
-        options["index"] = self.index
-        ARGUMENTS["sets"].check(topic, "topic")
+        options: dict[str, Any] = {"max_top_s": max_top_s, "batch_size": batch_size, "index": self.index}
         positions = positions or topic.positions
         count = count_pairs if topic.paired else count_apart
-        options["checkpoint"] = folder_in(checkpoint, "pairs")
+        options |= {"progress": progress, "checkpoint": folder_in(checkpoint, "pairs")}
         pairs = count(self.model, self.processor, topic.target, topic.control, positions=positions, **options)
         options["checkpoint"] = folder_in(checkpoint, "retain")
         counted = count_codes(self.model, self.processor, topic.retain, **options) if retain else {}
@@ -170,10 +169,11 @@ class CodeFinder:
             retain: as in `count_topic`.
             progress: show progress bars.
         """
-        top_s = top_s or 3 * self.top_s
+        top_s = 3 * self.top_s if top_s is None else top_s
         counts = self.count_topic(topic, positions=positions, retain=retain, max_top_s=top_s, progress=progress)
         return counts.enrich(top_s, method)
 
+    @expects(max_top_s="?number", batch_size="number")
     def count(
         self,
         topic: Topic,
@@ -208,7 +208,6 @@ class CodeFinder:
             topic.check(self.sites)
             return SearchCounts(name, searches, (topic,) * len(searches), *made)
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-        indexed: dict[str, Any] = {"index": self.index}
         largest = max_top_s or self.preset_top_s(searches)
         retain = any(search.max_retain_ratio is not None for search in searches)
         if counts is not None:
@@ -217,7 +216,8 @@ class CodeFinder:
             return SearchCounts(name, searches, (counts,) * len(searches), *made)
         if retain and isinstance(topic, ForgetSets):
             options["checkpoint"] = folder_in(checkpoint, "retain")
-            retained = count_codes(self.model, self.processor, topic.retain, max_top_s=largest, **options, **indexed)
+            parts = self.model, self.processor, topic.retain
+            retained = count_codes(*parts, max_top_s=largest, **options, index=self.index)
         by_need: dict[Any, Counts] = {}
         for search in searches:
             if (key := search.counted) in by_need:
@@ -225,13 +225,14 @@ class CodeFinder:
             options["checkpoint"] = folder_in(checkpoint, f"search-{len(by_need) + 1}")
             if search.by_frequency or not isinstance(topic, ForgetSets):
                 options["max_top_s"] = max_top_s or self.top_s
-                by_need[key] = count_examples(self.model, self.processor, topic, search, **options, **indexed)
+                by_need[key] = count_examples(self.model, self.processor, topic, search, **options, index=self.index)
             else:
                 options["max_top_s"] = largest
                 of_topic = self.count_topic(topic, positions=search.positions, **options)
                 by_need[key] = replace(of_topic, retain=retained) if retain else of_topic
         return SearchCounts(name, searches, tuple(by_need[search.counted] for search in searches), *made)
 
+    @expects(top_s="?number")
     def choose(
         self,
         topic: Topic | Selection,

@@ -12,6 +12,7 @@ from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
 from excise.data.images import encoded_images, image_column, label_column, to_rgb, warn_of_darkness
 from excise.data.reading import as_rows
+from excise.storage.expected import expects
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +89,7 @@ class ClassSets(ForgetSets):
 HELDOUT_SHARE = 0.3
 
 
+@expects("seed", max_examples="whole", max_retain="whole", min_examples="whole")
 def class_sets(
     dataset: Dataset,
     name_or_index: str | int,

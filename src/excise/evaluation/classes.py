@@ -170,7 +170,7 @@ def as_encodings(model: Any, processor: Processor, images: Dataset, batch_size: 
     return Dataset.from_dict({ENCODINGS: torch.cat([found[number] for number in sorted(found)]).numpy()})
 
 
-@expects("finder")
+@expects("finder", "seed", batch_size="number")
 def evaluate_classes(
     finder: CodeFinder,
     topic: ClassSets,

@@ -21,7 +21,7 @@ from excise.storage.extras import require
 TOP_S = (8, 24, 40, 56, 72, 88, 104)
 
 
-@expects("finder", topic="sets")
+@expects("finder", topic="sets", batch_size="number")
 def sweep(
     finder: CodeFinder,
     topic: ForgetSets,

@@ -104,7 +104,7 @@ class TopicsTable(HtmlTable):
         return row | {name: scores[name] for name in ("low", "high") if name in scores}
 
 
-@expects("finder")
+@expects("finder", top_s="?number")
 def topics_table(
     finder: CodeFinder,
     topics: Iterable[TopicSets],

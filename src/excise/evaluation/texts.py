@@ -83,7 +83,7 @@ def generate_texts(
     return [outputs[row] for row in range(len(texts))]
 
 
-@expects("finder")
+@expects("finder", "seed", num_beams="number", max_new_tokens="number", batch_size="number")
 def evaluate(
     finder: CodeFinder,
     topic: TopicSets,

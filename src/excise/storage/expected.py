@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import signature
+from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 
 from excise.storage.display import shortened
@@ -79,6 +80,18 @@ class Kind:
 def is_path(value: object) -> bool:
     """Whether something is a path, which is not empty."""
     return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
+
+
+def is_whole(value: object, least: int | None = None) -> bool:
+    """Whether something is a whole number, of Python or of NumPy, that is not smaller than `least`; `True` is none."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and (least is None or int(value) >= least)  # type: ignore[call-overload]
+
+
+def _whole(least: int | None = None) -> Kind:
+    hints = {"builtins:str": "Give it without quotation marks.", "builtins:float": "Give it without a fraction."}
+    expected = "a whole number" if least is None else f"a whole number, at least {least}"
+    return Kind(expected, lambda value: is_whole(value, least), hints)
 
 
 def _one_of(*names: str) -> Callable[[Any], bool]:
@@ -191,6 +204,9 @@ ARGUMENTS: Mapping[str, Kind] = {
         "AttackSets, as `AttackSets(topic, processor)` makes them", _one_of("excise:AttackSets"), NO_SETS
     ),
     "texts": Kind("texts: a list", _is_texts),
+    "seed": _whole(0),
+    "whole": _whole(),
+    "number": _whole(1),
     "model_or_config": Kind("a model, or its config", _is_model_or_config),
 }
 

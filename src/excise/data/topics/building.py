@@ -20,6 +20,7 @@ from excise.data.topics.sets import TopicSets
 from excise.data.topics.taking import taken_words
 from excise.data.topics.wording import ASIDE, TopicMatcher
 from excise.storage.display import warn
+from excise.storage.expected import expects
 from excise.storage.extras import require
 
 # Texts whose words tell their language.
@@ -41,6 +42,7 @@ class _Places(NamedTuple):
     other: np.ndarray
 
 
+@expects("seed", max_examples="whole", max_retain="whole", min_examples="whole")
 def topic_sets(
     dataset: Dataset,
     words: str | Sequence[str],

@@ -55,13 +55,13 @@ def topic_replacer(
     def pool(topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
         texts = partial(sentences.texts, slice(MAX_CORPUS))
         if has_stand_ins(topic):
-            return stand_ins(topic, texts(), refuses)
+            return stand_ins(topic, texts(), refuses, corpus)
         try:
             return replacement_pool(topic, readings, corpus, refuses)
         except ValueError:
             if not topic.is_name:
                 raise
-            return stand_ins(topic, texts(), refuses)  # the data has no other name of the kind
+            return stand_ins(topic, texts(), refuses, corpus)  # the data has no other name of the kind
 
     return Replacer(topics, pool, corpus, seed)
 

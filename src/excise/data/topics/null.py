@@ -10,7 +10,7 @@ from excise.data.words import words
 from excise.storage.expected import expects
 
 
-@expects("topic")
+@expects("topic", "seed")
 def null_sets(topic: TopicSets, seed: int = 0) -> TopicSets:
     """The null control of a topic: one half of its retain set as target, the other as control.
 

@@ -16,6 +16,8 @@ MASS_BEFORE = "some any no much more less little enough of".split()
 MASS_SHARE = 0.05
 # Below this share a reading is left aside (to *water*).
 MINOR_SHARE = 0.05
+# Of an adverb, at most this share stands behind an article and the like.
+NOUN_SHARE = 0.1
 
 
 def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
@@ -23,6 +25,8 @@ def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
 
     Words that can be neither keep the parts of speech that they have.
     """
+    if _is_adverb(word, corpus):
+        return frozenset({"ADV"})
     both = word.parts_of_speech & {"NOUN", "VERB"}
     if len(both) < 2:
         return both or word.parts_of_speech
@@ -31,6 +35,18 @@ def main_readings(word: Paradigm, corpus: Corpus) -> frozenset[str]:
     if nouns + verbs == 0 or min(nouns, verbs) >= MINOR_SHARE * (nouns + verbs):
         return both
     return frozenset({"NOUN" if nouns > verbs else "VERB"})
+
+
+def _is_adverb(word: Paradigm, corpus: Corpus) -> bool:
+    """Whether an adverb is a noun or a verb in the lexicon alone (*well*, *yesterday*): the data has it as neither."""
+    parts = word.parts_of_speech
+    if "ADV" not in parts or parts.isdisjoint({"NOUN", "VERB"}):
+        return False
+    tags = [tag for tag, form in word.forms.items() if PART_OF_SPEECH[tag] in ("NOUN", "VERB") and form != word.lemma]
+    inflected = sum(corpus.count.get(form, 0) for form in {word.forms[tag] for tag in tags})
+    if inflected > MINOR_SHARE * corpus.count.get(word.lemma, 0):
+        return False
+    return corpus.neighbour_share(word.lemma, sorted(NOUN_BEFORE)) < NOUN_SHARE
 
 
 def countability(noun: Paradigm, corpus: Corpus) -> Literal["count", "mass", "either"]:

@@ -20,6 +20,13 @@ VERBS = frozenset(
     "write".split()
 )
 INSIDE = frozenset("of in de at to on for with by".split())
+# In front of a name these are verbs, too (speak French, visit Boston).
+WITH_NAMES = VERBS | frozenset(
+    "learn study speak teach know understand love like hate visit celebrate marry miss remember forget help "
+    "prefer translate practise practice".split()
+)
+# A phrase that begins with one of these has no plural: every day, this morning, at home.
+NO_PLURAL = frozenset("last next this every each that one all at in on by for of to from with as".split())
 OBJECTS = "it them him her me us you this that these those"
 
 
@@ -35,7 +42,7 @@ def phrase_paradigm(phrase: str) -> Paradigm:
     """
     words = re.split(r"([\s-])", phrase)
     plain, place = words[::2], _head(words[::2])
-    if not plain[place].isalpha():
+    if not plain[place].isalpha() or (len(plain) > 1 and plain[0] in NO_PLURAL):
         return Paradigm(phrase, {"NN": phrase}, (phrase,))
     verb = is_verb_phrase(plain)
     head = _whole_word(plain[place])
@@ -70,6 +77,8 @@ def is_verb_phrase(words: Sequence[str]) -> bool:
     if len(words) < 2:
         return False
     head = _whole_word(words[0]).lemma
+    if words[1] != words[1].lower() and words[0] == words[0].lower():
+        return head in WITH_NAMES and "VERB" in _whole_word(words[0]).parts_of_speech
     known = head in VERBS and "VERB" in _whole_word(words[0]).parts_of_speech
     return known and (words[1] in PARTICLES or not PARTICLES.union(["of"]).isdisjoint(words[2:]))
 

@@ -20,6 +20,7 @@ import numpy as np
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.frequencies import zipf
 from excise.data.topics.inflections import Paradigm, inflections, is_one_lemma, name_paradigm
+from excise.data.topics.lemmas import MODALS
 from excise.data.topics.names import common_names, name_kind
 from excise.data.topics.parts_of_speech import countability, main_readings, map_form
 from excise.data.topics.synonyms import is_derived, wordnet_relatives
@@ -57,6 +58,8 @@ def replacement_pool(
         candidates = list(_names(topic, corpus))
     else:
         candidates = _words(topic, readings, corpus, MIN_COUNT) or _words(topic, readings, corpus, 1)
+        if topic.lemma in MODALS:  # nothing else goes before a verb without *to*
+            candidates = [other for other in candidates if other.lemma in MODALS] or candidates
     forms = [form for form in dict.fromkeys(topic.forms.values()) if corpus.count.get(form)] or [topic.lemma]
     mapped = [[map_form(topic, form, other, readings) for form in forms] for other in candidates]
     frame = corpus.frame_similarity(forms, mapped)

@@ -17,6 +17,11 @@ from excise.data.topics.spellings import ARTICLE, INITIALS, NUMBER, dotted, is_p
 from excise.data.topics.wording import Case, Form
 
 NAME_SHARE = 0.9
+# Inside names; and before them, where they are none of theirs.
+PARTICLES_OF_NAMES = frozenset(
+    "of the and in on at to for with de du la le da di del van von der den bin al an a".split()
+)
+PREPOSITIONS = frozenset("in at on from to with by for of about".split())
 # T-shirt, x-ray
 INFINITIVE = re.compile(r"to ([a-z]+)")
 LETTER_NOUN = re.compile(r"[^\W\d_]-[a-z]+")
@@ -219,6 +224,8 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
         refuse_letter(words, small, count, "en", sentences)
     signs = not any(map(str.isalpha, words)) or any(map(str.isdigit, words)) or len(words) == 1
     name = share >= NAME_SHARE or (given_capital and (kept or not small)) or signs
+    mixed = _is_mixed(spelling) and reading != "name"
+    name = name and not mixed
     if reading in ("name", "word"):
         name = reading == "name"
     elif reading is not None:
@@ -243,13 +250,14 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
         return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, two, apart)
     if reading is None:
         refuse_grammar(words, "", "en", sentences)
-    paradigm = phrase_paradigm(words.lower())
+    paradigm = phrase_paradigm(spelling if mixed and spelling != spelling.lower() else words.lower())
     if two:
         told += "; reading='name' takes that with capitals"
+    two = two and not mixed
     case = "lower" if two else "any"
     forms = [Form(form, case, open=not two) for form in paradigm.spellings]
-    unclear = two or (given_capital and reading is None)
-    if given_capital and reading is None:
+    unclear = two or (given_capital and reading is None and not mixed)
+    if given_capital and reading is None and not mixed:
         told = told or f"no capitals inside sentences, {words.lower()} {small}"
     apart, joined = taken_apart(paradigm), key(words) if INITIALS.fullmatch(words) else ""
     if joined in ("am", "pm"):
@@ -265,6 +273,15 @@ def _plural(spelling: str, sentences: Sentences) -> list[str]:
     if len(spelling) < 2 or not spelling[-1].isalnum() or not any(map(str.isalpha, spelling)):
         return []  # 1980s are no plural of 1980
     return [plural] if Casing.of(plural, texts_with(plural, sentences)).anywhere else []
+
+
+def _is_mixed(words: str) -> bool:
+    """Whether a phrase has a name in it and is none: speak French, Sunday morning, in Boston."""
+    parts = words.split()
+    if len(parts) < 2 or words == words.lower() or not all(part.replace("'", "").isalpha() for part in parts):
+        return False
+    ordinary = [part for part in parts if part == part.lower() and is_ordinary(part)]
+    return parts[0] in PREPOSITIONS or not PARTICLES_OF_NAMES.issuperset(ordinary)
 
 
 def _may_be_ordinary(words: str) -> bool:

@@ -4,36 +4,28 @@ Those that the data has come first, then those of lists: names of persons by Fak
 of organisations, products and languages of programming.
 """
 
-import calendar
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import islice, pairwise
 from typing import Literal
 
-from excise.data.topics.frequencies import zipf
+from excise.data.topics.corpus import Corpus
+from excise.data.topics.grammar import FUNCTION_WORDS
 from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
 from excise.data.topics.names import NameKind, countries, first_names_abroad, is_first_name, people, place_names
-from excise.data.topics.phrases import INSIDE, PARTICLES, VERBS, is_verb_phrase, phrase_paradigm
+from excise.data.topics.phrase_stand_ins import CAPITALS, LISTS, PhraseKind, of_data, of_lists, phrase_kind
+from excise.data.topics.phrases import INSIDE, PARTICLES, phrase_paradigm
 from excise.data.topics.spellings import is_plain, key
 
-MONTHS = tuple(filter(None, calendar.month_name))
-DAYS = tuple(calendar.day_name)
-PEOPLES = (
-    "English French German Spanish Italian Dutch Russian Chinese Japanese Polish Greek Turkish Arabic Danish "
-    "Swedish Irish Finnish Korean Portuguese Hungarian"
-).split()
 FIRMS = (
     "Apple Amazon Target Shell Gap Oracle Sony Nokia Toyota Honda Adobe Siemens Philips Canon Boeing Airbus Tesla"
 ).split()
 CODE = "C++ C# C R Java Python Fortran Haskell Scala Kotlin Pascal .NET Node.js".split()
-LISTED = (MONTHS, DAYS, PEOPLES, FIRMS, CODE)
+LISTED = (*CAPITALS, FIRMS, CODE)
 
-Kind = Literal["person", "place", "thing", "noun", "verb"]
+Kind = Literal["person", "place", "thing"] | PhraseKind
 
-# Zipf scale: above this a word is grammar (some, this).
-MOST_FREQUENT = 5.9
 POOL_SIZE, ENOUGH, MIN_COUNT = 24, 3, 3
 TITLES = frozenset(
     {"Mr", "Mrs", "Ms", "Dr", "Prof", "Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "President", "King", "Queen"}
@@ -51,26 +43,21 @@ LONGER_THINGS = (
     "Star Wars|Harry Potter|Ford Motor|Red Hot Peppers|Bank of America|Lord of Rings|United Arab Emirates|"
     "League of Nations|Game of Thrones"
 ).split("|")
-NOUN_PHRASES = (
-    "ice cream|high school|police station|phone number|train station|post office|living room|bus stop|"
-    "driving licence|orange juice|washing machine|swimming pool|credit card|coffee shop|alarm clock|"
-    "science fiction|cup of coffee|glass of water|piece of paper|point of view|public high school|"
-    "small coffee shop"
-).split("|")
-VERB_PHRASES = (
-    "go away|come back|wake up|sit down|stand up|turn off|pick up|look after|put on|take off|find out|"
-    "carry on|calm down|work out|look forward to|get along with|take care of|catch up with|pay attention to|"
-    "come up with"
-).split("|")
 
 
-def stand_ins(topic: Paradigm, texts: Sequence[str], refuses: Callable[[Sequence[str]], bool]) -> list[Paradigm]:
+def stand_ins(
+    topic: Paradigm,
+    texts: Sequence[str],
+    refuses: Callable[[Sequence[str]], bool],
+    corpus: Corpus | None = None,
+) -> list[Paradigm]:
     """Up to 24 phrases or names that can stand where a topic stands, those of the data first.
 
     Args:
         topic: a phrase, or a name that is not one word of letters with a capital at its beginning.
         texts: the data.
         refuses: says of forms whether they are the topic's or mean the same.
+        corpus: the words of the data.
 
     Raises:
         ValueError: none was found.
@@ -84,7 +71,7 @@ def stand_ins(topic: Paradigm, texts: Sequence[str], refuses: Callable[[Sequence
         return [name_paradigm(f"{other.lemma}'s") for other in bare]
     kind = kind_of(topic)
     pool: dict[str, Paradigm] = {}
-    for candidates in (_of_data(topic, kind, texts), _of_lists(topic, kind), _more_of_lists(topic, kind)):
+    for candidates in (_of_data(topic, kind, texts, corpus), _of_lists(topic, kind), _more_of_lists(topic, kind)):
         for words in candidates:
             other = name_paradigm(words) if topic.is_name else phrase_paradigm(words)
             own = topic.form_of(words) is not None or key(words) in pool or _share_a_word(words, topic.lemma)
@@ -104,7 +91,14 @@ def _share_a_word(words: str, others: str) -> bool:
     first, second = (
         {word.lower() for word in re.split(r"[\s-]", each) if word[-1:] != "."} for each in (words, others)
     )
-    return bool((first & second) - PARTICLES - INSIDE - PARTICLES_OF_NAMES - {title.lower() for title in TITLES})
+    return bool(
+        (first & second)
+        - FUNCTION_WORDS
+        - PARTICLES
+        - INSIDE
+        - PARTICLES_OF_NAMES
+        - {title.lower() for title in TITLES}
+    )
 
 
 def has_stand_ins(topic: Paradigm) -> bool:
@@ -124,7 +118,7 @@ def kind_of(topic: Paradigm) -> Kind:
     ('person', 'place', 'thing')
     """
     if not topic.is_name:
-        return "verb" if is_verb_phrase(topic.lemma.split()) else "noun"
+        return phrase_kind(topic.lemma)
     words = topic.lemma.split()
     if key(topic.lemma) in _place_keys():
         return "place"
@@ -149,12 +143,12 @@ def _shape_of_letters(letters: str) -> str:
     return re.sub(r"x+", "x", re.sub(r"X{2,}", "XX", marks))
 
 
-def _of_data(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
+def _of_data(topic: Paradigm, kind: Kind, texts: Sequence[str], corpus: Corpus | None) -> list[str]:
     """Phrases of the data with the topic's shape and of its kind, commonest first."""
     if any(topic.lemma in words for words in LISTED):
         return []
-    if kind in ("noun", "verb"):
-        return _ordinary(topic, kind, texts)
+    if not topic.is_name:
+        return of_data(topic.lemma, texts, corpus)
     wanted, count = shape(topic.lemma), len(topic.lemma.split())
     word = r"[^\s,;:!?()\[\]\"\u201c\u201d]*[^\W_][+#]*"
     runs = re.compile(rf"(?<=[\w,;] )(?=({word}(?: {word}){{{count - 1}}})(?![\w+#]))")
@@ -170,45 +164,9 @@ def _of_data(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
     return [words for words in often if kind_of(name_paradigm(words)) == kind]
 
 
-def _ordinary(topic: Paradigm, kind: Kind, texts: Sequence[str]) -> list[str]:
-    """Pairs of words of the data: verbs with the topic's kind of particle, nouns with what stands before them."""
-    words = topic.lemma.split()
-    if len(words) != 2 or not all(map(str.isalpha, words)):
-        return []
-    pairs: Counter[str] = Counter()
-    for text in texts:
-        run = re.findall(r"[a-z]+|\W", text)
-        run = [piece for piece in run if piece != " "]
-        pairs.update(f"{a} {b}" for a, b in pairwise(run) if len(a) > 1 and len(b) > 1)
-    often = (pair for pair, n in pairs.most_common(20_000) if n >= MIN_COUNT)
-    fits = _is_verb if kind == "verb" else _is_noun
-    return list(islice((pair for pair in often if fits(*pair.split())), POOL_SIZE))
-
-
-def _is_verb(first: str, second: str) -> bool:
-    return first in VERBS - {"be"} and second in {"up", "down", "off", "out", "on", "away", "back", "over"}
-
-
-def _is_noun(first: str, second: str) -> bool:
-    from lemminflect import getAllInflections, getAllLemmas
-
-    if zipf(first, "en") > MOST_FREQUENT:
-        return False
-    if second in PARTICLES | INSIDE or first in PARTICLES | INSIDE or first in VERBS:
-        return False
-    nouns = getAllLemmas(second)
-    before = getAllLemmas(first)
-    return (
-        set(nouns) == {"NOUN"}
-        and "NNS" in getAllInflections(second)
-        and second in nouns["NOUN"]
-        and set(before) in ({"NOUN"}, {"ADJ"}, {"ADJ", "NOUN"})
-    )
-
-
 def _of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
     """Others of the topic's kind, shape and number of words, from lists."""
-    wanted, count = shape(topic.lemma), len(topic.lemma.split())
+    wanted = shape(topic.lemma)
     listed = [words for words in LISTED if topic.is_name and topic.lemma in words]
     if listed:
         yield from listed[0]
@@ -216,9 +174,8 @@ def _of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
         yield from _persons(topic.lemma)
     elif kind == "place":
         yield from (name for name in _places_by_size(topic.lemma in countries()) if shape(name) == wanted)
-    elif kind in ("noun", "verb"):
-        phrases = VERB_PHRASES if kind == "verb" else NOUN_PHRASES
-        yield from (words for words in phrases if len(words.split()) == count)
+    elif not topic.is_name:
+        yield from of_lists(topic.lemma)
     elif wanted == "Xx":
         yield from people("surname")[:POOL_SIZE]
     else:
@@ -230,8 +187,8 @@ def _more_of_lists(topic: Paradigm, kind: Kind) -> Iterator[str]:
     count = len(topic.lemma.split())
     if kind == "place":
         yield from (name for name in _places_by_size(False)[:2_000] if len(name.split()) == count)
-    elif kind in ("noun", "verb"):
-        yield from VERB_PHRASES if kind == "verb" else NOUN_PHRASES
+    elif not topic.is_name:
+        yield from LISTS[phrase_kind(topic.lemma)]
     elif len(topic.lemma) <= 3:
         yield from (words for words in THINGS if words.isupper() and words.isalpha())
     things = (words for words in (*THINGS, *LONGER_THINGS, *FIRMS) if len(words.split()) == count)
