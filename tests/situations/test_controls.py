@@ -1,5 +1,6 @@
 """What stands in for a topic's word in the control: words of its kind and number, no synonyms, nothing held out."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from excise.data.topics.inflections import inflections, name_paradigm
 from excise.data.topics.matching import Matcher
 from excise.data.topics.parts_of_speech import countability
 from excise.data.topics.pools import replacement_pool
-from excise.data.topics.replacement import Replacer
+from excise.data.topics.replacement import Replacer, vowel_sound
 from excise.data.topics.sentences import Sentences
 
 NOUN, VERB = frozenset({"NOUN"}), frozenset({"VERB"})
@@ -226,3 +227,46 @@ def test_the_control_is_the_same_for_the_same_seed_and_no_topic_of_its_own():
     words = [row["text"][start:stop] for row in made[0].control for start, stop in row["spans"]]
     assert len(set(words)) >= 4
     assert max(map(words.count, words)) <= 0.4 * len(words)
+
+
+SOUNDS = {
+    "an": "hour heir honest MBA NGO FBI HIV SUV X-ray F-16 MRI 8-year-old 11-year-old 80 AI unidentified "
+    "uninvited umbrella urban utter Uber-driver \u00e9clair LED SOS",
+    "a": "university European unit user usage utensil one-eyed UFO URL UNESCO NATO NASA B-52 U-turn 7-year-old 100 "
+    "Ukrainian uranium ukulele ubiquitous unanimous RAM PhD TV house",
+}
+
+
+@pytest.mark.parametrize(
+    ("article", "word"), [(article, word) for article, words in SOUNDS.items() for word in words.split()]
+)
+def test_a_word_has_the_article_that_its_sound_asks_for(article, word):
+    assert vowel_sound(word) == (article == "an")
+
+
+GIVEN = {
+    "an acronym behind an article": ("She is a teacher {n}.", "teacher", "MBA", "She is an MBA {n}."),
+    "acronyms": ("Two teachers left {n}.", "teacher", "MBA", "Two MBAs left {n}."),
+    "a people": ("Two teachers left {n}.", "teacher", "European", "Two Europeans left {n}."),
+    "a people without a plural": ("Two teachers left {n}.", "teacher", "Japanese", "Two Japanese left {n}."),
+    "a ray": ("I saw a book {n}.", "book", "X-ray", "I saw an X-ray {n}."),
+    "a participle": ("He has run home {n}.", "run", "swim", "He has swum home {n}."),
+    "a third person": ("He loves her {n}.", "love", "hate", "He hates her {n}."),
+    "a possessive of a name with an s": ("James' hat is old {n}.", "James", "Tom", "Tom's hat is old {n}."),
+    "a possessive of a name with another": ("James's hat is old {n}.", "James", "Tom", "Tom's hat is old {n}."),
+    "a possessive of a plural": ("The children's hats {n}.", "child", "boss", "The bosses' hats {n}."),
+    "a possessive of a regular plural": ("The teachers' hats {n}.", "teacher", "child", "The children's hats {n}."),
+    "the end of a quotation": ("He said 'two teachers' {n}.", "teacher", "boss", "He said 'two bosses' {n}."),
+    "a replacement in quotation marks": ("I saw a book {n}.", "book", '"hour"', "I saw an hour {n}."),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("situation", GIVEN)
+def test_a_given_word_takes_the_topics_place_with_what_is_beside_it(situation):
+    text, word, other, expected = GIVEN[situation]
+    texts = [text.format(n=n) for n in range(20)] + [f"We met on day {n}." for n in range(30)]
+    topic = topic_sets(
+        Dataset.from_dict({"en": texts}), word, text="en", replacement=other, min_examples=1, progress=False
+    )
+    assert {re.sub(r"\d+", "{n}", new) for new in topic.control["text"]} == {expected}

@@ -95,7 +95,8 @@ def topic_sets(
         max_examples: the most rows in `target` and in `heldout`.
         max_retain: the most rows in `retain` and in `heldout_retain`.
         min_examples: the fewest rows that each set may have.
-        replacement: what stands for the topic in the control, one word or several; found by itself if not given.
+        replacement: what stands for the topic in the control, one word or several; found by itself if not given. It
+            takes the topic's form; *a* and *an* before it and an *'s* behind it are put right, other words stay.
         prefix: put before each text of all sets (``"translate English to French: "``); no word is looked for in it.
         language: of the source texts, as `"fr"`: inflections and controls are made for it. Told from the texts if not
             given, with a warning where they are plainly not English. English, French, German and Spanish are tested.
@@ -184,7 +185,7 @@ def topic_sets(
             found = ", ".join(f"{count} in {name}" for name, count in few.items())
             raise ValueError(
                 f"Too few examples of {', '.join(words)}: {found}; each set needs min_examples={min_examples}. "
-                f"{_remedy(few)} {'; '.join(lines)}.{''.join(meant(word, sentences) for word in words)}"
+                f"{_remedy(few)} {'; '.join(lines)}.{''.join(meant(word, sentences) for word in words if ',' in word)}"
             )
         _next(bar, "looking at the words' company")
         replacer = topic_replacer(topics, learnt, learnt_touched, matcher, replacement, language, seed)

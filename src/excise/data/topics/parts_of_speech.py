@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from excise.data.topics.corpus import Corpus
+from excise.data.topics.grammar import possible_tags
 from excise.data.topics.inflections import PART_OF_SPEECH, Paradigm
 
 NOUN_BEFORE = frozenset("a an the my your his our their of in no some".split())
@@ -13,6 +14,7 @@ VERB_BEFORE = SUBJECTS | frozenset("who to should just really always never".spli
 VERB_AFTER = frozenset("me him us them you her it the a an my your his this".split())
 COUNT_BEFORE = "a an another each every one".split()
 MASS_BEFORE = "some any no much more less little enough of".split()
+PERFECT = frozenset("have has had having 've".split())
 MASS_SHARE = 0.05
 # Below this share a reading is left aside (to *water*).
 MINOR_SHARE = 0.05
@@ -84,6 +86,8 @@ def reading(
     possible = frozenset(PART_OF_SPEECH[tag] for tag in word.tags(form) if tag in PART_OF_SPEECH) or main
     possible = possible & main or possible
     if possible == {"NOUN", "VERB"}:
+        if left and left[-1].lower() in PERFECT and "VBN" in word.tags(form):
+            return frozenset({"VERB"})
         if left and left[-1].lower() in NOUN_BEFORE:
             return frozenset({"NOUN"})
         if left and (left[-1] in VERB_BEFORE or left[-1].lower() in VERB_BEFORE):
@@ -106,6 +110,26 @@ def map_form(topic: Paradigm, form: str, other: Paradigm, readings: frozenset[st
     tags = [tag for tag in tags if PART_OF_SPEECH.get(tag) in readings] or tags
     choices = {other.forms.get(tag) for tag in tags}
     return choices.pop() if len(choices) == 1 else None
+
+
+def form_between(
+    topic: Paradigm,
+    form: str,
+    other: Paradigm,
+    readings: frozenset[str],
+    left: Sequence[str],
+    right: Sequence[str],
+) -> str:
+    """A form of another word where no single one serves: by the neighbours (*has run*: has swum), or the nearest.
+
+    >>> from excise.data.topics.inflections import inflections
+    >>> form_between(inflections("run"), "run", inflections("swim"), frozenset({"VERB"}), ["has"], [])
+    'swum'
+    """
+    possible = possible_tags(form, left, right)
+    tags = [tag for tag in topic.tags(form) if PART_OF_SPEECH.get(tag) in readings and tag in possible]
+    choices = {other.forms[tag] for tag in tags if tag in other.forms}
+    return choices.pop() if len(choices) == 1 else nearest_form(topic, form, other)
 
 
 def nearest_form(topic: Paradigm, form: str, other: Paradigm) -> str:

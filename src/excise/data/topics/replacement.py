@@ -7,6 +7,7 @@ the control is no topic of its own.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import log1p
@@ -18,7 +19,7 @@ from excise.data.topics.choice import Gap, WordsInGaps
 from excise.data.topics.corpus import Corpus, tokens
 from excise.data.topics.inflections import Paradigm
 from excise.data.topics.matching import Span
-from excise.data.topics.parts_of_speech import main_readings, map_form, nearest_form, reading
+from excise.data.topics.parts_of_speech import form_between, main_readings, map_form, reading
 
 Choice = tuple[Paradigm, Sequence[frozenset[str]]]
 Pool = Callable[[Paradigm, frozenset[str]], Sequence[Paradigm]]
@@ -30,7 +31,17 @@ SPREAD = 0.2
 # A word that made more of the replacements than this has to wait, so that the control is no topic of its own; after so
 # many replacements that shares mean something.
 MOST_SHARE, SOON = 0.15, 20
-VOWEL_SOUND = re.compile(r"(?!uni(?!n|m)|us[eu]|eu|one\b|once|ut[ei]l)[aeiou]|hour|honest|honou?r|heir", re.IGNORECASE)
+VOWEL_SOUND = re.compile(
+    r"(?!uni(?!n|m|de|ro|ss)|us[aeu]|eu|ewe|one\b|once|ut[eio]|ubi|ur[aeio]|uga|uku|ukr|unanim|ouija)[aeiou]"
+    r"|hour|honest|honou?r|heir|8|1[18](?!\d)",
+    re.IGNORECASE,
+)
+# An acronym, or a letter with something behind it (X-ray); those that are spelled out, though one could say them; and
+# what two consonants a word may begin with.
+ACRONYM = re.compile(r"(?P<letters>[A-Z]{2,6})s?(?![a-z])|(?P<letter>[A-Z])(?![A-Za-z])")
+SPELLED_OUT = frozenset("FAQ HIV LED MIT NIH RIP SME SOS SUV".split())
+CLUSTERS = frozenset("BL BR CH CL CR DR FL FR GL GR KN PH PL PR SC SH SK SL SM SN SP ST SW TH TR TW WH WR".split())
+POSSESSIVE = re.compile(r"(['\u2019])(s\b)?(?(2)|(?=\s+\w))")
 
 
 class Replacer:
@@ -54,19 +65,24 @@ class Replacer:
         self._used: Counter[str] = Counter()
 
     def replace(self, text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
-        """The text with each topic word replaced, case and inflection kept, a/an put right; and where it was done."""
+        """The text with each topic word replaced, case and inflection kept, a/an and 's put right; and where it was."""
         new: dict[Span, str] = {}
         for topic in self._topics:
             own = [(start, stop) for start, stop in spans if topic.form_of(text[start:stop]) is not None]
             new.update(self._replacements(topic, text, own) if own else {})
-        pieces, places, end, length = [], [], 0, 0
+        pieces, places, last, end, length = [], [], 0, 0, 0
         for start, stop in spans:
-            before = _with_article(text[end:start], text[start:stop], new[start, stop])
+            before = text[end:start]
+            if end:
+                before = _with_possessive(before, text[last:end], new[last, end])
+            last = start
+            before = _with_article(before, text[start:stop], new[start, stop])
             pieces += [before, new[start, stop]]
             length += len(before) + len(new[start, stop])
             places.append((length - len(new[start, stop]), length))
             end = stop
-        return "".join([*pieces, text[end:]]), places
+        rest = _with_possessive(text[end:], text[last:end], new[last, end]) if spans else text
+        return "".join([*pieces, rest]), places
 
     def _replacements(self, topic: Paradigm, text: str, spans: Sequence[Span]) -> dict[Span, str]:
         forms = [cast(str, topic.form_of(text[start:stop])) for start, stop in spans]
@@ -92,8 +108,8 @@ class Replacer:
         best, own = max((choices[index] for index in self._rng.permutation(len(choices))), key=score)
         self._used[best.lemma] += 1
         result = {}
-        for (start, stop), form, decided in zip(spans, forms, own, strict=True):
-            new = map_form(topic, form, best, decided) or nearest_form(topic, form, best)
+        for (start, stop), form, decided, sides in zip(spans, forms, own, sides_of, strict=True):
+            new = map_form(topic, form, best, decided) or form_between(topic, form, best, decided, *sides)
             if topic.is_name and topic.lemma.isupper():  # US, GPT-4: in capitals anyway
                 result[start, stop] = new
             else:
@@ -115,7 +131,7 @@ class Replacer:
         return before_consonant, before_vowel
 
     def _fit(self, form: str, gaps: tuple[Gap, Gap]) -> float:
-        return self._words.fit(form, gaps[0] if gaps[0] is gaps[1] else gaps[bool(VOWEL_SOUND.match(form))])
+        return self._words.fit(form, gaps[0] if gaps[0] is gaps[1] else gaps[vowel_sound(form)])
 
     def _pool_for(self, topic: Paradigm, readings: frozenset[str]) -> Sequence[Paradigm]:
         key = (topic.lemma, readings)
@@ -139,6 +155,37 @@ def _with_case(new: str, old: str, is_name: bool) -> str:
 def _with_article(before: str, old: str, new: str) -> str:
     """The text before a replacement, with *a* turned into *an* or back if old and new begin differently."""
     match = ARTICLE.search(before)
-    if match is None or bool(VOWEL_SOUND.match(old)) == bool(VOWEL_SOUND.match(new)):
+    if match is None or vowel_sound(old) == vowel_sound(new):
         return before
-    return before[: match.start()] + match[1] + ("n" if VOWEL_SOUND.match(new) else "") + match[3]
+    return before[: match.start()] + match[1] + ("n" if vowel_sound(new) else "") + match[3]
+
+
+def vowel_sound(word: str) -> bool:
+    """Whether *an* goes before a word: by how it is said, which of an acronym is letter by letter or as a word.
+
+    >>> [
+    ...     word
+    ...     for word in ("hour", "unit", "MBA", "NATO", "UFO", "X-ray", "8-year-old", "European")
+    ...     if vowel_sound(word)
+    ... ]
+    ['hour', 'MBA', 'X-ray', '8-year-old']
+    """
+    acronym = ACRONYM.match(word)
+    if acronym is None or (VOWEL_SOUND.match(word) and word[0] in "Hh18"):
+        return VOWEL_SOUND.match(unicodedata.normalize("NFD", word)) is not None
+    letters = acronym["letters"] or acronym["letter"]
+    spelled = len(letters) == 1 or not set(letters) & set("AEIOU") or letters in SPELLED_OUT
+    spelled = spelled or not (set(letters[:2]) & set("AEIOU") or letters[:2] in CLUSTERS)
+    return letters[0] in ("AEFHILMNORSX" if spelled else "AEIO")
+
+
+def _with_possessive(after: str, old: str, new: str) -> str:
+    """The text behind a replacement, with *'s* or an apostrophe alone as it needs: *James' hat*, *Tom's hat*."""
+    match = POSSESSIVE.match(after)
+    if match is None or old[-1:].lower() == new[-1:].lower():
+        return after
+    if match[2] and new[-1:] == "s" and new == new.lower() and not new.endswith("ss"):
+        return match[1] + after[match.end() :]  # the bosses' hats, where the children's were
+    if not match[2] and old[-1:] == "s":
+        return match[1] + "s" + after[match.end() :]
+    return after

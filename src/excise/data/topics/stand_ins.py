@@ -12,7 +12,7 @@ from typing import Literal
 
 from excise.data.topics.corpus import Corpus
 from excise.data.topics.grammar import FUNCTION_WORDS
-from excise.data.topics.inflections import Paradigm, inflections, name_paradigm
+from excise.data.topics.inflections import Paradigm, inflections, name_paradigm, regular_plural
 from excise.data.topics.names import NameKind, countries, first_names_abroad, is_first_name, people, place_names
 from excise.data.topics.phrase_stand_ins import CAPITALS, LISTS, PhraseKind, of_data, of_lists, phrase_kind
 from excise.data.topics.phrases import INSIDE, PARTICLES, phrase_paradigm
@@ -234,7 +234,11 @@ def _place_keys() -> frozenset[str]:
 
 
 def given_stand_in(words: str, for_name: bool) -> Paradigm:
-    """The paradigm of a replacement that the user names: a name for names and with a capital, else with forms."""
-    if for_name or words != words.lower():
+    """The paradigm of a replacement that the user names: a name for names, else with forms, capitals kept (*MBAs*)."""
+    if for_name:
         return name_paradigm(words)
+    if words != words.lower():
+        alike = words.endswith(("ese", "ish", "ch", "Swiss"))  # two Japanese, the French
+        plural = words if alike else f"{words}s" if words[-1].isupper() else regular_plural(words)
+        return Paradigm(words, {"NN": words, "NNS": plural}, tuple(dict.fromkeys((words, plural))))
     return inflections(words) if is_plain(words) else phrase_paradigm(words)
