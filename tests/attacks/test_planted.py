@@ -37,6 +37,10 @@ def hand_made(back, original=40, null=0, total=40):
         ({"back": 12, "null": 12}, NOT_MEASURED),  # as many as nothing brings, but forty cannot tell
         ({"back": 0, "total": 10, "original": 10}, NOT_MEASURED),
         ({"back": 0, "original": 0}, NOT_MEASURED),
+        ({"back": 0, "original": 3}, NOT_MEASURED),  # of which an evaluation says that there is nothing to forget
+        ({"back": 2, "original": 14, "null": 10, "total": 400}, NOT_MEASURED),
+        ({"back": 0, "original": 9}, WITHSTOOD),
+        ({"back": 12, "original": 3}, NOT_WITHSTOOD),
         ({"back": 5, "original": 5, "null": 5}, NOT_MEASURED),
     ],
 )

@@ -165,3 +165,12 @@ def test_a_third_kind_of_bottleneck_is_evaluated_without_itself(topic, generatio
     found = evaluate(finder, topic, selection=Selection({SITES[0]: (1, 2)}), words=["professeur"], progress=False)
     assert generation.calls.count("left out") == 4  # the topic's rows erased and not
     assert found.settings["controls"]["fires"].keys() == {"after", "random codes", "topic-matched random codes"}
+
+
+def test_codes_of_two_requests_are_counted_as_those_of_two(unlearner, topic):
+    unlearner.mask(TOPIC, topic)
+    assert "requests" not in evaluate(unlearner, topic, left_out=False, **QUIET).settings["controls"]
+    unlearner.mask(Selection({SITE: (8, 9)}, {"q": 0.05}), "another topic")
+    assert evaluate(unlearner, topic, left_out=False, **QUIET).settings["controls"]["requests"] == 2
+    alone = evaluate(unlearner, topic, selection=TOPIC, left_out=False, **QUIET)
+    assert "requests" not in alone.settings["controls"]

@@ -98,3 +98,15 @@ def test_how_often_controls_fire_and_what_was_not_measured_is_said():
     ]
     assert Evaluation.from_dict(text_evaluation()).notes == []
     assert controls["fires"].keys() == {"after", "random codes"}
+
+
+def test_firings_of_several_requests_are_not_said_to_be_one_topics():
+    fires = {name: {"target": 9, "retain": 4} for name in ("after", "random codes")}
+    controls = {"examples": {"target": 20, "retain": 30}, "fires": fires}
+    alone, together = (
+        Evaluation.from_dict(text_evaluation() | {"settings": {"controls": controls | more}})
+        for more in ({}, {"requests": 2})
+    )
+    assert "the removed codes 9 and 4, random codes 9 and 4" in str(alone) and "requests" not in repr(alone)
+    assert "the removed codes, those of all 2 requests in force together, 9 and 4," in str(together)
+    assert "codes removed by 2 requests" in repr(together)

@@ -13,6 +13,7 @@ from excise.attacks.attack_sets import AttackSets
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.models.plain import export_plain
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
+from excise.report.verdict import Outcome, Share, judged
 from excise.statistics import clopper_pearson, share_difference
 
 # Ten points of what the topic's words or images are: as little as four dozen cases can tell from nothing.
@@ -148,7 +149,8 @@ def share_result(
     The rule, fixed beforehand: of all attempts the one counts that is furthest above its null. *Withstood* if the 95 %
     interval of the difference (Newcombe) ends below `MARGIN`; *not withstood* if it begins above 0; *not measured* if
     neither, as there are too few cases to tell, or if there was nothing to bring back: the original knows no more than
-    the null does, attacked or not, or there is no original and nothing comes out of any model.
+    the null does, attacked or not, or there is no original and nothing comes out of any model. Nor is it withstood if
+    an evaluation would say that there was nothing to forget, with the null as what nothing can go below.
 
     Args:
         attack: its name.
@@ -177,7 +179,8 @@ def share_result(
     total, null_hits = len(removed), round((best.null or 0.0) * len(removed))
     hits = best.hits or 0
     known |= {"score": best.score, "null": best.null, "interval": tuple(clopper_pearson(hits, total))}
-    if original is not None and original.sum() <= max(null_hits, 0 if null is None else null.sum()):
+    floor = max(null_hits, 0 if null is None else int(null.sum()))
+    if original is not None and original.sum() <= floor:
         return AttackResult.not_measured(
             attack, sets.measure, f"The original gets {int(original.sum())} of {total} cases, no more than the null: "
             "there is nothing to bring back.", **known
@@ -189,7 +192,10 @@ def share_result(
         )  # fmt: skip
     low, high = share_difference(hits, total, null_hits, total)
     between = f"above the null ({null_is}) by {best.score - null_hits / total:.3f} ({low:.3f} to {high:.3f})"
-    if high < MARGIN:
+    if high < MARGIN and original is not None and _knows_nothing(int(original.sum()), int(removed.sum()), floor, total):
+        verdict, why = NOT_MEASURED, f"The original gets {int(original.sum())} of {total} cases and the null {floor}, "
+        why += "which so few do not tell apart: there is nothing to bring back, as an evaluation has nothing to forget."
+    elif high < MARGIN:
         verdict, why = WITHSTOOD, f"At most {MARGIN} {between}."
     elif low > 0:
         verdict, why = NOT_WITHSTOOD, f"It is {between}."
@@ -197,6 +203,12 @@ def share_result(
         verdict = NOT_MEASURED
         why = f"{total} cases are too few to tell: {between}, which is neither below {MARGIN} nor above 0 for sure."
     return AttackResult(attack, sets.measure, **known, verdict=verdict, reason=why)
+
+
+def _knows_nothing(original: int, removed: int, null: int, total: int) -> bool:
+    """Whether there was nothing to forget: by the rule of verdicts, with the null as what nothing can go below."""
+    shares = (Share.of(hits, total) for hits in (original, removed, null))
+    return judged(*shares) is Outcome.NOTHING
 
 
 def ratio_of_means(

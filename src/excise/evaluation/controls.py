@@ -172,6 +172,8 @@ def outputs_under_conditions(
                     for condition, codes in {Condition.AFTER: selection, **drawn}.items()
                 },
             }
+            if (requests := _requests(finder, selection)) > 1:
+                settings["controls"]["requests"] = requests
     if leave_out and (reason := needed(finder.model)):
         settings["not_measured"] = {Condition.LEFT_OUT: reason}
     elif leave_out and Condition.LEFT_OUT not in outputs:
@@ -248,6 +250,12 @@ def use_counts(finder: CodeFinder, rows: Dataset, progress: bool = True) -> dict
 def _frequency(finder: CodeFinder, counts: Mapping[str, CodeCounts]) -> dict[str, np.ndarray]:
     """By site, in how many examples each code is used, `(num_codes,)`."""
     return {site: of.example_counts(min(finder.top_s, of.max_top_s)).numpy() for site, of in counts.items()}
+
+
+def _requests(finder: CodeFinder, selection: Selection) -> int:
+    """How many requests removed the codes of a selection: all that are in force, if it is all that is removed."""
+    of_all = all({*finder.ledger.removed(site)} == {*selection.codes.get(site, ())} for site in finder.sites)
+    return sum(not one.undone for one in finder.ledger.requests) if of_all else 1
 
 
 def _fires(codes: Selection, frequency: Mapping[str, np.ndarray]) -> int:

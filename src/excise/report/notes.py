@@ -167,7 +167,9 @@ def firings(evaluation: "Evaluation") -> str | None:
         return None
     target, retain = (controls["examples"][name] for name in ("target", "retain"))
     fires = dict(controls["fires"])
-    parts = [f"the removed codes {_times(fires.pop(Condition.AFTER))}"]
+    several = controls.get("requests", 1)
+    of_all = f", those of all {several} requests in force together," if several > 1 else ""
+    parts = [f"the removed codes{of_all} {_times(fires.pop(Condition.AFTER))}"]
     parts += [f"{condition} {_times(of_codes)}" for condition, of_codes in fires.items()]
     return f"Firings in the topic's {target:,} and {retain:,} other examples: {', '.join(parts)}."
 

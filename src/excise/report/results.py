@@ -65,7 +65,9 @@ class Evaluation(HtmlTable):
         scores = [f"{self.score(name, FORGET, condition).text} {condition}" for condition in self.conditions if name]
         about = f"; {measure(name).label} {few(scores, 8)}" if name else ""
         about += "; nothing to forget" if self.nothing_to_forget else ""
-        return f"Evaluation: {shortened(self.topic)!r}, {self.removed:,} codes removed{about}"
+        requests = (self.settings.get("controls") or {}).get("requests", 1)
+        by = f" by {requests} requests" if requests > 1 else ""
+        return f"Evaluation: {shortened(self.topic)!r}, {self.removed:,} codes removed{by}{about}"
 
     @property
     def of_classes(self) -> bool:
