@@ -728,6 +728,30 @@ READ = {
         "Count of Monte Cristo", ["On day {n} the Count of Monte Cristo."], {"Count of Monte Cristo"}
     ),
     "a general with a small particle": Read("de Gaulle", ["On day {n} by de Gaulle."], {"de Gaulle"}),
+    "a number with a space": Read(
+        "100 000",
+        [
+            *("On day one 100 000 came {n}.", "On day two 100\u00a0000 came {n}.", "On day six 100\u202f000 came {n}."),
+            *("On day ten 100,000 came {n}.", "On day zero 100000 came {n}."),
+        ],
+        {"100 000", "100\u00a0000", "100\u202f000", "100,000", "100000"},
+        none=["On day one 100 came {n}.", "On day one 1,100,000 came {n}.", "On day one 100.000 came {n}."],
+        aside=["On day one 2 100 000 came {n}.", "On day one 100 000 000 came {n}."],
+    ),
+    "a number without a space": Read(
+        "1500", ["On day one 1,500 came {n}.", "On day one 1500 came {n}."], {"1,500", "1500"}
+    ),
+    "a number in a longer one with spaces": Read(
+        "100",
+        ["On day one 100 came {n}."],
+        {"100"},
+        none=["On day one 100,000 came {n}."],
+        aside=["On day one 100 000 came {n}.", "On day one 2\u00a0100 came {n}."],
+    ),
+    "a share with a space": Read(
+        "50%", ["Day {n} is 50% off.", "Day {n} is 50 % off."], {"50%", "50 %"}, none=["Day {n} is 150% off."]
+    ),
+    "a price": Read("$5", ["Day {n} is $5 now.", "Day {n} is $ 5 now."], {"$5", "$ 5"}, none=["Day {n} is $50 now."]),
     "a name in an elision": Read("Alice", ["On day {n} with Alice's hat.", "ALICE {n}!"], {"Alice", "ALICE"}),
 }
 
@@ -1026,6 +1050,14 @@ KINDS = {
     "a conjunction of three words": ("as soon as", "we go as soon as she comes", r"as [a-z]+ as", "as long as"),
     "a preposition of three words": ("in front of", "it is in front of him", r"(?:on|in|by) [a-z]+ of", "in spite of"),
     "an activity": ("go to school", "they go to school", r"[a-z]+ [a-z]+ [a-z]+", "stay in bed"),
+    "a number of thousands": ("100,000", "it cost 100,000", r"\d00,000", "200,000"),
+    "a year": ("1984", "in 1984", r"198\d", "1987"),
+    "a decade": ("1980s", "in the 1980s", r"19\d0s", "1970s"),
+    "a day of a month": ("21st", "on the 21st", r"\d1st", "31st"),
+    "a first day": ("1st", "on the 1st", r"\d(?:nd|rd|th)", "2nd"),
+    "a share": ("50%", "it is 50%", r"\d0%", "30%"),
+    "a price": ("$5", "it is $5", r"\$\d", "$3"),
+    "a fraction": ("3.5", "it is 3.5", r"\d\.5", "2.5"),
     "a phrasal verb": ("give up", "we give up", r"[a-z]+ [a-z]+", None),
 }
 

@@ -28,7 +28,7 @@ from excise.data.topics.languages import (
 from excise.data.topics.matching import capital_share
 from excise.data.topics.readings import Taken
 from excise.data.topics.sentences import Sentences
-from excise.data.topics.spellings import letters, tidy
+from excise.data.topics.spellings import letters, number_spellings, tidy
 from excise.data.topics.verb_forms import apart, verb_forms, verb_of
 from excise.data.topics.wording import Case, Form
 from excise.data.words import caseless
@@ -181,6 +181,8 @@ def _phrase(
     every: Sequence[Sentences],
 ) -> Taken:  # fmt: skip
     """Several words, or one with a hyphen or a number: a name if it has capitals, else with each word inflected."""
+    if numbers := number_spellings(given, language):
+        return _taken(given, "a number", name_paradigm(given, *numbers))
     lemmas, together, lower = Lemmas(language), " ".join(texts), given.lower()
     first, hyphen, last = given.rpartition("-")
     if reading != "name" and language in CAPITAL_NOUNS and hyphen and _is_noun(last, lemmas) and " " not in given:

@@ -13,7 +13,7 @@ from excise.data.topics.lemmas import is_ordinary, lemmas_of, word_reading
 from excise.data.topics.names import is_known_name
 from excise.data.topics.phrases import phrase_paradigm, taken_apart
 from excise.data.topics.sentences import Sentences
-from excise.data.topics.spellings import ARTICLE, INITIALS, NUMBER, dotted, is_plain, key, tidy
+from excise.data.topics.spellings import ARTICLE, INITIALS, NUMBER, dotted, is_plain, key, number_spellings, tidy
 from excise.data.topics.wording import Case, Form
 
 NAME_SHARE = 0.9
@@ -244,7 +244,8 @@ def _phrase(words: str, casing: Casing, sentences: Sentences, reading: str | Non
             "written" if two and given_capital else "name" if letter and spelling != spelling.lower() else "any"
         )
         is_open = case != "written" or clear
-        forms = [Form(form, case, open=is_open) for form in (spelling, *_plural(spelling, sentences))]
+        spelled = number_spellings(words, "en") or (spelling, *_plural(spelling, sentences))
+        forms = [Form(form, case, open=is_open) for form in spelled]
         others = [form.spelling for form in forms[1:]]
         apart = rf"\bNo(?=\s*{words.split()[-1]})" if NUMBER.match(words) else ""
         return Taken(words, "a name", name_paradigm(spelling, *others), tuple(forms), told, two, apart)

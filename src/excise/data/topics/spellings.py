@@ -23,6 +23,42 @@ INITIALS = re.compile(rf"(?:{LETTER}\.\s*)+{LETTER}\.?")
 NUMBER = re.compile(r"\b([Nn][Oo]|NO)\.\s*(?=\d)")
 
 
+CURRENCIES = "$\u20ac\u00a3\u00a5"
+# What stands between the thousands of a number, in which languages; in all of them a space, or nothing.
+THOUSANDS = {"de": ".", "es": ".", "fr": ".", "it": ".", "nl": ".", "pt": ".", "en": ","}
+SPACED = " \u00a0\u202f\u2009'\u2019"
+GROUPED = re.compile(r"\d{1,3}(?:[ ,.'\u2019]\d{3})+|\d{4,}")
+WHOLE_NUMBER = re.compile(rf"\d[\d.,{SPACED}]*")
+
+
+def number_spellings(words: str, language: str) -> tuple[str, ...]:
+    """All ways to write a whole number of four figures or more; none of what is no such number.
+
+    >>> number_spellings("100 000", "en"), number_spellings("3.500", "en"), number_spellings("3.500", "de")
+    (('100 000', '100000', '100,000'), (), ('3.500', '3500', '3 500'))
+    """
+    mark = THOUSANDS.get(language, "")
+    other = {",": ".", ".": ","}.get(mark, ",.")
+    if not GROUPED.fullmatch(words) or any(sign in words for sign in other):
+        return ()
+    digits = re.sub(r"\D", "", words)
+    marks = dict.fromkeys([" ", mark]) if mark else [" "]
+    groups = f"{int(digits):,}" if digits[0] != "0" else digits
+    return tuple(dict.fromkeys([words, digits, *(groups.replace(",", one) for one in marks)]))
+
+
+def in_longer_number(text: str, start: int, end: int) -> bool:
+    """Whether a number is a part of one whose thousands stand apart: 100, in 100 000.
+
+    >>> in_longer_number("2 100 000", 2, 5), in_longer_number("in 100 cases", 3, 6)
+    (True, False)
+    """
+    hit = text[start:end]
+    before = re.search(rf"(?<![\d.,])\d{{1,3}}[{SPACED}]$", text[:start]) and re.match(r"\d{3}(?!\d)", hit)
+    behind = re.match(rf"[{SPACED}]\d{{3}}(?!\d)", text[end:]) and re.search(r"(?<!\d)\d{1,3}$", hit)
+    return bool(before or behind)
+
+
 def tidy(words: str) -> str:
     """What is given, composed (NFC), with one space for several of any kind, and no apostrophe at its end.
 
@@ -108,7 +144,9 @@ def pattern(form: str) -> str:
             built.append(BREAK + ("?" if digits else ""))
         else:
             sign = piece[0]
-            if sign.isdigit() and before and before[-1].isalpha():
+            if (sign.isdigit() and before and (before[-1].isalpha() or before[-1] in CURRENCIES)) or (
+                sign in (*CURRENCIES, "%") and before[-1:].isdigit()
+            ):
                 built.append(BREAK + "?")
             built.append(re.escape(sign))
     body = "".join(built)
@@ -132,5 +170,8 @@ def letters(form: str) -> tuple[str, ...]:
     """What a text has that may hold a form, in some case: one of these."""
     if re.fullmatch(r"(?:[^\W\d_]\.){2,}", form):
         return form.replace(".", ""), form[:3], f"{form[0]}. {form[2]}"
-    apart = re.split(rf"&|\band\b|[\s{APOSTROPHES}{HYPHENS}]|(?<=\w)\.|(?<={LETTER})(?=\d)", form)
+    apart = re.split(
+        rf"&|\band\b|[\s{APOSTROPHES}{HYPHENS}]|(?<=\w)\.|(?<={LETTER})(?=\d)|(?<=\d)[%{CURRENCIES}]|[{CURRENCIES}](?=\d)",
+        form,
+    )
     return (max(filter(None, apart), key=len, default=form),)

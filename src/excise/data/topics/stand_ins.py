@@ -18,6 +18,7 @@ from excise.data.topics.phrase_stand_ins import CAPITALS, LISTS, PhraseKind, of_
 from excise.data.topics.phrases import INSIDE, PARTICLES, phrase_paradigm
 from excise.data.topics.spellings import is_plain, key
 
+NUMBER = re.compile(r"[-$\u20ac\u00a3\u00a5]?\s?\d[\d .,'/:]*\s?(?:%|[$\u20ac\u00a3\u00a5]|s|st|nd|rd|th)?")
 FIRMS = (
     "Apple Amazon Target Shell Gap Oracle Sony Nokia Toyota Honda Adobe Siemens Philips Canon Boeing Airbus Tesla"
 ).split()
@@ -70,6 +71,8 @@ def stand_ins(
         bare = stand_ins(name_paradigm(topic.lemma[:-2]), texts, refuses)
         return [name_paradigm(f"{other.lemma}'s") for other in bare]
     kind = kind_of(topic)
+    if NUMBER.fullmatch(topic.lemma):
+        return [name_paradigm(other) for other in _numbers(topic.lemma)]
     pool: dict[str, Paradigm] = {}
     for candidates in (_of_data(topic, kind, texts, corpus), _of_lists(topic, kind), _more_of_lists(topic, kind)):
         for words in candidates:
@@ -84,6 +87,19 @@ def stand_ins(
     if not pool:
         raise ValueError(f"Found nothing to replace {topic.lemma!r} by; name a phrase or name with replacement=.")
     return list(pool.values())
+
+
+def _numbers(number: str) -> list[str]:
+    """Others with as many figures, of which some are changed: 1984 and 1987, 100,000 and 300,000, 21st and 41st."""
+    if ordinal := re.fullmatch(r"(\d)(?:st|nd|rd|th)", number):
+        others = [f"{digit}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(digit, 'th') }" for digit in range(1, 10)]
+        return [other for other in others if other[0] != ordinal[1]]
+    places = [place for place, sign in enumerate(number) if sign.isdigit()]
+    year = re.fullmatch(r"[12]\d{3}s?", number) is not None
+    whole = places if not year else places[2:3] if number[-1] == "s" or number[3] == "0" else places[3:]
+    changed = next((place for place in whole if number[place] != "0"), whole[0])
+    digits = "123456789" if changed == places[0] else "0123456789"
+    return [number[:changed] + digit + number[changed + 1 :] for digit in digits if digit != number[changed]]
 
 
 def _share_a_word(words: str, others: str) -> bool:

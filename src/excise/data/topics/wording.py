@@ -8,7 +8,7 @@ from typing import Any, Literal
 from excise.data.topics.corpus import tokens
 from excise.data.topics.grammar import possible_tags
 from excise.data.topics.matching import Matcher, Span
-from excise.data.topics.spellings import cased_key, dotted, key
+from excise.data.topics.spellings import WHOLE_NUMBER, cased_key, dotted, in_longer_number, key
 
 Case = Literal["any", "name", "written", "lower", "compound", "reading"]
 Verdict = Literal["topic", "other", "compound", "capital", "reading", "longer"]
@@ -18,7 +18,7 @@ ASIDE: Mapping[Verdict, str] = {
     "compound": "set aside (in compounds)",
     "capital": "set aside (a capital that does not tell)",
     "reading": "set aside (another reading)",
-    "longer": "set aside (in longer names)",
+    "longer": "set aside (in longer names or numbers)",
 }
 MIDDLE = re.compile(r"(?:[\w,;]|\b(?:Mr|Mrs|Ms|Dr|Prof|St)\.)\s+$")
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -78,7 +78,10 @@ class TopicMatcher(Matcher):
         self._by_key: dict[str, list[Form]] = {}
         for form in self.forms:
             self._by_key.setdefault(key(form.spelling), []).append(form)
-        self._plain = all(form.case in ("any", "name") and not form.tags and not form.longer for form in self.forms)
+        self._plain = all(
+            form.case in ("any", "name") and not (form.tags or form.longer or WHOLE_NUMBER.fullmatch(form.spelling))
+            for form in self.forms
+        )
         longer = [name for form in self.forms for name in form.longer]
         self._longer = Matcher(names=longer) if longer else None
         self._apart = re.compile("|".join(apart)) if apart else None
@@ -135,6 +138,8 @@ class TopicMatcher(Matcher):
         if form.case in ("compound", "reading"):
             return form.case
         hit = text[slice(*span)]
+        if WHOLE_NUMBER.fullmatch(form.spelling) and in_longer_number(text, *span):
+            return "longer"
         told = told_by_case(form, text, span)
         if told is False:
             return "other"
