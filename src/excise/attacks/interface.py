@@ -207,8 +207,8 @@ def share_result(
 
 def _knows_nothing(original: int, removed: int, null: int, total: int) -> bool:
     """Whether there was nothing to forget: by the rule of verdicts, with the null as what nothing can go below."""
-    shares = (Share.of(hits, total) for hits in (original, removed, null))
-    return judged(*shares) is Outcome.NOTHING
+    before, after, floor = (Share.of(hits, total) for hits in (original, removed, null))
+    return judged(before, after, floor) is Outcome.NOTHING
 
 
 def ratio_of_means(

@@ -41,7 +41,7 @@ DETERMINERS = frozenset("another same other such own few more less several whole
 # Zipf scale: above this a word is grammar (some, this).
 MOST_FREQUENT = 5.9
 POOL_SIZE, ENOUGH, MIN_COUNT, MOST_PAIRS = 24, 3, 3, 20_000
-LISTS: dict[PhraseKind, tuple[str, ...]] = {
+LISTS: dict[str, tuple[str, ...]] = {
     kind: tuple(phrases.split("|"))
     for kind, phrases in {
         "noun": "ice cream|high school|police station|phone number|train station|post office|living room|bus stop|"

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from excise.data.topics.given import checked_words
 from excise.data.topics.inflections import name_paradigm
@@ -42,14 +43,14 @@ def taken_words(
     """
     bare = {given: word for word, given in words.items()}
     asked = reading if isinstance(reading, Mapping) else dict.fromkeys(words, reading)
-    readings = {bare.get(given, given): own for given, own in asked.items()}
+    readings: dict[str, Any] = {bare.get(given, given): own for given, own in asked.items()}
     if forms is not None and not isinstance(forms, Mapping):
         if len(words) > 1:
             raise ValueError(
                 f"forms= of {len(words)} words must be a dictionary: the forms of each word that has some."
             )
         forms = dict.fromkeys(words, checked_words(forms, "forms"))
-    exact = {bare.get(given, given): own for given, own in (forms or {}).items()}
+    exact: dict[str, Any] = {bare.get(given, given): own for given, own in (forms or {}).items()}
     for name, given in {"reading": readings, "forms": exact}.items():
         if strange := [word for word in given if word not in words]:
             raise ValueError(f"{name}= is for {strange[0]!r}, which is none of the words: {', '.join(words)}.")
