@@ -473,6 +473,15 @@ def test_a_french_word_of_grammar_is_refused_by_name(word, french):
         sets(french, word, "fr")
 
 
+def test_a_german_word_of_grammar_is_refused_unless_its_capital_makes_a_noun_of_it():
+    rows = german(*(f"Das Sein ist hier {n}." for n in range(20)))
+    with pytest.raises(ValueError, match="stop words cannot be a topic"):
+        sets(rows, "und", "de")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert "Sein" in forms(sets(rows, "Sein", "de", replacement="Lampe"))
+
+
 def test_a_word_is_found_without_its_article_and_said_so(french):
     assert forms(sets(french, "la voiture", "fr")) >= {"voiture", "voitures"}
     assert "(without its article" in str(sets(french, "« l'eau »", "fr"))

@@ -28,7 +28,7 @@ def replace(text, word, other, name=False):
         ("She loved it.", "love", "sing", "She sang it.", "sang"),
         ("LOVE IS ALL", "love", "work", "WORK IS ALL", "WORK"),
         ("Love is all", "love", "work", "Work is all", "Work"),
-        ("The teachers' room", "teacher", "man", "The men' room", "men"),
+        ("The teachers' room", "teacher", "man", "The men's room", "men"),
         ("Be a teacher now", "teacher", "artist", "Be an artist now", "artist"),
         ("An apple a day", "apple", "car", "A car a day", "car"),
         ("A car is here", "car", "hour", "An hour is here", "hour"),

@@ -76,7 +76,7 @@ def taken_in(language: str, given: str, every: Sequence[Sentences], reading: str
     bare = unicodedata.normalize("NFC", given) if reading == "name" else without_article(tidy(given), language)
     told = "" if caseless(bare) == caseless(tidy(given)) else "without its article"
     bare = without_shouting(bare, lemmas, words)
-    if reading is None:
+    if reading is None and not (language in CAPITAL_NOUNS and bare.istitle()):  # Sie, das Sein
         refuse_grammar(bare, "", language, every[0])
     texts = [text for sentences in every for text in sentences.texts(sentences.candidates(letters(bare)))]
     taken = _phrase if not bare.isalpha() else _word
