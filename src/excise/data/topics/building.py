@@ -146,10 +146,9 @@ def topic_sets(
         if not len(rows.topic):
             set_aside = f" ({sum(aside.values())} set aside; {'; '.join(lines)})" if aside else ""
             otherwise = "" if aside else "".join(meant(word, sentences) for word in words)
-            raise ValueError(
-                f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}{set_aside}."
-                f"{otherwise}"
-            )
+            message = f"None of the {len(sentences)} texts in {text!r} contains {', '.join(_forms(topics))}{set_aside}."
+            message += otherwise
+            raise ValueError(message)
         _warn_of_words(taken, words, sentences, by_form, touched)
         for one, line in zip(taken, lines, strict=True):
             if one.unclear:
@@ -185,7 +184,7 @@ def topic_sets(
             found = ", ".join(f"{count} in {name}" for name, count in few.items())
             raise ValueError(
                 f"Too few examples of {', '.join(words)}: {found}; each set needs min_examples={min_examples}. "
-                f"{_remedy(few)} {'; '.join(lines)}.{''.join(meant(word, sentences) for word in words if ',' in word)}"
+                f"{_remedy(few)}{''.join(meant(word, sentences) for word in words if ',' in word)} {'; '.join(lines)}."
             )
         _next(bar, "looking at the words' company")
         replacer = topic_replacer(topics, learnt, learnt_touched, matcher, replacement, language, seed)
