@@ -26,6 +26,8 @@ from excise.storage.display import printable
 MOST_NOTES, MOST_LETTERS = 100, 400  # of one file, of one reason
 # The name of what is erased of an embedding table, where codes have that of a bottleneck's tensor.
 TABLE = "row"
+# What modules call their parameters that hold no codes, how many numbers are enough to compare, and what is alike.
+OTHERS, ENOUGH, ALIKE = ("weight", "bias"), 256, 0.3
 # What weights are saved in.
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -219,8 +221,9 @@ class ErasedRows:
             if self._is_other(name, tensor):
                 continue
             # A tensor that is named as a site's holds nothing of another's, though it may have the same shape.
-            for shape in [shape for shape in self._shapes if shape.is_named(name)] or self._shapes:
-                if ids := shape.nonzero(tensor):
+            named = [shape for shape in self._shapes if shape.is_named(name)]
+            for shape in named or self._shapes:
+                if (ids := shape.nonzero(tensor)) and (named or self._may_be(shape, name, tensor, ids)):
                     how = f"not zero in its tensor {name!r} of shape {tuple(tensor.shape)}"
                     yield Leftover(stream.name, shape.site, shape.tensor, ids, how)
 
@@ -240,9 +243,31 @@ class ErasedRows:
         return hits
 
     def _is_other(self, name: str, tensor: Tensor) -> bool:
-        """Whether a tensor is one of the model's own that holds nothing of codes, under whatever prefix."""
-        parts = name.split(".")
-        return any(self._known.get(".".join(parts[i:])) == tuple(tensor.shape) for i in range(len(parts)))
+        """Whether a tensor is one of the model's own that holds nothing of codes, under whatever prefix, or without."""
+        parts, shape = name.split("."), tuple(tensor.shape)
+        if any(self._known.get(".".join(parts[i:])) == shape for i in range(len(parts))):
+            return True
+        return len(parts) > 1 and any(of.endswith(f".{name}") and self._known[of] == shape for of in self._known)
+
+    def _may_be(self, shape: CodeShape, name: str, tensor: Tensor, codes: tuple[int, ...]) -> bool:
+        """Whether a tensor that is not named as a site's, and has its shape, may hold rows of erased codes.
+
+        A weight of another module, as its name says, is taken for one only if it is like what was erased; where that is
+        not at hand, or too little to compare, by its shape.
+        """
+        if name.rpartition(".")[2] not in OTHERS:
+            return True
+        rows = shape.by_code(tensor)
+        if rows is None or rows.shape[1] != shape.shape[1]:
+            return False  # one number for each code, which no module calls so
+        for part in self._rows:
+            if (part.site, part.tensor, part.dtype) == (shape.site, shape.tensor, torch.float32):
+                own, at = np.isin(part.codes, codes), np.isin(codes, part.codes)
+                erased = part.data[own].view(np.float32).ravel().astype(np.float64)
+                there = rows[torch.tensor(codes)[torch.from_numpy(at)]].float().numpy().ravel().astype(np.float64)
+                if len(erased) >= ENOUGH and erased.std() and there.std():
+                    return bool(np.corrcoef(erased, there)[0, 1] > ALIKE)
+        return True
 
     def _looked_for(self) -> list[_Rows]:
         """The rows without those that are told from nothing."""

@@ -39,7 +39,7 @@ class CodeShape:
 
     def nonzero(self, tensor: Tensor) -> tuple[int, ...]:
         """The erased codes whose rows are not zero in a tensor; none if it has no row for each code."""
-        rows = self._rows(tensor)
+        rows = self.by_code(tensor)
         if rows is None:
             return ()
         codes = torch.from_numpy(self.codes)
@@ -50,7 +50,7 @@ class CodeShape:
         left = torch.count_nonzero(erased, dim=1) > 0
         return tuple(self.codes[left.numpy()].tolist())
 
-    def _rows(self, tensor: Tensor) -> Tensor | None:
+    def by_code(self, tensor: Tensor) -> Tensor | None:
         """A tensor by code, also when codebook by codebook, flat or transposed."""
         num_codes, width = self.shape
         if tensor.layout != torch.strided or tensor.dtype == torch.bool:
@@ -78,7 +78,7 @@ class TableShape(CodeShape):
 
     def nonzero(self, tensor: Tensor) -> tuple[int, ...]:
         """The erased tokens whose rows say something; none where a tensor has not a whole row for each."""
-        rows = self._rows(tensor)
+        rows = self.by_code(tensor)
         if rows is None or rows.shape[1] != self.shape[1] or not rows.is_floating_point():
             return ()
         rows = rows.float()
