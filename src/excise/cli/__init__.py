@@ -34,7 +34,7 @@ from a data set to a model that forgot:
 the same for a class of images:
   excise classes --dataset images --class cat --out cat
   excise train-classifier --model_name_or_path encoder --dataset_name images --output_dir classifier
-  excise unlearn classifier cat --method activations --count 1000 --out classifier-unlearned
+  excise unlearn classifier cat --out classifier-unlearned
 
 Results go to stdout (with --json as one JSON object), progress and messages to stderr.
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. What fails or is interrupted leaves no half-written file

@@ -18,7 +18,7 @@ EXAMPLES = """\
   excise delete model-unlearned --request 1 --out model-final
   excise delete model teacher --q 0.01 --out model-deleted
   excise attack model-final --topic teacher --original model --attacks left-out,rounded
-  excise delete classifier cat --method activations --count 1000 --out classifier-deleted
+  excise delete classifier cat --method activations --share 0.95 --out classifier-deleted
 """
 
 

@@ -100,12 +100,20 @@ def add_search(parser: ArgumentParser, title: str = "how codes are found") -> No
     group = parser.add_argument_group(
         title, "A preset, and what is to be otherwise in each of its searches (excise.codes.search lists them)."
     )
-    presets = ("default", "paper", "class", "class_token")
-    group.add_argument("--preset", choices=presets, default="default", help="(default: default; of a class, class)")
+    presets = ("default", "paper", "class", "class_token", "pairs")
+    own = "(default: default; of a class, class, or in a model with key-value pairs, pairs)"
+    group.add_argument("--preset", choices=presets, default="default", help=own)
     add_test(group, others=("activations", "examples"))
     group.add_argument("--q", type=real(0, 1, "a rate"), metavar="RATE", help="false discovery rate")
     group.add_argument("--effect", type=real(0, 1, "a share"), metavar="SHARE", help="least difference in frequency")
     group.add_argument("--count", type=whole(), metavar="N", help="at most so many codes, the surest first")
+    group.add_argument(
+        "--share",
+        type=real(0, 1, "a share"),
+        metavar="SHARE",
+        help="in place of --count: as many codes as make up this share of what fires in the forget set, the most "
+        "frequent first (--method activations)",
+    )
     group.add_argument(
         "--max-retain-ratio",
         type=real(what="a ratio"),
@@ -118,11 +126,14 @@ def preset(args: Namespace, topic: "TopicSets | ClassSets") -> "str | tuple[Sear
     """The preset that was asked for, or what is the topic's own, or its searches with what was given besides."""
     from excise.codes.search import BY_FREQUENCY, Search, preset_for, searches_of
 
-    names = ("method", "positions", "q", "effect", "count", "max_retain_ratio")
+    names = ("method", "positions", "q", "effect", "count", "max_retain_ratio", "share")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if args.share is not None:
+        args.method = given.setdefault("method", "activations")
     if args.method in BY_FREQUENCY:
-        if args.count is None:
-            args.parser.error(f"--method {args.method} needs the number of codes or examples: give --count")
+        if args.count is None and args.share is None:
+            or_share = " or --share" if args.method == "activations" else ""
+            args.parser.error(f"--method {args.method} needs the number of codes or examples: give --count{or_share}")
         return (Search(**given, seed=args.seed),)
     if not given:
         return args.preset

@@ -15,7 +15,7 @@ EXAMPLES = """\
   excise unlearn model teacher --counts teacher-counts --q 0.01 --max-retain-ratio 0.5 --out model-unlearned-strictly
   excise unlearn model teacher --max-loss-rise 0.01 --out model-unlearned-within-1-percent
   excise unlearn model teacher --count 50 --codes-out codes.json --out model-unlearned-50 --json
-  excise unlearn classifier cat --method activations --count 1000 --out classifier-unlearned
+  excise unlearn classifier cat --out classifier-unlearned
 """
 
 

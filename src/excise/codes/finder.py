@@ -16,9 +16,9 @@ from excise.codes.counting import MAX_TOP_S, count_apart, count_codes, count_pai
 from excise.codes.enrichment import Enrichment, Method
 from excise.codes.pair_counts import ClassCounts
 from excise.codes.passes import checked_index, folder_in
-from excise.codes.search import Counts, Search, SearchCounts, Topic, check_searches, preset_for, searches_of
+from excise.codes.search import Counts, Search, SearchCounts, Topic, preset_for, searches_of
 from excise.codes.selection import SITE, Selection
-from excise.codes.topic_counts import TopicCounts, count_examples
+from excise.codes.topic_counts import TopicCounts, check_searches, count_examples
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Positions, Processor, image_processor_of, tokenizer_of
 from excise.ledger.ledger import Ledger, check_enough_live
@@ -156,8 +156,7 @@ class CodeFinder:
         top_s: int | None = None,
         method: Method = "mcnemar",
         positions: Positions | None = None,
-        retain: bool = False,
-        progress: bool = True,
+        **options: Any,
     ) -> Enrichment:
         """Counts a topic's codes and tests each code for enrichment at one S'.
 
@@ -166,11 +165,10 @@ class CodeFinder:
             top_s: S'; three times the model's S if not given.
             method: `"mcnemar"` (exact, paired), `"fisher"`, `"chi2"` or `"paper"`. A class has no pairs: `"fisher"`.
             positions: as in `count_topic`.
-            retain: as in `count_topic`.
-            progress: show progress bars.
+            **options: `retain` and the others of `count_topic`.
         """
         top_s = 3 * self.top_s if top_s is None else top_s
-        counts = self.count_topic(topic, positions=positions, retain=retain, max_top_s=top_s, progress=progress)
+        counts = self.count_topic(topic, positions=positions, max_top_s=top_s, **options)
         return counts.enrich(top_s, method)
 
     @expects(max_top_s="?number", batch_size="number")
@@ -248,7 +246,8 @@ class CodeFinder:
             topic: sets as `topic_sets` or `class_sets` make them; a class known by counts, `PairCounts.topic(...)`;
                 examples alone, as a `Dataset` (of a key-value model, images, encodings or pairs) or a stream, which
                 only searches by `"activations"` and `"examples"` take; or a selection, which is the choice already.
-            preset: `"default"` (for classes, `"class"`), another of `PRESETS`, or searches of your own.
+            preset: `"default"` (for classes `"class"`, or `"pairs"` of a key-value model where that finds nothing),
+                another of `PRESETS`, or searches of your own.
             top_s: S' of all searches; each one's own multiple of S if not given.
             tables: keep the tables that codes were chosen from, of each round, for a `Record`.
             **options: the other arguments of `count`.
@@ -259,12 +258,14 @@ class CodeFinder:
         """
         if isinstance(topic, Selection):
             return topic.checked(self.sites)
-        preset = preset_for(topic, preset)
+        asked, preset = preset, preset_for(topic, preset)
         searches = searches_of(preset)
         rounds = max(search.rounds for search in searches)
         if rounds > 1 and options.get("counts") is not None:
             raise ValueError(f"rounds={rounds}: each counts anew, under a mask of its own. Leave `counts` out.")
         selection = self.count(topic, preset, max_top_s=top_s, **options).select(top_s, tables=tables)
+        if asked == "default" and not len(selection) and SITE in self.sites and not self.ledger.in_force(topic):
+            return self.choose(topic, "pairs", top_s=top_s, **options | {"counts": None})
         for done in range(1, rounds):
             more = [search for search in searches if search.rounds > done]
             with self.trial(selection):

@@ -42,14 +42,15 @@ class Search:
         q: as in `Enrichment.select`.
         effect: as in `Enrichment.select`.
         count: as in `Enrichment.select`; the number of codes (`"activations"`) or of examples (`"examples"`).
+        share: of `"activations"`, in place of `count`: as many codes as make up this share of the target's firings.
         max_retain_ratio: as in `Enrichment.select`.
         rounds: how often `Unlearner.choose` searches, each time under the mask of what it has found: what takes the
             place of those codes is then found too. A sweep makes the first round alone.
         seed: of the examples that are drawn.
 
     Raises:
-        ValueError: if there is no such method, a number is out of range, `count` is missing where it is needed, or
-            `effect` or `max_retain_ratio` is given where nothing is tested.
+        ValueError: if there is no such method, a number is out of range, `count` or `share` is missing where one is
+            needed, or `effect` or `max_retain_ratio` is given where nothing is tested.
     """
 
     method: SearchMethod = "mcnemar"
@@ -61,6 +62,7 @@ class Search:
     max_retain_ratio: float | None = None
     rounds: int = 1
     seed: int = 0
+    share: float | None = None
 
     def __post_init__(self) -> None:
         methods = (*get_args(Method), *BY_FREQUENCY)
@@ -73,9 +75,14 @@ class Search:
             if isinstance(value, bool) or not isinstance(value, SupportsIndex) or operator.index(value) < least:
                 raise ValueError(f"{name}={value!r}: expected at least {least}, a whole number.")
         check_thresholds(self.q, self.effect, self.max_retain_ratio)
-        if self.by_frequency and self.count is None:
+        if self.share is not None and (self.method != "activations" or self.count is not None):
+            raise ValueError(f"share={self.share!r} is of Search('activations'), and takes the place of its count.")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share={self.share!r}: expected a share of the firings, above 0 and at most 1.")
+        if self.by_frequency and self.count is None and self.share is None:
             what = "codes" if self.method == "activations" else "examples"
-            raise ValueError(f"Search({self.method!r}) needs the number of {what}: give count=...")
+            or_share = ", or the share of all firings, share=1.0" if self.method == "activations" else ""
+            raise ValueError(f"Search({self.method!r}) needs the number of {what}: give count=...{or_share}")
         if self.by_frequency and (self.effect or self.max_retain_ratio is not None):
             raise ValueError(f"Search({self.method!r}) tests nothing: leave out effect and max_retain_ratio.")
 
@@ -107,7 +114,7 @@ class Search:
     def find(self, counts: Counts, top_s: int) -> tuple[Selection, Enrichment | None]:
         """The codes that the search finds in counts, at one S', and the table of the test, if there is one."""
         if self.method == "activations":
-            return by_activations(counts.frequency(top_s), self.needed_count), None
+            return by_activations(counts.frequency(top_s), self.count, self.share), None
         if self.method == "examples":
             return ever_selected(counts.frequency(top_s), self.needed_count, self.seed), None
         table = counts.enrich(top_s, self.method)
@@ -123,6 +130,9 @@ PRESETS: Mapping[str, tuple[Search, ...]] = {
     "class": (Search(method="fisher", positions="all", max_retain_ratio=0.25),),
     # The same where the bottleneck is in a CLIP's last layer: only the class token goes on from there.
     "class_token": (Search(method="fisher", positions="class_token", multiple=5, rounds=2),),
+    # For a class in a key-value model, whose pairs fire too seldom for a test: all that its images select. Of the many
+    # pairs that one image alone selects, those that are left would still tell it.
+    "pairs": (Search(method="activations", share=1.0),),
 }
 
 
@@ -182,32 +192,6 @@ def preset_for(topic: Topic, preset: str | Search | Sequence[Search] = "default"
             'Search("activations", count=...), the codes that it selects most often.'
         )
     return own
-
-
-def check_searches(searches: Sequence[Search], topic: Topic, counted: bool = False) -> None:
-    """Refuses what counts that were made before are not enough for.
-
-    Args:
-        searches: what is to be found.
-        topic: what is searched for.
-        counted: whether the counts of its sets are there already.
-
-    Raises:
-        ValueError: if searches need more than the counts of a class, or of sets, tell; or the topic is no sets, and
-            there are counts of some.
-    """
-    if counted and not isinstance(topic, ForgetSets):
-        raise ValueError(f"`counts` are of sets, and a {type(topic).__name__} is none. Leave them out.")
-    for search in searches:
-        if counted and search.method == "examples":
-            raise ValueError(f"{search} counts the examples that it draws; `counts` are of all. Leave them out.")
-        if not isinstance(topic, ClassCounts):
-            continue
-        if search.method == "examples" or search.rounds > 1 or search.max_retain_ratio is not None:
-            raise ValueError(
-                f"{search} asks for more than counts tell: of these, search by 'activations' or a test, in one "
-                "round and without max_retain_ratio; or give images, encodings or pairs."
-            )
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,15 +9,12 @@ import numpy as np
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity, joined
-from excise.data.reading import refuse_stream
 from excise.ledger.packing import pack
 from excise.storage.display import few, shortened
 from excise.storage.expected import expects
 from excise.storage.strict_json import checked
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from excise.codes.enrichment import Enrichment
 
 # A random code is drawn among this many unused ones nearest in frequency.
@@ -224,7 +221,9 @@ def _draw(
 SITE = "bottleneck"
 
 
-def by_activations(frequency: Mapping[str, np.ndarray], count: int) -> Selection:
+def by_activations(
+    frequency: Mapping[str, np.ndarray], count: int | None = None, share: float | None = None
+) -> Selection:
     """The codes that the forget set selects most often: *unlearning via activations*.
 
     Args:
@@ -233,6 +232,7 @@ def by_activations(frequency: Mapping[str, np.ndarray], count: int) -> Selection
         count: how many codes, the paper's N_a, all sites together. Codes that the forget set never selects are not
             among them: where fewer were ever selected, these are all. Of codes selected as often, those of earlier
             sites and lower numbers come first.
+        share: in place of `count`, the share of all firings that the codes make up at least.
 
     Raises:
         ValueError: if `count` is not from 1 to the number of codes, or `frequency` has no counts or only zeros.
@@ -245,7 +245,9 @@ def by_activations(frequency: Mapping[str, np.ndarray], count: int) -> Selection
     """
     counts = {site: _checked(np.asarray(of_site)) for site, of_site in frequency.items()}
     whole = np.concatenate(list(counts.values()))
-    if not 1 <= count <= len(whole):
+    if share is not None:
+        count = 1 + int(np.searchsorted(np.cumsum(np.sort(whole)[::-1]), share * whole.sum() - 1e-9 * len(whole)))
+    if count is None or not 1 <= count <= len(whole):
         raise ValueError(f"count={count}: expected 1 to {len(whole)}, the number of codes.")
     number = min(count, int(np.count_nonzero(whole)))
     if not number:
@@ -253,7 +255,8 @@ def by_activations(frequency: Mapping[str, np.ndarray], count: int) -> Selection
     least = np.partition(whole, -number)[-number]  # sorting a million takes ten times as long
     more, as_many = np.flatnonzero(whole > least), np.flatnonzero(whole == least)
     best = np.sort(np.concatenate([more, as_many[: number - len(more)]]))
-    return Selection(_by_site(counts, best), {"method": "activations", "count": count})
+    of_share = {} if share is None else {"share": share}
+    return Selection(_by_site(counts, best), {"method": "activations", "count": count, **of_share})
 
 
 def ever_selected(frequency: Mapping[str, np.ndarray], count: int, seed: int) -> Selection:
@@ -283,17 +286,3 @@ def _by_site(counts: Mapping[str, np.ndarray], places: np.ndarray) -> dict[str, 
         inside = places[(places >= start) & (places < start + len(of_site))]
         codes[site], start = (inside - start).tolist(), start + len(of_site)
     return codes
-
-
-def draw_examples(forget: "Dataset", count: int, seed: int) -> "Dataset":
-    """Examples drawn at random, in an order of their own; drawn from again, the same ones.
-
-    Raises:
-        ValueError: if `count` is not from 1 to the number of examples.
-    """
-    refuse_stream(forget)
-    if len(forget) == 0:
-        raise ValueError("The forget set is empty; give at least one example.")
-    if not 1 <= count <= len(forget):
-        raise ValueError(f"count={count}: expected 1 to {len(forget)}, the number of examples in the forget set.")
-    return forget.select(np.random.default_rng(seed).permutation(len(forget))[:count])

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,11 @@ from excise.bottlenecks.identity import Identity
 from excise.codes.counting import count_codes
 from excise.codes.counts import CodeCounts, PairedCounts
 from excise.codes.enrichment import Enrichment, Method, enrich_counts
-from excise.codes.selection import draw_examples
+from excise.codes.pair_counts import ClassCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.images import without_labels
 from excise.data.inputs import Positions, Processor
-from excise.data.reading import is_stream
+from excise.data.reading import is_stream, refuse_stream
 from excise.storage.display import few, printable, shortened
 from excise.storage.files import new_folder
 from excise.storage.processes import by_main_process
@@ -229,3 +229,43 @@ def count_examples(
         examples = without_labels(examples)
     counted = count_codes(model, processor, examples, positions=search.positions or positions, **options)
     return TargetCounts(getattr(topic, "name", ""), counted)
+
+
+def draw_examples(forget: "Dataset", count: int, seed: int) -> "Dataset":
+    """Examples drawn at random, in an order of their own; drawn from again, the same ones.
+
+    Raises:
+        ValueError: if `count` is not from 1 to the number of examples.
+    """
+    refuse_stream(forget)
+    if len(forget) == 0:
+        raise ValueError("The forget set is empty; give at least one example.")
+    if not 1 <= count <= len(forget):
+        raise ValueError(f"count={count}: expected 1 to {len(forget)}, the number of examples in the forget set.")
+    return forget.select(np.random.default_rng(seed).permutation(len(forget))[:count])
+
+
+def check_searches(searches: Sequence["Search"], topic: object, counted: bool = False) -> None:
+    """Refuses what counts that were made before are not enough for.
+
+    Args:
+        searches: what is to be found.
+        topic: what is searched for.
+        counted: whether the counts of its sets are there already.
+
+    Raises:
+        ValueError: if searches need more than the counts of a class, or of sets, tell; or the topic is no sets, and
+            there are counts of some.
+    """
+    if counted and not isinstance(topic, ForgetSets):
+        raise ValueError(f"`counts` are of sets, and a {type(topic).__name__} is none. Leave them out.")
+    for search in searches:
+        if counted and search.method == "examples":
+            raise ValueError(f"{search} counts the examples that it draws; `counts` are of all. Leave them out.")
+        if not isinstance(topic, ClassCounts):
+            continue
+        if search.method == "examples" or search.rounds > 1 or search.max_retain_ratio is not None:
+            raise ValueError(
+                f"{search} asks for more than counts tell: of these, search by 'activations' or a test, in one "
+                "round and without max_retain_ratio; or give images, encodings or pairs."
+            )

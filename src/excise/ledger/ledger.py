@@ -114,6 +114,10 @@ class Ledger(HtmlTable):
         """A ledger in which every mask in force is a deletion, with its own id and time."""
         return Ledger(tuple(r if r.undone else replace(r, kind="delete") for r in self.requests))
 
+    def in_force(self, topic: Any) -> bool:
+        """Whether a request that was not undone is of a topic of the same name."""
+        return any(one.topic == getattr(topic, "name", None) and not one.undone for one in self.requests)
+
     def mask_in_force(self, request_id: int) -> Request:
         """The request of that id.
 

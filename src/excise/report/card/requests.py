@@ -20,7 +20,7 @@ POSITIONS = {
 # Told by other words.
 TOLD = {"method", "q", "effect", "count", "max_retain_ratio", "top_s", "positions", "num_target", "num_control"}
 TOLD |= {"preset", "searches", "seed", "deletes_request", "taken_out", "max_loss_rise", "loss_rise"}
-TOLD |= {"codes_by_round", "rounds", "rows", "distilled"}
+TOLD |= {"codes_by_round", "rounds", "rows", "distilled", "share"}
 
 
 def request_row(request: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
@@ -71,7 +71,8 @@ def how_found(thresholds: Mapping[str, Any]) -> str:
 def _search(thresholds: Mapping[str, Any]) -> Iterator[str]:
     method, count = thresholds.get("method"), thresholds.get("count")
     if method == "activations":
-        yield f"the N_a = {count:,} pairs that its examples select most often"
+        share = f", {100 * thresholds['share']:g} % of all that they select" if "share" in thresholds else ""
+        yield f"the N_a = {count:,} pairs that its examples select most often{share}"
     elif method == "examples":
         drawn = f", drawn by seed {thresholds['seed']}" if "seed" in thresholds else ""
         yield f"all pairs that N_e = {count:,} of its examples select{drawn}"
