@@ -243,6 +243,35 @@ def test_an_adapter_without_bottlenecks_on_a_plain_model_is_refused_with_what_to
         Unlearner.from_pretrained(tmp_path / "adapter")
 
 
+BASES = {
+    "trained in memory": (lambda model: model.lm_head.weight.data.mul_(1.1), "was trained on other weights than"),
+    "one layer trained in memory": (
+        lambda model: model.encoder.block[0].layer[1].layer_norm.weight.data.add_(0.1),
+        "such as encoder.block.0.layer.1.layer_norm.weight",
+    ),
+    "as it was saved": (lambda model: None, None),
+}
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["of a plain model", "with bottlenecks"])
+@pytest.mark.parametrize(("train", "said"), BASES.values(), ids=BASES)
+def test_an_adapter_loads_on_the_weights_that_it_was_put_on_alone(tmp_path, caplog, fresh, train, said):
+    (base_t5() if fresh else codebook_t5()).save_pretrained(tmp_path / "base")
+    kind = CodebookT5ForConditionalGeneration
+    base = kind.from_base(tmp_path / "base", **SIZES) if fresh else kind.from_pretrained(tmp_path / "base")
+    train(base)
+    unlearner = Unlearner(with_lora(base, modules_to_save=["bottleneck"]), tokenizer())
+    unlearner.delete(Selection({next(iter(unlearner.sites)): [3, 5]}, {"q": 0.05}), "a topic", depth="codes")
+    with caplog.at_level("WARNING"):
+        unlearner.save_pretrained(tmp_path / "adapter")
+    assert ("are in no file, and the adapter will not load" in caplog.text) is bool(said)
+    if said is None:
+        Unlearner.from_pretrained(tmp_path / "adapter")
+    else:
+        with pytest.raises(ValueError, match=said):
+            Unlearner.from_pretrained(tmp_path / "adapter")
+
+
 @pytest.mark.parametrize("gone", ["never saved", "moved"])
 def test_an_adapter_whose_base_is_nowhere_says_what_to_do(tmp_path, gone):
     codebook_t5().save_pretrained(tmp_path / "base")

@@ -73,6 +73,10 @@ MARKS = ranges(r"\p{M}")
 WORDS = re.compile(f"[{APART}]|(?![{MARKS}])[{OTHERS}]+")
 
 
+# What stands in words that their letters alone do not tell, as in C++, C#, F*, .NET.
+SIGNED = re.compile(r"[+#*&@$%=~^|<>]|^\.")
+
+
 def folded(text: str) -> str:
     """A text as it is compared: in one case and one normal form, without accents and marks that are not seen.
 
@@ -84,6 +88,21 @@ def folded(text: str) -> str:
         return text.lower()
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     return UNSEEN.sub("", re.sub("[\u0300-\u036f]", "", text))
+
+
+def as_written(word: str) -> re.Pattern[str] | None:
+    """A pattern of a folded word that its letters alone do not tell, as C++; `None` of any other.
+
+    It is found where it is no part of a longer word; behind a sign, anything may follow.
+
+    Example:
+        >>> bool(as_written("C++").search("c++17, c")), as_written("Notepad++")
+        (True, None)
+    """
+    word = folded(word).strip()
+    if not SIGNED.search(word) or len("".join(whole_words(word))) > 3:
+        return None
+    return re.compile(rf"(?<!\w){re.escape(word)}" + (r"(?!\w)" if word[-1].isalnum() else ""))
 
 
 def whole_words(text: str) -> list[str]:

@@ -2,14 +2,17 @@
 
 import copy
 import importlib
+import json
 import logging
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -19,20 +22,25 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
+from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from excise.bottlenecks.identity import copy_codes_id
-from excise.bottlenecks.site import bottleneck_copies
+from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, enforce
 from excise.models.auto import ATTACHED_TYPE, classes_of, is_ours, register_attached
 from excise.models.bottlenecked import OF_THE_HUB
+from excise.storage.digests import sums
+from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, read
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
 log = logging.getLogger(__name__)
 TOKENIZER_NAME = "tokenizer_config.json"
+# Beside an adapter: by the name of each weight that it is put on, its type and sums of its bits.
+BASE_OF_ADAPTER = "adapter_base.json"
 
 
 def load_model(folder: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
@@ -123,6 +131,7 @@ def load_adapted(folder: str | os.PathLike, **kwargs: Any) -> "PeftModel":
 
     adapter, saved = PeftConfig.from_pretrained(os.fspath(folder)), AutoConfig.from_pretrained(folder)
     base, new = _base_of_adapter(os.fspath(folder), adapter, saved, **kwargs)
+    check_base_of_adapter(folder, base, adapter.base_model_name_or_path)
     copy_codes_id(saved, base)
     enforce(base, ledger := Ledger.from_dict(saved.unlearning))
     model = PeftModel.from_pretrained(base, os.fspath(folder))
@@ -175,6 +184,70 @@ def _base_of_adapter(
             "and save the whole model."
         )
     return base, True
+
+
+@by_main_process("folder")
+def save_base_of_adapter(folder: str | os.PathLike, whole: "PeftModel", ledger: Ledger) -> None:
+    """Writes, beside an adapter, sums of the weights that it is put on, and warns where its base on disk has others."""
+    model: Any = whole.get_base_model()
+    left_out = ["modules_to_save"]
+    if any(ledger.removed(site, ("delete",)) for site in bottlenecks(model)):
+        left_out += ["bottleneck"]  # whose rows are erased here, and once it is loaded
+    if ledger.rows_of(("delete",)):
+        left_out += ["embed", "shared", "lm_head"]
+    copied = {name for name, of in model.named_modules() if hasattr(of, "modules_to_save")}
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        plain = name.replace(".base_layer", "").replace(".original_module", "")
+        within = any(plain.startswith(f"{module}.") for module in copied)
+        if tensor.is_floating_point() and not within and not any(part in plain for part in left_out):
+            weights[plain] = [str(tensor.dtype), sums({"": tensor})]
+    Path(folder, BASE_OF_ADAPTER).write_text(json.dumps(weights, indent=0) + "\n", encoding="utf-8")
+    name = whole.peft_config[whole.active_adapters[0]].base_model_name_or_path or ""
+    if changed := _others(weights, _on_disk(name, weights)):
+        log.warning(
+            "The weights that the adapter is put on are not those of %s: %d differ, such as %s. Trained in memory, "
+            "they are in no file, and the adapter will not load. Save that model first, and put the adapter on what "
+            "was saved; or merge it, by `merge_and_unload()`, and save the whole model.",
+            name,
+            len(changed),
+            changed[0],
+        )
+
+
+def check_base_of_adapter(folder: str | os.PathLike, base: PreTrainedModel, name: str) -> None:
+    """Makes sure that an adapter is put on the weights that it was trained on, if it tells them.
+
+    Raises:
+        ValueError: if the base has others.
+    """
+    file = Path(folder, BASE_OF_ADAPTER)
+    if file.is_file() and (changed := _others(checked(read(file), dict, file.name), base.state_dict())):
+        raise ValueError(
+            f"The adapter in {os.fspath(folder)!r} was trained on other weights than {name} has: {len(changed)} "
+            f"differ, such as {changed[0]}. Its base was trained in memory after it was loaded. Put that model in its "
+            "place, as `base_model_name_or_path` in adapter_config.json; without it, the adapter is of no use."
+        )
+
+
+def _others(known: Mapping[str, Sequence[str]], tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names of tensors that are others than known ones; those in fewer bits than the known are not compared."""
+    changed = []
+    for name in sorted(known.keys() & tensors.keys()):
+        dtype, tensor = getattr(torch, known[name][0].removeprefix("torch.")), tensors[name]
+        if tensor.dtype.itemsize >= dtype.itemsize and sums({"": tensor.to(dtype)}) != known[name][1]:
+            changed.append(name)
+    return changed
+
+
+def _on_disk(name: str, wanted: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Those of some tensors that a model's file on this disk has; nothing of one in several files."""
+    try:
+        file = cached_file(name, SAFE_WEIGHTS_NAME, local_files_only=True)
+        with safe_open(file, "pt") as weights:
+            return {key: weights.get_tensor(key) for key in {*weights.keys()} & {*wanted}}
+    except (OSError, ValueError, TypeError, SafetensorError):
+        return {}
 
 
 def _take_over(base: PreTrainedModel) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import PIL.Image
 
 from excise.codes.pair_counts import ClassCounts
-from excise.data.forget_sets import SET_NAMES, ForgetSets, PrivateLabel, whole_words
+from excise.data.forget_sets import SET_NAMES, ForgetSets, PrivateLabel, as_written, folded, whole_words
 from excise.data.reading import is_dataset
 from excise.report.card import model_card
 from excise.report.markdown import unescaped
@@ -80,7 +80,12 @@ class PrivateSearch:
             words |= dict.fromkeys(own_words)
             texts |= dict.fromkeys(own_texts)
         self.sizes = {"word": len(words), "text": len(texts)}
-        self._words = {tuple(tokens): Hit("word", i) for i, word in enumerate(words) if (tokens := whole_words(word))}
+        self._words, self._signed = dict[tuple[str, ...], Hit](), dict[re.Pattern[str], Hit]()
+        for i, word in enumerate(words):
+            if written := as_written(word):
+                self._signed[written] = Hit("word", i)
+            elif tokens := whole_words(word):
+                self._words[tuple(tokens)] = Hit("word", i)
         self._texts: dict[tuple[str, ...], Hit] = {}
         for i, tokens in enumerate(map(whole_words, texts)):
             length = min(len(tokens), IN_A_ROW)
@@ -89,7 +94,7 @@ class PrivateSearch:
                     self._texts.setdefault(tuple(tokens[start : start + length]), Hit("text", i))
 
     def __bool__(self) -> bool:
-        return bool(self._words or self._texts)
+        return bool(self._words or self._texts or self._signed)
 
     def in_text(self, text: str, shortest: int = 1) -> set[Hit]:
         """The hits in a text; words of one token with fewer letters than `shortest` are not looked for."""
@@ -100,6 +105,8 @@ class PrivateSearch:
                 for length in {len(key) for key in known}:
                     rows = zip(*(tokens[i:] for i in range(length)), strict=False)
                     hits |= {known[row] for row in rows if row in known and len("".join(row)) >= shortest}
+            if self._signed and shortest < BY_CHANCE:  # such a word is short
+                hits |= {hit for written, hit in self._signed.items() if written.search(folded(variant))}
             longer = {token for token in tokens if INSIDE < len(token) <= LONGEST}
             for (word, *rest), hit in self._words.items():
                 if not rest and len(word) >= max(INSIDE, shortest) and any(word in token for token in longer):
@@ -228,10 +235,7 @@ def _texts(stream: BinaryIO, name: str) -> Iterator[tuple[str, int]]:
         stream.seek(8 + int.from_bytes(data[:8], "little") if name.endswith(".safetensors") else 0)
         runs = ASCII if whole is None or name.endswith(".safetensors") else RUNS
         while data := stream.read(PIECE):
-            yield (
-                "\n".join(run.decode("utf-8", "ignore") for run in runs.findall(data)),
-                BY_CHANCE,
-            )
+            yield "\n".join(run.decode("utf-8", "ignore") for run in runs.findall(data)), BY_CHANCE
     elif name.endswith(".json") and not name.startswith(f"{REPORT}/") and text[:1] == "{":
         yield "\n".join(_values(json.loads(text))), 1
     else:

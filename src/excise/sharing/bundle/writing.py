@@ -13,7 +13,7 @@ from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Processor
 from excise.ledger import compaction
 from excise.ledger.ledger import Ledger, mask_digest
-from excise.models.loading import load_model
+from excise.models.loading import load_model, save_base_of_adapter
 from excise.models.remote_code import write_remote_code
 from excise.report.card import model_card
 from excise.report.page import write_report
@@ -67,6 +67,8 @@ def write_checkpoint(
             model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
         processor.save_pretrained(partial)
         ledger = Ledger.from_dict(model.config.unlearning)
+        if whole is not model:
+            save_base_of_adapter(partial, whole, ledger)
         check_written(partial, ErasedRows.of(model, kinds=("delete",)), ledger, bottlenecks(model))
         check_weights(partial, whole)
 
