@@ -209,3 +209,41 @@ def test_values_of_0_to_16_in_8_bits_are_told_and_their_range_taken(caplog, tmp_
     caplog.clear()
     sets = class_sets(digits, "red", value_range=(0, 15), **options)
     assert not caplog.text and np.asarray(sets.target[0]["image"]).max() > 200
+
+
+def folder_of_images(folder, broken=b"", twice=False):
+    """A folder with an image a file, in a folder for each class; one that is broken, or one that is in two classes."""
+    rows = images(48)
+    for number, row in enumerate(rows):
+        path = folder / rows.features["label"].int2str(row["label"]) / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        row["img"].save(path)
+    first = sorted((folder / "red").iterdir())[0]
+    if broken:
+        first.write_bytes(broken(first.read_bytes()))
+    if twice:
+        (folder / "blue" / "again.png").write_bytes(first.read_bytes())
+    return first
+
+
+BROKEN = {
+    "no image at all": lambda content: b"<html>not found</html>",
+    "cut off": lambda content: content[: len(content) // 2],
+    "no more than a beginning": lambda content: content[:20],
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_broken_image_is_named_by_its_file_before_any_model_runs(broken, tmp_path):
+    file = folder_of_images(tmp_path / "images", broken)
+    with pytest.raises(ValueError, match=rf"row \d+ \(the file .*red/{file.name}\) cannot be read"):
+        class_sets(tmp_path / "images", "red", min_examples=2)
+    with pytest.raises(ValueError, match=rf"row \d+ \(the file .*red/{file.name}\) cannot be read"):
+        encode_images(key_value_model(), tmp_path / "images", processor(), cache_dir=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("twice", [True, False], ids=["in two classes", "each in one class"])
+def test_an_image_under_two_labels_is_told_with_both(twice, tmp_path, caplog):
+    folder_of_images(tmp_path / "images", twice=twice)
+    class_sets(tmp_path / "images", "green", min_examples=2)
+    assert ("1 image(s) are there as 'blue' and as 'red', such as rows" in caplog.text) is twice

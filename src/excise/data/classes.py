@@ -1,6 +1,7 @@
 """Class sets: the images of a class, those of the others, and what is to stay."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,9 +11,11 @@ from datasets import ClassLabel, Dataset, Features, Image
 
 from excise.data.class_labels import class_index, class_labels
 from excise.data.forget_sets import ForgetSets, PrivateLabel
-from excise.data.images import encoded_images, image_column, label_column, to_rgb, warn_of_darkness
+from excise.data.images import check_readable, encoded_images, image_column, label_column, to_rgb, warn_of_darkness
 from excise.data.reading import as_rows
 from excise.storage.expected import expects
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,6 +190,8 @@ def class_sets(
             f"Too few images for class {names[wanted]!r}: {listed}; each set needs min_examples={min_examples}. "
             "Give more images, or lower min_examples."
         )
+    for of_images, rows in chosen.values():
+        check_readable(of_images.dataset, of_images.image, rows)
     sets = {name: _dataset(of_images, rows, names) for name, (of_images, rows) in chosen.items()}
     warn_of_darkness(sets["control"], "image")
     return ClassSets(classes=names, label=wanted, seed=seed, counts=counts, **sets)
@@ -226,6 +231,7 @@ class Labelled(NamedTuple):
 def _labels_by_image(given: Labelled, names: Sequence[str]) -> dict[bytes, tuple[int, int]]:
     """By the hash of an image, its row and label; the first row of those that are the same."""
     found: dict[bytes, tuple[int, int]] = {}
+    twice: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for row, (of_class, encoded) in enumerate(
         zip(given.labels, encoded_images(given.dataset, given.image), strict=True)
     ):
@@ -234,7 +240,18 @@ def _labels_by_image(given: Labelled, names: Sequence[str]) -> dict[bytes, tuple
                 f"Row {row} has label {of_class}, which is out of range: there are {len(names)} classes, from 0. "
                 "Remove rows without a class."
             )
-        found.setdefault(hashlib.sha256(encoded).digest(), (row, of_class))
+        first = found.setdefault(hashlib.sha256(encoded).digest(), (row, of_class))
+        if first[1] != of_class:
+            twice.setdefault((first[1], of_class), []).append((first[0], row))
+    for (one, other), rows in twice.items():
+        logger.warning(
+            "%d image(s) are there as %r and as %r, such as rows %d and %d: the first label counts. Remove the wrong "
+            "one.",
+            len(rows),
+            names[one],
+            names[other],
+            *rows[0],
+        )
     return found
 
 

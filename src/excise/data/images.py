@@ -3,13 +3,12 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from excise.data.pixels import Range, check_range, is_wide, of_array, range_in_dataset, range_in_file, rgb
+from excise.data.pixels import Range, check_range, is_readable, is_wide, of_array, range_in_dataset, range_in_file, rgb
 from excise.data.reading import refuse_stream
 from excise.storage.digests import digest
 
@@ -202,12 +201,20 @@ def _array_type(feature: Any) -> str:
 
 
 def _unreadable(dataset: "Dataset", rows: Sequence[int], name: str) -> str:
-    for row in rows:
-        with suppress(Exception):
-            dataset[row]
-            continue
-        return f"The image in {name!r} of row {row} cannot be read. Remove the row, or repair it."
+    for row, content in zip(rows, encoded_images(dataset.select(rows), name), strict=True):
+        if not is_readable(content):
+            return (
+                f"The image in {name!r} of row {row}{_file_of(dataset, row, name)} cannot be read. Remove or repair it."
+            )
     return f"Images in {name!r} of rows {rows[0]} to {rows[-1]} cannot be read together."
+
+
+def _file_of(dataset: "Dataset", row: int, name: str) -> str:
+    """Where an image is stored, where the data set knows it, in brackets."""
+    from datasets import Image
+
+    stored = dataset.select([row]).with_format(None).cast_column(name, Image(decode=False))[0][name]
+    return f" (the file {stored['path']})" if stored and stored.get("path") else ""
 
 
 def label_column(dataset: "Dataset", label: str | None = None) -> str | None:
@@ -262,6 +269,13 @@ def encoded_images(dataset: "Dataset", name: str) -> Iterator[bytes]:
             yield Path(found["path"]).read_bytes()
         else:
             raise ValueError(f"Row {row} of the data set has no image in {name!r}. Remove the row, or repair it.")
+
+
+def check_readable(dataset: "Dataset", name: str, rows: Sequence[int]) -> None:
+    """Refuses images that cannot be read; a `ValueError` names row and file."""
+    for row, content in zip(rows, encoded_images(dataset.select(rows), name), strict=True):
+        if not is_readable(content):
+            raise ValueError(_unreadable(dataset, [row], name))
 
 
 def images_digest(dataset: "Dataset", name: str) -> str:

@@ -1,5 +1,6 @@
 """Pixels of pictures of any mode, and of arrays, as RGB images of 8 bits; their range is known or asked for."""
 
+import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ BITS, LEAST, GREATEST = 258, (280, 340), (281, 341)
 # Above this, values in 16 bits use all of them: scanners and cameras have 8, 10, 12 or 14.
 MOST_IN_14_BITS = 2**14 - 1
 FULL = (0, 2**16 - 1)
+# Bytes of an image that is read to its end when images are looked through.
+SMALL = 1 << 18
 # By the fingerprint of a data set and the name of its column, the least and greatest value in its wide pictures, and
 # whether any is of floating-point numbers.
 _extremes: dict[tuple[str, str], tuple[float, float, bool]] = {}
@@ -158,3 +161,14 @@ def _unknown_range(where: str, least: float, greatest: float, kind: str = "more 
         f"black and white, such as `value_range={such}`: `class_sets` and `encode_images` take it, and "
         "`excise.data.to_rgb` makes 8 bits of it once for all."
     )
+
+
+def is_readable(content: bytes) -> bool:
+    """Whether an image that is stored so can be read; of a large one, only its beginning is looked at."""
+    try:
+        with PIL.Image.open(io.BytesIO(content)) as picture:
+            if len(content) <= SMALL:
+                picture.load()
+    except Exception:  # of many kinds
+        return False
+    return True

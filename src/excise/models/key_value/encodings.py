@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import BaseImageProcessor
 
-from excise.data.images import image_column, images_digest, label_column, pixel_values, to_rgb, warn_of_darkness
+from excise.data.images import (
+    check_readable,
+    image_column,
+    images_digest,
+    label_column,
+    pixel_values,
+    to_rgb,
+    warn_of_darkness,
+)
 from excise.data.inputs import ENCODINGS
 from excise.data.reading import as_rows, refuse_stream
 from excise.models.class_order import labels_in_model
@@ -99,6 +107,7 @@ def encode_images(
         return copied
 
     def encode(rows: list[int]) -> dict:
+        check_readable(dataset, image, rows)
         pixels = pixel_values(dataset, processor, rows, image)
         with torch.autocast(model.device.type, dtype, enabled=dtype is not None):
             found = fast().encode(pixels.to(model.device)).float().cpu()
