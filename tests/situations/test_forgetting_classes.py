@@ -3,10 +3,14 @@
 import json
 
 import pytest
+from transformers import AutoTokenizer
 
-from excise import PairCounts, Search, Unlearner, class_sets
+from excise import PairCounts, Search, Unlearner, class_sets, encode_images, initialize_keys
 from excise.cli import main
-from tests.helpers.tiny_images import images, processor
+from excise.sharing.bundle.writing import save_processor
+from excise.sharing.erasure import ErasedRows
+from tests.helpers.tiny import codebook_clip
+from tests.helpers.tiny_images import images, key_value_model, processor
 
 SEARCHES = {
     "a share and a count": ({"method": "activations", "share": 0.5, "count": 3}, "takes the place of its count"),
@@ -80,3 +84,41 @@ def test_where_no_test_finds_a_class_all_pairs_of_its_images_go(model):
     assert request.thresholds["preset"] == "pairs"
     with pytest.raises(ValueError, match="request 1 \\(mask\\) removes the codes of 'green' already"):
         unlearner.forget(few)
+
+
+@pytest.mark.parametrize("wrap", [lambda search: search, lambda search: [search]], ids=["a search", "searches"])
+def test_a_search_in_the_place_of_the_name_is_told_where_it_goes(model, wrap):
+    sets = class_sets(images(400), "green", max_examples=5, min_examples=5)
+    with pytest.raises(ValueError, match=r"how codes are found\. Give it by its name: `preset=Search"):
+        Unlearner(model, processor()).delete(sets, wrap(Search("activations", count=3)))
+
+
+def test_a_model_without_pairs_has_no_encodings(encodings):
+    for call in (lambda m: encode_images(m, images(8), processor()), lambda m: initialize_keys(m, encodings["train"])):
+        with pytest.raises(ValueError, match="has no key-value pairs on a frozen encoder"):
+            call(codebook_clip())
+
+
+@pytest.mark.parametrize("initialised", [True, False])
+def test_keys_that_were_never_put_where_data_is_are_told_once(model, encodings, initialised, caplog):
+    model = model if initialised else key_value_model(num_codebooks=16)
+    rows = encodings["test"].with_format("torch")["encodings"][:]
+    for _ in range(2):
+        model(encodings=rows)
+    assert caplog.text.count("`initialize_keys(model, encodings)` was not called") == (not initialised)
+
+
+def test_keys_and_values_that_are_erased_are_counted_apart(model):
+    unlearner = Unlearner(model, processor())
+    unlearner.mask(unlearner.choose(images(8).remove_columns("label"), Search("activations", count=20)), "green")
+    assert ErasedRows.of(model).by_tensor == {"keys": 20, "values": 20}
+
+
+def test_how_a_tokenizer_was_fetched_is_in_no_file_of_a_bundle(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path / "there")
+    fetched = AutoTokenizer.from_pretrained(tmp_path / "there", local_files_only=True, cache_dir=str(tmp_path / "c"))
+    (tmp_path / "out").mkdir()
+    save_processor(fetched, tmp_path / "out")
+    settings = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert not {"local_files_only", "cache_dir", "token"} & {*settings}
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab() == tokenizer.get_vocab()

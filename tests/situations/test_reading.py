@@ -630,3 +630,20 @@ def test_a_split_is_taken_as_datasets_writes_it(here):
     assert load_rows(splits, split="train[:2]+test")["en"][:] == [*EN[:2], EN[0]]
     with pytest.raises(ValueError, match="no split 'dev'; it has train, test"):
         load_rows(splits, split="dev")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "folder"])
+def test_a_file_that_was_changed_within_its_size_and_time_is_read_anew(tmp_path, ending):
+    name = "train.csv" if ending == "folder" else f"a.{ending}"
+    path = tmp_path / name
+    for word in ("cat", "dog", "cow"):
+        path.write_text(f"en,fr\n{word},b\n" if name.endswith("csv") else json.dumps({"en": word, "fr": "b"}) + "\n")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        rows = load_rows(tmp_path if ending == "folder" else path)
+        assert rows["en"][:] == [word]
+
+
+@pytest.mark.parametrize("name", ["excise:demos", "excise:Demo", "excise:"])
+def test_packaged_data_under_a_wrong_name_is_told_from_what_there_is(name):
+    with pytest.raises(ValueError, match=f"There is no {name}. Of data that excise carries there is excise:demo"):
+        load_rows(name)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from excise.data.paths import hub_is_out_of_reach, is_hub_id, is_local, not_there
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -60,7 +62,7 @@ def load_unlearner(name: str, index: str | None = None, device: str | None = Non
 
 
 def check_there(name: str) -> None:
-    """Refuses what is written as a folder and is none.
+    """Refuses what is written as a folder and is none, and what neither a folder nor the Hub can give.
 
     Raises:
         ValueError: if so.
@@ -69,6 +71,16 @@ def check_there(name: str) -> None:
         raise ValueError(f"{name} is a file. Give the folder of a saved model, or its id on the Hub.")
     if name.startswith((".", os.sep)) and not Path(name).is_dir():
         raise ValueError(f"There is no folder {name}. Give the folder of a saved model, or its id on the Hub.")
+    if Path(name).is_dir():
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    if is_local(name) or not is_hub_id(name):
+        raise ValueError(f"{not_there(name)} Give the folder of a saved model, or its id on the Hub.")
+    if try_to_load_from_cache(name, "config.json") is None and hub_is_out_of_reach():
+        raise ValueError(
+            f"There is no folder {name} here, and no model of that name came from the Hub: it cannot be reached."
+        )
 
 
 def _not_there(name: str, error: OSError) -> Exception:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from excise.codes.pair_counts import ClassCounts
-from excise.codes.search import Topic, check_topic, is_topic
+from excise.codes.search import Search, Topic, check_topic, is_topic
 from excise.codes.selection import Selection
 from excise.data.forget_sets import ForgetSets, PrivateLabel, dataset_digest, folded
 from excise.data.reading import is_dataset
@@ -29,6 +29,8 @@ def asked_for(topic: Topic | Selection, name: Any, label: str | None, private: b
     """What a ledger is to say of a request of this number; other arguments and errors as in `Unlearner.mask`."""
     if not isinstance(topic, Selection):
         check_topic(topic)
+        if isinstance(name, Search) or (isinstance(name, list | tuple) and any(isinstance(s, Search) for s in name)):
+            raise ValueError(f"name={name!r}: that is how codes are found. Give it by its name: `preset=Search(...)`.")
         if not isinstance(name, str | None):
             raise ValueError(f"name={name!r}: expected words. What codes are chosen on here is the topic itself.")
     about = topic if name is None or isinstance(name, str) else name

@@ -18,6 +18,9 @@ from excise.data.text_files import COMPRESSED, check_beginning, opened, table_di
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# Bytes of a file that is looked at whole to tell whether it was changed; of a larger one, and of its end.
+WHOLE, BLOCK = 1 << 26, 1 << 20
+
 
 def read_file(path: Path, encoding: str | None = None) -> "Dataset":
     """The rows of a file.
@@ -75,8 +78,7 @@ def read_files(paths: Sequence[Path], kind: str, **options: Any) -> "Dataset":
     from datasets.data_files import DataFilesList
 
     shown = str(paths[0]) if len(paths) == 1 else f"{paths[0]} or another of {len(paths)} files"
-    states = [path.stat() for path in paths]
-    marks: Any = [(str(state.st_mtime_ns), str(state.st_size)) for state in states]
+    marks: Any = [mark_of(path) for path in paths]
     try:
         # A list that is made already is taken as it is: a plain one would be taken for patterns.
         files = {"train": DataFilesList([_plain_name(path) for path in paths], marks)}
@@ -90,6 +92,17 @@ def read_files(paths: Sequence[Path], kind: str, **options: Any) -> "Dataset":
         cause = _json_cause(paths, kind) or first_cause(error)
         raise ValueError(f"{shown} cannot be read as {kind}: {cause}.") from error
     return rows
+
+
+def mark_of(path: Path) -> tuple[str, ...]:
+    """What tells a file from what it was: its time, its size, and what is in it; of a large one, its two ends."""
+    state, sha = path.stat(), hashlib.sha256()
+    with open(path, "rb") as file:
+        sha.update(file.read(WHOLE))
+        if state.st_size > WHOLE:
+            file.seek(-min(BLOCK, state.st_size - WHOLE), os.SEEK_END)
+            sha.update(file.read())
+    return str(state.st_mtime_ns), str(state.st_size), sha.hexdigest()
 
 
 def first_cause(error: BaseException) -> str:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.data.data_files import first_cause, read_file, read_files
+from excise.data.data_files import first_cause, mark_of, read_file, read_files
 from excise.data.file_kinds import kind_of
 from excise.data.text_files import check_beginning
 
@@ -122,7 +122,9 @@ def _given(files: dict[str, list[Path]]) -> dict[str, Any]:
     from datasets.data_files import DataFilesList
 
     def mark(path: Path) -> Any:
-        state = path.stat()
+        if kind_of(path):
+            return mark_of(path)
+        state = path.stat()  # of images, of which there may be many, the paths alone are kept
         return str(state.st_mtime_ns), str(state.st_size)
 
     return {

@@ -3,7 +3,9 @@
 import difflib
 import os
 import re
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 # What a data set on the Hub may be called: a name, or an owner and a name.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -17,6 +19,8 @@ FILE_ENDING = re.compile(
 MOST_SHOWN = 5
 # In a folder of more, no near name is looked for.
 MOST_NAMES = 10_000
+# So long the Hub is waited for.
+SECONDS = 5
 
 
 def existing_path(name: str | os.PathLike) -> Path | None:
@@ -37,6 +41,33 @@ def is_hub_id(name: str | os.PathLike) -> bool:
     if not isinstance(name, str):
         return False
     return HUB_ID.fullmatch(name) is not None and FILE_ENDING.fullmatch(Path(name).suffix) is None
+
+
+def is_local(name: str) -> bool:
+    """Whether a name that is no path which exists is meant as one: its first part is a folder here.
+
+    >>> is_local("no-such-folder/pairs")
+    False
+    """
+    first, slash, _ = name.partition("/")
+    return bool(slash) and Path(first).is_dir()
+
+
+def hub_is_out_of_reach() -> bool:
+    """Whether the Hub cannot be asked, as this machine is offline: told in seconds, where its client tries for long."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return True
+    address = urlsplit(constants.ENDPOINT)
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return False  # the proxy finds it
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname or "", port), timeout=SECONDS).close()
+    except OSError:
+        return True
+    return False
 
 
 def not_there(name: str | os.PathLike) -> str:

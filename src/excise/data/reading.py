@@ -4,11 +4,12 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.data.data_files import first_cause, read_file
 from excise.data.folders import read_folder
-from excise.data.paths import existing_path, is_hub_id, not_there
+from excise.data.paths import existing_path, hub_is_out_of_reach, is_hub_id, is_local, not_there
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -55,9 +56,11 @@ def load_splits(data: Any, config: str | None = None, *, encoding: str | None = 
         raise ValueError("The name of the data set is empty. Give a path, or a Hub id.")
     if name == DEMO:
         return load_demo()
+    if name.startswith("excise:"):
+        raise ValueError(f"There is no {name}. Of data that excise carries there is {DEMO}, sentence pairs, alone.")
     path = existing_path(name)
     if path is None:
-        if not is_hub_id(data):
+        if not is_hub_id(data) or is_local(name):
             raise ValueError(not_there(data))
         return _from_hub(name, config)
     if path.is_dir():
@@ -185,8 +188,12 @@ def _one_split(splits: "Mapping[str, Dataset]", split: str, name: Any) -> "Datas
 
 
 def _from_hub(name: str, config: str | None) -> "Dataset":
+    from datasets import config as config_of_datasets
     from datasets import load_dataset
 
+    known = Path(config_of_datasets.HF_DATASETS_CACHE, name.replace("/", "___"))
+    if not known.exists() and hub_is_out_of_reach():
+        raise ValueError(f"{not_there(name)} It may be a data set of the Hub, which cannot be reached from here.")
     try:
         return load_dataset(name, config)
     except Exception as error:

@@ -18,7 +18,7 @@ from excise.bottlenecks.identity import draw_codes_id
 from excise.bottlenecks.key_value.bottleneck import KeyValueBottleneck
 from excise.bottlenecks.key_value.lookup import nearest_keys
 from excise.models.key_value import KeyValueForImageClassification
-from excise.models.key_value.encodings import ENCODINGS, check_encodings
+from excise.models.key_value.encodings import ENCODINGS, check_encodings, check_has_pairs
 from excise.models.key_value.shards import description
 from excise.storage.digests import digest
 from excise.storage.expected import expects
@@ -85,6 +85,7 @@ def initialize_keys(
         ValueError: if the encodings are none or another encoder's, a setting is out of range, the checkpoint is of
             another run or of more epochs, or the model has forgotten something already, which other keys would undo.
     """
+    check_has_pairs(model)
     if getattr(model.config, "unlearning", None):
         raise ValueError("The model's ledger holds requests; new keys would bring back what it forgot.")
     width = model.config.encoding_size

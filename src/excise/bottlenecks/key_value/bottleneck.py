@@ -1,5 +1,6 @@
 """The discrete key-value bottleneck: Unlearning via Sparse Representations, section 3, after Traeuble et al. (2023)."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from excise.bottlenecks.key_value.lookup import nearest_keys
 from excise.bottlenecks.registry import register_kind
 from excise.storage.digests import digest
 
+logger = logging.getLogger(__name__)
 SPARSE_REPRESENTATIONS = """\
 @misc{shah2023unlearning,
   title         = {Unlearning via Sparse Representations},
@@ -64,6 +66,7 @@ class KeyValueBottleneck(Bottleneck):
     config: KeyValueConfig
     projection: Tensor
     keys: Tensor
+    _told = False
 
     def __init__(self, config: KeyValueConfig):
         super().__init__(config)
@@ -158,6 +161,12 @@ class KeyValueBottleneck(Bottleneck):
     def _nearest(
         self, heads: Float[Tensor, "batch num_codebooks key_dim"], top_k: int
     ) -> tuple[Int64[Tensor, "batch num_codebooks top_k"], Float[Tensor, "batch num_codebooks top_k"]]:
+        if self.config.keys_id is None and not self._told and not torch.compiler.is_compiling():
+            self._told = True
+            logger.warning(
+                "The keys are random: `initialize_keys(model, encodings)` was not called, which puts them where the "
+                "data is. Of such pairs few are selected, by images of all classes. Call it before the training."
+            )
         live = self.in_force.view(self.config.num_codebooks, -1)
         nearest = nearest_keys(heads, self.keys, top_k, live)
         first = torch.arange(self.config.num_codebooks, device=heads.device) * self.config.num_pairs

@@ -61,7 +61,7 @@ class KeyValueConfig(PreTrainedConfig):
     def resize(self, num_pairs: int) -> None:
         """Another number of pairs, in a bottleneck that deleted ones were taken out of; they have new numbers then."""
         self.num_pairs = num_pairs
-        self.keys_id = None
+        self.keys_id = ""  # they were put where data is, and are others than then
 
 
 __all__ = ["KeyValueConfig"]

@@ -35,4 +35,17 @@ def run(args: argparse.Namespace) -> Output:
 
     result = main(words, progress=not args.quiet, prog=args.parser.prog)
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
-    return Output(f"Trained. {metrics}", {"metrics": result})
+    folder = _output_dir(words)
+    return Output(f"Trained. {metrics}\nSaved to {folder}", {"metrics": result, "out": folder})
+
+
+def _output_dir(words: list[str]) -> str:
+    """Where transformers' parser was told to save; the default if nowhere."""
+    from excise.cli.train_classifier.classification import KeyValueTrainingArguments
+
+    folder = str(KeyValueTrainingArguments.__dataclass_fields__["output_dir"].default)
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name.replace("-", "_") == "__output_dir":
+            folder = value or following
+    return folder

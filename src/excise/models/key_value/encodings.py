@@ -82,6 +82,7 @@ def encode_images(
     """
     from datasets import Features, List, Value
 
+    check_has_pairs(model)
     dataset = as_rows(dataset)
     refuse_stream(dataset)
     dataset = dataset.with_format(None)  # whatever it gives to others, here are images and class indices
@@ -129,12 +130,27 @@ def encode_images(
     return described(found, about)
 
 
+def check_has_pairs(model: Any) -> None:
+    """Refuses a model that has no key-value bottleneck on a frozen encoder.
+
+    Raises:
+        ValueError: if so.
+    """
+    if not isinstance(model, KeyValueForImageClassification):
+        raise ValueError(
+            f"A {type(model).__name__} has no key-value pairs on a frozen encoder, so there are no encodings to keep: "
+            "expected a KeyValueForImageClassification, as `from_encoder(...)` makes it. A model with codebooks takes "
+            "images as they are."
+        )
+
+
 def check_encodings(encodings: "Dataset", model: KeyValueForImageClassification) -> None:
     """Makes sure that a data set holds encodings by a model's encoder.
 
     Raises:
         ValueError: if it holds something else, or another encoder's.
     """
+    check_has_pairs(model)
     about = description(encodings)
     if about.get("kind") != ENCODINGS:
         raise ValueError(

@@ -57,7 +57,7 @@ def checks_held(
         held(
             "bytes",
             f"no deleted row found in {files} files",
-            f"Every file was read back, and none holds any of the {len(erased)} rows that were erased in the "
+            f"Every file was read back, and none holds any of the {_rows(erased)} that were erased in the "
             "writing, in fp64, fp32, bf16 or fp16, nor a tensor with anything in the place of a deleted code. " + after,
         )
     elif any(request.kind == "delete" for request in ledger.requests):
@@ -242,3 +242,11 @@ def check_erased(folder: Path, erased: ErasedRows, without: Collection[Path] = (
     if found := erased.find_in(folder, without):
         listed = "; ".join(map(str, found[:5])) + ("; ..." if len(found) > 5 else "")
         raise ValueError(f"What was written still holds deleted codes, so nothing is kept of it. {listed}.")
+
+
+def _rows(erased: ErasedRows) -> str:
+    """The rows that are looked for, in words: of pairs, as so many keys and so many values."""
+    parts = erased.by_tensor
+    if {*parts} == {"keys", "values"}:
+        return f"{parts['keys']:,} keys and {parts['values']:,} values"
+    return f"{len(erased)} rows"

@@ -1,5 +1,6 @@
 """Writing of a bundle, and of a checkpoint to go on with."""
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -43,6 +44,9 @@ from excise.storage.strict_json import written
 if TYPE_CHECKING:
     from peft import PeftModel
 
+# How a processor was fetched, which transformers keeps among its settings.
+FETCHED = ("local_files_only", "token", "use_auth_token", "cache_dir", "revision", "force_download", "proxies")
+FETCHED += ("resume_download", "subfolder", "trust_remote_code", "_from_auto", "_commit_hash", "code_revision")
 REPORT = "report"
 CARD = "README.md"
 
@@ -65,7 +69,7 @@ def write_checkpoint(
         if whole is not model:
             model.config.architectures = [type(model).__name__]  # as transformers does, to load the class again
             model.config.save_pretrained(partial)  # the ledger: adapters have no model config of their own
-        processor.save_pretrained(partial)
+        save_processor(processor, partial)
         ledger = Ledger.from_dict(model.config.unlearning)
         if whole is not model:
             save_base_of_adapter(partial, whole, ledger)
@@ -150,7 +154,7 @@ def write_bundle(
             shared.save_pretrained(partial, **options)
         else:
             save_bottlenecks(shared, partial, pinned)
-        processor.save_pretrained(partial)
+        save_processor(processor, partial)
         if remote_code:
             write_remote_code(shared, partial)
         if index is not None:
@@ -175,6 +179,17 @@ def write_bundle(
         check_erased(partial, erased, without=first)
         private.check(partial)
     return record
+
+
+@by_main_process("folder")
+def save_processor(processor: Processor, folder: Path) -> None:
+    """Saves a processor, without how it was fetched: the owner's token, cache and the like are nobody else's."""
+    processor.save_pretrained(folder)
+    for path in folder.glob("*_config.json"):
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if fetched := {*FETCHED} & {*settings}:
+            kept = {name: value for name, value in settings.items() if name not in fetched}
+            path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _check_reload(folder: Path, shared: PreTrainedModel) -> None:

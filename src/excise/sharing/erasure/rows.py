@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -193,6 +193,12 @@ class ErasedRows:
     def __len__(self) -> int:
         """Number of different rows that are looked for by their bytes, whatever their type of number."""
         return len({(part.site, part.tensor, code) for part in self._looked_for() for code in part.codes.tolist()})
+
+    @property
+    def by_tensor(self) -> dict[str, int]:
+        """How many rows are looked for of each tensor, such as keys and values, whatever their type of number."""
+        rows = {(part.site, part.tensor, code) for part in self._looked_for() for code in part.codes.tolist()}
+        return dict(Counter(tensor for _, tensor, _ in sorted(rows)))
 
     def find(self, path: str | os.PathLike) -> list[Leftover]:
         """What is left of erased rows in a file, and what in it could not be read."""
