@@ -63,6 +63,13 @@ EVALUATE = "evaluate {model} {topic} --word professeur --out {out}.json"
 TRAIN = "train --model_name_or_path {model} --train_file {pairs.jsonl} --do_train --output_dir {out}"
 CLASSIFY = "train-classifier --model_name_or_path {classifier} --dataset_name {images.parquet} --output_dir {out}"
 REFUSED = {
+    # words and images
+    "words for a model of images": ("unlearn {classifier} {topic} --out {out}", 1, "words, and the model takes images"),
+    "a class for a model of texts": ("unlearn {model} {green} --out {out}", 1, "images, and the model takes texts"),
+    "words counted in images": ("count {classifier} {topic} --out {out}", 1, "words, and the model takes images"),
+    "a class measured on texts": ("evaluate {model} {green} --out {out}.json", 1, "images, and the model takes texts"),
+    "a class attacked in texts": ("attack {model} --topic {green}", 1, "images, and the model takes texts"),
+    "a mistyped folder of a model": ("unlearn {model}/modle {topic} --out {out}", 1, "There is no folder"),
     # counts and rates
     "a negative number of codes": (f"{UNLEARN} --count -5", 2, "--count: -5 is too small: expected a whole number, 1"),
     "no codes at all": (f"{UNLEARN} --count 0", 2, "--count: 0 is too small"),

@@ -67,7 +67,7 @@ def run(args: Namespace) -> Output:
 
     topic = load_sets(args.topic)
     chosen_attacks(args.attacks, of_texts=topic.kind == "words")  # before a model is loaded
-    report = load_unlearner(args.model, args.index, args.device).attack(
+    report = load_unlearner(args.model, args.index, args.device, topic).attack(
         topic,
         original=args.original,
         never_saw=args.never_saw,

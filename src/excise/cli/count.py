@@ -47,7 +47,7 @@ def run(args: Namespace) -> Output:
     topic = load_sets(args.topic)
     method: Any
     method, positions = args.method or ("mcnemar" if topic.paired else "fisher"), args.positions or topic.positions
-    unlearner = load_unlearner(args.model, args.index, args.device)
+    unlearner = load_unlearner(args.model, args.index, args.device, topic)
     top_s = args.top_s or 3 * unlearner.top_s
     most = MAX_TOP_S if unlearner.index is None else unlearner.index.max_top_s
     fewest = min(int(bottleneck.live.sum()) for bottleneck in unlearner.sites.values())

@@ -126,7 +126,7 @@ def run(args: Namespace) -> Output:
             args.parser.error(f"--word, --metrics and --beams are of texts, and {topic.name!r} is a class of images")
         options = {}
     searches = preset(args, topic) if args.sweep else "default"
-    unlearner = load_unlearner(args.model, args.index, args.device)
+    unlearner = load_unlearner(args.model, args.index, args.device, topic)
     if selection is not None:
         check_codes(selection, unlearner, args.codes)
     if args.reference_model:

@@ -92,7 +92,7 @@ def forget(args: Namespace, kind: str) -> Output:
     if args.max_loss_rise is not None and topic.kind != "words":
         args.parser.error(f"--max-loss-rise is of texts, and {topic.name!r} is a class of images")
     searches = preset(args, topic)
-    unlearner = load_unlearner(args.model, args.index, args.device)
+    unlearner = load_unlearner(args.model, args.index, args.device, topic)
     if getattr(topic, "private", None) and not args.key:
         key = None  # the sets have their own, and lie beside it
     if topic.kind != "words" and kinds(unlearner) == {"key_value"} and not unlearner.ledger.in_force(topic):

@@ -32,12 +32,13 @@ def load_model(name: str, device: str | None = None) -> "tuple[PreTrainedModel, 
         raise _not_there(name, error) from error
 
 
-def load_unlearner(name: str, index: str | None = None, device: str | None = None) -> "Unlearner":
+def load_unlearner(name: str, index: str | None = None, device: str | None = None, topic: object = None) -> "Unlearner":
     """A model with bottlenecks or an adapter of one, and its ledger.
 
     Args:
         name: of the model.
         index: the folder of a code index.
+        topic: sets that are meant for it: whether they are of what the model takes is looked at.
         device: as in `device_of`.
 
     Raises:
@@ -52,6 +53,10 @@ def load_unlearner(name: str, index: str | None = None, device: str | None = Non
         unlearner = Unlearner.from_pretrained(name)
     except OSError as error:
         raise _not_there(name, error) from error
+    if topic is not None:
+        from excise.codes.topic_counts import check_kind
+
+        check_kind(topic, unlearner.processor)
     unlearner.whole.eval().to(there)
     if index is not None:
         from excise.codes import CodeIndex

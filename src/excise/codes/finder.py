@@ -200,7 +200,7 @@ class CodeFinder:
         preset = preset_for(topic, preset)
         searches = searches_of(preset)
         name = preset if isinstance(preset, str) else ""
-        check_searches(searches, topic, counts is not None)
+        check_searches(searches, topic, counts is not None, self.processor)
         made = self.top_s, self.sites, Identity.of(self.sites)
         if isinstance(topic, ClassCounts):
             topic.check(self.sites)

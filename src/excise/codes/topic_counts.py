@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.identity import Identity
@@ -18,7 +18,7 @@ from excise.codes.enrichment import Enrichment, Method, enrich_counts
 from excise.codes.pair_counts import ClassCounts
 from excise.data.forget_sets import ForgetSets
 from excise.data.images import without_labels
-from excise.data.inputs import Positions, Processor
+from excise.data.inputs import Positions, Processor, image_processor_of
 from excise.data.reading import is_stream, refuse_stream
 from excise.storage.display import few, printable, shortened
 from excise.storage.files import new_folder
@@ -245,18 +245,41 @@ def draw_examples(forget: "Dataset", count: int, seed: int) -> "Dataset":
     return forget.select(np.random.default_rng(seed).permutation(len(forget))[:count])
 
 
-def check_searches(searches: Sequence["Search"], topic: object, counted: bool = False) -> None:
+def check_kind(topic: object, processor: Processor) -> None:
+    """Refuses sets of words for a model of images, and sets of a class for one of texts.
+
+    Raises:
+        ValueError: if they are such.
+    """
+    kind = getattr(topic, "kind", None)
+    takes_texts = not isinstance(processor, BaseImageProcessor)
+    takes_images = image_processor_of(processor) is not None
+    if kind == "words" and not takes_texts and processor is not None:
+        raise ValueError(
+            f"{getattr(topic, 'name', '')!r} is a topic of words, and the model takes images: give sets of a class, as "
+            "`class_sets(images, name)` or `excise classes` makes them."
+        )
+    if kind == "classes" and not takes_images and processor is not None:
+        raise ValueError(
+            f"{getattr(topic, 'name', '')!r} is a class of images, and the model takes texts: give sets of words, as "
+            "`topic_sets(...)` or `excise topic` makes them."
+        )
+
+
+def check_searches(searches: Sequence["Search"], topic: object, counted: bool = False, processor: Any = None) -> None:
     """Refuses what counts that were made before are not enough for.
 
     Args:
         searches: what is to be found.
         topic: what is searched for.
         counted: whether the counts of its sets are there already.
+        processor: the model's, if it is to be what the topic needs.
 
     Raises:
         ValueError: if searches need more than the counts of a class, or of sets, tell; or the topic is no sets, and
             there are counts of some.
     """
+    check_kind(topic, processor)
     if counted and not isinstance(topic, ForgetSets):
         raise ValueError(f"`counts` are of sets, and a {type(topic).__name__} is none. Leave them out.")
     for search in searches:
