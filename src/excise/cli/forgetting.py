@@ -141,9 +141,7 @@ def kinds(unlearner: "Unlearner") -> set[str]:
     return {bottleneck.kind for bottleneck in unlearner.sites.values()}
 
 
-def training_counts(
-    unlearner: "Unlearner", topic: "TopicSets | ClassSets", folder: str, searches: Any
-) -> "ClassCounts | None":
+def training_counts(unlearner: "Unlearner", topic: Any, folder: str, searches: Any) -> "ClassCounts | None":
     """The counts of a class's training images that a classifier was saved with, if a search can take them.
 
     There are all of them, where sets have some.
@@ -173,6 +171,8 @@ def images_left(
 
     A warning tells where the class can hardly be gone: the model takes more than half as many of them for it as before.
     """
+    from excise.codes.pair_counts import ClassCounts
+
     if topic.kind == "words" or not len(selection):
         return "", {}
     of_class = counts.counts[0]
@@ -181,8 +181,9 @@ def images_left(
     share = removed / max(sum(int(of_site.sum()) for of_site in fired.values()), 1)
     codes = sum(bottleneck.num_codes for bottleneck in unlearner.sites.values())
     kind = "pairs" if kinds(unlearner) == {"key_value"} else "codes"
-    images = getattr(of_class, "counts", None)  # of a class that is known by counts of its training images
-    what = f"class's {images.examples[of_class.label]:,} training images" if images else "forget images"
+    what = "forget images"
+    if isinstance(of_class, ClassCounts):  # by counts of its training images
+        what = f"class's {of_class.counts.examples[of_class.label]:,} training images"
     line = f"{len(selection):,} of {codes:,} {kind}, {100 * share:.1f} % of the firings of the {what}."
     told: dict[str, Any] = {"removed": len(selection), "codes": codes, "share_of_firings": share}
     before = class_accuracy(unlearner, topic)

@@ -81,8 +81,8 @@ class Search:
             raise ValueError(f"share={self.share!r}: expected a share of the firings, above 0 and at most 1.")
         if self.by_frequency and self.count is None and self.share is None:
             what = "codes" if self.method == "activations" else "examples"
-            or_share = ", or the share of all firings, share=1.0" if self.method == "activations" else ""
-            raise ValueError(f"Search({self.method!r}) needs the number of {what}: give count=...{or_share}")
+            give = "count=..., or the share of all firings, share=1.0" if what == "codes" else "count=..."
+            raise ValueError(f"Search({self.method!r}) needs the number of {what}: give {give}.")
         if self.by_frequency and (self.effect or self.max_retain_ratio is not None):
             raise ValueError(f"Search({self.method!r}) tests nothing: leave out effect and max_retain_ratio.")
 

@@ -11,7 +11,6 @@ import torch
 
 from excise.codes.finder import CodeFinder
 from excise.codes.search import Search, preset_for, searches_of
-from excise.codes.selection import SITE
 from excise.data.topics import TopicSets
 from excise.evaluation.sweeps import TOP_S
 from excise.report.markdown import markdown
@@ -104,7 +103,7 @@ def runtimes(
         return time.perf_counter() - started
 
     measured(steps[:1])
-    searches = searches_of(preset_for(topic, preset, SITE in finder.sites))
+    searches = searches_of(preset_for(topic, preset))
     settings = {
         "pairs": len(topic.target),
         "searches": "; ".join(f"{one.method} at {one.positions or topic.positions} positions" for one in searches),

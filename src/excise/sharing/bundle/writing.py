@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 # How a processor was fetched, which transformers keeps among its settings.
-FETCHED = ("local_files_only", "token", "use_auth_token", "cache_dir", "revision", "force_download", "proxies")
-FETCHED += ("resume_download", "subfolder", "trust_remote_code", "_from_auto", "_commit_hash", "code_revision")
+FETCHED = {"local_files_only", "token", "use_auth_token", "cache_dir", "revision", "force_download", "proxies"}
+FETCHED |= {"resume_download", "subfolder", "trust_remote_code", "_from_auto", "_commit_hash", "code_revision"}
 REPORT = "report"
 CARD = "README.md"
 
@@ -72,7 +72,7 @@ def write_checkpoint(
         save_processor(processor, partial)
         ledger = Ledger.from_dict(model.config.unlearning)
         if whole is not model:
-            save_base_of_adapter(partial, whole, ledger)
+            save_base_of_adapter(partial, cast("PeftModel", whole), ledger)
         check_written(partial, ErasedRows.of(model, kinds=("delete",)), ledger, bottlenecks(model))
         check_weights(partial, whole)
 
@@ -187,7 +187,7 @@ def save_processor(processor: Processor, folder: Path) -> None:
     processor.save_pretrained(folder)
     for path in folder.glob("*_config.json"):
         settings = json.loads(path.read_text(encoding="utf-8"))
-        if fetched := {*FETCHED} & {*settings}:
+        if fetched := FETCHED & {*settings}:
             kept = {name: value for name, value in settings.items() if name not in fetched}
             path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
