@@ -168,8 +168,7 @@ class CodeFinder:
             **options: `retain` and the others of `count_topic`.
         """
         top_s = 3 * self.top_s if top_s is None else top_s
-        counts = self.count_topic(topic, positions=positions, max_top_s=top_s, **options)
-        return counts.enrich(top_s, method)
+        return self.count_topic(topic, positions=positions, max_top_s=top_s, **options).enrich(top_s, method)
 
     @expects(max_top_s="?number", batch_size="number")
     def count(
