@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "forget_sets": ["DigestKey", "ForgetSets"],
         "images": ["image_column", "label_column", "to_rgb"],
         "packaged": ["train_tokenizer"],
+        "questions": ["PromptFormat", "QuestionSets", "question_inputs", "question_rows", "question_sets"],
         "reading": ["load_demo", "load_rows"],
         "topics": ["TopicSets", "null_sets", "topic_sets", "topic_words"],
     },

@@ -1,4 +1,4 @@
-"""Base of topic sets and class sets: five data sets, their digests, and a folder to keep them in."""
+"""Base of topic sets, class sets and question sets: five data sets, their digests, and a folder to keep them in."""
 
 import hashlib
 import json
@@ -138,9 +138,9 @@ class ForgetSets(ABC):
     """
 
     kind: ClassVar[str]
-    paired: ClassVar[bool]
-    positions: ClassVar["Positions"]
-    preset: ClassVar[str]
+    paired: bool
+    positions: "Positions"
+    preset: str
     target: "Dataset"
     control: "Dataset"
     retain: "Dataset"
