@@ -2,18 +2,20 @@
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from excise.report.attacks import AttackResult
 from excise.report.measures import FORGET, RETAIN, Condition
+from excise.report.question_scores import QuestionScores
 from excise.report.results import Evaluation
+from excise.report.rouge import rouge_l_recall
+from excise.storage.display import few
 from excise.storage.expected import expects
-from excise.storage.extras import require
 from excise.storage.files import new_file
 from excise.storage.processes import by_main_process
+from excise.storage.strict_json import checked, json_values, read
 
 # What OpenUnlearning calls the attempts of the attack on membership of texts. Both score 1 where members are found.
 ATTACKS = {
@@ -45,7 +47,8 @@ def open_unlearning_logs(
     % against the model that never saw the topic (against a half without one, as there); of an evaluation of texts the
     ROUGE-L recall of what was generated, `forget_Q_A_ROUGE` of the topic's sentences and `retain_Q_A_ROUGE` of others,
     which knows of no letters but a to z, as there. The rest of what it measures (truth ratios, `forget_quality`,
-    `model_utility`) needs wrong answers made on purpose, which topics do not have. Values by example are not kept.
+    `model_utility`) needs wrong answers made on purpose, which topics do not have; of questions there are some, see
+    `evaluate_questions`. Values by example are not kept.
 
     Its settings for TOFU have Min-K % at 0.4: attack with `TextMembership(k=0.4)` for figures beside its own.
 
@@ -94,12 +97,15 @@ def open_unlearning_summary(logs: dict[str, dict[str, Any]]) -> dict[str, float]
 @by_main_process("folder")
 def write_open_unlearning(
     folder: str | os.PathLike,
-    attacks: Sequence[AttackResult],
+    attacks: Sequence[AttackResult] = (),
     evaluation: Evaluation | None = None,
     of: Whose = "removed",
     suite: str = "TOFU",
+    questions: QuestionScores | None = None,
 ) -> tuple[Path, Path]:
     """Writes a model's results as OpenUnlearning does: `TOFU_EVAL.json` and `TOFU_SUMMARY.json`.
+
+    Of questions, what was asked and how goes to `TOFU_SETTINGS.json` beside them, which OpenUnlearning does not have.
 
     Args:
         folder: where to; made if it is not there.
@@ -107,6 +113,8 @@ def write_open_unlearning(
         evaluation: as there.
         of: as there.
         suite: what the files' names begin with.
+        questions: of a decoder, from `evaluate_questions`, with values by row: question, answer and what was generated
+            stand in the file. What attacks and evaluation have under the same name gives way to theirs.
 
     Returns:
         The two files.
@@ -115,17 +123,50 @@ def write_open_unlearning(
         ValueError: if nothing was given that it measures, too.
     """
     logs = open_unlearning_logs(attacks, evaluation, of)
+    if questions is not None:
+        logs = dict(sorted((logs | json_values(questions.logs)).items()))
     if not logs:
         raise ValueError(
             f"None of {len(attacks)} attacks, and no evaluation, has a measure of OpenUnlearning for {of!r}. Give the "
-            "result of `TextMembership`, or an evaluation of texts."
+            "result of `TextMembership`, an evaluation of texts, or scores of questions."
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
-    files = (Path(folder) / f"{suite}_EVAL.json", Path(folder) / f"{suite}_SUMMARY.json")
-    for path, content in zip(files, (logs, open_unlearning_summary(logs)), strict=True):
-        with new_file(path) as partial:
+    contents: dict[str, Any] = {"EVAL": logs, "SUMMARY": open_unlearning_summary(logs)}
+    if questions is not None:
+        about = {"settings": questions.settings, "not_measured": questions.not_measured}
+        contents["SETTINGS"] = json_values(about)
+    files = {name: Path(folder) / f"{suite}_{name}.json" for name in contents}
+    for name, content in contents.items():
+        with new_file(files[name]) as partial:
             Path(partial).write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
-    return files
+    return files["EVAL"], files["SUMMARY"]
+
+
+def read_open_unlearning(path: str | os.PathLike, suite: str = "TOFU") -> QuestionScores:
+    """The scores in a `TOFU_EVAL.json`, of OpenUnlearning or of `write_open_unlearning`, with settings where there are.
+
+    Args:
+        path: the file, or the folder that it lies in.
+        suite: what the file's name begins with, in a folder.
+
+    Raises:
+        ValueError: if there is none, or it is not what OpenUnlearning writes.
+    """
+    file = Path(path) / f"{suite}_EVAL.json" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise ValueError(f"There is no {file}. Give a {suite}_EVAL.json, or the folder that it lies in.")
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda name: None)  # it writes NaN
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}.") from error
+    logs = checked(state, dict[str, dict[str, Any]], file.name)
+    if wrong := [name for name, log in logs.items() if not isinstance(log.get("agg_value"), int | float | None)]:
+        raise ValueError(f"{file} has an `agg_value` that is no number, of {few(wrong)}. Is it one of OpenUnlearning?")
+    if not any("agg_value" in log for log in logs.values()):
+        raise ValueError(f"{file} has no measure with an `agg_value`. Give a {suite}_EVAL.json of OpenUnlearning.")
+    beside = file.with_name(file.name.replace("_EVAL", "_SETTINGS"))
+    about = checked(read(beside), dict[str, Any], beside.name) if beside != file and beside.is_file() else {}
+    return QuestionScores(logs, about.get("settings", {}), about.get("not_measured", {}))
 
 
 def privacy_leak(auc: float, of_retrained: float | None = None) -> float:
@@ -141,29 +182,3 @@ def privacy_leak(auc: float, of_retrained: float | None = None) -> float:
     """
     score, reference = 1 - auc, 1 - (HALF if of_retrained is None else of_retrained)
     return round((score - reference) / (reference + 1e-10) * 100, 6)
-
-
-def rouge_l_recall(text: str, reference: str) -> float:
-    """The share of a reference's words that a text has in the same order (Lin, 2004), as the package `rouge_score` has.
-
-    Words are of the letters a to z and of digits, in lower case, and cut down to their stems if longer than three.
-
-    Example:
-        >>> rouge_l_recall("The cats sat here.", "A cat sat!")
-        0.6666666666666666
-    """
-    words, wanted = (_stems(of) for of in (text, reference))
-    row = [0] * (len(words) + 1)
-    for word in wanted:
-        above, row = row, [0]
-        for place, other in enumerate(words):
-            row.append(above[place] + 1 if other == word else max(row[place], above[place + 1]))
-    return row[-1] / len(wanted) if wanted else 0.0
-
-
-def _stems(text: str) -> list[str]:
-    require("text", purpose="ROUGE")
-    from nltk.stem.porter import PorterStemmer
-
-    stem = PorterStemmer().stem
-    return [stem(word) if len(word) > 3 else word for word in re.findall(r"[a-z0-9]+", text.lower())]

@@ -88,7 +88,7 @@ def question_sets(
         )
     counts = {"rows": len(given), "to forget": len(target), "to stay": len(kept)}
     if neighbours is not None:
-        near = nearest_texts(*(_texts(part) for part in (target, kept)), neighbours)
+        near = nearest_texts(_texts(target), _texts(kept), neighbours)
         kept = kept.select(near)
         counts["neighbours"] = len(kept)
     rng = np.random.default_rng(seed)
@@ -136,8 +136,8 @@ def _chosen(rows: Dataset, forget: Any, by_name: bool) -> list[int]:
     numbers = list(forget) if isinstance(forget, Sequence | range | np.ndarray) else []
     if not numbers or any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in numbers):
         raise ValueError(
-            f"forget={shortened(forget)!r}: expected a name or names, numbers of rows, or a function of a row that says "
-            "whether it is to be forgotten."
+            f"forget={shortened(forget)!r}: expected a name or names, numbers of rows, or a function of a row that "
+            "says whether it is to be forgotten."
         )
     if wrong := [one for one in numbers if not 0 <= one < len(rows)]:
         raise ValueError(f"forget: there are {len(rows)} rows, and no row {few(wrong)}.")

@@ -124,8 +124,8 @@ def other_parts(
     free = [part for part in dict.fromkeys(candidates) if part not in taken]
     if len(free) < len(parts):
         raise ValueError(
-            f"{len(parts)} parts of names are to be replaced, and {len(free)} of {len(candidates)} others are free: not "
-            "in the rows themselves. Give more names in other_names."
+            f"{len(parts)} parts of names are to be replaced, and {len(free)} of {len(candidates)} others are free: "
+            "not in the rows themselves. Give more names in other_names."
         )
     order = np.random.default_rng(seed).permutation(len(free))
     sizes = {free[place]: _pieces(tokenizer, free[place]) for place in order.tolist()}

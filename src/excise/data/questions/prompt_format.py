@@ -35,7 +35,7 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """How a question is put to a model, and where its answer ends.
+    r"""How a question is put to a model, and where its answer ends.
 
     Attributes:
         chat: whether the tokenizer's chat template is used; if not given, where it has one.
@@ -50,7 +50,7 @@ class PromptFormat:
 
     Example:
         >>> PromptFormat(chat=False).rendered(None, "Who?", "She.").text
-        'Question: Who?\\nAnswer: She.'
+        'Question: Who?\nAnswer: She.'
     """
 
     chat: bool | None = None

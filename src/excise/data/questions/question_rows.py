@@ -1,4 +1,4 @@
-"""Question and answer rows: TOFU's files, prompts with completions, and plain documents, under the same column names."""
+"""Question and answer rows: TOFU's files, prompts with completions and documents, under the same column names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -90,7 +90,7 @@ def _wrong_answers(rows: Dataset) -> list[list[str]]:
         wrong = not isinstance(answers, list) or not answers
         if wrong or not all(isinstance(answer, str) and answer.strip() for answer in answers):
             raise ValueError(
-                f"Row {row} has {shortened(answers)!r} in {WRONG_ANSWERS!r}. Expected a list of wrong answers, at least "
-                "one, each a text."
+                f"Row {row} has {shortened(answers)!r} in {WRONG_ANSWERS!r}. Expected a list of wrong answers, at "
+                "least one, each a text."
             )
     return lists
