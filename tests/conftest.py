@@ -54,7 +54,12 @@ jaxtyping.install_import_hook(
 collect_ignore = ["fixtures"]
 
 # Fixtures of more than one folder.
-pytest_plugins = ["tests.helpers.encodings", "tests.helpers.local_hub.fixtures", "tests.helpers.taught"]
+pytest_plugins = [
+    "tests.helpers.encodings",
+    "tests.helpers.local_hub.fixtures",
+    "tests.helpers.questions",
+    "tests.helpers.taught",
+]
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
