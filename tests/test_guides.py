@@ -69,6 +69,14 @@ def test_a_bottleneck_is_attached_and_taken_off_in_the_guide(tmp_path, monkeypat
     assert type(names["plain"]).__name__ == "LlamaForCausalLM" and names["again"].config.unlearning
 
 
+def test_a_language_model_is_measured_in_the_guide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run(GUIDES / "measure-a-language-model.md")
+    assert 0 < names["scores"]["forget_Q_A_Prob"] < 1
+    assert len(names["sets"].target) == 1
+    assert names["again"] == names["scores"]
+
+
 def test_the_quickstart_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run(ROOT / "README.md")
@@ -82,4 +90,5 @@ def test_the_first_page_of_the_site_has_the_same_quickstart():
 
 def test_every_guide_is_run():
     told = {WORD, ATTACH, *GOING_ON, "forget-a-class-with-codebooks", "forget-a-class-with-pairs"}
+    told |= {"measure-a-language-model"}
     assert {page.stem for page in GUIDES.glob("*.md")} == told

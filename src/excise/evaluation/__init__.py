@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "classes": ["evaluate_classes", "predict_classes"],
         "frontiers": ["frontier"],
         "predictions": ["class_accuracy", "example_losses"],
-        "questions": ["answer_scores", "evaluate_questions", "generated_answers"],
+        "questions": ["evaluate_questions"],
         "sweeps": ["sweep"],
         "synonym_sweep": ["synonyms"],
         "tables": ["TopicsTable", "examples_table", "topics_table"],

@@ -44,7 +44,7 @@ class QuestionScores(HtmlTable):
         """
         if measure not in self.summary:
             why = self.not_measured.get(measure, f"measured are {', '.join(self.summary) or 'none'}")
-            raise KeyError(f"{measure} was not measured: {why}")
+            raise KeyError(f"{measure} was not measured: {why}.")
         return self.summary[measure]
 
     def by_row(self, measure: str, what: str = "score") -> np.ndarray:
@@ -61,7 +61,7 @@ class QuestionScores(HtmlTable):
         rows = self.logs[measure].get("value_by_index") or {}
         ordered = [rows[number] for number in sorted(rows, key=int)]
         if not ordered:
-            raise KeyError(f"{measure} has no values by row")
+            raise KeyError(f"{measure} has no values by row. Of it there is one value alone.")
         values = [np.nan if row is None or row[what] is None else row[what] for row in ordered]
         return np.array(values, dtype=np.float64)
 

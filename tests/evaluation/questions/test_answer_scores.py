@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from excise.data.questions import answer_tokens
-from excise.evaluation import answer_scores, generated_answers
+from excise.evaluation.questions import answer_scores, generated_answers
 
 
 @pytest.fixture(scope="module")

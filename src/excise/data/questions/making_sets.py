@@ -82,9 +82,10 @@ def question_sets(
     target = _without_repeated(given.select(going), set())
     kept = _without_repeated(pool, {*_keys(target)})
     if not len(target) or not len(kept):
+        todo = "Give rows that stay as `retain`" if forget is None else "Look at what `forget` chooses"
         raise ValueError(
-            f"{len(target)} rows are to be forgotten and {len(kept)} to stay, of {len(given)}. Both need one at least: "
-            + ("give rows that stay as `retain`." if forget is None else "look at what `forget` chooses.")
+            f"{len(target)} rows are to be forgotten and {len(kept)} to stay, of {len(given)}. Both need one at least. "
+            f"{todo}."
         )
     counts = {"rows": len(given), "to forget": len(target), "to stay": len(kept)}
     if neighbours is not None:
@@ -100,7 +101,7 @@ def question_sets(
     }
     control, about = _control(made, tokenizer, form, parts, other_names, seed)
     return QuestionSets(
-        title=title or ", ".join(names) or f"{counts['to forget']} questions",
+        title=title or "+".join(names) or f"{counts['to forget']} questions",
         names=names,
         form=form,
         seed=seed,

@@ -28,7 +28,7 @@ def nearest_texts(texts: Sequence[str], pool: Sequence[str], count: int) -> list
 
     Example:
         >>> nearest_texts(["Her novel won a prize."], ["It rains.", "His novel won.", "A prize."], 2)
-        [1, 2]
+        [2, 1]
     """
     if count < 1:
         raise ValueError(f"neighbours={count}: expected at least one.")

@@ -8,8 +8,12 @@ from datasets import Dataset, concatenate_datasets
 
 from excise.data.forget_sets import ForgetSets, PrivateLabel
 from excise.data.inputs import Positions
+from excise.data.questions.name_controls import name_parts
 from excise.data.questions.prompt_format import PromptFormat
 from excise.storage.display import few, shortened
+
+# Shorter parts of names, as of Al-Kuwaiti and Lee, are words of any page, too.
+LEAST_LETTERS = 4
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,8 +71,9 @@ class QuestionSets(ForgetSets):
 
     @property
     def own_words(self) -> Iterable[str]:
-        """The names; without any, what the sets are called."""
-        return self.names or (self.title,)
+        """What the sets are called, the names, and those of their parts that are no short word of some language."""
+        parts = [part for part in name_parts(self.names) if len(part) >= LEAST_LETTERS]
+        return tuple(dict.fromkeys((self.title, *self.names, *parts)))
 
     def questions(self, forget: bool) -> Dataset:
         """The rows that a benchmark asks, each once: all that are to be forgotten, or all that are to stay.

@@ -112,7 +112,7 @@ def generated_answers(
     Args:
         model: any decoder language model; its own `generation_config` is kept but for sampling.
         tokens: from `answer_tokens`; their answers are not looked at.
-        max_new_tokens: at which an answer is cut off; 200 in OpenUnlearning.
+        max_new_tokens: at which an answer is cut off.
         batch_size: prompts a batch, padded left.
         progress: label of a progress bar; none is shown without it.
 
