@@ -41,6 +41,19 @@ def test_losses_are_those_of_each_row_by_itself(make_decoder, tokens):
         assert len(scores.log_probs[row]) == inner
 
 
+def test_a_prompt_that_is_read_once_gives_what_one_read_each_time_does(make_decoder, chat_tokenizer, tofu_rows):
+    answers = ["A", *(row["answer"] for row in tofu_rows), *(row["answer"] for row in tofu_rows)]
+    questions = ["Who?", *["Who is it?"] * 8, *(row["question"] for row in tofu_rows)]
+    tokens = answer_tokens(chat_tokenizer, questions, answers)
+    model = make_decoder()
+    each, once = (answer_scores(model, tokens, share_prompts=share) for share in (False, True))
+    assert np.abs(each.losses - once.losses).max() < 1e-5
+    assert all((a == b).all() for a, b in zip(each.right, once.right, strict=True))
+    plain = answer_tokens(chat_tokenizer, ["", "Who?"], ["A document.", "A document."])
+    each, once = (answer_scores(model, plain, share_prompts=share) for share in (False, True))
+    assert np.abs(each.losses - once.losses).max() < 1e-5
+
+
 def test_the_loss_is_that_of_the_model_itself(make_decoder, tokens):
     model = make_decoder()
     (loss,) = (model(**tokens.batch([3])).loss.item(),)

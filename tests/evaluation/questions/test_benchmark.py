@@ -74,6 +74,22 @@ def test_probabilities_and_truth_ratios_are_those_of_its_code(scores, make_decod
     assert scores["forget_quality"] == pytest.approx(ks_2samp(forget, reference).pvalue)
 
 
+def test_prompts_that_are_shared_change_no_figure(scores, make_decoder, chat_tokenizer, parts):
+    rows, others = parts
+    shared = evaluate_questions(
+        make_decoder(),
+        chat_tokenizer,
+        rows,
+        reference=make_decoder(1),
+        generate=False,
+        share_prompts=True,
+        **others,
+    )
+    for name, value in shared.summary.items():
+        if name != "model_utility":
+            assert value == pytest.approx(scores[name], rel=1e-4), name
+
+
 def test_model_utility_is_of_nine_values(scores):
     assert scores.logs["model_utility"]["of"] == ALL_OF_UTILITY
     assert scores["model_utility"] == pytest.approx(hmean([scores[name] for name in ALL_OF_UTILITY]))
@@ -133,7 +149,10 @@ def test_sets_are_asked_all_of_their_rows_in_their_own_form(make_decoder, chat_t
     scores = evaluate_questions(make_decoder(), chat_tokenizer, sets, generate=False)
     assert scores.settings["title"] == "two authors"
     assert scores.settings["rows"] == {"forget": 4, "retain": 4}
-    plain = evaluate_questions(make_decoder(), chat_tokenizer, {"forget": tofu_rows[:4]}, generate=False)
+    plain = evaluate_questions(
+        make_decoder(), chat_tokenizer, {"forget": tofu_rows[:4]}, generate=False, reference=scores
+    )
+    assert plain["forget_quality"] == 1.0  # the same rows, in another order
     assert scores["forget_Q_A_Prob"] == pytest.approx(plain["forget_Q_A_Prob"])
     in_other_words = evaluate_questions(
         make_decoder(), chat_tokenizer, sets, generate=False, question="paraphrased_question"

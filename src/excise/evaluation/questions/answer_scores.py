@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from excise.data.batches import RowBatch, RowBatches
 from excise.data.questions.answer_tokens import IGNORED, AnswerTokens
 from excise.evaluation.predictions import joined_pass
+from excise.evaluation.questions.shared_prompts import PromptGroups, answer_logits
 from excise.models.activations import eval_mode
 
 
@@ -45,7 +46,11 @@ def check_decoder(model: nn.Module) -> None:
 
 @torch.inference_mode()
 def answer_scores(
-    model: PreTrainedModel, tokens: AnswerTokens, batch_size: int = 8, progress: str | None = None
+    model: PreTrainedModel,
+    tokens: AnswerTokens,
+    batch_size: int = 8,
+    progress: str | None = None,
+    share_prompts: bool = False,
 ) -> AnswerScores:
     """What a decoder makes of answers, given their questions; in fp32 whatever the model's own type is.
 
@@ -57,26 +62,36 @@ def answer_scores(
         tokens: from `answer_tokens`.
         batch_size: rows a batch.
         progress: label of a progress bar; none is shown without it.
+        share_prompts: read each prompt once for all answers to it, which then are a batch, through the model's cache:
+            the same but for rounding, in less than half the time where a question has several answers.
 
     Raises:
-        ValueError: if the model is no decoder, or gives something that is no number.
+        ValueError: if the model is no decoder, or gives something that is no number, or keeps no cache to share.
     """
     check_decoder(model)
+    groups = PromptGroups(tokens)
 
     def step(outputs: dict[int, Any], batch: RowBatch) -> dict[int, Any]:
         (tensors,) = batch.tensors()
-        labels = tensors.pop("labels")[:, 1:]
-        logits = model(**{name: tensor.to(model.device) for name, tensor in tensors.items()}, use_cache=False).logits
-        for place, row in enumerate(batch.rows):
+        if share_prompts:
+            rows: Sequence[int] = groups.groups[batch.rows[0]]
+            labels = tensors["labels"]
+            logits = answer_logits(model, tensors)
+        else:
+            rows, labels = batch.rows, tensors.pop("labels")[:, 1:]
+            inputs = {name: tensor.to(model.device) for name, tensor in tensors.items()}
+            logits = model(**inputs, use_cache=False).logits[:, :-1]
+        for place, row in enumerate(rows):
             there = labels[place] != IGNORED
-            own = logits[place, :-1][there.to(logits.device)].float()
+            own = logits[place][there.to(logits.device)].float()
             wanted = labels[place][there].to(own.device)
             log_probs = own.log_softmax(-1).gather(1, wanted[:, None])[:, 0]
             outputs[row] = (log_probs.double().cpu().numpy(), (own.argmax(-1) == wanted).cpu().numpy())
         return outputs
 
-    settings = {"function": "answer_scores", "batch_size": batch_size}
-    batches = RowBatches([tokens], lambda rows: rows, batch_size, progress)
+    settings = {"function": "answer_scores", "batch_size": batch_size, "share_prompts": share_prompts}
+    inputs, size = ([groups], 1) if share_prompts else ([tokens], batch_size)
+    batches = RowBatches(inputs, lambda rows: rows, size, progress)
     with eval_mode(model):
         found = joined_pass(model, settings, batches, step)
     if broken := [row for row, (log_probs, _) in found.items() if np.isnan(log_probs).any()]:

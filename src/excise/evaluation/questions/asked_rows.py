@@ -37,7 +37,7 @@ class AskedRows:
         model: the decoder.
         tokenizer: its own.
         rows: by name, `"forget"`, `"retain"`, `"real_authors"`, `"world_facts"`, `"holdout"`, those that there are.
-        options: `form`, `question`, `batch_size` and `progress`, as in `evaluate_questions`.
+        options: `form`, `question`, `batch_size`, `share_prompts` and `progress`, as in `evaluate_questions`.
 
     Attributes:
         logs: by measure, what OpenUnlearning keeps of it.
@@ -64,11 +64,18 @@ class AskedRows:
         questions = questions if numbers is None else [questions[number] for number in numbers]
         return answer_tokens(self.tokenizer, questions, answers, self.options["form"])
 
-    def scores(self, name: str, answers: list[str], numbers: list[int] | None = None) -> AnswerScores:
-        """What the model makes of answers."""
-        tokens = self.tokens(name, answers, numbers)
+    def scores(self, name: str, answers: Mapping[str, list[list[str]]]) -> dict[str, AnswerScores]:
+        """What the model makes of answers, by what they are; of each row one or several, one after the other."""
+        flat = [(what, row, one) for what, rows in answers.items() for row, of_row in enumerate(rows) for one in of_row]
+        tokens = self.tokens(name, [one for _, _, one in flat], [row for _, row, _ in flat])
         progress = f"{name}: answers" if self.options["progress"] else None
-        return answer_scores(self.model, tokens, self.options["batch_size"], progress)
+        options = {"share_prompts": self.options["share_prompts"], "progress": progress}
+        found = answer_scores(self.model, tokens, self.options["batch_size"], **options)
+        places = {what: [place for place, one in enumerate(flat) if one[0] == what] for what in answers}
+        return {
+            what: AnswerScores(found.losses[own], [found.log_probs[at] for at in own], [found.right[at] for at in own])
+            for what, own in places.items()
+        }
 
     def generated(self, name: str, max_new_tokens: int) -> None:
         """ROUGE of what the model answers."""
@@ -94,7 +101,13 @@ class AskedRows:
     def answered(self, k: float) -> None:
         """Probabilities and what is made of them, of all rows."""
         for name, rows in self.rows.items():
-            short, own = self.short(name), self.scores(name, rows[ANSWER][:])
+            asked = {ANSWER: [[one] for one in rows[ANSWER][:]]}
+            if wanted := name != "holdout" and self._has_wrong_answers(name):
+                asked[WRONG_ANSWERS] = rows[WRONG_ANSWERS][:]
+                if name not in OTHERS:
+                    asked[PARAPHRASED_ANSWER] = [[one] for one in rows[PARAPHRASED_ANSWER][:]]
+            short, found = self.short(name), self.scores(name, asked)
+            own = found[ANSWER]
             if name in ("forget", "holdout"):
                 scores = [min_k(of_row, k) for of_row in own.log_probs]
                 self.logs.setdefault(MIN_K, {})[name] = _by_score(scores)
@@ -107,11 +120,12 @@ class AskedRows:
                     ("extraction_strength", extraction_strength),
                 ):
                     self.logs[measure] = _by_score([function(of_row) for of_row in own.right])
-            self.truth_ratio(name, own)
+            if wanted:
+                self.truth_ratio(name, found)
         self.membership()
 
-    def truth_ratio(self, name: str, own: AnswerScores) -> None:
-        """The truth ratio of rows that have wrong answers."""
+    def _has_wrong_answers(self, name: str) -> bool:
+        """Whether rows have what a truth ratio is made of; what is not measured else is noted."""
         rows, short = self.rows[name], self.short(name)
         measure = TRUTH_RATIO if name == "forget" else f"{short}_Truth_Ratio"
         needed = [WRONG_ANSWERS] if name in OTHERS else [WRONG_ANSWERS, PARAPHRASED_ANSWER]
@@ -119,21 +133,24 @@ class AskedRows:
             self.reasons[measure] = f"the rows {name!r} have no column {' or '.join(map(repr, missing))}"
             if name in OTHERS:
                 self.reasons[f"{short}_Q_A_Prob_normalised"] = self.reasons[measure]
-            return
-        wrong = rows[WRONG_ANSWERS][:]
-        numbers = [row for row, answers in enumerate(wrong) for _ in answers]
-        losses = self.scores(name, [answer for answers in wrong for answer in answers], numbers).losses
-        several = np.split(losses, np.cumsum([len(answers) for answers in wrong])[:-1])
+        return not missing
+
+    def truth_ratio(self, name: str, found: Mapping[str, AnswerScores]) -> None:
+        """The truth ratio of rows that have wrong answers."""
+        short = self.short(name)
+        sizes = [len(answers) for answers in self.rows[name][WRONG_ANSWERS][:]]
+        several = np.split(found[WRONG_ANSWERS].losses, np.cumsum(sizes)[:-1])
         self.logs[f"{short}_Q_A_PERT_Prob"] = _several_probabilities(several)
         if name in OTHERS:
-            right = own.losses
+            right = found[ANSWER].losses
             shares = probability_among(right, several)
             by_row = {str(row): {"prob": number(value)} for row, value in enumerate(shares)}
             self.logs[f"{short}_Q_A_Prob_normalised"] = {"agg_value": mean_of(shares), "value_by_index": by_row}
         else:
-            right = self.scores(name, rows[PARAPHRASED_ANSWER][:]).losses
+            right = found[PARAPHRASED_ANSWER].losses
             self.logs[f"{short}_Q_A_PARA_Prob"] = _probabilities(right)
         ratios = truth_ratios(right, several)
+        measure = TRUTH_RATIO if name == "forget" else f"{short}_Truth_Ratio"
         value = closer_to_one(ratios) if name == "forget" else true_better(ratios)
         self.logs[measure] = _by_score(ratios) | {"agg_value": value}
 

@@ -1,5 +1,7 @@
 """Benchmark of a decoder's answers: TOFU's measures of what is forgotten and of what stays, in one call."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,9 +10,15 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.data.forget_sets import dataset_digest
 from excise.data.questions.prompt_format import PromptFormat
-from excise.data.questions.question_rows import QUESTION, question_rows
+from excise.data.questions.question_rows import (
+    ANSWER,
+    PARAPHRASED_ANSWER,
+    PARAPHRASED_QUESTION,
+    QUESTION,
+    WRONG_ANSWERS,
+    question_rows,
+)
 from excise.data.questions.question_sets import QuestionSets
 from excise.evaluation.metrics.answers import forget_quality, model_utility
 from excise.evaluation.questions.answer_scores import check_decoder
@@ -22,6 +30,7 @@ from excise.storage.expected import expects
 from excise.storage.extras import require
 
 Reference = PreTrainedModel | QuestionScores | str | os.PathLike
+TEXTS = (QUESTION, ANSWER, PARAPHRASED_QUESTION, PARAPHRASED_ANSWER)
 # Measures of what stays, whose harmonic mean is model utility.
 UTILITY = (
     *("retain_Q_A_Prob", "retain_Q_A_ROUGE", "retain_Truth_Ratio"),
@@ -45,6 +54,7 @@ def evaluate_questions(
     generate: bool = True,
     max_new_tokens: int = 200,
     batch_size: int = 8,
+    share_prompts: bool = False,
     k: float = 0.4,
     progress: bool = False,
 ) -> QuestionScores:
@@ -71,6 +81,7 @@ def evaluate_questions(
         generate: whether answers are generated, which takes longest.
         max_new_tokens: at which one is cut off.
         batch_size: rows a batch; it changes nothing but time and memory.
+        share_prompts: read each question once for all answers to it, as in `answer_scores`.
         k: the share of tokens that Min-K % looks at.
         progress: show progress bars.
 
@@ -90,7 +101,21 @@ def evaluate_questions(
         )
     rows = _rows(sets, retain=retain, real_authors=real_authors, world_facts=world_facts, holdout=holdout)
     form = form or (sets.form if isinstance(sets, QuestionSets) else PromptFormat())
-    options = {"form": form, "question": question, "batch_size": batch_size, "progress": progress}
+    options = {"form": form, "question": question, "batch_size": batch_size, "share_prompts": share_prompts}
+    options |= {"progress": progress, "k": k}
+    settings = {
+        "title": getattr(sets, "name", None),
+        "rows": {name: len(of) for name, of in rows.items()},
+        "data": {name: _digest(of) for name, of in rows.items()},
+        "model": type(model).__name__,
+        "form": asdict(form),
+        "question": question,
+        "max_new_tokens": max_new_tokens if generate else None,
+        "k": k,
+    }
+    known = _reference(reference, tokenizer, rows, options)
+    if known is not None and {WRONG_ANSWERS, PARAPHRASED_ANSWER} <= {*rows["forget"].column_names}:
+        _check_same(known, settings)
     asked = AskedRows(model, tokenizer, rows, options)
     if generate:
         for name in rows:
@@ -98,19 +123,6 @@ def evaluate_questions(
     else:
         asked.reasons |= {f"{asked.short(name)}_Q_A_ROUGE": "generate=False" for name in rows if name != "holdout"}
     asked.answered(k)
-    settings = {
-        "title": getattr(sets, "name", None),
-        "rows": {name: len(of) for name, of in rows.items()},
-        "data": {name: dataset_digest(of) for name, of in rows.items()},
-        "model": type(model).__name__,
-        "form": asdict(form),
-        "question": question,
-        "max_new_tokens": max_new_tokens if generate else None,
-        "k": k,
-    }
-    known = _reference(reference, tokenizer, rows, options | {"k": k})
-    if known is not None and TRUTH_RATIO in asked.logs:
-        _check_same(known, asked.logs, settings)
     _against(asked, known)
     used = {name: asked.logs[name]["agg_value"] for name in UTILITY if name in asked.logs}
     if used:
@@ -151,7 +163,14 @@ def _reference(
     return QuestionScores(asked.logs)
 
 
-def _check_same(known: QuestionScores, logs: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def _digest(rows: Dataset) -> str:
+    """SHA-256 of questions and answers, whatever their order and whatever else is there."""
+    columns = [name for name in (*TEXTS, WRONG_ANSWERS) if name in rows.column_names]
+    values = sorted(json.dumps(row, sort_keys=True) for row in rows.select_columns(columns))
+    return hashlib.sha256("\n".join(values).encode()).hexdigest()
+
+
+def _check_same(known: QuestionScores, settings: Mapping[str, Any]) -> None:
     """Makes sure that a reference was asked the same.
 
     Raises:
@@ -162,7 +181,7 @@ def _check_same(known: QuestionScores, logs: Mapping[str, Any], settings: Mappin
             f"The reference has no {TRUTH_RATIO}, which forget quality is made of. Give a result for rows with "
             "paraphrased and wrong answers, or the model itself."
         )
-    sizes = [len(each[TRUTH_RATIO]["value_by_index"]) for each in (logs, known.logs)]
+    sizes = settings["rows"]["forget"], len(known.logs[TRUTH_RATIO].get("value_by_index") or ())
     told = known.settings.get("data", {}).get("forget", settings["data"]["forget"])
     if sizes[0] != sizes[1] or told != settings["data"]["forget"]:
         raise ValueError(
