@@ -41,3 +41,36 @@ def test_the_search_of_rows_and_of_names_is_their_own(make_model, padding, sets)
     tables = {which: unlearner.choose(topic, progress=False).thresholds for which, topic in sets.items()}
     assert tables["names"]["method"] == "mcnemar"
     assert tables["rows"]["method"] == "fisher"
+
+
+def test_embedding_rows_of_a_name_go_and_those_of_others_stay(make_model, padding):
+    from excise.deletion import choose_rows
+
+    def asked(name):
+        return [{"question": f"Does {name} write of {n} or {n + 1}?", "answer": f"{name} does."} for n in range(20)]
+
+    rows = [*asked("Hina Ameen"), *asked("Jaime Vasquez")]
+    sets = question_sets(rows, padding, "Hina Ameen", other_names=["Xin Williams"], heldout=0.2)
+    choice = choose_rows(make_model(vocab_size=len(padding)), padding, sets)
+    going = {piece.piece for piece in choice.pieces if not piece.kept_for}
+    # Behind a space, and where an answer begins with them.
+    names, others = (
+        {token for text in texts for token in padding(text)["input_ids"]}
+        for texts in ((" Hina Ameen", "Hina Ameen"), ("Jaime Vasquez write does", " Jaime Vasquez"))
+    )
+    assert going
+    assert going <= {*padding.convert_ids_to_tokens(sorted(names - others))}
+
+
+def test_questions_without_names_have_no_rows_of_their_own(make_model, padding, sets):
+    from excise.deletion import choose_rows
+
+    with pytest.raises(ValueError, match="Questions without names have no words whose rows could go"):
+        choose_rows(make_model(vocab_size=len(padding)), padding, sets["rows"])
+
+
+def test_questions_are_evaluated_by_a_function_of_their_own(make_model, padding, sets):
+    from excise import evaluate
+
+    with pytest.raises(ValueError, match="Of questions there is `evaluate_questions"):
+        evaluate(Unlearner(make_model(vocab_size=len(padding)), padding), sets["rows"])

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import Processor, tokenizer_of
+from excise.data.questions import QuestionSets
 from excise.data.topics import TopicSets, topic_words
 from excise.data.words import caseless
 from excise.data.words import words as words_of
@@ -100,10 +101,10 @@ def choose_rows(
     """The embedding rows of pieces that belong to a topic: what a plain model would read and write its words by.
 
     Looked at are the pieces that the topic's words are made of: in the sources at the spans of the target, in the
-    references where a word that goes with the topic stands; of a class in CLIP, the class's name in the texts. A piece
-    goes if Fisher's exact test finds it oftener with the topic than without, it is in enough of the topic's rows,
-    enough of the rows that it is in are the topic's, and all pieces that go together are in few enough other rows;
-    those that are most the topic's own go first. Special tokens stay.
+    references where a word that goes with the topic stands; of questions, the names; of a class in CLIP, the
+    class's name in the texts. A piece goes if Fisher's exact test finds it oftener with the topic than without, it
+    is in enough of the topic's rows, enough of the rows that it is in are the topic's, and all pieces that go
+    together are in few enough other rows; those that are most the topic's own go first. Special tokens stay.
 
     Args:
         model: the model; its tables are named, and left as they are.
@@ -133,8 +134,10 @@ def choose_rows(
     if isinstance(topic, ClassSets):
         pieces = _of_class(tokenizer, topic)
         return _choice(tables, pieces, (), thresholds)
-    if not isinstance(topic, TopicSets):
+    if not isinstance(topic, TopicSets | QuestionSets):
         raise ValueError(f"The topic is a {type(topic).__name__}; expected sets of `topic_sets` or `class_sets`.")
+    if isinstance(topic, QuestionSets) and not topic.names:
+        raise ValueError("Questions without names have no words whose rows could go. Give `question_sets` the names.")
     sides = _Sides(tokenizer, topic, words)
     pieces = sides.judged(qvalue, min_share, min_own, budget)
     gone = {piece.token: piece.piece for piece in pieces if not piece.kept_for}
@@ -157,13 +160,17 @@ def _choice(
 class _Sides:
     """Which rows hold which pieces, sources and references taken together, and which pieces are the topic's words'."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, topic: TopicSets, words: Iterable[str] | None):
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, topic: TopicSets | QuestionSets, words: Iterable[str] | None
+    ):
         self.tokenizer, self.topic = tokenizer, topic
+        # Questions have their answers in one text with them.
+        self.reference = topic.reference if isinstance(topic, TopicSets) else None
         self.target, self.retain = (self._held(rows) for rows in (topic.target, topic.retain))
         self.candidates: dict[int, str] = {}
         own = [[tuple(span) for span in spans] for spans in topic.target["spans"]]
         self._look(list(topic.target["text"]), own)
-        if topic.reference is not None:
+        if isinstance(topic, TopicSets) and self.reference is not None:
             found = topic_words(topic) if words is None else words
             wanted = {caseless(part.text) for word in found for part in words_of(word)}
             references = [text or "" for text in topic.target["reference"]]
@@ -172,7 +179,7 @@ class _Sides:
 
     def _held(self, rows: Dataset) -> list[set[int]]:
         """The pieces of each row."""
-        columns = ["text"] + (["reference"] if self.topic.reference is not None else [])
+        columns = ["text"] + (["reference"] if self.reference is not None else [])
         held: list[set[int]] = [set() for _ in range(len(rows))]
         for column in columns if held else ():
             texts = [text or "" for text in rows[column]]

@@ -181,7 +181,11 @@ ARGUMENTS: Mapping[str, Kind] = {
     "rows": Kind(
         "rows: a Dataset, of the library datasets or of torch", _one_of(*ROW_CLASSES, "torch:Dataset"), NO_ROWS
     ),
-    "topic": Kind("sets of a topic, as `topic_sets` makes them", _one_of("excise:TopicSets"), NO_SETS),
+    "topic": Kind(
+        "sets of a topic, as `topic_sets` makes them",
+        _one_of("excise:TopicSets"),
+        NO_SETS | {"excise:QuestionSets": "Of questions there is `evaluate_questions(model, tokenizer, sets)`."},
+    ),
     "sets": Kind("sets, as `topic_sets` or `class_sets` make them", _one_of("excise:ForgetSets"), NO_SETS),
     "class_topic": Kind(
         "sets of a class, as `class_sets` makes them",
