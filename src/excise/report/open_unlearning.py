@@ -127,8 +127,9 @@ def write_open_unlearning(
         logs = dict(sorted((logs | json_values(questions.logs)).items()))
     if not logs:
         raise ValueError(
-            f"None of {len(attacks)} attacks, and no evaluation, has a measure of OpenUnlearning for {of!r}. Give the "
-            "result of `TextMembership`, an evaluation of texts, or scores of questions."
+            f"None of {len(attacks)} attacks, and no evaluation, has a measure of OpenUnlearning for {of!r}, to write "
+            f"to {os.fspath(folder)!r}: expected the result of `TextMembership`, an evaluation of texts, or scores of "
+            "questions."
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
     contents: dict[str, Any] = {"EVAL": logs, "SUMMARY": open_unlearning_summary(logs)}
@@ -142,6 +143,7 @@ def write_open_unlearning(
     return files["EVAL"], files["SUMMARY"]
 
 
+@expects(path="folder")
 def read_open_unlearning(path: str | os.PathLike, suite: str = "TOFU") -> QuestionScores:
     """The scores in a `TOFU_EVAL.json`, of OpenUnlearning or of `write_open_unlearning`, with settings where there are.
 
@@ -154,7 +156,7 @@ def read_open_unlearning(path: str | os.PathLike, suite: str = "TOFU") -> Questi
     """
     file = Path(path) / f"{suite}_EVAL.json" if Path(path).is_dir() else Path(path)
     if not file.is_file():
-        raise ValueError(f"There is no {file}. Give a {suite}_EVAL.json, or the folder that it lies in.")
+        raise ValueError(f"There is no {file}: expected a {suite}_EVAL.json, or the folder that it lies in.")
     try:
         state = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda name: None)  # it writes NaN
     except ValueError as error:

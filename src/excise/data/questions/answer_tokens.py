@@ -15,6 +15,7 @@ from excise.data.batches import longest_first
 from excise.data.questions.prompt_format import PromptFormat, Rendered
 from excise.data.questions.question_rows import ANSWER, QUESTION, question_rows
 from excise.data.truncation import longest, tell_cut
+from excise.storage.expected import expects
 
 IGNORED = -100
 
@@ -151,6 +152,7 @@ def answer_tokens(
     return AnswerTokens(rows, tokenizer)
 
 
+@expects(tokenizer="processor")
 def question_inputs(
     data: Any, tokenizer: PreTrainedTokenizerBase, form: PromptFormat | None = None, max_length: int | None = None
 ) -> Dataset:
