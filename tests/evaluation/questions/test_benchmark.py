@@ -248,3 +248,49 @@ def test_what_openunlearning_could_not_measure_is_none(tmp_path):
     state = '{"forget_quality": {"agg_value": NaN}, "privleak": {"agg_value": null}, "mia_loss": {"agg_value": 0.5}}'
     (tmp_path / "TOFU_EVAL.json").write_text(state)
     assert read_open_unlearning(tmp_path).summary == {"mia_loss": 0.5}
+
+
+@pytest.fixture(scope="module")
+def attached(make_decoder):
+    from excise.models import attach
+
+    return attach(make_decoder(), layers=[0], num_codes=32, top_s=2, code_dim=16, active=None).eval()
+
+
+def test_a_decoder_with_a_bottleneck_forgets_by_question_sets_and_is_measured(attached, chat_tokenizer, tofu_rows):
+    import copy
+
+    from excise import Search, Unlearner
+
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.pad_token = tokenizer.eos_token
+    sets = question_sets(tofu_rows, tokenizer, "Hina Ameen", other_names=["Rosa Lopes", "Ana Silva"], heldout=0)
+    unlearner = Unlearner(attached, tokenizer)
+
+    def asked():
+        return evaluate_questions(attached, tokenizer, sets, generate=False)["forget_Q_A_Prob"]
+
+    before = asked()
+    counts = unlearner.count_topic(sets, max_top_s=4, progress=False)
+    assert next(iter(counts.pairs.values())).target.num_examples == 2
+    request = unlearner.forget(sets, Search("activations", count=8), progress=False)
+    assert request.topic == "Hina Ameen"
+    assert asked() != before
+    unlearner.undo(request)
+    assert asked() == before
+
+
+def test_a_bottleneck_sees_the_same_whatever_is_batched_padded_or_cached(attached, chat_tokenizer, tofu_rows):
+    from excise.evaluation.questions import answer_scores, generated_answers
+
+    asked = [row["question"] for row in tofu_rows for _ in range(2)]
+    answers = [answer for row in tofu_rows for answer in (row["answer"], row["paraphrased_answer"])]
+    tokens = answer_tokens(chat_tokenizer, asked, answers)
+    one, eight, shared = (
+        answer_scores(attached, tokens, size, share_prompts=share)
+        for size, share in ((1, False), (8, False), (8, True))
+    )
+    assert np.abs(one.losses - eight.losses).max() < 1e-5
+    assert np.abs(one.losses - shared.losses).max() < 1e-5
+    texts = [generated_answers(attached, tokens, max_new_tokens=5, batch_size=size) for size in (1, 8)]
+    assert texts[0] == texts[1]
