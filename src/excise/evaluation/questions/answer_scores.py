@@ -63,7 +63,7 @@ def answer_scores(
         batch_size: rows a batch.
         progress: label of a progress bar; none is shown without it.
         share_prompts: read each prompt once for all answers to it, which then are a batch, through the model's cache:
-            the same but for rounding, in less than half the time where a question has several answers.
+            the same but for rounding, and faster where a question has several answers.
 
     Raises:
         ValueError: if the model is no decoder, or gives something that is no number, or keeps no cache to share.
