@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "left_out": ["LeftOut"],
         "made_again": ["MadeAgain"],
         "membership": ["ClassLosses", "ClassSeen", "ExampleMembership", "class_membership_inference"],
+        "partial_forgetting": ["choose_partial"],
         "probed": ["Probed"],
         "rounded": ["Rounded"],
         "said_otherwise": ["SaidOtherwise"],

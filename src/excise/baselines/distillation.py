@@ -20,12 +20,19 @@ from excise.evaluation.predictions import Collator, model_columns
 from excise.storage.expected import expects
 
 
-def teacher_divergence(student: Tensor, teacher: Tensor) -> Tensor:
+# What the authors of SCRUB set in their experiments on membership (`MIA_experiments.ipynb` of github.com/meghdadk/SCRUB):
+# weights of the divergence and of the task loss on the retain set, and the temperature of both divergences.
+ALPHA, GAMMA, TEMPERATURE = 0.5, 1.0, 4.0
+
+
+def teacher_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """The Kullback-Leibler divergence KL(teacher || student) of classes, averaged over examples.
 
     Args:
         student: logits, `(batch, num_labels)`.
         teacher: logits, `(batch, num_labels)`.
+        temperature: both are divided by it, and the divergence is multiplied by its square, which keeps the size of
+            the gradients (Hinton et al., 2015).
 
     Returns:
         Nats, a scalar.
@@ -36,9 +43,8 @@ def teacher_divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
     Source: Kurmanji et al. (2023), the divergence that SCRUB raises and lowers.
     """
-    return F.kl_div(
-        student.float().log_softmax(-1), teacher.float().log_softmax(-1), reduction="batchmean", log_target=True
-    )
+    of_student, of_teacher = ((logits.float() / temperature).log_softmax(-1) for logits in (student, teacher))
+    return temperature**2 * F.kl_div(of_student, of_teacher, reduction="batchmean", log_target=True)
 
 
 class Passes:
@@ -81,6 +87,7 @@ class DistillationTrainer(Trainer):
         msteps: epochs that have max-steps.
         alpha: weight of the divergence in a min-step.
         gamma: weight of the task loss in a min-step.
+        temperature: of the divergences.
         model: the student.
         args: as `Trainer`'s, as all that follows.
         train_dataset: the retain set.
@@ -96,6 +103,7 @@ class DistillationTrainer(Trainer):
         msteps: int,
         alpha: float,
         gamma: float,
+        temperature: float,
         model: PreTrainedModel,
         args: TrainingArguments,
         train_dataset: Dataset,
@@ -108,6 +116,7 @@ class DistillationTrainer(Trainer):
         self.msteps = msteps
         self.alpha = alpha
         self.gamma = gamma
+        self.temperature = temperature
 
     def get_train_dataloader(self) -> Passes:  # type: ignore[override]  # it has what a Trainer uses of a loader
         retain = super().get_train_dataloader()
@@ -138,7 +147,7 @@ class DistillationTrainer(Trainer):
         with torch.no_grad():
             target = self.teacher(**{name: value for name, value in inputs.items() if name != "labels"}).logits
         task, outputs = super().compute_loss(model, inputs, return_outputs=True)
-        divergence = teacher_divergence(outputs.logits, target)
+        divergence = teacher_divergence(outputs.logits, target, self.temperature)
         return -divergence if disobey else self.alpha * divergence + self.gamma * task
 
 
@@ -150,6 +159,7 @@ def distil(
     msteps: int,
     alpha: float,
     gamma: float,
+    temperature: float,
     history: EpochHistory,
     callbacks: Sequence[TrainerCallback],
     data_collator: Collator,
@@ -160,6 +170,8 @@ def distil(
     for name, weight in (("alpha", alpha), ("gamma", gamma)):
         if not 0 <= weight < float("inf"):
             raise ValueError(f"`{name}` is {weight}; it must be a finite number, at least 0.")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"`temperature` is {temperature}; it must be a finite number above 0; the authors have 4.")
     args = args or SCRUB["cifar10"].arguments()
     if args.max_steps > 0 or args.num_train_epochs < 1 or args.num_train_epochs % 1:
         raise ValueError(
@@ -174,7 +186,8 @@ def distil(
     check_classifier(model, {"forget": forget, "retain": retain}, history.datasets, data_collator)
     teacher = copy.deepcopy(model).requires_grad_(False).eval()
     student = copy.deepcopy(model)
-    trainer = partial(DistillationTrainer, teacher=teacher, forget=forget, msteps=msteps, alpha=alpha, gamma=gamma)
+    settings = {"msteps": msteps, "alpha": alpha, "gamma": gamma, "temperature": temperature}
+    trainer = partial(DistillationTrainer, teacher=teacher, forget=forget, **settings)
     train(student, retain, args, [history, *callbacks], data_collator, trainer)
     return student
 
@@ -187,8 +200,9 @@ def scrub(
     args: TrainingArguments | None = None,
     *,
     msteps: int = SCRUB["cifar10"].msteps,
-    alpha: float = 0.5,
-    gamma: float = 1.0,
+    alpha: float = ALPHA,
+    gamma: float = GAMMA,
+    temperature: float = TEMPERATURE,
     stop_early: bool = True,
     tolerance: float = 0.0,
     evaluate_on: Mapping[str, Dataset] | None = None,
@@ -212,8 +226,10 @@ def scrub(
         args: as for any `Trainer`; nothing is written to `output_dir`. Table 6's for CIFAR-10 if not given;
             `hyperparameters` has the others.
         msteps: epochs that have max-steps. The paper tunes it for the retain set's accuracy.
-        alpha: weight of the divergence on the retain set. The paper does not state the two; these are ours.
+        alpha: weight of the divergence on the retain set. The paper states none of the three; these are those of
+            SCRUB's authors, of their experiments on membership (`MIA_experiments.ipynb` of github.com/meghdadk/SCRUB).
         gamma: weight of the task loss on the retain set.
+        temperature: that logits are divided by in both divergences.
         stop_early: stop as described; section 5.4 goes on to the last epoch.
         tolerance: how far the retain set's accuracy may be below the first and still count as "without damaging" it.
         evaluate_on: data sets whose accuracy is recorded before the training and after every epoch, by name. Epochs are
@@ -238,7 +254,7 @@ def scrub(
         raise ValueError(f"`evaluate_on` has {sorted(sets)}; it must have `forget` and `retain`, to judge epochs by.")
     history = EpochHistory(sets, data_collator)
     best = Forgotten(history, stop_early, tolerance)
-    student = distil(model, forget, retain, args, msteps, alpha, gamma, history, [best], data_collator)
+    student = distil(model, forget, retain, args, msteps, alpha, gamma, temperature, history, [best], data_collator)
     epoch = len(history.epochs) - 1
     if best.checkpoint is not None:
         load_checkpoint(student, best.checkpoint)
