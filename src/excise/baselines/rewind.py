@@ -134,9 +134,7 @@ def scrub_rewind(
     datasets = dict(evaluate_on or {})
     history = EpochHistory(datasets, data_collator)
     kept = Points(per_epoch)
-    student = distil(
-        model, forget, retain, args, msteps, alpha, gamma, temperature, history, [kept], data_collator
-    )
+    student = distil(model, forget, retain, args, msteps, alpha, gamma, temperature, history, [kept], data_collator)
     reference = 1 - accuracy(student, validation, data_collator=data_collator)
 
     def candidate(point: Point) -> Candidate:
