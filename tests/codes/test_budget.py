@@ -54,6 +54,37 @@ def test_without_a_limit_everything_that_is_significant_is_taken(unlearner, topi
     assert not unlearner.ledger.requests
 
 
+@pytest.mark.parametrize(
+    ("fitting", "expected"),
+    [((1, 2), 2), ((1, 2, 5), 5), ((4,), 4), ((), 0), ((1, 2, 3, 4, 5, 6), 6)],
+    ids=["it rises", "a longer list costs less again", "one list alone fits", "none fits", "all fit"],
+)
+def test_the_longest_list_within_the_budget_is_taken_though_the_loss_does_not_rise_with_every_code(
+    fitting, expected, unlearner, topic, monkeypatch
+):
+    counts = unlearner.count(topic, Search(multiple=1, q=1.0, effect=0.0, count=6), progress=False)
+    assert len(counts.select()) == 6
+
+    def planted(model, tokenizer, texts, *_):
+        masked = sum(int((~part.live).sum()) for part in unlearner.sites.values())
+        return 1.0 if masked in (0, *fitting) else 1.1
+
+    monkeypatch.setattr("excise.codes.budget.mean_loss", planted)
+    selection = select_within_budget(unlearner, counts, topic, max_loss_rise=0.05, progress=False)
+    assert len(selection) == expected
+    assert selection.thresholds["loss_rise"] == 0
+
+
+def test_the_cost_is_measured_on_sentences_that_did_not_choose(unlearner, topic):
+    counts = unlearner.count(topic, Search(multiple=1), progress=False)
+    selection = select_within_budget(unlearner, counts, topic, max_loss_rise=BUDGET, progress=False)
+    heldout = topic.heldout_retain["text"], topic.heldout_retain["reference"]
+    base = mean_loss(unlearner.model, unlearner.tokenizer, *heldout)
+    with unlearner.trial(selection):
+        rise_there = mean_loss(unlearner.model, unlearner.tokenizer, *heldout) / base - 1
+    assert selection.thresholds["heldout_loss_rise"] == pytest.approx(rise_there, abs=1e-6)
+
+
 @pytest.mark.parametrize("budget", [-0.1, float("nan")])
 def test_a_budget_below_nothing_is_refused(unlearner, topic, budget):
     counts = unlearner.count(topic, Search(multiple=1), progress=False)

@@ -19,9 +19,8 @@ from excise.baselines.training import Checkpoint, load_checkpoint, save_checkpoi
 from excise.evaluation.predictions import Collator, model_columns
 from excise.storage.expected import expects
 
-
-# What the authors of SCRUB set in their experiments on membership (`MIA_experiments.ipynb` of github.com/meghdadk/SCRUB):
-# weights of the divergence and of the task loss on the retain set, and the temperature of both divergences.
+# Weights of the divergence and of the task loss on the retain set, and the temperature of both divergences: what the
+# authors of SCRUB set in their experiments on membership (`MIA_experiments.ipynb` of github.com/meghdadk/SCRUB).
 ALPHA, GAMMA, TEMPERATURE = 0.5, 1.0, 4.0
 
 

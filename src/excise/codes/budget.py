@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -14,6 +15,9 @@ from excise.data.topics import TopicSets
 from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
 from excise.storage.expected import expects
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @expects("finder", "topic")
@@ -29,9 +33,11 @@ def select_within_budget(
 ) -> Selection:
     """The longest list of a topic's codes that costs the retain set no more than a budget.
 
-    The codes that the searches find are taken in order of their p-values. The number taken is found by bisection: each
-    trial masks that many and measures by how much the cross-entropy on `topic.retain` rises. The sets for evaluating
-    are not looked at.
+    The codes that the searches find are taken in order of their p-values. Each trial masks the first so many and
+    measures by how much the cross-entropy on `topic.retain` rises. It need not rise with every code, so that a longer
+    list may cost less than a shorter one: a bisection finds a list within the budget, and then every longer one is
+    tried, from the longest down. That takes as many trials as codes are left out at the end, at most. What the chosen
+    list costs is measured once more on `topic.heldout_retain`, sentences that did not choose it.
 
     Args:
         finder: the model; it is left as it was.
@@ -43,7 +49,8 @@ def select_within_budget(
         progress: show progress bars.
 
     Returns:
-        The codes; the thresholds tell the budget and what was measured. Nothing, if one code is too many.
+        The codes; the thresholds tell the budget, the rise on the sentences that chose them, `loss_rise`, and on those
+        that did not, `heldout_loss_rise`. Nothing, if every list is too long.
 
     Raises:
         ValueError: if the budget is negative, or the sets have no references.
@@ -53,36 +60,36 @@ def select_within_budget(
     if getattr(topic, "reference", None) is None:  # classes of images have none
         raise ValueError("The topic sets have no references to measure a loss on; give topic_sets a `reference`.")
 
-    def loss() -> float:
-        return mean_loss(
-            finder.model,
-            finder.tokenizer,
-            topic.retain["text"],
-            topic.retain["reference"],
-            batch_size,
-            "retain loss" if progress else None,
-        )
+    def loss(rows: "Dataset") -> float:
+        label = "retain loss" if progress else None
+        return mean_loss(finder.model, finder.tokenizer, rows["text"], rows["reference"], batch_size, label)
 
     def first(count: int) -> Selection:
         return counts.select(top_s, count) if count else Selection({})
 
-    base = loss()
-
-    def rise(count: int) -> float:
-        with finder.trial(first(count)):
-            return loss() / base - 1
-
-    within, beyond = 0, len(counts.select(top_s)) + 1
+    base = loss(topic.retain)
     # Codes that leave too few live ones are too many, too.
-    most = min(bottleneck.max_top_s - bottleneck.top_s for bottleneck in finder.sites.values())
-    beyond = min(beyond, most + 1)
-    measured, count = {0: 0.0}, beyond - 1
+    spare = min(bottleneck.max_top_s - bottleneck.top_s for bottleneck in finder.sites.values())
+    longest = min(len(counts.select(top_s)), spare)
+    measured = {0: 0.0}
+
+    def fits(count: int) -> bool:
+        if count not in measured:
+            with finder.trial(first(count)):
+                measured[count] = loss(topic.retain) / base - 1
+        return measured[count] <= max_loss_rise
+
+    within, beyond, count = 0, longest + 1, longest
     while beyond - within > 1:
-        measured[count] = rise(count)
-        within, beyond = (count, beyond) if measured[count] <= max_loss_rise else (within, count)
+        within, beyond = (count, beyond) if fits(count) else (within, count)
         count = (within + beyond) // 2
-    budget = {"max_loss_rise": max_loss_rise, "loss_rise": measured[within]}
+    within = next((count for count in range(longest, within, -1) if fits(count)), within)
     selection = first(within)
+    budget = {"max_loss_rise": max_loss_rise, "loss_rise": measured[within]}
+    if len(topic.heldout_retain):
+        before = loss(topic.heldout_retain)
+        with finder.trial(selection):
+            budget["heldout_loss_rise"] = loss(topic.heldout_retain) / before - 1
     return replace(selection, thresholds=selection.thresholds | budget)
 
 

@@ -1,0 +1,79 @@
+"""Presets of a key-value classifier's training: the paper's of table 4, by data set, and one of ours."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from excise.bottlenecks.key_value.configuration import KeyValueConfig
+
+
+@dataclass(frozen=True)
+class KeyValuePreset:
+    """All that a key-value classifier is trained with. Its batches are of 256, and its optimizer is Adam.
+
+    Attributes:
+        num_codebooks: as in `KeyValueConfig`, as the next four.
+        num_pairs: pairs of each codebook.
+        key_dim: width of keys and heads.
+        top_k: pairs selected in each codebook.
+        value_init: what values start as.
+        key_epochs: passes over the encodings to initialise the keys.
+        components: whitened principal components that heads are projections of; `None` for the encodings as they are.
+        learning_rate: of Adam.
+        num_train_epochs: passes over the pairs.
+        lr_scheduler_type: how the learning rate changes, as transformers calls it.
+    """
+
+    num_codebooks: int = 256
+    num_pairs: int = 4096
+    key_dim: int = 8
+    top_k: int = 1
+    value_init: Literal["normal", "zeros", "uniform"] = "normal"
+    key_epochs: int = 10
+    components: int | None = None
+    learning_rate: float = 0.1
+    num_train_epochs: int = 74
+    lr_scheduler_type: str = "constant"
+
+    def config(self, **changes: Any) -> KeyValueConfig:
+        """The settings of the bottleneck, of which some may be changed."""
+        names = ("num_codebooks", "num_pairs", "key_dim", "top_k", "value_init")
+        return KeyValueConfig(**{name: getattr(self, name) for name in names} | changes)
+
+    def words(self) -> list[str]:
+        """The preset as words of a command line, `--name=value`."""
+        return [f"--{name}={value}" for name, value in asdict(self).items() if value is not None]
+
+
+# Table 4, by data set; and OURS.
+KEY_VALUE_PRESETS: dict[str, KeyValuePreset] = {
+    "paper": KeyValuePreset(),
+    "paper-cifar100": KeyValuePreset(top_k=10, value_init="zeros", learning_rate=0.3, num_train_epochs=71),
+    "paper-lacuna100": KeyValuePreset(top_k=10, value_init="uniform", learning_rate=0.3, num_train_epochs=7),
+    "OURS": KeyValuePreset(),
+}
+
+
+def with_preset(words: Sequence[str]) -> list[str]:
+    """Words of a command line with those of the preset that they name, `--preset`, before them.
+
+    What is given beside a preset comes later, and so stands.
+
+    Raises:
+        ValueError: if there is no such preset.
+
+    Example:
+        >>> with_preset(["--preset=paper-lacuna100", "--top_k=5"])[-3:]
+        ['--num_train_epochs=7', '--lr_scheduler_type=constant', '--top_k=5']
+    """
+    rest, names = [], []
+    given = iter(words)
+    for word in given:
+        option, equals, value = word.partition("=")
+        if option != "--preset":
+            rest.append(word)
+            continue
+        names.append(value if equals else next(given, ""))
+    if unknown := [name for name in names if name not in KEY_VALUE_PRESETS]:
+        raise ValueError(f"There is no preset {unknown[0]!r}. Give one of {', '.join(KEY_VALUE_PRESETS)}.")
+    return [*(word for name in names[-1:] for word in KEY_VALUE_PRESETS[name].words()), *rest]
