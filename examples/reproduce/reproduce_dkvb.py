@@ -5,13 +5,15 @@
 
 Models and data sets are Hub ids or local paths; a data set may be a folder with `train` and `test` in it, and in each
 a folder with the images of each class, by its name. The paper's originals are `openai/clip-vit-base-patch32` on
-`cifar10`, and on `cifar100` with `--label_column fine_label --baselines cifar100 --forget_class 58 --top_k 10
---value_init zeros --learning_rate 0.3 --epochs 71`. A data set whose labelled test images are in another split, as
-ImageNet's, takes `--test_split validation`.
+`cifar10`, and on `cifar100` with `--preset paper-cifar100 --label_column fine_label --baselines cifar100 --forget_class
+58`; LACUNA-100 takes `--preset paper-lacuna100 --baselines lacuna100`. A data set whose labelled test images are in
+another split, as ImageNet's, takes `--test_split validation`. `--also` trains with other settings too, a row each: the
+paper's for CIFAR-100 and LACUNA-100, and ours.
 
 Each part is kept in `--out` and made again only if its file is removed: a run that was cut off goes on, and one with
 other arguments is refused. The encoder runs over each image once. What is printed at the end is the report, which is
-kept beside its figures. With `--bundle`, the first seed's model without the class is written as it can be shared, with
+kept beside its figures, and with `--docs` in a file of your own. Every cell has its mean, the 95 % interval over seeds
+and their number. With `--bundle`, the first seed's model without the class is written as it can be shared, with
 its card and report.
 """
 
@@ -43,7 +45,7 @@ from excise import (
     frontier,
     select_pairs,
 )
-from excise.attacks import ClassLosses, class_membership_inference
+from excise.attacks import ClassLosses, choose_partial, class_membership_inference
 from excise.baselines import (
     LinearClassifier,
     LinearClassifierConfig,
@@ -59,6 +61,7 @@ from excise.data import class_labels
 from excise.evaluation import class_accuracy, example_losses
 from excise.models import MaskedLogits
 from excise.statistics import clopper_pearson
+from excise.training import KEY_VALUE_PRESETS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))  # the training is an example of its own
 from train_image_classifier import DataArguments, encoder_dtype, load
@@ -76,12 +79,14 @@ DATA = (
     "cache_dir",
     "encoder_dtype",
 )
-FREE = ("out", "cache_dir", "seeds", "membership_seeds", "classes", "bundle")
+FREE = ("out", "cache_dir", "seeds", "membership_seeds", "classes", "bundle", "also", "docs", "given")
+# Of a linear layer, what is chosen among on held-out training images.
+RATES, DECAYS, MOST_EPOCHS = (0.0003, 0.001, 0.003), (0.0, 1.0), 30
 
 
 def main():
     """Makes what is missing in `--out`, then the report."""
-    args = arguments().parse_args()
+    args = parsed()
     args.out.mkdir(parents=True, exist_ok=True)
     args.forget_class, *args.classes = labels_of_classes(args, [args.forget_class, *(args.classes or ())])
     settings = {name: value for name, value in vars(args).items() if name not in FREE}
@@ -91,19 +96,40 @@ def main():
         folder = args.out / f"seed-{seed}"
         trained(args, folder / "model", seed)
         run = Run(args, folder, seed)
-        kept(folder / "accuracy.json", run.accuracies)
+        chosen = kept(args.out / "linear.json", run.linear_chosen)
+        kept(folder / "accuracy.json", run.accuracies, chosen)
         others = () if seed else args.classes or range(run.model.config.num_labels)
         for index in (args.forget_class, *others):
             kept(folder / f"class-{index}.json", run.forgetting, index)
         kept(folder / "baselines.json", run.baselines)
         kept(folder / "runtimes.json", run.runtimes)
         kept(folder / "retraining.json", run.retraining)
+        for name in args.also:
+            kept(folder / f"settings-{name}.json", other_settings, args, folder / f"model-{name}", seed, name)
     for seed in range(args.membership_seeds):
-        kept(args.out / f"membership-{seed}.json", membership, args, seed)
+        kept(args.out / f"class-membership-{seed}.json", membership, args, seed)
     text = report(args.out, args.forget_class, args.ne)
     print(text)
+    if args.docs:
+        args.docs.write_text(text, encoding="utf-8")
     if args.bundle:
         share(args, args.out / "seed-0", text)
+
+
+def parsed():
+    """The arguments; what a preset says is the default of what is not given."""
+    parser = arguments()
+    first = parser.parse_args()
+    parser.set_defaults(**of_preset(first.preset))
+    sizes = ("num_codebooks", "num_pairs", "key_dim", "key_epochs")
+    given = {name: getattr(first, name) for name in sizes if getattr(first, name) is not None}
+    return argparse.Namespace(**vars(parser.parse_args()), given=given)
+
+
+def of_preset(name):
+    """The settings of a preset by the names of the arguments."""
+    settings = vars(KEY_VALUE_PRESETS[name])
+    return {"epochs" if name == "num_train_epochs" else name: value for name, value in settings.items()}
 
 
 def arguments():
@@ -119,24 +145,29 @@ def arguments():
     parser.add_argument("--cache_dir", help="where encodings and pairs are kept")
     parser.add_argument("--encoder_dtype", help="bfloat16: the encoder computes in it, faster where hardware has it")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--membership_seeds", type=int, default=3)
+    parser.add_argument("--membership_seeds", type=int, default=5, help="the paper has 3")
     parser.add_argument("--forget_class", default="1", help="class of the tables and figures: its name or label")
     parser.add_argument("--classes", nargs="+", help="forgotten too, with the first seed; all if not given")
     parser.add_argument("--baselines", default="cifar10", choices=hyperparameters.SCRUB, help="column of tables 5 to 7")
-    parser.add_argument("--num_codebooks", type=int, default=256)
-    parser.add_argument("--num_pairs", type=int, default=4096)
-    parser.add_argument("--key_dim", type=int, default=8)
-    parser.add_argument("--top_k", type=int, default=1)
-    parser.add_argument("--value_init", default="normal")
-    parser.add_argument("--key_epochs", type=int, default=10)
+    names = list(KEY_VALUE_PRESETS)
+    parser.add_argument("--preset", default="paper", choices=names, help="of what follows; what is given beside stands")
+    parser.add_argument("--num_codebooks", type=int)
+    parser.add_argument("--num_pairs", type=int)
+    parser.add_argument("--key_dim", type=int)
+    parser.add_argument("--top_k", type=int)
+    parser.add_argument("--value_init")
+    parser.add_argument("--key_epochs", type=int)
     parser.add_argument("--components", type=int, help="whitened principal components; the paper has none")
-    parser.add_argument("--epochs", type=int, default=74)
-    parser.add_argument("--learning_rate", type=float, default=0.1)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--learning_rate", type=float)
+    parser.add_argument("--lr_scheduler_type")
+    parser.add_argument("--also", nargs="*", default=[], choices=names, help="presets to train with too, a row each")
     parser.add_argument("--max_train_samples", type=int)
     parser.add_argument("--max_test_samples", type=int)
     parser.add_argument("--na", type=int, default=200_000, help="pairs N_a that are masked in the tables (section 5.2)")
     parser.add_argument("--ne", type=int, default=3_400, help="examples N_e whose pairs are masked in the tables")
     parser.add_argument("--steps", type=int, default=20, help="points of a frontier")
+    parser.add_argument("--docs", type=Path, help="Markdown file that the report is written to as well")
     parser.add_argument("--bundle", type=Path, help="folder for the model without --forget_class, as it can be shared")
     return parser
 
@@ -167,11 +198,11 @@ def kept(path, make, *args):
 
 
 def trained(args, folder, seed, *more):
-    """Trains a model at the paper's hyperparameters, unless it is there."""
+    """Trains a model with the settings of the arguments, unless it is there."""
     if (folder / "all_results.json").exists():
         return
     same = (*DATA, "model_name_or_path", "num_codebooks", "num_pairs", "key_dim", "top_k")
-    same += ("value_init", "key_epochs", "components", "learning_rate")
+    same += ("value_init", "key_epochs", "components", "learning_rate", "lr_scheduler_type")
     given = {name: getattr(args, name) for name in same} | {"num_train_epochs": args.epochs}
     options = [f"--{name}={value}" for name, value in given.items() if value is not None]
     train([*options, f"--output_dir={folder}", f"--seed={seed}", "--disable_tqdm=True", *more])
@@ -185,9 +216,10 @@ class Run:
         self.args, self.seed = args, seed
         self.linear_settings = hyperparameters.LINEAR[args.baselines]
         self.scrub_settings = hyperparameters.SCRUB[args.baselines]
-        self.model = KeyValueForImageClassification.from_pretrained(folder / "model")
+        model = folder if (folder / "config.json").exists() else folder / "model"
+        self.model = KeyValueForImageClassification.from_pretrained(model)
         self.model.to("cuda" if torch.cuda.is_available() else "cpu")
-        self.processor = AutoImageProcessor.from_pretrained(folder / "model")
+        self.processor = AutoImageProcessor.from_pretrained(model)
         self.unlearner, self.bottleneck = Unlearner(self.model, self.processor), self.model.bottleneck
         self.options = {"cache_dir": args.cache_dir, "progress": False}
         self.encodings = {name: self.encode(part) for name, part in load_data(args).items()}
@@ -195,7 +227,7 @@ class Run:
             train = self.encodings.pop("train")
             self.encodings = {name: train.select(part) for name, part in rows.items()} | self.encodings
         self.pairs = {name: select_pairs(self.model, part, **self.options) for name, part in self.encodings.items()}
-        self.counts = PairCounts.load(folder / "model" / "pair_counts.safetensors")
+        self.counts = PairCounts.load(model / "pair_counts.safetensors")
         self.reading = None
 
     def encode(self, images, **options):
@@ -203,26 +235,49 @@ class Run:
         how = {"image": self.args.image_column, "label": self.args.label_column, "dtype": encoder_dtype(self.args)}
         return encode_images(self.model, images, self.processor, **how, **(self.options | options))
 
-    def accuracies(self):
-        """Table 1 and figure 5: accuracies by class, of the model and of a linear layer."""
-        linear, found = self.linear, {}
+    def accuracies(self, chosen):
+        """Table 1 and figure 5: accuracies by class, of the model and of linear layers."""
+        better = self.linear_layer(self.encodings["train"], chosen["chosen"])
+        models = {"DKVB": (self.model, self.pairs), "linear": (self.linear, self.encodings)}
+        models["linear, chosen on held-out images"] = (better, self.encodings)
+        found = {}
         for split in self.encodings:
-            for name, model, rows in (("DKVB", self.model, self.pairs), ("linear", linear, self.encodings)):
+            for name, (model, rows) in models.items():
                 by_class = class_accuracy(model, rows[split].with_format("torch"))
                 found[f"{name}, {split}"] = [by_class.get(index) for index in range(self.model.config.num_labels)]
         return found
+
+    def linear_chosen(self):
+        """Rate, decay and epochs of a linear layer that do best on a tenth of the training images, held out."""
+        train, tried = self.encodings["train"], []
+        order = np.random.default_rng(0).permutation(len(train))
+        held = np.sort(order[: len(train) // 10])
+        rest = np.sort(order[len(train) // 10 :])
+        sets = {"heldout": train.select(held).with_format("torch")}
+        for rate in RATES:
+            for decay in DECAYS:
+                tuned = replace(self.linear_settings, learning_rate=rate, weight_decay=decay, epochs=MOST_EPOCHS)
+                history = self.trained_linear(train.select(rest), tuned, sets).history[1:]
+                best = max(history, key=lambda epoch: epoch.accuracy["heldout"])
+                values = {"learning_rate": rate, "weight_decay": decay, "epochs": best.number}
+                tried.append({"heldout": best.accuracy["heldout"], "settings": values})
+        return {"chosen": max(tried, key=lambda each: each["heldout"])["settings"], "tried": tried}
 
     @cached_property
     def linear(self):
         """What takes the bottleneck's place in the baselines."""
         return self.linear_layer(self.encodings["train"])
 
-    def linear_layer(self, encodings):
-        """A linear layer on encodings, trained as the paper's (section 5.1, table 5)."""
+    def linear_layer(self, encodings, changes=None):
+        """A linear layer on encodings, trained as the paper's (section 5.1, table 5) but for changes."""
+        return self.trained_linear(encodings, replace(self.linear_settings, **(changes or {}))).model
+
+    def trained_linear(self, encodings, settings, sets=None):
+        """The run of a linear layer's training."""
         sizes = {"hidden_size": self.model.config.encoding_size, "num_labels": self.model.config.num_labels}
-        settings = self.linear_settings.arguments(self.seed)
         config = LinearClassifierConfig(**sizes)
-        return retrain(lambda: LinearClassifier(config), encodings.with_format("torch"), settings).model
+        rows, given = encodings.with_format("torch"), settings.arguments(self.seed)
+        return retrain(lambda: LinearClassifier(config), rows, given, evaluate_on=sets)
 
     def forgetting(self, index):
         """Figures 2, 3 and 7 for a class: the paper's two ways, pairs by enrichment, and random pairs."""
@@ -329,11 +384,27 @@ class Run:
         return {name: of_class(rows["test"], self.args.forget_class, inside) for name, inside in parts.items()}
 
 
+def other_settings(args, folder, seed, name):
+    """A row of other settings: accuracies, and those after the class is forgotten via activations.
+
+    Sizes that are given stand for these too.
+    """
+    changed = argparse.Namespace(**vars(args) | of_preset(name) | args.given)
+    trained(changed, folder, seed)
+    run = Run(changed, folder, seed)
+    by_class = class_accuracy(run.model, run.pairs["test"].with_format("torch"))
+    selected = np.count_nonzero(run.counts.of_class(args.forget_class))
+    pairs = (np.arange(1, args.steps + 1) / args.steps * min(selected, run.bottleneck.num_codes // 2)).astype(int)
+    tries = {n: run.by_activations(args.forget_class, n) for n in pairs.tolist()}
+    found = frontier(run.unlearner, run.encodings["test"], args.forget_class, tries, progress=False)
+    return {"accuracy": [by_class[index] for index in sorted(by_class)], "frontier": found.to_dict()}
+
+
 def membership(args, seed):
     """Table 3 and more: can the class that was forgotten be told from one that the model never saw (appendix D)?
 
-    The model is trained on all classes but the last, on four fifths of the training images. The class is forgotten as
-    far as its losses on the rest are nearest to those of the last class, and as far as an attacker does worst on these.
+    The model is trained on all classes but the last, on four fifths of the training images. How far the class is
+    forgotten is chosen on the rest: by the mean losses, and by an attacker.
     """
     train, folder = load_data(args)["train"], args.out / f"membership-{seed}"
     labels = np.asarray(class_labels(train, args.label_column)[1])
@@ -347,63 +418,54 @@ def membership(args, seed):
     trained(args, folder / "model", seed, f"--train_rows={folder / 'rows.npy'}")
     validation = np.sort(np.concatenate([rows[c][cut[c] :] for c in rows]))
     run = Run(args, folder, seed, {"seen": seen, "validation": validation})
-    told_by = {split: run.encodings[split] for split in ("validation", "test")}
-    told_by = {split: part.select(rows_of(part, forget, heldout)) for split, part in told_by.items()}
-    readings = {split: MaskedLogits(run.bottleneck, part) for split, part in told_by.items()}
-    classes = {split: labels_of(part) for split, part in told_by.items()}
+    others = run.encodings["test"].select(np.flatnonzero(~np.isin(labels_of(run.encodings["test"]), (forget, heldout))))
+    found = {}
 
-    def losses(split, index):
-        logits = readings[split].logits().cpu()[torch.from_numpy(classes[split] == index)]
-        return torch.nn.functional.cross_entropy(logits, torch.full((len(logits),), index), reduction="none").numpy()
+    def measure(name, model):
+        parts = [
+            of_class(run.encodings[split], index) for split in ("validation", "test") for index in (forget, heldout)
+        ]
+        losses = ClassLosses(*(example_losses(model, part) for part in parts))
+        right = class_accuracy(model, others.with_format("torch"))
+        attacker = class_membership_inference({seed: losses}).accuracy[seed]
+        found[name] = {"attacker": attacker, "others": float(np.mean(list(right.values())))}
 
-    def measured():
-        return ClassLosses(*(losses(split, index) for split in readings for index in (forget, heldout)))
-
-    found, sweep = {"DKVB, as trained": measured()}, {}
-    for count in np.linspace(0, args.na * 3 // 2, 61).astype(int)[1:].tolist():
-        with run.unlearner.trial(run.by_activations(forget, count)):
-            sweep[count] = measured()
-    alike = min(sweep, key=lambda count: gap(sweep[count]))
-    hidden = min(sweep, key=lambda count: abs(attack_on_validation(sweep[count]) - 0.5))
-    found |= {"DKVB, partial": sweep[alike], "DKVB, partial, by the attack on validation": sweep[hidden]}
+    measure("DKVB, as trained", run.model)
+    numbers = np.linspace(0, args.na * 3 // 2, 61).astype(int)[1:].tolist()
+    topic = run.counts.topic(forget)
+    for by, words in (("loss", "by the mean losses on validation"), ("attack", "by the attack on validation")):
+        validation_set = run.encodings["validation"]
+        chosen = choose_partial(run.unlearner, topic, validation_set, heldout, numbers, by=by, progress=False)
+        with run.unlearner.trial(chosen.selection):
+            measure(f"DKVB, partial, {words}", run.model)
+        found[f"DKVB, partial, {words}"]["pairs"] = chosen.count
     with run.unlearner.trial(run.by_activations(forget, args.na)):
-        found["DKVB, all N_a pairs"] = measured()
-    found |= losses_of_baselines(run, told_by, forget, heldout)
-    attacks = {name: class_membership_inference({seed: made}).accuracy[seed] for name, made in found.items()}
-    return {"N_a": [alike, hidden]} | attacks
+        measure("DKVB, all N_a pairs", run.model)
+    for name, model in baselines_of_membership(run, forget, heldout):
+        measure(f"linear layer, {name}", model)
+    return found
 
 
-def gap(found):
-    """How far the losses on the two classes are from one another, on validation: what the paper looks at."""
-    return abs(found.forget_validation.mean() - found.heldout_validation.mean())
-
-
-def attack_on_validation(found):
-    """The accuracy of an attacker that learns from one half of the validation losses and is tested on the other."""
-    sets = found.forget_validation, found.heldout_validation
-    halves = ClassLosses(*(losses[start::2] for start in (0, 1) for losses in sets))
-    return class_membership_inference({0: halves}).mean
-
-
-def losses_of_baselines(run, told_by, forget, heldout):
-    """What the attack goes by, of the linear layer as trained on the same rows and after each baseline."""
-    seen = run.encodings["seen"]
+def baselines_of_membership(run, forget, heldout):
+    """The linear layer as trained on the same rows, and after each baseline, by name."""
+    seen, validation = run.encodings["seen"], run.encodings["validation"]
     linear = run.linear_layer(seen)
     settings = replace(run.scrub_settings, epochs=10).arguments(run.seed)
     inside, outside = of_class(seen, forget), of_class(seen, forget, False)
-    models = {
-        "as trained": linear,
-        "SCRUB": scrub(linear, inside, outside, settings).model,
-        "SCRUB+R": scrub_rewind(linear, inside, outside, of_class(run.encodings["validation"], forget), settings).model,
-        "gradient difference": gradient_difference(linear, inside, outside, settings).model,
-        "fine-tuned on the rest": finetune(linear, outside, settings).model,
-        "trained without the class": retrain(lambda: LinearClassifier(linear.config), outside, settings).model,
-    }
-    parts = [of_class(part, index) for part in told_by.values() for index in (forget, heldout)]
-    return {
-        f"linear layer, {name}": ClassLosses(*(example_losses(model, part) for part in parts))
-        for name, model in models.items()
-    }
+    yield "as trained", linear
+    yield "SCRUB", scrub(linear, inside, outside, settings).model
+    sets, unseen = (linear, inside, outside, of_class(validation, forget), settings), of_class(validation, heldout)
+    yield "SCRUB+R, its authors' rule", scrub_rewind(*sets).model
+    ways = {"loss": "by the mean losses on validation", "attack": "by the attack on validation"}
+    for rule, words in ways.items():
+        yield f"SCRUB+R, {words}, epochs", scrub_rewind(*sets, rule=rule, unseen=unseen).model
+        yield (
+            f"SCRUB+R, {words}, ten points an epoch",
+            scrub_rewind(*sets, rule=rule, unseen=unseen, per_epoch=10).model,
+        )
+    yield "gradient difference", gradient_difference(linear, inside, outside, settings).model
+    yield "fine-tuned on the rest", finetune(linear, outside, settings).model
+    yield "trained without the class", retrain(lambda: LinearClassifier(linear.config), outside, settings).model
 
 
 def share(args, folder, notes):
@@ -464,10 +526,6 @@ def score(share, total):
 
 def labels_of(dataset):
     return np.asarray(dataset.with_format("numpy")["labels"][:])
-
-
-def rows_of(dataset, *classes):
-    return np.flatnonzero(np.isin(labels_of(dataset), classes))
 
 
 def of_class(dataset, index, inside=True):

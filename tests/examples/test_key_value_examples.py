@@ -85,7 +85,8 @@ def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, fol
     more |= {"dataset_name": folder_of_images, "forget_class": "green"}
     arguments = [*inputs, *(f"--{name}={value}" for name, value in more.items()), f"--out={tmp_path}"]
     bundle = f"--bundle={tmp_path / 'shared' / 'bundle'}"
-    example("reproduce/reproduce_dkvb", [*arguments, bundle])
+    also = ["--also", "paper-lacuna100", f"--docs={tmp_path / 'docs.md'}"]
+    example("reproduce/reproduce_dkvb", [*arguments, bundle, *also])
     ledger = Unlearner.from_pretrained(tmp_path / "shared" / "bundle").ledger
     assert [(request.topic, request.kind) for request in ledger.requests] == [("green", "delete")]
     assert "#### Table 1" in (tmp_path / "shared" / "bundle" / "README.md").read_text()
@@ -93,6 +94,10 @@ def test_the_reproduction_makes_every_table_and_figure_once(example, inputs, fol
     for title in ("Table 1", "Tables 2 and 9", "Each of 4 classes", "Table 3", "Table 8"):
         assert f"## {title}" in text
     assert "nan" not in text
+    assert (tmp_path / "docs.md").read_text() == text
+    assert "| paper-lacuna100 |" in text and "SCRUB+R, its authors' rule" in text and "ten points an epoch" in text
+    table = text.partition("## Table 1")[2].partition("##")[0]
+    assert table.count("(2)") >= 3 * 3 * 2  # every cell of both splits says its number of seeds
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     frontiers = json.loads((tmp_path / "seed-0" / "class-1.json").read_text())
     assert frontiers["activations"]["points"][0][2] > 0.9 > 0.5 > frontiers["activations"]["points"][-1][2]

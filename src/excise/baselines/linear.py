@@ -16,12 +16,14 @@ class LinearClassifierConfig(PreTrainedConfig):
     r"""Settings of a [`LinearClassifier`]. `num_labels` is the number of classes, as in any config.
 
     Args:
-        hidden_size (`int`, defaults to 512): Width of the encodings; 512 is that of CLIP ViT-B/32's image embeddings.
+        hidden_size (`int`, defaults to 768): Width of the encodings; 768 is that of the pooled outputs of CLIP
+            ViT-B/32's vision encoder, before the projection to 512 that texts are compared with. A key-value model
+            takes the same (`pooling="pooler"`), so that the two are held against each other on the same numbers.
     """
 
     model_type = "linear_classifier"
 
-    hidden_size: int = 512
+    hidden_size: int = 768
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

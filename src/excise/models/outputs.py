@@ -72,7 +72,9 @@ def joint_loss(
     """The joint loss (eq. 8) and its parts, by the names of their fields.
 
     Every example's codebook loss (a mean over its tokens) weighs as much as its items do in the task loss. So the joint
-    loss of a batch is one weighted mean, and the parts of a batch add up to it exactly.
+    loss of a batch is one weighted mean, and the parts of a batch add up to it exactly. The paper's eq. 6 is a mean
+    over activations without such weights; ours weighs them so by the `paper` preset, too. Where all examples have as
+    many labels, the two differ only in that a short example's activations weigh as much in sum as a long one's.
 
     Args:
         loss: the task's, a mean over the items.

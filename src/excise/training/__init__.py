@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "classifier": ["train_classifier"],
         "initialize": ["initialize_codes"],
         "interruptions": ["last_whole_checkpoint"],
+        "key_value_presets": ["KEY_VALUE_PRESETS"],
         "keys": ["initialize_keys"],
         "optimizer": ["adamw"],
         "pair_counting": ["PairCountCallback"],

@@ -1,6 +1,5 @@
 """Presets of a key-value classifier's training: the paper's of table 4, by data set, and one of ours."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,39 +40,14 @@ class KeyValuePreset:
         return KeyValueConfig(**{name: getattr(self, name) for name in names} | changes)
 
     def words(self) -> list[str]:
-        """The preset as words of a command line, `--name=value`."""
+        """The preset as words of a command line, `--name=value`: put before what is given, that stands."""
         return [f"--{name}={value}" for name, value in asdict(self).items() if value is not None]
 
 
-# Table 4, by data set; and OURS.
+# Table 4, by data set, and ours.
 KEY_VALUE_PRESETS: dict[str, KeyValuePreset] = {
     "paper": KeyValuePreset(),
     "paper-cifar100": KeyValuePreset(top_k=10, value_init="zeros", learning_rate=0.3, num_train_epochs=71),
     "paper-lacuna100": KeyValuePreset(top_k=10, value_init="uniform", learning_rate=0.3, num_train_epochs=7),
-    "OURS": KeyValuePreset(),
+    "whitened": KeyValuePreset(),
 }
-
-
-def with_preset(words: Sequence[str]) -> list[str]:
-    """Words of a command line with those of the preset that they name, `--preset`, before them.
-
-    What is given beside a preset comes later, and so stands.
-
-    Raises:
-        ValueError: if there is no such preset.
-
-    Example:
-        >>> with_preset(["--preset=paper-lacuna100", "--top_k=5"])[-3:]
-        ['--num_train_epochs=7', '--lr_scheduler_type=constant', '--top_k=5']
-    """
-    rest, names = [], []
-    given = iter(words)
-    for word in given:
-        option, equals, value = word.partition("=")
-        if option != "--preset":
-            rest.append(word)
-            continue
-        names.append(value if equals else next(given, ""))
-    if unknown := [name for name in names if name not in KEY_VALUE_PRESETS]:
-        raise ValueError(f"There is no preset {unknown[0]!r}. Give one of {', '.join(KEY_VALUE_PRESETS)}.")
-    return [*(word for name in names[-1:] for word in KEY_VALUE_PRESETS[name].words()), *rest]

@@ -53,7 +53,11 @@ class CodebookSAEConfig(PreTrainedConfig):
 
     @classmethod
     def paper(cls, hidden_size: int, **settings: Any) -> "CodebookSAEConfig":
-        """CodeUnlearn's settings (section 4.1, eq. 6 and appendix A) for activations of a width; others on top."""
+        """CodeUnlearn's settings (section 4.1, eq. 6 and appendix A) for activations of a width; others on top.
+
+        One departure stays: an example's reconstruction and L1 losses weigh as much as its labels do in the task loss
+        (`joint_loss`), where eq. 6 is a mean over activations.
+        """
         paper = {"hidden_size": hidden_size, "code_dim": hidden_size, "active": None, "standardize": False}
         return cls(**paper | settings)
 

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from excise.cli.train.options import at_least
 
+# Those of `excise.training.KEY_VALUE_PRESETS`.
+PRESET_NAMES = ["paper", "paper-cifar100", "paper-lacuna100", "whitened"]
+
 if TYPE_CHECKING:  # the arguments are shown without loading a model
     from transformers import HfArgumentParser
 
@@ -15,6 +18,14 @@ class ModelArguments:
 
     model_name_or_path: str = field(
         default="openai/clip-vit-base-patch32", metadata={"help": "Vision encoder: Hub id or path."}
+    )
+    preset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Settings of pairs and training at once; what is given beside it stands. `paper`: table 4's for "
+            "CIFAR-10, the default; `paper-cifar100`, `paper-lacuna100`; `whitened`: ours, which classifies better.",
+            "choices": PRESET_NAMES,
+        },
     )
     num_codebooks: int = field(default=256, metadata={"help": "Codebooks, each with its projection of the encoding."})
     num_pairs: int = field(default=4096, metadata={"help": "Key-value pairs of each codebook."})

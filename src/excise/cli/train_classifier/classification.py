@@ -16,6 +16,7 @@ from excise.data.images import image_column
 from excise.data.reading import load_rows, own_test_split
 from excise.models.key_value import KeyValueForImageClassification
 from excise.training.classifier import train_classifier
+from excise.training.key_value_presets import KEY_VALUE_PRESETS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,6 +60,9 @@ def main(argv: Sequence[str], progress: bool = True, prog: str | None = None) ->
         ValueError: if the data set or the encoder is none, which is looked for before anything is computed.
     """
     model_args, data_args, args = parsed(ALL_ARGUMENTS, argv, prog)
+    if model_args.preset:  # its settings as if they had been given first
+        words = [*KEY_VALUE_PRESETS[model_args.preset].words(), *argv]
+        model_args, data_args, args = parsed(ALL_ARGUMENTS, words, prog)
     set_seed(args.seed)
     args.disable_tqdm = args.disable_tqdm or not progress
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.cuda.is_available()

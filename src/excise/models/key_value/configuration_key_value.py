@@ -19,7 +19,9 @@ class KeyValueVisionConfig(PreTrainedConfig):
         encoder (`PreTrainedConfig` or `dict`): Configuration of the vision encoder.
         bottleneck (`KeyValueConfig` or `dict`, *optional*): Settings of the bottleneck; its defaults if not given.
         pooling (`"pooler"`, `"first"` or `"mean"`, defaults to `"pooler"`): What is the encoding of an image: the
-            encoder's pooled output, its first token, or the mean over its tokens.
+            encoder's pooled output, its first token, or the mean over its tokens. The pooled output of CLIP ViT-B/32
+            is 768 wide: it comes before the projection to 512 that texts are compared with. The linear layer of the
+            baselines takes the same. The paper does not say which of the two it took.
         unlearning (`dict`, *optional*): The ledger of what was forgotten. Written by [`Unlearner`], not by hand.
     """
 
