@@ -224,6 +224,7 @@ REFUSED = {
         1,
         "There is no class 'gren'",
     ),
+    "a preset that there is not": (f"{CLASSIFY} --preset ours", 2, "invalid choice: 'ours'"),
     # sharing
     "a model that has forgotten nothing": ("bundle {model} --out {out}", 1, "forgotten"),
     "an audit after nothing": ("audit {model} {topic}", 1, "has forgotten nothing"),
