@@ -26,16 +26,19 @@ def report(out: Path, forget_class: int, ne: int) -> str:
         "# Unlearning via Sparse Representations, reproduced\n\n"
         f"`{Path(data['model_name_or_path']).name}` on `{Path(data['dataset_name']).name}`, preset `{data['preset']}`. "
         "Each cell: the mean over seeds, the half-width of its 95 % interval (Student's t), and in brackets how many.",
-        table_of_accuracies(runs, forget_class),
-        table_of_settings(runs, forget_class),
-        table_of_forgetting(runs, forget_class, ne),
-        table_of_all_classes(runs[0], ne),
         table_of_membership(out),
-        table_of_runtimes(runs),
     ]
-    figure_of_frontiers(runs, forget_class, out / "figure-2-3-7-frontier.svg")
-    figure_of_retraining(runs, out / "figure-4-6-retraining.svg")
-    figure_of_mistakes(runs, forget_class, out / "figure-5-mistakes.svg")
+    if runs:
+        sections[1:1] = [
+            table_of_accuracies(runs, forget_class),
+            table_of_settings(runs, forget_class),
+            table_of_forgetting(runs, forget_class, ne),
+            table_of_all_classes(runs[0], ne),
+        ]
+        sections.append(table_of_runtimes(runs))
+        figure_of_frontiers(runs, forget_class, out / "figure-2-3-7-frontier.svg")
+        figure_of_retraining(runs, out / "figure-4-6-retraining.svg")
+        figure_of_mistakes(runs, forget_class, out / "figure-5-mistakes.svg")
     text = "\n\n".join(filter(None, sections)) + "\n"
     (out / "report.md").write_text(text)
     return text

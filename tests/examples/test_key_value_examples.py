@@ -1,5 +1,6 @@
 """The examples of the key-value bottleneck run at tiny size, go on where they were cut off, and report."""
 
+import importlib
 import json
 import runpy
 import sys
@@ -9,7 +10,8 @@ import pytest
 from datasets import DatasetDict
 from transformers import AutoModelForImageClassification, ResNetModel, set_seed
 
-from excise import PairCounts, Unlearner
+from excise import Frontier, PairCounts, Unlearner
+from excise.report.frontier import Point
 from tests.helpers.tiny_images import ENCODERS, NAMES, images, processor
 
 SIZES = {"num_codebooks": 16, "num_pairs": 64, "key_dim": 4, "key_epochs": 2}
@@ -76,6 +78,53 @@ def test_settings_are_compared_on_images_held_out_of_the_training_split(example,
     assert counts.examples.sum() == 120  # of 200
     metrics = json.loads((out / "all_results.json").read_text())
     assert metrics["test_accuracy"] * 80 == pytest.approx(round(metrics["test_accuracy"] * 80))
+
+
+def written_results(folder, seeds):
+    """What reproduce_dkvb.py keeps, planted, of so many seeds."""
+    (folder / "arguments.json").write_text(
+        json.dumps({"model_name_or_path": "a/resnet", "dataset_name": "cifar10", "preset": "paper"})
+    )
+    for seed in range(seeds):
+        point = [Point(0, 0, 0.9, 0.8), Point(40, 30, 0.0, 0.81 + seed / 100)]
+        frontiers = dict.fromkeys(("activations", "examples", "enrichment", "enriched at q <= 0.05", "random pairs"))
+        made = Frontier("green", "activations", tuple(point), (10, 30), {"count": 40}).to_dict()
+        epochs = [{"accuracy": {"retain": 0.8 + seed / 100, "forget": 0.9 - n}, "number": n} for n in (0, 0.9)]
+        run = {"epochs": epochs, "chosen": 1}
+        models = ("DKVB", "linear", "linear, chosen on held-out images")
+        parts = {
+            "accuracy": {f"{m}, {s}": [0.7, 0.8 + seed / 50, 0.9] for s in ("train", "test") for m in models},
+            "class-1": dict.fromkeys(frontiers, made),
+            "baselines": {"SCRUB, 3 max-steps": run, "fine-tuned on the rest": run},
+            "runtimes": {"activations": 0.1 + seed},
+            "retraining": {"activations": run, "examples": run},
+            "settings-whitened": {"accuracy": [0.8, 0.9 + seed / 50, 0.7], "frontier": made},
+        }
+        (folder / f"seed-{seed}").mkdir()
+        for name, part in parts.items():
+            (folder / f"seed-{seed}" / f"{name}.json").write_text(json.dumps(part))
+        told = {"DKVB, as trained": {"attacker": 0.9, "others": 0.8}}
+        told |= {"DKVB, partial": {"attacker": 0.5 + seed / 50, "others": 0.79, "pairs": 30}}
+        (folder / f"class-membership-{seed}.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_cell_of_the_report_says_how_many_seeds_it_is_of(seeds, tmp_path, monkeypatch, request):
+    monkeypatch.syspath_prepend(str(request.config.rootpath / "examples" / "reproduce"))
+    sys.modules.pop("dkvb_report", None)
+    report = importlib.import_module("dkvb_report").report
+    written_results(tmp_path, seeds)
+    text = report(tmp_path, 1, 40)
+    lines = text.splitlines()
+    heads = {number - 1 for number, line in enumerate(lines) if line.startswith("|:")}
+    rows = [line for number, line in enumerate(lines) if line.startswith("| ") and number not in heads]
+    cells = [cell.strip() for row in rows for cell in row.strip("|").split("|")[1:] if cell.strip() not in ("", "-")]
+    all_classes = text.partition("## Each of")[2].partition("## Table 3")[0]  # of the first seed alone
+    assert [cell for cell in cells if not cell.endswith((f"({seeds})", "(1)")) and cell not in all_classes] == []
+    assert sum(cell.endswith(f"({seeds})") for cell in cells) > 30
+    assert ("±" in text) == (seeds > 1)
+    assert ("30 ± 0 (3)" if seeds > 1 else "30 (1)") in text
+    assert len(list(tmp_path.glob("*.svg"))) == 3
 
 
 @pytest.mark.slow

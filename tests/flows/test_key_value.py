@@ -269,13 +269,6 @@ class TestFrontier:
         record = Record.of(unlearner.model, frontiers=[made])
         assert record.in_force.point(made) is None
 
-    def test_partial_unlearning_takes_the_point_nearest_to_a_reference(self, unlearner, counts, encodings):
-        selections = {n: by_activations({SITE: counts.of_class(GREEN)}, n) for n in range(20, 300, 20)}
-        made = frontier(unlearner, encodings["test"], GREEN, selections, progress=False)
-        for reference in (0.9, 0.5, 0.0):
-            gaps = [abs(point.forget - reference) for point in made.points]
-            assert abs(made.nearest_to(reference).forget - reference) == min(gaps)
-
     def test_pairs_by_enrichment_are_a_further_choice(self, unlearner, counts, encodings):
         table = counts.enrich(GREEN)
         made = frontier(unlearner, encodings["test"], GREEN, {400: table.select(q=1.0, count=400)}, progress=False)

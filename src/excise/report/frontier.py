@@ -60,14 +60,6 @@ class Frontier(HtmlTable):
             f"{first.retain:.3f} to {last.retain:.3f} on others"
         )
 
-    def nearest_to(self, forget_accuracy: float) -> Point:
-        """The point whose accuracy on the forget class is nearest to a reference: partial unlearning (appendix D).
-
-        Of several, the one that removes least. To choose a point is to look at what it was measured on: choose on a
-        frontier over validation data, and measure what was chosen on test data.
-        """
-        return min(self.points, key=lambda point: (abs(point.forget - forget_accuracy), point.removed))
-
     def share_left(self, point: Point, of: float = 1.0) -> tuple[float, float]:
         """What is left of the accuracies before, on the class and on all others; not a number where these were 0.
 

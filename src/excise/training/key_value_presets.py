@@ -49,5 +49,16 @@ KEY_VALUE_PRESETS: dict[str, KeyValuePreset] = {
     "paper": KeyValuePreset(),
     "paper-cifar100": KeyValuePreset(top_k=10, value_init="zeros", learning_rate=0.3, num_train_epochs=71),
     "paper-lacuna100": KeyValuePreset(top_k=10, value_init="uniform", learning_rate=0.3, num_train_epochs=7),
-    "whitened": KeyValuePreset(),
+    # Chosen on held-out training images (docs/method/key_value.md): heads of whitened components, ten pairs a codebook,
+    # and a large learning rate that falls to 0.
+    "whitened": KeyValuePreset(
+        key_dim=16,
+        top_k=10,
+        value_init="zeros",
+        key_epochs=1,
+        components=128,
+        learning_rate=0.3,
+        num_train_epochs=10,
+        lr_scheduler_type="cosine",
+    ),
 }
