@@ -185,7 +185,7 @@ def distil(
     check_classifier(model, {"forget": forget, "retain": retain}, history.datasets, data_collator)
     teacher = copy.deepcopy(model).requires_grad_(False).eval()
     student = copy.deepcopy(model)
-    settings = {"msteps": msteps, "alpha": alpha, "gamma": gamma, "temperature": temperature}
+    settings: dict[str, Any] = {"msteps": msteps, "alpha": alpha, "gamma": gamma, "temperature": temperature}
     trainer = partial(DistillationTrainer, teacher=teacher, forget=forget, **settings)
     train(student, retain, args, [history, *callbacks], data_collator, trainer)
     return student
