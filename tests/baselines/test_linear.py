@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from transformers import CLIPVisionConfig
 
 from excise.baselines import LinearClassifier, LinearClassifierConfig
+from excise.models import KeyValueVisionConfig
 
 
 def test_logits_are_an_affine_function_and_the_loss_is_their_cross_entropy():
@@ -30,3 +32,9 @@ def test_it_is_saved_as_safetensors_and_comes_back_the_same(tmp_path):
 def test_a_width_of_nothing_is_refused():
     with pytest.raises(ValueError, match="hidden_size"):
         LinearClassifierConfig(hidden_size=0)
+
+
+def test_of_clip_it_takes_what_a_key_value_model_takes():
+    """The pooled output before the projection: 768 wide for ViT-B/32, not 512."""
+    encoder = CLIPVisionConfig(hidden_size=768, projection_dim=512)
+    assert LinearClassifierConfig().hidden_size == KeyValueVisionConfig(encoder=encoder).encoding_size == 768
