@@ -112,10 +112,9 @@ def topic_sets(
             examples in a set, an evaluation set that is contained in `dataset`, or a control that would equal the
             target.
 
-    Source: CodeUnlearn, section 3.5 (D_T, its control, D_R) and appendix B.1 (how the control is made). Two departures:
-    the paper samples D_T from validation and test sets, and here it comes from `dataset`, the train split where models
-    are trained, so that nothing that evaluates has chosen; and its D_R has as many sentences as its D_T, up to 500,
-    and here up to `max_retain`, 1,000, for a smaller error of what is measured on it.
+    Source: CodeUnlearn, section 3.5 (D_T, its control, D_R) and appendix B.1 (how the control is made). There D_T is of
+    validation and test sets, here of `dataset`, the train split, so that nothing that evaluates has chosen; and D_R has
+    as many rows as D_T, here up to `max_retain`.
 
     >>> texts = [f"My {word} has {n} hats." for word in ("teacher", "uncle") for n in range(99)]
     >>> topic = topic_sets(Dataset.from_dict({"en": texts}), "teacher", text="en", replacement="doctor")
