@@ -191,7 +191,7 @@ def put_bottlenecks(model: Any) -> None:
         if constant:
             bottleneck.hold_first_token()
         model._no_split_modules = {*(model._no_split_modules or ()), NAME + type(layer).__name__}
-        layer.__class__ = site_class(type(layer), tuple(parts.split(",")) if parts else None)
+        layer.__class__ = site_class(cast(Any, type(layer)), tuple(parts.split(",")) if parts else None)
         layer.attach(path, bottleneck)
         # Of an encoder and decoder the mask is the encoder's, of text and images the text's.
         other = "decoder" if model.config.is_encoder_decoder else "vision"
