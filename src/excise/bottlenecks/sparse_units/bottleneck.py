@@ -256,7 +256,7 @@ class SparseUnits(Bottleneck):
         """By what a unit's input is multiplied, that it is compared with others by."""
         if not self.config.scale_by_decoder:
             return None
-        lengths = torch.linalg.vector_norm(self.decoder_weight, dim=1, dtype=torch.float32)
+        lengths = torch.linalg.vector_norm(self.decoder_weight.float(), dim=1)
         return lengths.clamp_min(torch.finfo(torch.float32).tiny)
 
     def _back(self, decoded: Float[Tensor, "*tokens hidden_size"]) -> Float[Tensor, "*tokens hidden_size"]:
