@@ -40,7 +40,7 @@ class LeftOut(Attack):
             return AttackResult.not_measured(self.name, sets.measure, reason)
         null, null_is = null_hits(original, never_saw, sets)
         tries: dict[str, Any] = {"plain class": opened}
-        if has_bottlenecks(removed) and _can_skip_codes(removed):
+        if has_bottlenecks(removed) and all(can_skip_codes(of) for of in bottlenecks(removed).values()):
             tries["no codes"] = without_codes
         attempts = []
         for what, change in tries.items():
@@ -56,9 +56,9 @@ class LeftOut(Attack):
         return share_result(self.name, sets, attempts, before, sets.hits(removed), null, null_is, **details)
 
 
-def _can_skip_codes(model: PreTrainedModel) -> bool:
-    """Whether every bottleneck passes something on where no codes are looked up."""
-    return all(type(of).without_codes is not Bottleneck.without_codes for of in bottlenecks(model).values())
+def can_skip_codes(bottleneck: Bottleneck) -> bool:
+    """Whether a bottleneck passes something on where no codes are looked up."""
+    return type(bottleneck).without_codes is not Bottleneck.without_codes
 
 
 def without_codes(model: PreTrainedModel) -> PreTrainedModel:

@@ -92,7 +92,7 @@ class MadeAgain(Attack):
             return AttackResult.not_measured(
                 self.name, sets.measure, "The model has no bottleneck, so there are no codes to make again."
             )
-        kind = next((of.title for of in bottlenecks(removed).values() if not _can_be_made(of)), None)
+        kind = next((of.title for of in bottlenecks(removed).values() if not can_be_made(of)), None)
         if kind is not None:
             return AttackResult.not_measured(self.name, sets.measure, f"There is no way to make {kind} again.")
         dead = {site: ~bottleneck.live for site, bottleneck in bottlenecks(removed).items()}
@@ -145,7 +145,7 @@ class MadeAgain(Attack):
                     yield {"how": way, **settings}, partial(write_codes, **settings, way=way)
 
 
-def _can_be_made(bottleneck: Any) -> bool:
+def can_be_made(bottleneck: Any) -> bool:
     """Whether codes can be written: as vectors of what is encoded, or as keys and values."""
     return bottleneck.vectors is not None or all(
         hasattr(bottleneck, name) for name in ("keys", "values", "heads", "select")

@@ -212,7 +212,7 @@ class SparseUnits(Bottleneck):
         if attention_mask is not None:
             real = attention_mask.to(error.device).bool().expand(error.shape)
             codes = codes.masked_fill(~real[..., None], -1)
-        if self.training and self.config.auxiliary_weight and inputs is not None:
+        if self.config.auxiliary_weight and inputs is not None:
             left = self._left(inputs, codes, (features - decoded).detach())
             error = error + self.config.auxiliary_weight * (left - left.detach())
         tokens: int | Tensor = error.numel()
