@@ -32,10 +32,11 @@ from excise.bottlenecks import SparseUnits
 from excise.bottlenecks.site import bottlenecks
 from excise.codes import CodeFinder, CodeIndex, token_meanings
 from excise.codes.counting import count_codes, count_used
-from excise.models import CodebookT5Config
+from excise.models import CodebookT5Config, attach
 from excise.report.card import model_card
 from excise.sharing import ErasedRows
 from tests.helpers import tiny
+from tests.helpers.families import FAMILIES
 from tests.helpers.model_contract import CodebookContract
 
 SITES = ("encoder.block.1", "encoder.block.2")
@@ -288,3 +289,21 @@ def test_deleted_rows_stay_erased_and_dead_units_are_revived_while_it_is_trained
     for name in of.code_tensors:
         assert not of.by_code(getattr(of, name))[[1, 2]].any()
     assert not of.live[[1, 2]].any()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bert", "vit", "whisper"])
+def test_units_are_attached_to_any_model_trained_masked_and_saved(family, tmp_path):
+    model = attach(FAMILIES[family].make(), SparseUnitsConfig(**SETTINGS), layers=[1])
+    batch = FAMILIES[family].batch()
+    output = model(**batch)
+    output.loss.backward()
+    ((site, codes),) = output.codes.items()
+    of = bottlenecks(model)[site]
+    assert type(of) is SparseUnits and all(p.grad is not None for p in of.parameters())
+    used = codes[codes >= 0].unique()[:3].tolist()
+    Unlearner(model, None).delete(Selection({site: used}), "some")
+    after = model.eval()(**batch)
+    assert not torch.isin(after.codes[site], torch.tensor(used)).any()
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(loaded(**batch).loss, after.loss)

@@ -75,6 +75,7 @@ class SparseUnits(Bottleneck):
     def _init_weights(self, module: nn.Module) -> None:
         # Only functions of transformers' `init`, which skip what a checkpoint has already filled: an in-place write
         # here would clear a loaded mask.
+        super()._init_weights(module)
         if module is not self:
             return
         width = self.encoder_weight.shape[1]
