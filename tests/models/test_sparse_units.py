@@ -37,7 +37,7 @@ from excise.report.card import model_card
 from excise.sharing import ErasedRows
 from tests.helpers import tiny
 from tests.helpers.families import FAMILIES
-from tests.helpers.model_contract import CodebookContract
+from tests.helpers.model_contract import CodebookContract, CompiledInTheSlowSuite
 
 SITES = ("encoder.block.1", "encoder.block.2")
 SETTINGS = {"num_codes": 40, "active": 4, "l1_weight": 1e-3}
@@ -63,7 +63,7 @@ def clip_of_units(**settings) -> CodebookCLIPModel:
     return with_buffers(CodebookCLIPModel.from_base(tiny.base_clip(), config, layers=[1, 2]))
 
 
-class TestSparseUnitsInT5(CodebookContract):
+class TestSparseUnitsInT5(CompiledInTheSlowSuite, CodebookContract):
     model_class = CodebookT5ForConditionalGeneration
     auto_class = AutoModelForSeq2SeqLM
 
