@@ -42,6 +42,8 @@ jaxtyping.install_import_hook(
         "excise.statistics",
         "excise.bottlenecks.codebook_sae.bottleneck",
         "excise.bottlenecks.key_value.bottleneck",
+        "excise.bottlenecks.sparse_units.active",
+        "excise.bottlenecks.sparse_units.bottleneck",
         "excise.bottlenecks.codebook_sae.lookup",
         "excise.bottlenecks.key_value.lookup",
         "excise.functional",

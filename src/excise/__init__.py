@@ -26,7 +26,7 @@ ROOMS = [
 _name, _, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "bottlenecks": ["CodebookSAEConfig", "KeyValueConfig"],
+        "bottlenecks": ["CodebookSAEConfig", "KeyValueConfig", "SparseUnitsConfig"],
         "codes": ["Enrichment", "PRESETS", "PairCounts", "Search", "Selection"],
         "data": ["ClassSets", "TopicSets", "class_sets", "topic_sets"],
         "evaluation": [

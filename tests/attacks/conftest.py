@@ -8,7 +8,7 @@ import pytest
 import torch
 from datasets import Dataset, concatenate_datasets
 
-from excise import Unlearner
+from excise import CodebookT5ForConditionalGeneration, SparseUnitsConfig, Unlearner
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.made_again import arrived_at
 from excise.bottlenecks.site import bottlenecks
@@ -49,6 +49,29 @@ def texts(topic, make_model, tokenizer):
     codes = bottlenecks(removed)[site].rank(arrived_at(removed, site, target, attacked), 4)[0].unique()
     Unlearner(removed, tokenizer).delete(Selection({site: codes.tolist()}), "teacher")
     return SimpleNamespace(sets=attacked, original=original, removed=removed, never_saw=trained(retain, seed=1))
+
+
+@pytest.fixture(scope="session")
+def texts_of_units(texts, make_model):
+    """The same sets, and the models `original` and `removed`, with sparse units in place of a codebook."""
+    sets = texts.sets
+    rows = concatenate_datasets([sets.topic.target, sets.topic.retain])
+    config = make_model(num_codes=16, d_model=32, d_ff=64).config
+    config.bottleneck = SparseUnitsConfig(hidden_size=32, num_codes=64, active=4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        original = CodebookT5ForConditionalGeneration(config).train()
+        batch = sets.training_batch(rows, original.device)
+        optimizer = torch.optim.Adam(original.parameters(), lr=1e-2)
+        for _ in range(60):
+            original(**batch).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    removed = copy.deepcopy(original.eval())
+    (site,) = bottlenecks(removed)
+    codes = bottlenecks(removed)[site].rank(arrived_at(removed, site, sets.topic.target, sets), 4)[0].unique()
+    Unlearner(removed, sets.processor).delete(Selection({site: codes[codes >= 0].tolist()}), "teacher")
+    return SimpleNamespace(sets=sets, original=original, removed=removed)
 
 
 @pytest.fixture(scope="session")

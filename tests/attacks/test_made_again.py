@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from excise import Unlearner
-from excise.attacks import MadeAgain
+from excise.attacks import LeftOut, MadeAgain
 from excise.attacks.interface import attackers_copy
 from excise.attacks.made_again import drawn_instead, new_codes, train_values
 from excise.bottlenecks.site import bottlenecks
@@ -32,6 +32,20 @@ def test_codes_made_of_eight_sentences_bring_back_what_was_deleted(texts):
     assert all(attempt.quality is not None and attempt.null == 0.0 for attempt in result.attempts)
     assert [digest({}, model.state_dict()) for model in models] == before
     assert AttackResult.from_dict(json.loads(json.dumps(result.to_dict()))).row() == result.row()
+
+
+def test_sparse_units_made_of_eight_sentences_bring_back_what_was_deleted(texts_of_units):
+    original, removed, sets = texts_of_units.original, texts_of_units.removed, texts_of_units.sets
+    before = digest({}, removed.state_dict())
+    result = QUICK(original, removed, None, sets)
+    assert result.before == 1.0 and result.after < 0.5
+    hits = {attempt.settings["how"]: attempt.hits for attempt in result.attempts}
+    assert hits["encoded features"] == 40 and hits["residual"] > result.after * 40
+    assert set(hits) == {"no data", "encoded features", "surviving neighbours", "residual"}
+    assert digest({}, removed.state_dict()) == before
+    left_out = LeftOut()(original, removed, None, sets)
+    assert [attempt.settings["how"] for attempt in left_out.attempts] == ["plain class", "no codes"]
+    assert left_out.details["moved_behind_the_bottleneck"] == 0.0  # nothing goes around the units
 
 
 def test_a_model_that_never_saw_the_topic_withstands(texts):

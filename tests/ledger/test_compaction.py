@@ -5,9 +5,18 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification, AutoModelForSeq2SeqLM
 
-from excise import PairCounts, Selection, Unlearner, encode_images, select_pairs
+from excise import (
+    CodebookT5ForConditionalGeneration,
+    PairCounts,
+    Selection,
+    SparseUnitsConfig,
+    Unlearner,
+    encode_images,
+    select_pairs,
+)
 from excise.codes.selection import SITE, by_activations
-from tests.helpers.tiny import batch, codebook_t5
+from excise.models import CodebookT5Config
+from tests.helpers.tiny import T5, batch, codebook_t5
 from tests.helpers.tiny_images import image_batch, images, key_value_model, processor
 
 T5_SITES = ("encoder.block.0", "encoder.block.2")
@@ -21,6 +30,16 @@ def t5():
     return unlearner, mask, batch(), AutoModelForSeq2SeqLM
 
 
+def sparse_units():
+    config = CodebookT5Config(
+        **T5, bottleneck=SparseUnitsConfig(num_codes=40, active=4, activation="jumprelu"), bottleneck_layers=[0, 2]
+    )
+    unlearner = Unlearner(CodebookT5ForConditionalGeneration(config).eval(), None)
+    unlearner.delete(Selection({T5_SITES[0]: range(5, 15), T5_SITES[1]: range(6)}), "first")
+    mask = unlearner.mask(Selection({T5_SITES[0]: [1, 20]}), "second")
+    return unlearner, mask, batch(), AutoModelForSeq2SeqLM
+
+
 def key_value():
     model = key_value_model()
     unlearner = Unlearner(model, None)
@@ -29,7 +48,7 @@ def key_value():
     return unlearner, mask, image_batch(), AutoModelForImageClassification
 
 
-@pytest.fixture(params=[t5, key_value], ids=["codebook", "key-value"])
+@pytest.fixture(params=[t5, sparse_units, key_value], ids=["codebook", "sparse units", "key-value"])
 def case(request):
     return request.param()
 

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM
+from transformers import AutoModelForSeq2SeqLM, TrainerControl, TrainerState, TrainingArguments
 
 from excise import (
+    BottleneckCallback,
     CodebookT5ForConditionalGeneration,
     Record,
     Selection,
@@ -17,6 +18,8 @@ from excise import (
     initialize_codes,
     set_min_similarity,
 )
+from excise.attacks.left_out import can_skip_codes
+from excise.attacks.made_again import can_be_made
 from excise.bottlenecks.site import bottlenecks
 from excise.models import CodebookT5Config
 from excise.report import write_report
@@ -92,6 +95,15 @@ def test_codes_start_from_data_are_counted_found_and_deleted(unlearner, make_mod
 def test_a_kind_without_a_least_similarity_is_told_so(unlearner):
     with pytest.raises(ValueError, match="no least similarity to set"):
         set_min_similarity(unlearner.model, tiny.copying(4), unlearner.processor, progress=False)
+
+
+def test_a_kind_whose_codes_cannot_be_written_is_neither_revived_nor_made_again(unlearner, tmp_path):
+    args = TrainingArguments(str(tmp_path), use_cpu=True)
+    options = {"model": unlearner.model, "optimizer": None}
+    with pytest.raises(ValueError, match=r"revive_every=2: codes at .* cannot be put where tokens are"):
+        BottleneckCallback(revive_every=2).on_train_begin(args, TrainerState(), TrainerControl(), **options)
+    BottleneckCallback().on_train_begin(args, TrainerState(), TrainerControl(), **options)
+    assert not any(can_be_made(of) or can_skip_codes(of) for of in unlearner.sites.values())
 
 
 @pytest.mark.parametrize("compact", [False, True])

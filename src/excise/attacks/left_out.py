@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import Attack, attackers_copy, null_hits, opened, share_result
 from excise.attacks.learning import class_scores
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.report.attacks import AttackResult
 
@@ -39,7 +40,7 @@ class LeftOut(Attack):
             return AttackResult.not_measured(self.name, sets.measure, reason)
         null, null_is = null_hits(original, never_saw, sets)
         tries: dict[str, Any] = {"plain class": opened}
-        if has_bottlenecks(removed):
+        if has_bottlenecks(removed) and all(can_skip_codes(of) for of in bottlenecks(removed).values()):
             tries["no codes"] = without_codes
         attempts = []
         for what, change in tries.items():
@@ -55,6 +56,11 @@ class LeftOut(Attack):
         return share_result(self.name, sets, attempts, before, sets.hits(removed), null, null_is, **details)
 
 
+def can_skip_codes(bottleneck: Bottleneck) -> bool:
+    """Whether a bottleneck passes something on where no codes are looked up."""
+    return type(bottleneck).without_codes is not Bottleneck.without_codes
+
+
 def without_codes(model: PreTrainedModel) -> PreTrainedModel:
     """A copy whose bottlenecks decode what they encode, with no codes in between."""
     attacked = attackers_copy(model)
@@ -63,8 +69,7 @@ def without_codes(model: PreTrainedModel) -> PreTrainedModel:
 
         def direct(hidden_states: Any, attention_mask: Any = None, of: Any = any_bottleneck) -> Any:
             output = type(of).forward(of, hidden_states, attention_mask=attention_mask)
-            decoded = of.decoder(of.encode(hidden_states)).float() * of.scale.float() + of.mean.float()
-            output.reconstruction = decoded.to(hidden_states.dtype)
+            output.reconstruction = of.without_codes(hidden_states)
             return output
 
         any_bottleneck.forward = direct

@@ -41,7 +41,8 @@ class MadeAgain(Attack):
     at all positions of its images), divided by S; the best fit to these features from the 32 live codes nearest to
     each, by least squares; and what the nearest S - 1 live codes lack of them. Without any data: masks are lifted, an
     input is passed on whatever its similarity, and S is a multiple of what it was (codes are made smaller by as much,
-    so that their sum keeps its size).
+    so that their sum keeps its size). Of sparse units, which are larger or smaller by themselves, one is written where
+    a codebook has S, and k is the multiple.
 
     Of key-value pairs, those that are dead get keys from the heads of images, and values that are trained again on
     these images, with nothing else trained. Without any data their masks are lifted.
@@ -91,7 +92,7 @@ class MadeAgain(Attack):
             return AttackResult.not_measured(
                 self.name, sets.measure, "The model has no bottleneck, so there are no codes to make again."
             )
-        kind = next((of.title for of in bottlenecks(removed).values() if not _can_be_made(of)), None)
+        kind = next((of.title for of in bottlenecks(removed).values() if not can_be_made(of)), None)
         if kind is not None:
             return AttackResult.not_measured(self.name, sets.measure, f"There is no way to make {kind} again.")
         dead = {site: ~bottleneck.live for site, bottleneck in bottlenecks(removed).items()}
@@ -144,9 +145,9 @@ class MadeAgain(Attack):
                     yield {"how": way, **settings}, partial(write_codes, **settings, way=way)
 
 
-def _can_be_made(bottleneck: Any) -> bool:
-    """Whether codes can be written: rows of a codebook that is compared with what is encoded, or keys and values."""
-    return all(hasattr(bottleneck, name) for name in ("codebook", "encode", "top_s", "min_similarity")) or all(
+def can_be_made(bottleneck: Any) -> bool:
+    """Whether codes can be written: as vectors of what is encoded, or as keys and values."""
+    return bottleneck.vectors is not None or all(
         hasattr(bottleneck, name) for name in ("keys", "values", "heads", "select")
     )
 
@@ -189,31 +190,35 @@ def lift_masks(model: PreTrainedModel, dead: Dead, sets: AttackSets, *, multiple
     """Marks codes live whose rows are still there, lets inputs pass that resemble none, multiplies S; in place."""
     for bottleneck in bottlenecks(model).values():
         of_kind: Any = bottleneck
-        rows = of_kind.by_code(getattr(of_kind, of_kind.code_tensors[0]))
+        rows = bottleneck.by_code(getattr(of_kind, bottleneck.code_tensors[0]))
         bottleneck.live |= rows.count_nonzero(1) > 0
         if hasattr(bottleneck, "min_similarity"):
             of_kind.min_similarity.fill_(-1.0)
         if multiple > 1:
-            before = of_kind.config.top_s
-            of_kind.config.top_s = min(multiple * before, int(bottleneck.live.sum()))
-            of_kind.codebook.mul_(before / of_kind.config.top_s)
+            bottleneck.widen(min(multiple * bottleneck.top_s, int(bottleneck.live.sum())))
 
 
 @torch.no_grad()
 def write_codes(model: PreTrainedModel, dead: Dead, sets: AttackSets, *, examples: int, draw: int, way: str) -> None:
-    """Writes dead rows of codebooks anew, one site after the other, and marks them live; in place."""
+    """Writes dead codes anew, one site after the other, and marks them live; in place."""
     rows = sets.draw(examples, draw)
     for site, bottleneck in bottlenecks(model).items():
         of_kind: Any = bottleneck
-        of_kind.min_similarity.fill_(-1.0)
-        codes = dead[site].nonzero().flatten().to(of_kind.codebook.device)
+        if hasattr(bottleneck, "min_similarity"):
+            of_kind.min_similarity.fill_(-1.0)
+        codes = dead[site].nonzero().flatten().to(bottleneck.live.device)
         if not len(codes):
             continue
-        features = of_kind.encode(arrived_at(model, site, rows, sets)).float()
+        features = bottleneck.features(arrived_at(model, site, rows, sets)).float()
         generator = torch.Generator().manual_seed(draw)
         features = features[torch.randperm(len(features), generator=generator).to(features.device)]
-        new = new_codes(features, of_kind.codebook[bottleneck.live].float(), len(codes), of_kind.top_s, way)
-        of_kind.codebook[codes[: len(new)]] = new.to(of_kind.codebook.dtype)
+        vectors = of_kind.vectors[bottleneck.live].float()
+        said = bottleneck.explained(features[: len(codes)], bottleneck.top_s - 1) if way == RESIDUAL else None
+        if said is not None:
+            new = features[: len(codes)] - said
+        else:
+            new = new_codes(features, vectors, len(codes), bottleneck.copies, way)
+        bottleneck.write(codes[: len(new)], new)
         bottleneck.live[codes[: len(new)]] = True
 
 

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "key_value": ["KeyValueBottleneck", "KeyValueConfig"],
         "registry": ["register_kind"],
         "site": ["bottlenecks"],
+        "sparse_units": ["SparseUnits", "SparseUnitsConfig", "read_sae_lens"],
         "tracing": ["trace"],
     },
 )

@@ -52,6 +52,8 @@ class Bottleneck(PreTrainedModel):
         code_tensors: names of the parameters and buffers that hold something of each code. Their leading dimensions
             number the codes.
         selecting_tensors: names of those of them that decide which codes an input selects; all if not given.
+        together: whether an input is passed on as all of its codes where the best of them fits well enough, or, if not,
+            as those alone that do.
         removed: what its guard holds, as the model that it sits in has it in its ledger; `None` outside of a model.
         first_token: what the first token of a text is passed on as, `(hidden_size,)`, whatever it is; `None` where it
             goes through the codes as all others do.
@@ -66,6 +68,7 @@ class Bottleneck(PreTrainedModel):
     needed: str | None = None
     code_tensors: tuple[str, ...] = ()
     selecting_tensors: tuple[str, ...] | None = None
+    together: bool = False
     removed: Removed | None = None
     first_token: Tensor | None
     live: Tensor
@@ -157,6 +160,62 @@ class Bottleneck(PreTrainedModel):
             arrived: what arrives at the bottleneck, `(batch, ..., hidden_size)`.
         """
         raise NotImplementedError
+
+    def ranked(self, arrived: Tensor, top_s: int) -> tuple[Tensor, Tensor]:
+        """The codes that fit inputs best, and how many do well enough; for a kind of one codebook.
+
+        Args:
+            arrived: what arrives at the bottleneck, `(inputs, hidden_size)`.
+            top_s: how many codes; at most the number of live ones.
+
+        Returns:
+            Codes, int64 `(inputs, top_s)`, best first and none of them -1; and for each input how many of them, from
+            the first, `rank` gives, int64 `(inputs,)`.
+        """
+        codes = self.rank(arrived, top_s)[0][:, 0]
+        return codes.clamp_min(0), (codes >= 0).sum(-1)
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """What decides which codes an input selects, beside tensors and the numbers of codes, as JSON values."""
+        return {}
+
+    @property
+    def vectors(self) -> Tensor | None:
+        """What each code says, `(num_codes, width)`; `None` for a kind whose codes cannot be written anew.
+
+        A kind that has them has `features`, `write` and `widen`, too: by these, codes that nothing selects are revived,
+        and an attacker makes deleted ones again.
+        """
+        return None
+
+    @property
+    def copies(self) -> int:
+        """How many equal vectors, each divided by this number, stand for a feature."""
+        return 1
+
+    def features(self, arrived: Tensor) -> Tensor:
+        """Inputs as codes say them, `(..., width)`."""
+        raise NotImplementedError
+
+    def write(self, codes: Tensor, vectors: Tensor) -> None:
+        """Makes codes, `(written,)`, say vectors, `(written, width)`, in place; removed ones stay removed."""
+        raise NotImplementedError
+
+    def widen(self, top_s: int) -> None:
+        """Passes inputs on as another number of codes, which say as much as they did together; in place."""
+        raise NotImplementedError
+
+    def explained(self, features: Tensor, most: int) -> Tensor | None:
+        """What the live codes that fit features, `(inputs, width)`, best say together: `most` of them, or fewer.
+
+        `None` where that is the sum of the vectors most similar to them by cosine.
+        """
+        return None
+
+    def without_codes(self, arrived: Tensor) -> Tensor | None:
+        """What would be passed on if no codes were looked up; `None` for a kind that passes on nothing then."""
+        return None
 
     def too_few(self, live: Tensor) -> str | None:
         """Why a mask leaves fewer live codes than an input needs; `None` where it leaves enough."""

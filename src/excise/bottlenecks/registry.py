@@ -12,6 +12,7 @@ from excise.bottlenecks.base import Bottleneck
 KINDS = {
     "codebook_sae": "excise.bottlenecks.codebook_sae.bottleneck",
     "key_value_bottleneck": "excise.bottlenecks.key_value.bottleneck",
+    "sparse_units": "excise.bottlenecks.sparse_units.bottleneck",
 }
 REGISTERED: dict[str, type[Bottleneck]] = {}
 

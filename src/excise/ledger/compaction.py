@@ -101,8 +101,10 @@ def _take_rows(bottleneck: Bottleneck, rows: Tensor) -> None:
         tensor = getattr(bottleneck, name)
         flat = bottleneck.by_code(tensor)
         taken = flat[rows.to(tensor.device)]
-        if flat.dim() < tensor.dim():  # codebook by codebook
-            taken = taken.unflatten(0, (bottleneck.num_groups, -1))
+        if len(tensor) != bottleneck.num_codes:  # codebook by codebook
+            taken = taken.reshape(bottleneck.num_groups, -1, *tensor.shape[2:])
+        else:
+            taken = taken.reshape(-1, *tensor.shape[1:])
         trained = isinstance(tensor, nn.Parameter)
         setattr(bottleneck, name, nn.Parameter(taken, requires_grad=tensor.requires_grad) if trained else taken)
     bottleneck.live = bottleneck.live[rows.to(bottleneck.live.device)]

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
-from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
+from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.site import bottlenecks
 from excise.data.batches import encoder_inputs
 from excise.ledger.optimizers import clear_optimizer_rows
@@ -73,6 +73,11 @@ class BottleneckCallback(TrainingGuard):
         if self.hook is not None:  # of a training that was interrupted
             self.hook.remove()
         self.sites = bottlenecks(model)
+        if self.revive_every and (fixed := [site for site, of in self.sites.items() if of.vectors is None]):
+            raise ValueError(
+                f"revive_every={self.revive_every}: codes at {fixed} cannot be put where tokens are, as their kind of "
+                "bottleneck has no `vectors`. Leave it out."
+            )
         self.shared = args.average_tokens_across_devices
         self._forget_parts()
         self._forget_evaluation()
@@ -101,7 +106,7 @@ class BottleneckCallback(TrainingGuard):
                 used = reduce(self.since_revival[site], reduction="sum")
                 dead = ((used == 0) & module.live).nonzero().flatten()
                 if len(dead):
-                    revive(cast(CodebookSAE, module), dead, self._features(model, site), optimizer, generator)
+                    revive(module, dead, self._features(model, site), optimizer, generator)
         self.since_revival = self._no_use()
         self.window_start = state.global_step
 
@@ -188,7 +193,7 @@ class BottleneckCallback(TrainingGuard):
     def _features(self, model: nn.Module, site: str) -> Tensor:
         arrived = bottleneck_inputs(model, self.batch, until=site).tokens(site)
         with torch.no_grad():
-            return cast(CodebookSAE, self.sites[site]).encode(arrived)
+            return self.sites[site].features(arrived)
 
 
 def _evaluated(logs: dict[str, Any]) -> str | None:
@@ -224,7 +229,7 @@ def perplexity(counts: Tensor) -> float:
 
 @torch.no_grad()
 def revive(
-    bottleneck: CodebookSAE,
+    bottleneck: Bottleneck,
     dead: Tensor,
     features: Tensor,
     optimizer: torch.optim.Optimizer | None = None,
@@ -238,15 +243,16 @@ def revive(
     Args:
         bottleneck: it is changed in place.
         dead: ids of the codes, `(dead,)`.
-        features: encoded activations to draw from, `(tokens, code_dim)`.
+        features: of activations to draw from, as the bottleneck has them, `(tokens, code_dim)`.
         optimizer: AdamW and the like: rows of every state tensor that is shaped as the codebook are set to zero.
         generator: of the draw.
     """
     drawn = torch.randint(len(features), (len(dead),), generator=generator).to(features.device)
     others = bottleneck.live.clone()
     others[dead] = False
-    length = bottleneck.codebook[others].float().norm(dim=1).median() if others.any() else 1.0
-    rows = (F.normalize(features[drawn].float(), dim=1) * length).to(bottleneck.codebook)
-    bottleneck.codebook[dead] = broadcast(rows)  # every process draws from its own batch: take the first one's
+    vectors = cast(Tensor, bottleneck.vectors)
+    length = vectors[others].float().norm(dim=1).median() if others.any() else 1.0
+    rows = (F.normalize(features[drawn].float(), dim=1) * length).to(vectors)
+    bottleneck.write(dead, broadcast(rows))  # every process draws from its own batch: take the first one's
     if optimizer is not None:
         clear_optimizer_rows(optimizer, bottleneck, dead)

@@ -6,7 +6,6 @@ import torch
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel
 
-from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks, unwrapped
 from excise.data.inputs import Inputs, Processor, StreamedInputs, shuffled_inputs
 from excise.models.activations import computing, token_activations
@@ -74,7 +73,7 @@ def set_min_similarity(
         return _set(model, inputs, quantile, max_tokens, batch_tokens, progress)
 
     least = shared_pass(about, [inputs], dict, step, lambda parts: parts[0])
-    for site, bottleneck in cast(dict[str, CodebookSAE], bottlenecks(model)).items():
+    for site, bottleneck in cast(dict[str, Any], bottlenecks(model)).items():
         bottleneck.min_similarity.fill_(least[site])
     return least
 
@@ -87,7 +86,7 @@ def _set(
     batch_tokens: int,
     progress: bool,
 ) -> dict[str, float]:
-    sites = cast(dict[str, CodebookSAE], bottlenecks(model))
+    sites = cast(dict[str, Any], bottlenecks(model))
     before = {site: bottleneck.min_similarity.clone() for site, bottleneck in sites.items()}
     try:
         for site, bottleneck in sites.items():
@@ -102,4 +101,4 @@ def _set(
 
 
 def _best_cosines(bottleneck, activations):
-    return bottleneck.most_similar(activations.to(bottleneck.dtype), 1)[1][:, 0]
+    return bottleneck.rank(activations.to(bottleneck.dtype), 1)[1][:, 0, 0]

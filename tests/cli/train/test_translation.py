@@ -2,6 +2,7 @@ import pytest
 import torch
 from datasets import Dataset
 
+from excise import CodebookSAEConfig, SparseUnitsConfig
 from excise.cli.train.arguments import CodebookArguments, DataArguments, ModelArguments
 from excise.cli.train.translation import load_model, load_splits, tokenize_pairs
 from tests.helpers.tiny import base_t5, codebook_t5
@@ -114,3 +115,50 @@ def test_a_trained_bottleneck_takes_what_is_given_for_the_loss_and_keeps_the_res
 def test_a_trained_bottleneck_is_not_silently_another_than_asked_for(tmp_path, settings):
     with pytest.raises(ValueError, match=rf"trained bottleneck.*{next(iter(settings))}"):
         trained(tmp_path, **settings)
+
+
+UNITS = {"bottleneck": "sparse_units", "num_codes": 60, "active": 3}
+
+
+def test_a_plain_model_gets_the_kind_of_bottleneck_that_is_named(tmp_path, tokenizer):
+    base_t5().save_pretrained(tmp_path)
+    arguments = CodebookArguments(**UNITS, auxiliary_weight=0.03, bottleneck_layers=[1])
+    model, new = load_model(ModelArguments(str(tmp_path)), arguments, tokenizer, resuming=False)
+    assert new and type(model.config.bottleneck) is SparseUnitsConfig
+    assert (model.config.bottleneck.num_codes, model.config.bottleneck.active) == (60, 3)
+    assert model.config.bottleneck.auxiliary_weight == 0.03 and model.config.bottleneck_layers == [1]
+    named = CodebookArguments(bottleneck="codebook", num_codes=60, top_s=3)
+    model, new = load_model(ModelArguments(config_name=str(tmp_path)), named, tokenizer, resuming=False)
+    assert new and type(model.config.bottleneck) is CodebookSAEConfig
+    model, new = load_model(ModelArguments(config_name=str(tmp_path)), arguments, tokenizer, resuming=True)
+    assert not new and type(model.config.bottleneck) is SparseUnitsConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (UNITS | {"codebook": True}, "--codebook: --bottleneck names another kind"),
+        (UNITS | {"preset": "paper"}, "`paper` has settings of a codebook"),
+        (UNITS | {"top_s": 3, "code_dim": 8}, "--top_s, --code_dim: SparseUnitsConfig has no such setting"),
+        ({"codebook": True, "auxiliary_weight": 0.1}, "--auxiliary_weight: CodebookSAEConfig has no such setting"),
+        (UNITS | {"auxiliary_weight": -1.0}, "--auxiliary_weight: -1.0 is too small"),
+    ],
+    ids=["two kinds", "the paper's preset", "a codebook's settings", "units' settings", "a weight below 0"],
+)
+def test_arguments_of_another_kind_are_refused_by_name(tmp_path, tokenizer, settings, message):
+    base_t5().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_model(ModelArguments(str(tmp_path)), CodebookArguments(**settings), tokenizer, resuming=False)
+
+
+def test_trained_units_take_what_is_given_for_the_loss_and_are_no_codebook(tmp_path, tokenizer):
+    base_t5().save_pretrained(tmp_path / "base")
+    arguments = CodebookArguments(**UNITS)
+    model, _ = load_model(ModelArguments(str(tmp_path / "base")), arguments, tokenizer, resuming=False)
+    model.save_pretrained(tmp_path / "units")
+    again = CodebookArguments(**UNITS, l1_weight=0.5)
+    loaded, new = load_model(ModelArguments(str(tmp_path / "units")), again, tokenizer, resuming=False)
+    assert not new and loaded.config.bottleneck.l1_weight == 0.5
+    for other in ({"bottleneck": "codebook"}, {"active": 4}):
+        with pytest.raises(ValueError, match="has a trained bottleneck"):
+            load_model(ModelArguments(str(tmp_path / "units")), CodebookArguments(**other), tokenizer, resuming=False)

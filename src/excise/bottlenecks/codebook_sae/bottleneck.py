@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from excise.bottlenecks.base import Bottleneck, BottleneckOutput
+from excise.bottlenecks.base import BottleneckOutput
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.codebook_sae.lookup import sum_of_codes, top_codes
 from excise.bottlenecks.codebook_sae.sparse_lookup import (
@@ -19,6 +19,7 @@ from excise.bottlenecks.codebook_sae.sparse_lookup import (
     prepared_codebook,
     top_codes_of_units,
 )
+from excise.bottlenecks.codebook_sae.writing import WrittenCodebook
 from excise.bottlenecks.registry import register_kind
 
 CODEUNLEARN = """\
@@ -48,7 +49,7 @@ def straight_through(value: Float[Tensor, "*shape"], source: Float[Tensor, "*sha
 
 
 @register_kind
-class CodebookSAE(Bottleneck):
+class CodebookSAE(WrittenCodebook):
     """Passes each activation on as the decoded sum of its `top_s` most similar codes, and as nothing else.
 
     A masked code keeps its row and can come back; a deleted code's row is zero. Neither is ever selected: the
@@ -71,7 +72,7 @@ class CodebookSAE(Bottleneck):
         "what other words say of the topic stays."
     )
     citation = CODEUNLEARN
-    code_tensors = ("codebook",)
+    together = True
     sparse_lookup: bool | None = None
     config: CodebookSAEConfig
     mean: Tensor
@@ -145,6 +146,13 @@ class CodebookSAE(Bottleneck):
         if not in_fp32 or dense.dtype == torch.float32 or not can_be_prepared(self.codebook, norm):
             return norm(dense)
         return F.layer_norm(dense.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
+
+    def ranked(
+        self, arrived: Float[Tensor, "tokens hidden_size"], top_s: int
+    ) -> tuple[Int64[Tensor, "tokens top_s"], Int64[Tensor, "tokens"]]:
+        """The codes most similar to activations, and how many are similar enough; as `Bottleneck.ranked`."""
+        codes, cosines = self.most_similar(arrived, top_s)
+        return codes, (cosines >= self.min_similarity).sum(-1)
 
     def most_similar(
         self, hidden_states: Float[Tensor, "*tokens hidden_size"], top_s: int

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from excise.cli.train.options import at_least
 
 if TYPE_CHECKING:  # the arguments are shown without loading a model
-    from transformers import HfArgumentParser
+    from transformers import HfArgumentParser, PreTrainedConfig
 
-    from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
     from excise.models.codebook_t5 import CodebookT5Config
+
+# By what they are called here, `model_type` of the settings of the bottlenecks that sit in a layer.
+BOTTLENECKS = {"codebook": "codebook_sae", "sparse_units": "sparse_units"}
 
 
 @dataclass
@@ -29,9 +31,16 @@ class ModelArguments:
 
 @dataclass
 class CodebookArguments:
-    """The bottleneck. What is not given is as [`CodebookSAEConfig`] has it, or as a trained bottleneck has it."""
+    """The bottleneck. What is not given is as its kind's settings have it, or as a trained bottleneck has it."""
 
     codebook: bool = field(default=False, metadata={"help": "Put a codebook bottleneck in a plain model."})
+    bottleneck: str | None = field(
+        default=None,
+        metadata={
+            "help": "Put a bottleneck of this kind in a plain model; `sparse_units`: a top-k sparse autoencoder.",
+            "choices": list(BOTTLENECKS),
+        },
+    )
     preset: str = field(
         default="default",
         metadata={
@@ -39,19 +48,23 @@ class CodebookArguments:
             "choices": ["default", "paper"],
         },
     )
-    num_codes: int | None = field(default=None, metadata={"help": "Number of codes; 25,000 if not given."})
+    num_codes: int | None = field(default=None, metadata={"help": "Number of codes or units; 25,000, or 16,384 units."})
     top_s: int | None = field(default=None, metadata={"help": "Codes summed for each token, S; 8 if not given."})
     code_dim: int | None = field(
         default=None, metadata={"help": "Width of the codes; four times the model's, or `paper`: the model's own."}
     )
     active: int | None = field(
-        default=None, metadata={"help": "Units of it that stay active for a token; 32 if not given, or `paper`: all."}
+        default=None,
+        metadata={"help": "Units that stay active for a token; 32 if not given, or `paper`: all. Of sparse units: k."},
     )
     l1_weight: float | None = field(
-        default=None, metadata={"help": "Weight of the L1 norm of the selected codes; 1e-6 if not given."}
+        default=None, metadata={"help": "Weight of the L1 norm of the selected codes; 1e-6 if not given. Of units; 0."}
     )
     reconstruction_weight: float | None = field(
         default=None, metadata={"help": "Weight of the reconstruction loss; 1 if not given."}
+    )
+    auxiliary_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the loss that brings unused units to life; 0 if not given."}
     )
     detach_target: bool | None = field(
         default=None, metadata={"help": "The reconstruction loss does not pull activations to the codes."}
@@ -78,12 +91,19 @@ class CodebookArguments:
     def __post_init__(self) -> None:
         at_least(self, 1, "num_codes", "top_s", "code_dim", "active")
         at_least(self, 0, "l1_weight", "reconstruction_weight", "init_tokens", "init_steps", "revive_every")
+        at_least(self, 0, "auxiliary_weight")
         at_least(self, 0, "codebook_learning_rate", "similarity_quantile")
         for block in self.bottleneck_layers or ():
             if block < 0:
                 raise ValueError(f"Argument --bottleneck_layers: {block} is no encoder block, which count from 0.")
         if self.similarity_quantile > 1:
             raise ValueError(f"Argument --similarity_quantile: {self.similarity_quantile} is no share from 0 to 1.")
+        if self.codebook and self.bottleneck == "sparse_units":
+            raise ValueError("Argument --codebook: --bottleneck names another kind, and a model gets one of them.")
+        if self.preset == "paper" and self.bottleneck == "sparse_units":
+            raise ValueError("Argument --preset: `paper` has settings of a codebook, and none of sparse units.")
+        if self.bottleneck == "codebook":
+            self.codebook = True
         if self.preset == "paper":
             self.init_tokens, self.revive_every, self.similarity_quantile = 0, 0, 0.0
 
@@ -130,15 +150,25 @@ def own_arguments() -> "HfArgumentParser":
 
 
 # What may be another in a further training; all else is fixed by the weights.
-OF_THE_LOSS = ("l1_weight", "reconstruction_weight", "detach_target")
+OF_THE_LOSS = ("l1_weight", "reconstruction_weight", "auxiliary_weight", "detach_target")
 
 
-def new_config(args: CodebookArguments, hidden_size: int) -> "CodebookSAEConfig":
-    """The settings of a new bottleneck, for activations of a width."""
-    from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
+def is_new(args: CodebookArguments) -> bool:
+    """Whether a plain model gets a bottleneck."""
+    return args.codebook or args.bottleneck is not None
 
-    make = CodebookSAEConfig.paper if args.preset == "paper" else CodebookSAEConfig
-    return make(hidden_size=hidden_size, **_given(args, CodebookSAEConfig))
+
+def new_config(args: CodebookArguments, hidden_size: int) -> "PreTrainedConfig":
+    """The settings of a new bottleneck, for activations of a width.
+
+    Raises:
+        ValueError: if a setting is given that its kind has not.
+    """
+    from excise.bottlenecks.registry import kind_class
+
+    settings: Any = kind_class(BOTTLENECKS[args.bottleneck or "codebook"]).config_class
+    make = settings.paper if args.preset == "paper" else settings
+    return make(hidden_size=hidden_size, **_given(args, settings))
 
 
 def encoder_blocks(args: CodebookArguments) -> list[int]:
@@ -146,16 +176,21 @@ def encoder_blocks(args: CodebookArguments) -> list[int]:
     return args.bottleneck_layers or [2 if args.preset == "paper" else 0]
 
 
-def trained_config(args: CodebookArguments, config: "CodebookT5Config") -> "CodebookSAEConfig":
+def trained_config(args: CodebookArguments, config: "CodebookT5Config") -> "PreTrainedConfig":
     """The settings of a trained bottleneck, with what is given for the loss.
 
     Raises:
         ValueError: if another setting is given than the one that it was trained with.
     """
-    from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
     from excise.models.settings import sub_config
 
-    given, trained = _given(args, CodebookSAEConfig), sub_config(config.bottleneck).to_dict()
+    before: PreTrainedConfig = sub_config(config.bottleneck)
+    if args.bottleneck and BOTTLENECKS[args.bottleneck] != before.model_type:
+        raise ValueError(
+            f"The model has a trained bottleneck of type {before.model_type!r}, and --bottleneck {args.bottleneck} is "
+            "another. Leave it out, or start from a plain model."
+        )
+    given, trained = _given(args, type(before)), before.to_dict()
     layers = {"bottleneck_layers": args.bottleneck_layers} if args.bottleneck_layers else {}
     has = trained | {"bottleneck_layers": list(config.bottleneck_layers)}
     other = {n: value for n, value in (given | layers).items() if n not in OF_THE_LOSS and value != has[n]}
@@ -164,8 +199,15 @@ def trained_config(args: CodebookArguments, config: "CodebookT5Config") -> "Code
             f"The model has a trained bottleneck with { {name: has[name] for name in other} }, not {other}. "
             "Leave these out, or start from a plain model."
         )
-    return CodebookSAEConfig(**trained | {name: given[name] for name in OF_THE_LOSS if name in given})
+    return type(before)(**trained | {name: given[name] for name in OF_THE_LOSS if name in given})
+
+
+# Settings of one kind or another.
+OF_A_KIND = ("num_codes", "top_s", "code_dim", "active", "standardize", *OF_THE_LOSS)
 
 
 def _given(args: CodebookArguments, settings: type) -> dict[str, Any]:
-    return {name: value for name, value in asdict(args).items() if hasattr(settings, name) and value is not None}
+    given = {name: value for name, value in asdict(args).items() if name in OF_A_KIND and value is not None}
+    if other := [f"--{name}" for name in given if not hasattr(settings, name)]:
+        raise ValueError(f"{', '.join(other)}: {settings.__name__} has no such setting. Leave it out.")
+    return given

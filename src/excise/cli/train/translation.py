@@ -1,4 +1,4 @@
-"""Training of a T5 to translate: a plain one from a config, one that is there, or one with a codebook bottleneck.
+"""Training of a T5 to translate: a plain one from a config, one that is there, or one with a bottleneck.
 
 In the style of transformers' `run_translation.py`: models and data sets are Hub ids or local paths. It is what
 `excise train` runs, and reads from top to bottom; `examples/train/train_translation.py` has its steps in short.
@@ -24,7 +24,6 @@ from transformers import (
     set_seed,
 )
 
-from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.cli.loading import check_there
 from excise.cli.train.arguments import (
@@ -33,6 +32,7 @@ from excise.cli.train.arguments import (
     DataArguments,
     ModelArguments,
     encoder_blocks,
+    is_new,
     new_config,
     trained_config,
 )
@@ -140,9 +140,10 @@ def main(argv: Sequence[str], progress: bool = True, prog: str | None = None) ->
     metrics: dict[str, float] = {}
     quantile = codebook_args.similarity_quantile
     measured = has_codebook and quantile and not model.config.unlearning
+    measured = measured and all(hasattr(of, "min_similarity") for of in bottlenecks(model).values())
     if args.do_train:
         if measured:
-            for bottleneck in cast(dict[str, CodebookSAE], bottlenecks(model)).values():
+            for bottleneck in cast(dict[str, Any], bottlenecks(model)).values():
                 bottleneck.min_similarity.fill_(-1.0)  # what an earlier training has measured
         result = trainer.train(resume_from_checkpoint=checkpoint)
         if measured:
@@ -221,16 +222,16 @@ def load_model(
         if args.config_overrides:
             config.update_from_string(args.config_overrides)
         config.vocab_size = len(tokenizer)
-        if codebook.codebook:
+        if is_new(codebook):
             base = config.to_dict() | {"model_type": "codebook_t5", "architectures": None}
             bottleneck = new_config(codebook, config.d_model)
             config = CodebookT5Config(**base, bottleneck=bottleneck, bottleneck_layers=encoder_blocks(codebook))
-        return AutoModelForSeq2SeqLM.from_config(config), codebook.codebook and not resuming
+        return AutoModelForSeq2SeqLM.from_config(config), is_new(codebook) and not resuming
     name = cast(str, args.model_name_or_path)
     config = AutoConfig.from_pretrained(name)
     if isinstance(config, CodebookT5Config):
         config.bottleneck = trained_config(codebook, config)
-    elif codebook.codebook:
+    elif is_new(codebook):
         bottleneck = new_config(codebook, config.d_model)
         model = CodebookT5ForConditionalGeneration.from_base(
             name, bottleneck, encoder_blocks(codebook), dtype=torch.float32

@@ -10,7 +10,6 @@ import numpy as np
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.index.indexing import CorpusPass, check_corpus, index_texts, with_masks_lifted
 from excise.codes.index.origin import ANEW, Origin, fingerprint, text_tokenizer, without_adapter
@@ -90,7 +89,7 @@ class CodeIndex:
         have to call it, and `add`, with the whole corpus: each waits for the others.
 
         Args:
-            model: a model of texts with codebooks. Masks in force are lifted meanwhile.
+            model: a model of texts with bottlenecks. Masks in force are lifted meanwhile.
             processor: the model's tokenizer.
             dataset: the corpus; a stream will do. Rows without a text are left out.
             folder: a new or empty one, or that of an index of this model.
@@ -102,15 +101,18 @@ class CodeIndex:
             progress: show a progress bar.
 
         Raises:
-            ValueError: if an argument is of the wrong kind, the model is none of texts or has no codebook, no row has a
-                text, or the folder holds an index of something else, or of this model before codes were deleted.
+            ValueError: if an argument is of the wrong kind, the model is none of texts or has several codebooks at a
+                site, no row has a text, or the folder holds an index of something else, or of this model before codes
+                were deleted.
             FileExistsError: if the folder holds something else.
         """
         check_corpus(dataset, text, prefix, batch_size, max_top_s)
         tokenizer, model = text_tokenizer(processor), without_adapter(model)
         for site, bottleneck in bottlenecks(model).items():
-            if not isinstance(bottleneck, CodebookSAE):
-                raise ValueError(f"A CodeIndex is of codebooks, and the bottleneck at {site} has none.")
+            if bottleneck.num_groups > 1:
+                raise ValueError(
+                    f"A CodeIndex is of bottlenecks with one codebook, and that at {site} has {bottleneck.num_groups}."
+                )
         path = Path(folder)
         if not (path / MANIFEST).is_file() and not is_unfinished(path):
             check_free(path)

@@ -13,7 +13,6 @@ from datasets import Dataset, IterableDataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.bottlenecks.site import bottlenecks
 from excise.codes.index.parts import Manifest, Ranked, is_there, keys_of, write_part
 from excise.data.batches import check_batch_size, to_device
@@ -230,7 +229,7 @@ def ranked_texts(
     input_ids = [ids[i] for i in np.flatnonzero(new)]
     lengths = np.array([len(ids) for ids in input_ids], np.int64)
     bounds = np.concatenate([[0], np.cumsum(lengths)])
-    sites = cast(dict[str, CodebookSAE], bottlenecks(model))
+    sites = bottlenecks(model)
     codes = {site: np.zeros((bounds[-1], depth), code_type(of.num_codes)) for site, of in sites.items()}
     similar = {site: np.zeros(bounds[-1], np.uint8 if depth < 1 << 8 else np.uint16) for site in sites}
     bar.update(len(texts) - len(input_ids))
@@ -240,12 +239,10 @@ def ranked_texts(
         places = np.concatenate([np.arange(bounds[row], bounds[row + 1]) for row in rows])
         reached = bottleneck_inputs(model, to_device(batch, model.device))
         for site, arrived in reached.items():
-            bottleneck = sites[site]
-            found, cosines = bottleneck.most_similar(arrived[where.to(arrived.device)], depth)
+            found, fitting = sites[site].ranked(arrived[where.to(arrived.device)], depth)
             codes[site][places] = found.cpu().numpy()
-            through = reached.through_codes(site, where)[where].to(cosines.device)
-            enough = (cosines >= bottleneck.min_similarity) & through[:, None]
-            similar[site][places] = enough.sum(-1).cpu().numpy()
+            through = reached.through_codes(site, where)[where].to(fitting.device)
+            similar[site][places] = (fitting * through).cpu().numpy()
         bar.update(len(rows))
     return Ranked(keys[new], lengths, codes, similar)
 

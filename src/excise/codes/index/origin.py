@@ -216,6 +216,7 @@ def _settings(model: PreTrainedModel) -> dict[str, dict[str, Any]]:
             "top_s": module.top_s,
             "active": getattr(module.config, "active", None),
             "min_similarity": float(getattr(module, "min_similarity", -1.0)),
+            **module.rule,
         }
         for site, module in bottlenecks(model).items()
     }

@@ -25,8 +25,8 @@ class IndexedRanks:
         model: its masks are in force.
         inputs: the texts, and which of their tokens count.
         top_s: by site, how many codes of each token are asked for.
-        passed_on: whether codes are those that a token is passed on as, all of them if the best live one is similar
-            enough; each must be itself if not.
+        passed_on: whether codes are those that a token is passed on as: all of them if the best live one is similar
+            enough, in a bottleneck that passes codes on `together`; each must be itself if not.
 
     Attributes:
         has: which texts need not be run, bool `(texts,)`.
@@ -60,7 +60,11 @@ class IndexedRanks:
                 unsure |= np.bincount(of_text[changed], minlength=len(texts)) > 0
             counted = tokens[counts]
             chosen[site], enough = among_live(
-                ranked.codes[site][counted], gone[counted], ranked.similar[site][counted], top_s[site], passed_on
+                ranked.codes[site][counted],
+                gone[counted],
+                ranked.similar[site][counted],
+                top_s[site],
+                passed_on and bottleneck.together,
             )
             unsure |= np.bincount(of_text[counts][~enough], minlength=len(texts)) > 0
         self.has[texts[unsure]] = False

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from excise.bottlenecks.codebook_sae.bottleneck import CodebookSAE
 from excise.codes.finder import CodeFinder
 from excise.data.batches import padded_batches, to_device
 from excise.data.inputs import Texts
@@ -72,13 +71,14 @@ def token_meanings(
             for site, hidden_states in reached.items():
                 where = reached.through_codes(site, batch["attention_mask"].bool())
                 ids = batch["input_ids"][where]
-                bottleneck = cast(CodebookSAE, finder.sites[site])  # of tokens, there are no other
-                most = min(top_s or bottleneck.config.top_s, int(bottleneck.live.sum()))
-                selected, cosines = bottleneck.most_similar(hidden_states[where.to(hidden_states.device)], most)
+                bottleneck = finder.sites[site]
+                most = min(top_s or bottleneck.top_s, int(bottleneck.live.sum()))
+                selected, fitting = bottleneck.ranked(hidden_states[where.to(hidden_states.device)], most)
                 # As the model itself: a token that not even its best code is similar enough to selects none.
-                passed = cosines[:, 0] >= bottleneck.min_similarity
-                pairs = selected[passed] * len(tokenizer) + ids[passed][:, None]
-                found[site].append(np.unique(pairs.flatten().cpu().numpy(), return_counts=True))
+                least = 0 if bottleneck.together else torch.arange(most, device=fitting.device)
+                passed = (fitting[:, None] > least).expand_as(selected)
+                pairs = (selected * len(tokenizer) + ids[:, None])[passed]
+                found[site].append(np.unique(pairs.cpu().numpy(), return_counts=True))
     meanings: dict[tuple[str, int], dict[str, int]] = {}
     for site, parts in found.items():
         keys, places = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
@@ -146,7 +146,7 @@ def code_tokens(
         ValueError: if there is no such site or code, no text, or the tokenizer cannot tell where its tokens stand.
     """
     check_code(finder, site, code)
-    bottleneck = cast(CodebookSAE, finder.sites[site])  # of tokens, there are no other
+    bottleneck = finder.sites[site]
     if not texts:
         raise ValueError("There is no text to look in: the data set is empty.")
     if not finder.tokenizer.is_fast:

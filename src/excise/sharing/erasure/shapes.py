@@ -56,7 +56,8 @@ class CodeShape:
         if tensor.layout != torch.strided or tensor.dtype == torch.bool:
             return None
         dims = tuple(tensor.shape)
-        if tensor.numel() == math.prod(self.shape):
+        # Whole numbers, one for each code, are counts or the codes' new numbers.
+        if tensor.numel() == math.prod(self.shape) and (width > 1 or tensor.is_floating_point()):
             if len(dims) == 1 or num_codes in np.cumprod(dims):
                 return tensor.reshape(num_codes, width)
             if len(dims) == 3 and dims == (self.groups, width, num_codes // self.groups):
