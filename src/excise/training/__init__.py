@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "optimizer": ["adamw"],
         "pair_counting": ["PairCountCallback"],
         "similarity": ["set_min_similarity"],
+        "trainable": ["train_only"],
     },
 )
