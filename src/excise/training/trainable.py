@@ -17,17 +17,17 @@ Part = Literal["all", "bottlenecks", "lora"]
 def train_only(model: PreTrainedModel, part: Part, **lora: Any) -> "PreTrainedModel | PeftModel":
     """Has a `Trainer` train a part of a model with bottlenecks, and leave the rest as it is, to the last bit.
 
-    - `"all"`: every weight, as in the papers. It costs as much as the training of the plain model, and leaves least of a
-      topic to who leaves the bottlenecks out.
-    - `"bottlenecks"`: the base is frozen, so `detach` gives it back, and a bottleneck-only bundle holds all that is new.
-      What the base says without its bottlenecks stays as it was, for anybody.
+    - `"all"`: every weight, as in the papers. It costs as much as training the plain model, and leaves least of a topic to
+      who leaves the bottlenecks out.
+    - `"bottlenecks"`: the base is frozen, so `detach` gives it back, and a bottleneck-only bundle holds all that is
+      new. What the base says without its bottlenecks stays as it was, for anybody.
     - `"lora"`: the bottlenecks whole, and a LoRA adapter beside the frozen base, so that it learns to be read through
       them with few new weights.
 
     Args:
         model: a model with bottlenecks, whose codes are initialised (`initialize_codes`).
         part: what is trained.
-        **lora: settings of peft's `LoraConfig`, as `r=16`, `target_modules="all-linear"`; its own defaults if not given.
+        **lora: settings of peft's `LoraConfig`, as `r=16`; every linear layer of the base gets one if not given.
 
     Returns:
         The model that was given; with `"lora"` a `PeftModel` of it.
