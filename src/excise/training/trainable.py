@@ -17,8 +17,8 @@ Part = Literal["all", "bottlenecks", "lora"]
 def train_only(model: PreTrainedModel, part: Part, **lora: Any) -> "PreTrainedModel | PeftModel":
     """Has a `Trainer` train a part of a model with bottlenecks, and leave the rest as it is, to the last bit.
 
-    - `"all"`: every weight, as in the papers. It costs as much as training the plain model, and leaves least of a topic to
-      who leaves the bottlenecks out.
+    - `"all"`: every weight, as in the papers. It costs as much as training the plain model, and leaves least of a topic
+      to who leaves the bottlenecks out.
     - `"bottlenecks"`: the base is frozen, so `detach` gives it back, and a bottleneck-only bundle holds all that is
       new. What the base says without its bottlenecks stays as it was, for anybody.
     - `"lora"`: the bottlenecks whole, and a LoRA adapter beside the frozen base, so that it learns to be read through
