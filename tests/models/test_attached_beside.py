@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from excise import Selection, Unlearner
 from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.tracing import trace
 from excise.models import export_plain
 from excise.models.attached import attach, detach, families
 from tests.helpers import tiny
@@ -197,3 +198,17 @@ def test_activation_checkpointing_that_was_on_stays_on():
     attach(model, layers=[1], **SIZES)
     model.train()(**tokens()).loss.backward()
     assert all(layer.gradient_checkpointing for layer in model.model.layers)
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_training_that_goes_around_the_joint_loss_is_refused(family):
+    model = attach(FAMILIES[family].make(), layers=[1], **SIZES).train()
+    batch = tokens(False)
+    with pytest.raises(ValueError, match=r"SFTTrainer.*compute_loss"):
+        model.base_model(**batch)
+    with trace(batch["attention_mask"]) as traced:
+        hidden = model.base_model(**batch).last_hidden_state
+    (hidden.square().mean() + sum(output.loss for output in traced.outputs.values())).backward()
+    with torch.no_grad():
+        model.base_model(**batch)
+    model.eval().base_model(**batch)

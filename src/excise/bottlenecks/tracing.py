@@ -60,6 +60,11 @@ def current_trace() -> Trace:
     return _current.get() or Trace()
 
 
+def is_traced() -> bool:
+    """Whether somebody collects what the bottlenecks put out now, such as the loss of the model around them."""
+    return _current.get() is not None
+
+
 class _RerunTrace(ExitStack):
     """A trace that nobody reads, for a layer's second run. Unlike `trace(...)` it can be entered again and again."""
 

@@ -12,7 +12,7 @@ from excise.bottlenecks.registry import own_settings
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.models.attached.families import FAMILIES, known
-from excise.models.attached.subclasses import Attached, OfFirstTokens, config_class, model_class, put_bottlenecks
+from excise.models.attached.subclasses import Attached, AttachedBase, config_class, model_class, put_bottlenecks
 from excise.models.settings import check_width, said_as_value_errors, sorted_out
 from excise.storage.expected import described
 
@@ -131,7 +131,7 @@ def detach(model: PreTrainedModel) -> PreTrainedModel:
         layer.__class__ = layer.plain
         if hook is not None:
             add_hook_to_module(layer, hook)
-    if isinstance(base, OfFirstTokens):
+    if isinstance(base, AttachedBase):
         base.__class__ = cast(Any, base.plain)
     for name in ("bottleneck", "bottleneck_sites", "first_token", "unlearning", "base_model"):
         vars(model.config).pop(name, None)

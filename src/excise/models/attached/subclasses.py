@@ -18,7 +18,7 @@ from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import make_bottleneck, own_settings
 from excise.bottlenecks.site import bottlenecks
-from excise.bottlenecks.tracing import current_trace, trace
+from excise.bottlenecks.tracing import is_traced, trace
 from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
 from excise.models.attached.first_tokens import first_tokens
 from excise.models.attached.layers import Remade, site_class
@@ -30,6 +30,11 @@ from excise.models.settings import check_width, sub_config
 NAME = "Bottlenecked"
 TYPE = "bottlenecked_"
 FIRST_TOKEN = ("constant", "codes")
+ALONE = """\
+The base model is trained without the model around it, whose loss has the bottlenecks' own: it would be lost without a \
+word. Of TRL's SFTTrainer, which computes the loss by itself, take `class JointSFTTrainer(SFTTrainer): compute_loss = \
+transformers.Trainer.compute_loss`. In a loop of your own, run it inside `excise.bottlenecks.trace(...)`, and add the \
+losses of its outputs."""
 # By class of output, the one with fields of codebooks.
 OUTPUTS: dict[type[ModelOutput], type[ModelOutput]] = {}
 CAUSAL = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
@@ -122,8 +127,8 @@ class Attached(Remade, Bottlenecked):
         return made(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
-class OfFirstTokens(Remade):
-    """Mixed into the class of a base model, before it: run without its head, it knows first tokens too."""
+class AttachedBase(Remade):
+    """Mixed into the class of a base model, before it, for where it is run without the model around it."""
 
 
 @cache
@@ -152,20 +157,23 @@ def model_class(plain: Any) -> type[Attached]:
 
 
 @cache
-def base_class(plain: Any) -> type[OfFirstTokens]:
+def base_class(plain: Any) -> type[AttachedBase]:
     """The class of a base model inside of one with bottlenecks attached, made of the plain one's."""
     names = list(inspect.signature(plain.forward).parameters)[1:]
 
     @wraps(plain.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if current_trace().first is not None:
+        if is_traced():
             return plain.forward(self, *args, **kwargs)
+        if self.training and torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
+            raise ValueError(ALONE)
         arguments = {**dict(zip(names, args, strict=False)), **kwargs}
-        with trace(_mask(arguments), first_tokens(arguments)):
+        first = first_tokens(arguments) if self.config.first_token == "constant" else None
+        with trace(_mask(arguments), first):
             return plain.forward(self, **arguments)
 
     body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
-    return cast(type[OfFirstTokens], _records_as(plain, type(NAME + plain.__name__, (OfFirstTokens, plain), body)))
+    return cast(type[AttachedBase], _records_as(plain, type(NAME + plain.__name__, (AttachedBase, plain), body)))
 
 
 def _records_as(plain: Any, made: type) -> type:
@@ -196,7 +204,7 @@ def put_bottlenecks(model: Any) -> None:
         # Of an encoder and decoder the mask is the encoder's, of text and images the text's.
         other = "decoder" if model.config.is_encoder_decoder else "vision"
         layer.sees_padding = "input_ids" in model.main_input_name and other not in path
-    if constant and base is not model:
+    if base is not model:
         base.__class__ = base_class(cast(Any, type(base)))
 
 
