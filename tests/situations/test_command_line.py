@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from datasets import Array3D, Dataset, Features
 from transformers import ResNetModel
 
 from excise import ClassSets, Search, Unlearner, class_sets
@@ -53,6 +55,15 @@ def places(make_model, tokenizer, topic, tmp_path_factory):
     }
     for name, text in files.items():
         (folder / name).write_text(text)
+    rows = "".join(f"the teacher {i} .;le caf\u00e9 {i} .\nthe car {i} .;l'\u00e9t\u00e9 {i} .\n" for i in range(80))
+    for name, encoding in {"western.csv": "cp1252", "marked.csv": "utf-8-sig", "plain.csv": "utf-8"}.items():
+        (folder / name).write_text(f"en;fr\n{rows}", encoding=encoding)
+    (folder / "other.csv").write_text("en;fr\n" + rows.replace(" .", " again ."))
+    wide = tiny_images.images(120)
+    pixels = [(np.asarray(row["img"]).astype(np.int32) * 4095 // 255).tolist() for row in wide]
+    columns = {"img": pixels, "label": wide["label"][:]}
+    types = Features({"img": Array3D((*np.shape(pixels[0]),), "int32"), "label": wide.features["label"]})
+    Dataset.from_dict(columns, features=types).to_parquet(folder / "wide.parquet")
     chosen = Unlearner(make_model(), tokenizer).choose(topic, progress=False)
     (folder / "codes.json").write_text(json.dumps(chosen.to_dict()))
     return folder
@@ -132,6 +143,53 @@ REFUSED = {
     "a second GPU where there is none": (f"{EVALUATE} --device cuda:1", 1, "There is no GPU cuda:1 here"),
     "a Mac's device elsewhere": ("inspect {model} --device mps", 1, "There is no device mps here"),
     "a training on a GPU where there is none": (f"{TRAIN} --device cuda:1", 1, "There is no GPU cuda"),
+    # encodings of texts, and the values of black and white
+    "an encoding that there is not": (
+        "topic --dataset {western.csv} --text en --word dog --encoding cp1525 --out {out}",
+        2,
+        "--encoding: 'cp1525' is none of texts that Python knows",
+    ),
+    "an encoding of bytes": (
+        "index {model} {western.csv} --text en --encoding base64 --out {out}",
+        2,
+        "expected one such as utf-8, utf-16, latin-1",
+    ),
+    "an encoding with a letter lost": ("inspect {model} --encoding latn-1", 2, "did you mean latin-1"),
+    "an encoding that is needed and left out": (
+        "index {model} {western.csv} --text en --out {out}",
+        1,
+        "on the command line `--encoding cp1252`",
+    ),
+    "another encoding than a file's": (
+        "index {model} {western.csv} --text en --encoding ascii --out {out}",
+        1,
+        "is not in ascii: byte 0xe9 in line 2",
+    ),
+    "another encoding than a file begins with": (
+        "index {model} {marked.csv} --text en --encoding latin-1 --out {out}",
+        1,
+        "begins with the mark of utf-8, so that it is not in iso8859-1",
+    ),
+    "a training in an encoding that there is not": (f"{TRAIN} --encoding utf9", 2, "'utf9' is none of texts"),
+    "a classifier in an encoding that there is not": (f"{CLASSIFY} --encoding utf9", 2, "'utf9' is none of texts"),
+    "white before black": (
+        "classes --dataset {images.parquet} --class green --value-range 255 0 --out {out}",
+        2,
+        "--value-range: 255 0: expected the values of black and of white, the lower first, such as 0 1",
+    ),
+    "white alone": ("inspect {classifier} --value-range 255", 2, "--value-range: expected 2 arguments"),
+    "a white that is no number": ("inspect {classifier} --value-range 0 nan", 2, "--value-range: 0 nan: expected"),
+    "a classifier with white before black": (f"{CLASSIFY} --value_range 1 0", 2, "the values of black and of white"),
+    "a white that is too dark": (
+        "classes --dataset {images.parquet} --class green --value-range 0 99 --out {out}",
+        1,
+        "out of the range of 0 to 99",
+    ),
+    "the values of black and white in texts": (
+        "inspect {model} --code encoder.block.1:3 --dataset {pairs.jsonl} --text en --value-range 0 9",
+        2,
+        "--value-range is for models of images",
+    ),
     # codes of a file
     "codes that are not there": (f"{EVALUATE} --codes no.json", 1, "There is no file no.json of codes"),
     "codes that are cut off": (f"{EVALUATE} --codes {{broken.json}}", 1, "broken.json holds no codes"),
@@ -290,6 +348,49 @@ def test_every_verb_takes_a_device_a_seed_and_json(verb, capsys):
     assert all(option in text for option in ("--device NAME", "--seed", "--json", "--quiet", "--debug"))
     assert main([verb, "--device", "gpu"]) == 2
     assert "is no device" in capsys.readouterr().err
+
+
+OTHER = "{other.csv} --evaluation-dataset"
+WESTERN, WIDE = "{western.csv} --encoding windows-1252", "{wide.parquet} --value-range 0 4095"
+SAME = {
+    "a topic of texts of Western Windows": (
+        "topic --dataset {} --text en --reference fr --word teacher --min-examples 5 --out {out}",
+        (WESTERN, "{plain.csv}"),
+    ),
+    "a topic with held-out texts that begin with a mark, as is said": (
+        "topic --dataset {} --text en --reference fr --word teacher --min-examples 5 --out {out}",
+        (
+            "{other.csv} --encoding utf8 --evaluation-dataset {marked.csv}",
+            "{other.csv} --evaluation-dataset {plain.csv}",
+        ),
+    ),
+    "an index of texts of Western Windows": ("index {model} {} --text fr --out {out}", (WESTERN, "{plain.csv}")),
+    "a code looked for in texts of Western Windows": (
+        "inspect {model} --code encoder.block.1:3 --text fr --dataset {}",
+        (WESTERN, "{plain.csv}"),
+    ),
+    "a class in arrays of 12 bits": (
+        "classes --class green --min-examples 9 --dataset {} --out {out}",
+        (WIDE, "{images.parquet}"),
+    ),
+    "a code looked for in arrays of 12 bits": (
+        "inspect {classifier} --code bottleneck:3 --dataset {}",
+        (WIDE, "{images.parquet}"),
+    ),
+}
+
+
+@pytest.mark.parametrize("situation", SAME)
+def test_what_is_written_in_another_way_is_read_as_the_same(situation, places, tmp_path, json_of):
+    typed, ways = SAME[situation]
+    made = []
+    for number, way in enumerate(ways):
+        words = typed.replace("{}", way)
+        for name, path in [*((path.name, path) for path in places.iterdir()), ("out", tmp_path / str(number))]:
+            words = words.replace(f"{{{name}}}", str(path))
+        made.append(json_of(*words.split()))
+        made[-1].pop("out", None)
+    assert made[0] == made[1]
 
 
 # A class of images, from the data set to the page

@@ -352,6 +352,22 @@ def test_columns_of_json_with_something_beside_them_are_columns_and_it_is_told(h
         assert pairs_of("a.json") == (EN, FR)
 
 
+def test_texts_that_are_utf_8_and_read_otherwise_as_asked_are_told(here):
+    written(here / "pairs.csv", text(CSV))
+    with pytest.warns(UserWarning, match="is UTF-8 from its first to its last letter, and is read in latin-1 as asked"):
+        assert load_rows("pairs.csv", encoding="latin-1")["fr"][1] == "OÃ¹ ?"
+
+
+@pytest.mark.parametrize("where", ["pairs.csv", "folder"])
+def test_an_encoding_goes_for_a_file_and_a_folder_and_parquet_has_its_own(here, where):
+    written(here / "pairs.csv", text(CSV, "cp1252"))
+    for split in ("train", "test"):
+        written(here / f"folder/{split}.csv", text(CSV, "cp1252"))
+        written(here / f"mixed/{split}.parquet", parquet())
+    assert load_rows(where, encoding="cp1252")["en"][:] == EN
+    assert load_rows("mixed", split="test", encoding="cp1252")["fr"][:] == FR
+
+
 REFUSED = {
     "an empty file": ("a.csv", text(""), "is empty"),
     "an empty Parquet file": ("a.parquet", text(""), "is empty"),

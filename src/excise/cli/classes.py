@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from excise.cli.options import HELD_OUT, add_out_folder, add_private
+from excise.cli.options import HELD_OUT, add_encoding, add_out_folder, add_private, add_value_range
 from excise.cli.output import Output
 from excise.cli.values import whole
 from excise.data.reading import load_rows, own_test_split
@@ -48,6 +48,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--min-examples", type=whole(), default=20, metavar="N", help="fewest images of a set (default: 20)"
     )
+    add_encoding(parser)
+    add_value_range(parser)
     add_out_folder(parser, "the sets")
     add_private(parser)
 
@@ -64,12 +66,13 @@ def run(args: Namespace) -> Output:
         args.parser.error("--key goes with --private")
     check_free(args.out)
     key = DigestKey.load(args.key) if args.key else None
-    images = load_rows(args.dataset, args.config, args.split)
+    images = load_rows(args.dataset, args.config, args.split, encoding=args.encoding)
     test = None
     if args.test_dataset or args.test_split:
-        test = load_rows(args.test_dataset or args.dataset, args.config, args.test_split or "test")
+        name = args.test_dataset or args.dataset
+        test = load_rows(name, args.config, args.test_split or "test", encoding=args.encoding)
     elif args.split != "test":
-        test = own_test_split(images, args.dataset, args.config)
+        test = own_test_split(images, args.dataset, args.config, encoding=args.encoding)
     sets = class_sets(
         images,
         class_of(images, args.label_column, args.name),
@@ -80,6 +83,7 @@ def run(args: Namespace) -> Output:
         max_retain=args.max_retain,
         min_examples=args.min_examples,
         seed=args.seed,
+        value_range=args.value_range,
     )
     if args.private:
         sets = sets.private_as(args.label, key)

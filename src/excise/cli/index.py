@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_batch_size, add_model
+from excise.cli.options import add_batch_size, add_encoding, add_model
 from excise.cli.output import Output
 from excise.cli.values import whole
 from excise.data.reading import DEMO, load_rows
@@ -40,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out", metavar="FOLDER", required=True, help="folder for the index: a new one, or that of one to add to"
     )
     parser.add_argument("--max-top-s", type=whole(), metavar="N", help="largest S' that it tells of (default: 3 x S)")
+    add_encoding(parser)
     add_batch_size(parser, default=32)
 
 
@@ -50,7 +51,7 @@ def run(args: Namespace) -> Output:
     out = Path(args.out)
     if out.exists() and not (out / "code_index.json").is_file():
         check_free(out)  # an index grows; anything else is left alone
-    rows = load_rows(args.data, args.config, args.split)
+    rows = load_rows(args.data, args.config, args.split, encoding=args.encoding)
     unlearner = load_unlearner(args.model, device=args.device)
     index = CodeIndex.build(
         unlearner.model,

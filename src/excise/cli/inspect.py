@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from excise.cli.forgetting import request_data, request_line
 from excise.cli.loading import load_unlearner
-from excise.cli.options import add_index, add_model
+from excise.cli.options import add_encoding, add_index, add_model, add_value_range
 from excise.cli.output import Output
 from excise.cli.values import whole
 from excise.data.reading import DEMO, load_rows
@@ -45,10 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--count", type=whole(), default=10, metavar="N", help="tokens, contexts and images shown (default: 10)"
     )
     parser.add_argument("--text", metavar="COLUMN", help="of texts: column, or key of a translation, as en")
+    add_encoding(parser)
     add_index(parser)
     images = parser.add_argument_group("models of images")
     images.add_argument("--image", metavar="COLUMN", help="column of the images (default: the only one)")
     images.add_argument("--label", metavar="COLUMN", help="column of their classes (default: the only one)")
+    add_value_range(images)
     images.add_argument("--out-image", metavar="FILE.png", help="draw the images that are shown into a file")
 
 
@@ -72,8 +74,9 @@ def run(args: Namespace) -> Output:
         return _inspect_images(args, unlearner, site, int(number))
     if args.text is None:
         args.parser.error("--code of a model of texts needs the column to look in: give --text")
-    if args.out_image:
-        args.parser.error("--out-image is for models of images; this one takes texts")
+    if args.out_image or args.value_range:
+        option = "--out-image" if args.out_image else "--value-range"
+        args.parser.error(f"{option} is for models of images; this one takes texts")
     return _inspect_texts(args, unlearner, site, int(number))
 
 
@@ -96,7 +99,8 @@ def _inspect_texts(args: Namespace, unlearner: "Unlearner", site: str, code: int
     from excise.codes.meanings import code_tokens
     from excise.data.columns import read_column
 
-    texts = [text for text in read_column(load_rows(args.dataset, args.config, args.split), args.text) if text]
+    rows = load_rows(args.dataset, args.config, args.split, encoding=args.encoding)
+    texts = [text for text in read_column(rows, args.text) if text]
     found = code_tokens(unlearner, texts[: args.max_rows], site, code, count=args.count, progress=not args.quiet)
     lines = [
         f"Code {code} of {site}, {found['state']}: selected by {found['selected']} of {found['tokens']} tokens "
@@ -109,10 +113,12 @@ def _inspect_texts(args: Namespace, unlearner: "Unlearner", site: str, code: int
 
 def _inspect_images(args: Namespace, unlearner: "Unlearner", site: str, code: int) -> Output:
     from excise.codes.meanings import code_images
-    from excise.data.images import rgb_images
+    from excise.data.images import rgb_images, to_rgb
 
-    rows = load_rows(args.dataset, args.config, args.split)
+    rows = load_rows(args.dataset, args.config, args.split, encoding=args.encoding)
     rows = rows.select(range(min(len(rows), args.max_rows)))
+    if args.value_range:
+        rows = to_rgb(rows, args.value_range, image=args.image)
     options = {"image": args.image, "label": args.label, "progress": not args.quiet}
     found = code_images(unlearner, rows, site, code, count=args.count, **options)
     lines = [f"Code {code} of {site}, {found['state']}: selected by {found['selected']} of {found['images']} images."]

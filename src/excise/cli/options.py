@@ -1,12 +1,12 @@
 """Options that several verbs share, and what they stand for."""
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excise.cli.values import real, whole
+from excise.cli.values import encoding, real, whole
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
@@ -37,6 +37,46 @@ def add_topic(parser: ArgumentParser, **options: Any) -> None:
     parser.add_argument(
         "topic", metavar="TOPIC", help="folder that `excise topic` or `excise classes` wrote", **options
     )
+
+
+# Of the verbs that read data, those of trainings too.
+ENCODING = (
+    "of text files (CSV, TSV, JSON, lines) that are neither UTF-8 nor begin with a mark of their own: cp1252, latin-1, "
+    "shift_jis, ..."
+)
+VALUE_RANGE = (
+    "the values of black and white, such as `0 4095`: for images of more than 8 bits whose range is not known, and for "
+    "arrays"
+)
+
+
+def add_encoding(parser: ArgumentParser) -> None:
+    """--encoding."""
+    parser.add_argument("--encoding", type=encoding, metavar="NAME", help=ENCODING)
+
+
+def add_value_range(parser: "ArgumentParser | _ArgumentGroup") -> None:
+    """--value-range."""
+    parser.add_argument(
+        "--value-range", type=float, nargs=2, action=_Range, metavar=("BLACK", "WHITE"), help=VALUE_RANGE
+    )
+
+
+class _Range(Action):
+    """Two numbers that are the values of black and white."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
+        """Refuses what is no range."""
+        from excise.data.pixels import check_range
+
+        try:
+            namespace.value_range = check_range(values)
+        except ValueError:
+            shown = " ".join(f"{value:g}" for value in values)
+            parser.error(
+                f"argument --value-range: {shown}: expected the values of black and of white, the lower first, such as "
+                "0 1, 0 255, 0 4095 or -1 1"
+            )
 
 
 def add_out_folder(parser: ArgumentParser, what: str) -> None:

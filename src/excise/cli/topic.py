@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from excise.cli.options import HELD_OUT, add_out_folder, add_private
+from excise.cli.options import HELD_OUT, add_encoding, add_out_folder, add_private
 from excise.cli.output import Output
 from excise.cli.values import whole
 from excise.data.reading import DEMO, load_rows
@@ -62,6 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--min-examples", type=whole(), default=20, metavar="N", help="fewest rows of a set (default: 20)"
     )
+    add_encoding(parser)
     add_out_folder(parser, "the sets")
     add_private(parser)
 
@@ -81,9 +82,9 @@ def run(args: Namespace) -> Output:
     evaluation = None
     if args.evaluation_dataset or args.evaluation_split:
         name = args.evaluation_dataset or args.dataset
-        evaluation = load_rows(name, args.config, args.evaluation_split or "test")
+        evaluation = load_rows(name, args.config, args.evaluation_split or "test", encoding=args.encoding)
     topic = topic_sets(
-        load_rows(args.dataset, args.config, args.split),
+        load_rows(args.dataset, args.config, args.split, encoding=args.encoding),
         args.word,
         text=args.text,
         reference=args.reference,

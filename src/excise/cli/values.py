@@ -57,6 +57,16 @@ def seed(text: str) -> int:
     return value
 
 
+def encoding(text: str) -> str:
+    """The name of an encoding of texts that Python knows."""
+    from excise.data.text_encodings import known_encoding
+
+    try:
+        return known_encoding(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error).removeprefix("encoding=")) from None
+
+
 def device(text: str) -> str:
     """The name of a device; whether it is there is asked when a model is put on it."""
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", text):

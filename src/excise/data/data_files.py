@@ -13,7 +13,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from excise.data.file_kinds import ARCHIVE, inner_suffix, kind_of, language_of, why_unread
-from excise.data.text_files import COMPRESSED, check_beginning, opened, table_dialect, text_encoding
+from excise.data.text_encodings import text_encoding
+from excise.data.text_files import COMPRESSED, check_beginning, opened, table_dialect
 
 if TYPE_CHECKING:
     from datasets import Dataset

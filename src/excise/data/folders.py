@@ -18,7 +18,7 @@ SAVED = ("dataset_dict.json", "state.json")
 AT_ONCE = {"parquet": "a Parquet file", "arrow": "an Arrow file"}
 
 
-def read_folder(path: Path, config: str | None = None) -> "dict[str, Dataset] | Dataset":
+def read_folder(path: Path, config: str | None = None, encoding: str | None = None) -> "dict[str, Dataset] | Dataset":
     """The splits of a folder by name, or the rows of one that `save_to_disk` wrote of one split.
 
     Which file is of which split is told by its name or folder, as `datasets` tells it; where no name says, all are of
@@ -27,6 +27,7 @@ def read_folder(path: Path, config: str | None = None) -> "dict[str, Dataset] | 
     Args:
         path: absolute; nothing in its name is a pattern.
         config: one of the configurations that the folder's README names.
+        encoding: of its text files, as in `read_file`.
 
     Raises:
         ValueError: if there is no data in it, or of more than one kind in a split, or it cannot be read.
@@ -46,7 +47,7 @@ def read_folder(path: Path, config: str | None = None) -> "dict[str, Dataset] | 
         files = _split_files(path)
         tables = {split: [file for file in paths if kind_of(file)] for split, paths in files.items()}
         if any(tables.values()) and not _has_media(files):
-            return {split: _rows(split, paths) for split, paths in tables.items() if paths}
+            return {split: _rows(split, paths, encoding) for split, paths in tables.items() if paths}
         return dict(load_dataset(str(path), data_files=_given(files)))
     except ValueError:
         raise
@@ -89,7 +90,7 @@ def _has_media(files: dict[str, list[Path]]) -> bool:
     return any(file.suffix.lower() in endings for paths in files.values() for file in paths)
 
 
-def _rows(split: str, files: list[Path]) -> "Dataset":
+def _rows(split: str, files: list[Path], encoding: str | None) -> "Dataset":
     """The rows of files of one split; texts beside tables are notes on these."""
     from datasets import concatenate_datasets
 
@@ -107,7 +108,7 @@ def _rows(split: str, files: list[Path]) -> "Dataset":
         for path in paths:
             check_beginning(path, AT_ONCE[kind])
         return read_files(paths, str(kind))
-    parts = [read_file(path) for path in paths]
+    parts = [read_file(path, encoding) for path in paths]
     for path, part in zip(paths, parts, strict=True):
         if part.column_names != parts[0].column_names:
             raise ValueError(

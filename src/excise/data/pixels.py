@@ -156,10 +156,11 @@ def _unknown_range(where: str, least: float, greatest: float, kind: str = "more 
     ends = [255, 1023, 4095, MOST_IN_14_BITS, FULL[1], 2**32 - 1]
     likely = next((end for end in ([1, *ends] if least >= 0 else ()) if greatest <= end), None)
     such = f"(0, {likely})" if likely else "(-1, 1)"
+    typed = such.strip("()").replace(",", "")
     return (
         f"{where} is of {kind}, whose range is not known: values go from {least:g} to {greatest:g}. Say which are "
-        f"black and white, such as `value_range={such}`: `class_sets` and `encode_images` take it, and "
-        "`excise.data.to_rgb` makes 8 bits of it once for all."
+        f"black and white, such as `value_range={such}`: `class_sets` and `encode_images` take it, the command line as "
+        f"`--value-range {typed}`, and `excise.data.to_rgb` makes 8 bits of it once for all."
     )
 
 

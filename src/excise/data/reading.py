@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from excise.data.data_files import first_cause, read_file
 from excise.data.folders import read_folder
 from excise.data.paths import existing_path, hub_is_out_of_reach, is_hub_id, is_local, not_there
+from excise.data.text_encodings import known_encoding
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -28,10 +29,10 @@ def load_rows(data: Any, config: str | None = None, split: str = "train", *, enc
             is there as a path is never asked of the Hub, and nothing in its name is a pattern.
         config: the data set's configuration.
         split: the split, as `datasets` writes it (`"train[:10%]"`); a file is one split whatever its name.
-        encoding: of a text file, if it is neither UTF-8 nor has a byte order mark.
+        encoding: of text files, if they are neither UTF-8 nor have a byte order mark; of others it says nothing.
 
     Raises:
-        ValueError: if there is no such file or split, or it cannot be read.
+        ValueError: if there is no such file, split or encoding, or it cannot be read.
 
     Example:
         >>> load_rows("excise:demo", split="test").column_names
@@ -52,6 +53,8 @@ def load_splits(data: Any, config: str | None = None, *, encoding: str | None = 
     if not isinstance(data, str | os.PathLike):
         return _in_memory(data)
     name = os.fspath(data)
+    if encoding is not None:
+        known_encoding(encoding)
     if not name:
         raise ValueError("The name of the data set is empty. Give a path, or a Hub id.")
     if name == DEMO:
@@ -64,13 +67,15 @@ def load_splits(data: Any, config: str | None = None, *, encoding: str | None = 
             raise ValueError(not_there(data))
         return _from_hub(name, config)
     if path.is_dir():
-        return read_folder(path, config)
+        return read_folder(path, config, encoding)
     if not path.is_file():
         raise ValueError(f"{name} is neither a file nor a folder. Save what it gives as a file.")
     return read_file(path, encoding)
 
 
-def own_test_split(rows: "Dataset", name: str, config: str | None, split: str | None = None) -> "Dataset | None":
+def own_test_split(
+    rows: "Dataset", name: str, config: str | None, split: str | None = None, *, encoding: str | None = None
+) -> "Dataset | None":
     """The test split of the data set that some rows are of, `None` where a file is all there is.
 
     Args:
@@ -78,9 +83,10 @@ def own_test_split(rows: "Dataset", name: str, config: str | None, split: str | 
         name: as in `load_rows`, and so is the next.
         config: likewise.
         split: its name; `test` if not given, and `None` is returned where there is none.
+        encoding: as in `load_rows`.
     """
     try:
-        test = load_rows(name, config, split or "test")
+        test = load_rows(name, config, split or "test", encoding=encoding)
     except (ValueError, KeyError):
         if split:
             raise

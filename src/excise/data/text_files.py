@@ -1,7 +1,6 @@
-"""Text files: their compression and encoding, and the separators and quotes of tables in them."""
+"""Text files: their compression, and the separators and quotes of tables in them."""
 
 import bz2
-import codecs
 import csv
 import gzip
 import lzma
@@ -14,13 +13,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 # What files begin with that are not what their name says.
 BEGINNINGS = {
     b"PAR1": "a Parquet file",
@@ -82,45 +74,6 @@ def check_beginning(path: Path, allowed: str = "") -> None:
             raise ValueError(
                 f"{path} is {kind}, whatever its name says. Give it the ending of its kind, or convert it."
             )
-
-
-def text_encoding(path: Path, encoding: str | None = None) -> str:
-    """The encoding of a text file: the one given, that of its byte order mark, or UTF-8.
-
-    All of the file is decoded, so that what is another encoding is told rather than guessed.
-
-    Raises:
-        ValueError: if it is not in that encoding; the message names the line.
-    """
-    check_beginning(path)
-    try:
-        with unpacked(path) as file:
-            start = file.read(4)
-            marked = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
-            name = encoding or marked or "utf-8"
-            decoder = codecs.getincrementaldecoder(name)()
-            line, block = 1, start
-            while block:
-                try:
-                    decoder.decode(block)
-                except UnicodeDecodeError as error:
-                    line += error.object[: error.start].count(b"\n")
-                    raise ValueError(_undecodable(path, name, line, error.object[error.start])) from error
-                if b"\0" in block and not name.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
-                    raise ValueError(
-                        f"{path} holds bytes that are zero, as texts in UTF-16 do. Give `encoding='utf-16-le'`, or "
-                        "save it as UTF-8."
-                    )
-                line += block.count(b"\n")
-                block = file.read(BLOCK)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} ends in the middle of a letter ({name}): it was cut off. Get it anew.") from error
-    except LookupError as error:
-        raise ValueError(f"encoding={encoding!r} is none that Python knows. Give one such as 'latin-1'.") from error
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise ValueError(f"{path} cannot be unpacked: {error}.") from error
-    return name
 
 
 @contextmanager
@@ -282,10 +235,3 @@ def _type(kinds: set[str]) -> str | None:
 def _is_header(names: list[str]) -> bool:
     """Whether the first line of a `.txt` names its columns: short, and none that ends as a sentence does."""
     return all(name.strip() and len(name.split()) <= 3 and name.strip()[-1].isalnum() for name in names)
-
-
-def _undecodable(path: Path, encoding: str, line: int, byte: int) -> str:
-    return (
-        f"{path} is not in {encoding}: byte 0x{byte:02x} in line {line} is none of it. Save it as UTF-8, as by "
-        "`iconv -f cp1252 -t utf-8`, or give its encoding, as `encoding='cp1252'` (of Western Windows)."
-    )

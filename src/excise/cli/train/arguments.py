@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from excise.cli.options import ENCODING
 from excise.cli.train.options import at_least
+from excise.data.text_encodings import known_encoding
 
 if TYPE_CHECKING:  # the arguments are shown without loading a model
     from transformers import HfArgumentParser, PreTrainedConfig
@@ -127,6 +129,7 @@ class DataArguments:
     keep_rows: str | None = field(
         default=None, metadata={"help": "The same: rows that stay in when --max_train_samples draws."}
     )
+    encoding: str | None = field(default=None, metadata={"help": ENCODING[0].upper() + ENCODING[1:]})
     source: str = field(default="en", metadata={"help": "Column to translate from, or key in `translation`."})
     target: str = field(default="fr", metadata={"help": "Column to translate to, or key in `translation`."})
     source_prefix: str = field(default="", metadata={"help": "Put before each source text (T5: a task)."})
@@ -136,6 +139,8 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "max_length", "max_train_samples", "max_eval_samples")
+        if self.encoding is not None:
+            self.encoding = known_encoding(self.encoding)
 
 
 # `Any`: what transformers asks for, a `DataClassType`, is none of the types of dataclasses.

@@ -172,11 +172,11 @@ def load_splits(args: DataArguments, seed: int) -> DatasetDict:
     if (args.dataset_name is None) == (args.train_file is None):
         raise ValueError("Give either --dataset_name or --train_file.")
     if args.train_file:
-        splits = DatasetDict({"train": load_rows(args.train_file)})
+        splits = DatasetDict({"train": load_rows(args.train_file, encoding=args.encoding)})
         if args.validation_file:
-            splits["validation"] = load_rows(args.validation_file, split="validation")
+            splits["validation"] = load_rows(args.validation_file, split="validation", encoding=args.encoding)
     else:
-        named = read_splits(args.dataset_name, args.dataset_config)
+        named = read_splits(args.dataset_name, args.dataset_config, encoding=args.encoding)
         splits = DatasetDict(named if isinstance(named, dict) else {"train": named})
     if "train" not in splits:
         raise ValueError(f"{args.dataset_name} has no split 'train'; it has {', '.join(splits)}.")

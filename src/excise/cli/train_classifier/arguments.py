@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from excise.cli.options import ENCODING, VALUE_RANGE
 from excise.cli.train.options import at_least
+from excise.data.text_encodings import known_encoding
 
 # Those of `excise.training.KEY_VALUE_PRESETS`.
 PRESET_NAMES = ["paper", "paper-cifar100", "paper-lacuna100", "whitened"]
@@ -57,6 +59,10 @@ class DataArguments:
     dataset_config: str | None = field(default=None, metadata={"help": "Its configuration."})
     image_column: str | None = field(default=None, metadata={"help": "The only one if not given."})
     label_column: str | None = field(default=None, metadata={"help": "The one of type ClassLabel if not given."})
+    encoding: str | None = field(default=None, metadata={"help": ENCODING[0].upper() + ENCODING[1:]})
+    value_range: list[float] | None = field(
+        default=None, metadata={"help": VALUE_RANGE[0].upper() + VALUE_RANGE[1:] + "."}
+    )
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     test_split: str | None = field(
         default=None, metadata={"help": "Split to measure accuracy on; if not given, `test` where there is one."}
@@ -79,6 +85,12 @@ class DataArguments:
         if self.dataset_name is None:
             raise ValueError("There are no images to train on: give --dataset_name.")
         at_least(self, 1, "max_train_samples", "max_test_samples")
+        if self.encoding is not None:
+            self.encoding = known_encoding(self.encoding)
+        if self.value_range is not None:
+            from excise.data.pixels import check_range
+
+            self.value_range = [*check_range(self.value_range)]
 
 
 # `Any`: what transformers asks for, a `DataClassType`, is none of the types of dataclasses.

@@ -12,7 +12,7 @@ from excise.cli.loading import check_there
 from excise.cli.train.options import parsed
 from excise.cli.train_classifier.arguments import OWN_ARGUMENTS, DataArguments
 from excise.data.class_labels import class_index, class_labels
-from excise.data.images import image_column
+from excise.data.images import image_column, to_rgb
 from excise.data.reading import load_rows, own_test_split
 from excise.models.key_value import KeyValueForImageClassification
 from excise.training.classifier import train_classifier
@@ -97,10 +97,9 @@ def load_images(args: DataArguments) -> "dict[str, Dataset]":
         ValueError: if there is no such data set, split, column or class.
     """
     name = str(args.dataset_name)
-    train = load_rows(name, args.dataset_config, args.train_split)
+    train = load_rows(name, args.dataset_config, args.train_split, encoding=args.encoding)
     _, labels, known = class_labels(train, args.label_column)
-    image_column(train, args.image_column)
-    test = own_test_split(train, name, args.dataset_config, args.test_split)
+    test = own_test_split(train, name, args.dataset_config, args.test_split, encoding=args.encoding)
     images = {"train": train} | ({} if test is None else {"test": test})
     if args.exclude_class:
         gone = {class_index(of_class, known) for of_class in args.exclude_class}
@@ -108,4 +107,10 @@ def load_images(args: DataArguments) -> "dict[str, Dataset]":
     for split, most in {"train": args.max_train_samples, "test": args.max_test_samples}.items():
         if split in images and most is not None:
             images[split] = images[split].select(range(min(most, len(images[split]))))
+    if args.value_range:
+        images = {
+            split: to_rgb(of_split, args.value_range, image=args.image_column) for split, of_split in images.items()
+        }
+    for of_split in images.values():
+        image_column(of_split, args.image_column)
     return images
