@@ -18,6 +18,7 @@ from datasets import (
 )
 
 from excise.data import load_rows, read_column
+from excise.data.text_files import table_dialect
 from excise.evaluation import generate_texts
 
 EN = ["Hi.", "Il paraît, dit-il.", 'Say "no".']
@@ -98,7 +99,10 @@ FILES = {
     ),
     "CSV with all in quotes": ("pairs.csv", text(FRAME.to_csv(index=False, quoting=1))),
     "CSV with spaces in its header": ("pairs.csv", text(CSV.replace("en,fr", "en, fr"))),
+    "CSV with semicolons, all in quotes": ("pairs.csv", text(FRAME.to_csv(index=False, sep=";", quoting=1))),
     "TSV": ("pairs.tsv", text(TSV)),
+    "text with tabs, all in quotes": ("pairs.txt", text(FRAME.to_csv(index=False, sep="\t", quoting=1))),
+    "TSV with all in quotes": ("pairs.tsv", text(FRAME.to_csv(index=False, sep="\t", quoting=1))),
     "TSV with quotes that are letters": (
         "pairs.tsv",
         text("en\tfr\n" + "".join(f"{a}\t{b}\n" for a, b in zip(EN, FR, strict=True))),
@@ -350,6 +354,30 @@ def test_columns_of_json_with_something_beside_them_are_columns_and_it_is_told(h
     written(here / "a.json", text(json.dumps(beside | {"en": EN, "fr": FR})))
     with pytest.warns(UserWarning, match=rf"read as the columns en, fr, and {next(iter(beside))!r}.* left out"):
         assert pairs_of("a.json") == (EN, FR)
+
+
+INSIDE = {
+    "a tab in each row": ["a\tb", "c\td"],
+    "a tab in some": ["a\tb", "c"],
+    "line breaks": ["a\nb\n", "\r\nc"],
+    "quotes": ['"a"', 'say "b"\t'],
+    "commas and semicolons": ["a, b; c", "d, e; f"],
+    "backslashes": ["C:\\new\\", "\\t"],
+}
+
+
+@pytest.mark.parametrize("header", ["en", "e\tn", "e, n", "the\nen"])
+@pytest.mark.parametrize(("ending", "separator"), [("tsv", "\t"), ("csv", ","), ("csv", ";"), ("csv", "\t")])
+@pytest.mark.parametrize("quoting", [1, 2], ids=["all", "all but numbers"])
+def test_what_stands_in_quotes_is_a_text_whatever_is_in_it(here, header, ending, separator, quoting):
+    values = [text for texts in INSIDE.values() for text in texts]
+    for inside in (*INSIDE.values(), values):
+        frame = pandas.DataFrame({header: inside, "n": range(len(inside))})
+        path = written(here / f"a.{ending}", text(frame.to_csv(index=False, sep=separator, quoting=quoting)))
+        dialect = table_dialect(path, "utf-8", path.suffix)
+        rows = pandas.read_csv(path, **dialect.options | {"header": 0})
+        assert dialect.names == [header, "n"] and rows[header].to_list() == inside
+    assert load_rows(path)[:] == {header: values, "n": [*range(len(values))]}
 
 
 def test_texts_that_are_utf_8_and_read_otherwise_as_asked_are_told(here):

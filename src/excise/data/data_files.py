@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from excise.data.file_kinds import ARCHIVE, inner_suffix, kind_of, language_of, why_unread
 from excise.data.text_encodings import text_encoding
-from excise.data.text_files import COMPRESSED, check_beginning, opened, table_dialect
+from excise.data.text_files import COMPRESSED, check_beginning, first_row, opened, table_dialect
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,7 +54,7 @@ def read_file(path: Path, encoding: str | None = None) -> "Dataset":
     if kind == "json":
         return _json(path, name)
     with opened(path, name) as file:
-        first = next((line for line in file if line.strip()), "")
+        first = first_row(file)
     if not first:
         raise ValueError(f"{path} has empty lines alone. Give a file with at least one row.")
     if kind == "text" and "\t" not in first:

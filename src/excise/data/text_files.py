@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -29,8 +30,12 @@ BEGINNINGS = {
 }
 BLOCK = 1 << 20
 INTEGER = re.compile(r"[+-]?\d{1,18}")
+# A field in quotes, which a first line may not hold to its end.
+QUOTED = re.compile(r'"(?:[^"]|"")*(?:"|$)')
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SEPARATORS = (",", "\t", ";", "|")
+# As many lines at most the names of columns take.
+MOST_LINES = 100
 # Longest text that one field of a table may hold, in letters; the module's own limit is of 131,072.
 LONGEST_FIELD = 1 << 26
 
@@ -83,12 +88,23 @@ def opened(path: Path, encoding: str) -> Iterator[TextIOWrapper]:
         yield text
 
 
+def first_row(file: TextIOWrapper) -> str:
+    """The first lines of a table that are not empty: one, or those that its quotes hold together."""
+    first = next((line for line in file if line.strip()), "")
+    joined = first
+    for line in islice(file, MOST_LINES if first.lstrip().startswith('"') else 0):
+        if joined.count('"') % 2 == 0:
+            return joined
+        joined += line
+    return joined if joined.count('"') % 2 == 0 else first
+
+
 def table_dialect(path: Path, encoding: str, suffix: str) -> Dialect:
     """How a file of separated values is written, told from all of it.
 
     The separator is one that is in the first line: of several, the comma, or the tab in files whose ending says so.
     A quotation mark in a file with tabs is a letter like any other where it cannot be read as quoting, or would hide
-    a tab or a line break in a file that is whole without it.
+    a tab or a line break in a file that is whole without it; unless all fields but numbers are in quotes.
 
     Args:
         path: the file.
@@ -100,8 +116,10 @@ def table_dialect(path: Path, encoding: str, suffix: str) -> Dialect:
             is not closed; the message names the line.
     """
     with opened(path, encoding) as file:
-        first = next((line for line in file if line.strip()), "")
-    counts = Counter({sign: first.count(sign) for sign in SEPARATORS if sign in first})
+        first = first_row(file)
+    bare = QUOTED.sub("", first)  # what separates stands outside of quotes, if there are any
+    bare = bare if any(sign in bare for sign in SEPARATORS) else first
+    counts = Counter({sign: bare.count(sign) for sign in SEPARATORS if sign in bare})
     preferred = "," if suffix == ".csv" else "\t"
     separator = preferred if preferred in counts or not counts else counts.most_common(1)[0][0]
     default: dict[str, Any] = {"delimiter": separator, "quotechar": '"', "doublequote": True}
@@ -137,21 +155,25 @@ def table_dialect(path: Path, encoding: str, suffix: str) -> Dialect:
 def _checked(path: Path, encoding: str, way: dict[str, Any], header: bool) -> tuple[list[str], str, list[str]]:
     """The first row of a table all of whose rows are as long; a sign that casts doubt, and the columns' types."""
     names: list[str] = []
-    doubt, kinds = "", list[set[str]]()
+    doubt, kinds, in_quotes = "", list[set[str]](), True
+    lines: list[str] = []
     if "escapechar" in way:
         _check_escapes(path, encoding, way["delimiter"])
     with opened(path, encoding) as file:
-        reader = csv.reader(file, strict=True, **way)
+        reader = csv.reader((lines.append(line) or line for line in file), strict=True, **way)
         rows = iter(reader)
         while True:
             before = reader.line_num + 1
+            lines.clear()
             try:
                 row = next(rows, None)
             except csv.Error as error:
                 raise csv.Error(f"Line {before} cannot be read, {error}.") from error
             if row is None:
                 types = [_type(of_column) for of_column in kinds]
+                doubt = "" if in_quotes and doubt == "\t" else doubt
                 return names, doubt, [] if None in types else [str(of) for of in types]
+            in_quotes = in_quotes and _is_in_quotes("".join(lines), row, way["delimiter"])
             if not names and row:
                 names, kinds = row, [set() for _ in row]
                 if header:
@@ -210,6 +232,23 @@ def _check_escapes(path: Path, encoding: str, separator: str) -> None:
             f"{path}: {lone}, and others stand before quotation marks. Double it where it is a letter, or double the "
             "quotation marks inside texts in place of the backslashes before them."
         )
+
+
+def _is_in_quotes(line: str, row: list[str], separator: str) -> bool:
+    """Whether each field of a row stands in quotes, or is a number."""
+    place = 0
+    for field in row:
+        quoted = '"' + field.replace('"', '""') + '"'
+        if line.startswith(quoted, place):
+            place += len(quoted)
+        elif _kind(field) in ("text", "truth"):
+            return False
+        else:
+            place += len(field)
+        if place < len(line) and line[place] not in (separator, "\r", "\n"):
+            return False
+        place += 1
+    return True
 
 
 def _kind(field: str) -> str:
