@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import shutil
+import time
 
 import pandas
 import PIL.Image
@@ -16,6 +17,7 @@ from datasets import (
     Dataset,
     DatasetDict,
 )
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from excise.data import load_rows, read_column
 from excise.data.text_files import table_dialect
@@ -570,11 +572,42 @@ def test_what_is_not_there_is_not_asked_of_the_hub(here, name, says):
         load_rows(name)
 
 
-def test_a_name_that_is_no_path_is_asked_of_the_hub_and_what_is_wrong_is_said(here):
-    with pytest.raises(
-        ValueError, match=r"no file opus_books.* As a data set of the Hub it cannot be loaded: .*Offline"
-    ):
-        load_rows("opus_books")
+MISTYPED = {
+    "a letter changed, of a file": ("pairz", r"pairz here \(did you mean pairs.csv\?\), excise carries"),
+    "an ending left out": ("pairs", r"pairs here \(did you mean pairs.csv or pairs.tsv\?\)"),
+    "the name of a folder with a letter lost": ("image", r"\(did you mean images\?\)"),
+    "the packaged pairs without what stands before them": ("demo", r"\(did you mean excise:demo\?\)"),
+    "the packaged pairs with a hyphen": ("excise-demo", r"\(did you mean excise:demo\?\)"),
+    "a file's name after an owner's": ("me/pairs", r"\(did you mean pairs.csv or pairs.tsv\?\)"),
+    "what is near to nothing": ("opus_books", "There is no file or folder opus_books here, excise carries excise:demo"),
+}
+
+
+@pytest.mark.parametrize(("name", "says"), MISTYPED.values(), ids=MISTYPED)
+def test_a_mistyped_name_is_told_in_a_sentence_with_near_ones_and_the_hub_is_not_waited_for(here, name, says):
+    for other in ("pairs.csv", "pairs.tsv", "images/1.csv"):
+        written(here / other, text(CSV))
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=says) as caught:
+        load_rows(name)
+    assert str(caught.value).endswith(f"alone, and the Hub, which may have a data set {name}, cannot be reached.")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("answer", ["unknown", "silent"])
+def test_the_hub_is_asked_once_for_a_name_that_is_no_path(here, answer, monkeypatch):
+    asked = []
+
+    def dataset_info(api, name, timeout=None):
+        asked.append(name)
+        raise TimeoutError if answer == "silent" else RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", dataset_info)
+    monkeypatch.setattr("excise.data.paths.hub_is_out_of_reach", lambda: False)
+    says = {"unknown": "the Hub has no data set pairz that you may read", "silent": "data set pairz, cannot be reached"}
+    with pytest.raises(ValueError, match=says[answer]):
+        load_rows("pairz")
+    assert asked == ["pairz"]
 
 
 def shards(folder):

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,6 +71,27 @@ def hub_is_out_of_reach() -> bool:
     return False
 
 
+def why_not_on_hub(name: str) -> str | None:
+    """Why the Hub gives no data set of a name, told in seconds; None where it has one, or may have."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    unreached = f"the Hub, which may have a data set {name}, cannot be reached"
+    if hub_is_out_of_reach():
+        return unreached
+    try:
+        HfApi().dataset_info(name, timeout=SECONDS)
+    except GatedRepoError:
+        return None  # loading it says who may
+    except RepositoryNotFoundError:
+        return f"the Hub has no data set {name} that you may read"
+    except HfHubHTTPError:
+        return None
+    except Exception:  # of the client's library, of which there are several
+        return unreached
+    return None
+
+
 def not_there(name: str | os.PathLike) -> str:
     """The sentences that say of a path that it is not there, and what is near it."""
     if re.match(r"[A-Za-z][A-Za-z0-9+]*://", str(name)):
@@ -93,6 +115,25 @@ def near_names(name: str, names: list[str]) -> list[str]:
     """
     folded = {other.casefold(): other for other in reversed(names)}
     return [folded[hit] for hit in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
+
+
+def near_entries(name: str, others: Sequence[str] = ()) -> list[str]:
+    """What a name may have been meant for: files and folders here, with or without their endings, and some others.
+
+    Args:
+        name: what nothing is called.
+        others: names beside those, of which the part behind a colon may stand for the whole.
+    """
+    try:
+        with os.scandir(Path(name).parent if Path(name).parent.is_dir() else ".") as entries:
+            here = [entry.path.removeprefix("./") for _, entry in zip(range(MOST_NAMES), entries, strict=False)]
+    except OSError:
+        here = []
+    short = {Path(path).name.partition(".")[0] or Path(path).name: path for path in sorted(here, reverse=True)}
+    short |= {other.rpartition(":")[2]: other for other in reversed(others)}
+    whole = {Path(path).name: path for path in sorted(here)} | {other: other for other in others}
+    known = short | whole
+    return list(dict.fromkeys(known[near] for near in near_names(Path(name).name, list(known))))
 
 
 def _shown(folder: Path, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from excise.data.data_files import first_cause, read_file
 from excise.data.folders import read_folder
-from excise.data.paths import existing_path, hub_is_out_of_reach, is_hub_id, is_local, not_there
+from excise.data.paths import existing_path, is_hub_id, is_local, near_entries, not_there, why_not_on_hub
 from excise.data.text_encodings import known_encoding
 
 if TYPE_CHECKING:
@@ -198,14 +198,20 @@ def _from_hub(name: str, config: str | None) -> "Dataset":
     from datasets import load_dataset
 
     known = Path(config_of_datasets.HF_DATASETS_CACHE, name.replace("/", "___"))
-    if not known.exists() and hub_is_out_of_reach():
-        raise ValueError(f"{not_there(name)} It may be a data set of the Hub, which cannot be reached from here.")
+    if not known.exists() and (why := why_not_on_hub(name)):
+        raise ValueError(_tried(name, why))
     try:
         return load_dataset(name, config)
     except Exception as error:
-        raise ValueError(
-            f"{not_there(name)} As a data set of the Hub it cannot be loaded: {first_cause(error)}."
-        ) from error
+        why = f"as a data set of the Hub it cannot be loaded: {first_cause(error)}"
+        raise ValueError(_tried(name, why)) from error
+
+
+def _tried(name: str, why: str) -> str:
+    """What was looked for under a name that is no path: in one sentence, with what may have been meant."""
+    near = near_entries(name, (DEMO,))
+    meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"There is no file or folder {name} here{meant}, excise carries {DEMO} alone, and {why}."
 
 
 def is_dataset(value: object) -> bool:
