@@ -7,6 +7,7 @@ that is new, or changed, is run without any change here.
 import re
 import shlex
 import shutil
+from functools import partial
 from importlib import import_module
 
 import pytest
@@ -25,9 +26,11 @@ from transformers import (
 
 from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration, Unlearner, initialize_codes
 from excise.cli import EPILOG, VERBS, main
-from excise.cli.train.arguments import CodebookArguments
+from excise.cli.demo import running
+from excise.cli.train.arguments import CodebookArguments, DataArguments
 from excise.data import load_rows
 from excise.data.packaged.tokenizer import train_tokenizer
+from tests.cli.test_demo import ANYTHING, TINY
 from tests.helpers import tiny, tiny_images
 
 # Those that take more than a second or two, even of what is so small.
@@ -60,6 +63,8 @@ def things(tmp_path_factory):
     short = [pair for pair in pairs if len(pair["en"].split()) <= 8]
     chosen = [p for word in WORDS for p in [p for p in short if re.search(rf"\b{word}s?\b", p["en"])][:120]]
     chosen += [pair for pair in short if not re.search("teacher|car|dog", pair["en"])][:120]
+    for pair in chosen[120:240:6]:
+        pair["en"] = re.sub(r"\bcar\b", "automobile", pair["en"])
     rows = Dataset.from_list([{"translation": pair} for pair in chosen])
     for name in ("pairs", "train"):
         rows.to_parquet(folder / f"{name}.parquet")
@@ -108,6 +113,9 @@ def here(things, tmp_path, monkeypatch, hub):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name, value in {"num_codes": 256, "init_steps": 2}.items():  # the sizes of tiny models
         monkeypatch.setattr(CodebookArguments.__dataclass_fields__[name], "default", value)
+    monkeypatch.setattr(DataArguments.__dataclass_fields__["max_train_samples"], "default", 600)
+    monkeypatch.setattr(running, "run_demo", partial(running.run_demo, bounds=ANYTHING))
+    monkeypatch.setattr(running, "RECIPE", TINY)  # tests/cli/test_demo.py has it at full size
     return folder
 
 
