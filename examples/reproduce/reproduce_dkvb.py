@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import DatasetDict
 from dkvb_report import report
 from transformers import AutoImageProcessor
 
@@ -57,14 +58,13 @@ from excise.baselines import (
     scrub_rewind,
 )
 from excise.codes import random_like
-from excise.data import class_labels
+from excise.data import class_labels, load_rows
 from excise.evaluation import class_accuracy, example_losses
 from excise.models import MaskedLogits
 from excise.statistics import clopper_pearson
 from excise.training import KEY_VALUE_PRESETS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))  # the training is an example of its own
-from train_image_classifier import DataArguments, encoder_dtype, load
 from train_image_classifier import main as train
 
 # Of the arguments, those that change where things are kept or how much is made, but nothing of what is made.
@@ -174,7 +174,15 @@ def arguments():
 
 def load_data(args):
     """The images to train on and to test on."""
-    return load(DataArguments(**{name: getattr(args, name) for name in DATA}))
+    most = {"train": args.max_train_samples, "test": args.max_test_samples}
+    splits = {"train": load_rows(args.dataset_name, None, args.train_split)}
+    splits["test"] = load_rows(args.dataset_name, None, args.test_split)
+    return DatasetDict({n: part.select(range(min(len(part), most[n] or len(part)))) for n, part in splits.items()})
+
+
+def encoder_dtype(args):
+    """What the encoder computes in."""
+    return getattr(torch, args.encoder_dtype) if args.encoder_dtype else None
 
 
 def labels_of_classes(args, wanted):

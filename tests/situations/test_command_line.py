@@ -59,6 +59,7 @@ def places(make_model, tokenizer, topic, tmp_path_factory):
     for name, encoding in {"western.csv": "cp1252", "marked.csv": "utf-8-sig", "plain.csv": "utf-8"}.items():
         (folder / name).write_text(f"en;fr\n{rows}", encoding=encoding)
     (folder / "other.csv").write_text("en;fr\n" + rows.replace(" .", " again ."))
+    np.save(folder / "rows.npy", np.arange(50))
     wide = tiny_images.images(120)
     pixels = [(np.asarray(row["img"]).astype(np.int32) * 4095 // 255).tolist() for row in wide]
     columns = {"img": pixels, "label": wide["label"][:]}
@@ -276,6 +277,16 @@ REFUSED = {
         "train-classifier --model_name_or_path {classifier} --dataset_name {pairs.jsonl} --output_dir {out}",
         1,
         "There is no column",
+    ),
+    "a classifier all of whose images are held out": (
+        f"{CLASSIFY} --validation_samples 120",
+        1,
+        "--validation_samples 120: of 120 training images none would be left",
+    ),
+    "a classifier on rows that there are not": (
+        f"{CLASSIFY} --validation_samples 100 --train_rows {{rows.npy}}",
+        1,
+        "expected numbers of 20 training images, from 0",
     ),
     "a classifier without a class that there is not": (
         f"{CLASSIFY} --exclude_class gren",

@@ -594,6 +594,13 @@ def test_a_mistyped_name_is_told_in_a_sentence_with_near_ones_and_the_hub_is_not
     assert time.monotonic() - began < 10
 
 
+def test_a_folder_of_the_name_that_was_read_elsewhere_is_no_data_set_of_the_hub(here, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", here / "cache")
+    (here / "cache/images/default-01ca05473f1b339f").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"There is no file or folder images here, .* cannot be reached"):
+        load_rows("images")
+
+
 @pytest.mark.parametrize("answer", ["unknown", "silent"])
 def test_the_hub_is_asked_once_for_a_name_that_is_no_path(here, answer, monkeypatch):
     asked = []

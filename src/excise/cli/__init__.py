@@ -23,11 +23,11 @@ VERBS = (
 
 EPILOG = """\
 from a data set to a model that forgot:
-  excise topic --dataset excise:demo --evaluation-split test --text en --reference fr --word dog --out dog
+  excise topic --dataset excise:demo --evaluation-split test --text en --reference fr --word book --out book
   excise train --model_name_or_path t5-small --codebook --dataset_name excise:demo --do_train --output_dir model
-  excise unlearn model dog --out model-unlearned
-  excise attack model-unlearned --topic dog --out attacks.json
-  excise evaluate model-unlearned dog --out evaluation.json --attacks attacks.json --record record
+  excise unlearn model book --out model-unlearned
+  excise attack model-unlearned --topic book --out attacks.json
+  excise evaluate model-unlearned book --out evaluation.json --attacks attacks.json --record record
   excise report record --out report
   excise bundle model-unlearned --record record --out bundle
   excise undo model-unlearned --request 1 --out model-again

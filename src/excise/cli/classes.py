@@ -107,6 +107,10 @@ def run(args: Namespace) -> Output:
 def class_of(images: "Dataset", column: str | None, name: str) -> str | int:
     """A class as it was written: a name where there is one, else the number of a label."""
     from excise.data.class_labels import class_labels
+    from excise.data.images import label_column
 
-    _, _, names = class_labels(images, column)
+    found = label_column(images, column)
+    if found is not None and not name.isdecimal():
+        return name  # the labels are read once, for the sets
+    names = getattr(images.features.get(found), "names", None) or class_labels(images, column)[2]
     return int(name) if name not in names and name.isdecimal() else name

@@ -1,6 +1,7 @@
 """Data sets by name: files, folders, Hub ids, and the sentence pairs that excise carries."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
@@ -197,8 +198,10 @@ def _from_hub(name: str, config: str | None) -> "Dataset":
     from datasets import config as config_of_datasets
     from datasets import load_dataset
 
-    known = Path(config_of_datasets.HF_DATASETS_CACHE, name.replace("/", "___"))
-    if not known.exists() and (why := why_not_on_hub(name)):
+    cached = Path(config_of_datasets.HF_DATASETS_CACHE, name.replace("/", "___")).glob("*")
+    # A folder that was called so, and is read from there, has left the digest of its files.
+    known = any(not re.search("-[0-9a-f]{16}$", entry.name) for entry in cached)
+    if not known and (why := why_not_on_hub(name)):
         raise ValueError(_tried(name, why))
     try:
         return load_dataset(name, config)

@@ -160,7 +160,7 @@ def _checked(path: Path, encoding: str, way: dict[str, Any], header: bool) -> tu
     if "escapechar" in way:
         _check_escapes(path, encoding, way["delimiter"])
     with opened(path, encoding) as file:
-        reader = csv.reader((lines.append(line) or line for line in file), strict=True, **way)
+        reader = csv.reader(_kept(file, lines), strict=True, **way)
         rows = iter(reader)
         while True:
             before = reader.line_num + 1
@@ -232,6 +232,13 @@ def _check_escapes(path: Path, encoding: str, separator: str) -> None:
             f"{path}: {lone}, and others stand before quotation marks. Double it where it is a letter, or double the "
             "quotation marks inside texts in place of the backslashes before them."
         )
+
+
+def _kept(file: TextIOWrapper, lines: list[str]) -> Iterator[str]:
+    """A file's lines, each of which is put into a list as it is read."""
+    for line in file:
+        lines.append(line)
+        yield line
 
 
 def _is_in_quotes(line: str, row: list[str], separator: str) -> bool:

@@ -69,6 +69,12 @@ class DataArguments:
     )
     max_train_samples: int | None = field(default=None, metadata={"help": "Use the first so many training images."})
     max_test_samples: int | None = field(default=None, metadata={"help": "The same of the test images."})
+    validation_samples: int | None = field(
+        default=None, metadata={"help": "Hold out so many training images, drawn at random, and test on these instead."}
+    )
+    train_rows: str | None = field(
+        default=None, metadata={"help": "Train on these rows only, of those not held out: a file of `numpy.save`."}
+    )
     exclude_class: list[str] | None = field(
         default=None, metadata={"help": "Train without the images of these classes: a model that never saw them."}
     )
@@ -84,7 +90,7 @@ class DataArguments:
     def __post_init__(self) -> None:
         if self.dataset_name is None:
             raise ValueError("There are no images to train on: give --dataset_name.")
-        at_least(self, 1, "max_train_samples", "max_test_samples")
+        at_least(self, 1, "max_train_samples", "max_test_samples", "validation_samples")
         if self.encoding is not None:
             self.encoding = known_encoding(self.encoding)
         if self.value_range is not None:

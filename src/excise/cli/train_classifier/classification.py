@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from transformers import AutoImageProcessor, TrainingArguments, set_seed
 
@@ -15,6 +16,7 @@ from excise.data.class_labels import class_index, class_labels
 from excise.data.images import image_column, to_rgb
 from excise.data.reading import load_rows, own_test_split
 from excise.models.key_value import KeyValueForImageClassification
+from excise.models.key_value.encodings import encode_images
 from excise.training.classifier import train_classifier
 from excise.training.key_value_presets import KEY_VALUE_PRESETS
 
@@ -67,39 +69,63 @@ def main(argv: Sequence[str], progress: bool = True, prog: str | None = None) ->
     args.disable_tqdm = args.disable_tqdm or not progress
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.cuda.is_available()
     check_there(model_args.model_name_or_path)
-    images = load_images(data_args)
-    label, _, names = class_labels(images["train"], data_args.label_column)
+    images, label, names = load_images(data_args)
+    rows, held = chosen_rows(data_args, len(images["train"]))
 
     settings = {name: getattr(model_args, name) for name in ("num_codebooks", "num_pairs", "key_dim", "top_k")}
     bottleneck = KeyValueConfig(**settings, projection=model_args.projection, value_init=model_args.value_init)
     model = KeyValueForImageClassification.from_encoder(model_args.model_name_or_path, bottleneck, id2label=names)
     processor = AutoImageProcessor.from_pretrained(model_args.model_name_or_path)
-    return train_classifier(
-        model.to(args.device),
-        processor,
-        images["train"],
-        args,
-        test=images.get("test"),
-        image=data_args.image_column,
-        label=label,
-        dtype=getattr(torch, data_args.encoder_dtype) if data_args.encoder_dtype else None,
-        key_epochs=model_args.key_epochs,
-        components=model_args.components,
-        cache_dir=data_args.cache_dir,
-        progress=not args.disable_tqdm,
-    )
+    model.to(args.device)
+    cache: dict[str, Any] = {"cache_dir": data_args.cache_dir, "progress": not args.disable_tqdm}
+    dtype = getattr(torch, data_args.encoder_dtype) if data_args.encoder_dtype else None
+    how: dict[str, Any] = {"image": data_args.image_column, "label": label, "dtype": dtype}
+    encodings = {split: encode_images(model, part, processor, **how, **cache) for split, part in images.items()}
+    # Chosen among encodings, so that no image is encoded again for them.
+    train, test = encodings["train"].select(rows), encodings.get("test")
+    test = encodings["train"].select(held) if len(held) else test
+    keys = {"key_epochs": model_args.key_epochs, "components": model_args.components}
+    return train_classifier(model, processor, train, args, test=test, **keys, **cache)
 
 
-def load_images(args: DataArguments) -> "dict[str, Dataset]":
-    """The images to train on and, where there are any, to test on, after a look at their columns.
+def chosen_rows(args: DataArguments, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of so many training images those to train on, and those that are held out of them, by their rows.
+
+    Raises:
+        ValueError: if all would be held out, or a row that is asked for is not there.
+    """
+    order, held = np.random.default_rng(0).permutation(total), args.validation_samples or 0
+    if held >= total:
+        raise ValueError(f"--validation_samples {held}: of {total} training images none would be left.")
+    train = np.sort(order[held:])
+    if args.train_rows:
+        rows = np.load(args.train_rows)
+        if (
+            rows.dtype.kind not in "iu"
+            or rows.ndim != 1
+            or not len(rows)
+            or not 0 <= rows.min() <= rows.max() < len(train)
+        ):
+            raise ValueError(
+                f"--train_rows {args.train_rows}: expected numbers of {len(train)} training images, from 0, as "
+                "`numpy.save` writes them."
+            )
+        train = train[rows]
+    return train, np.sort(order[:held])
+
+
+def load_images(args: DataArguments) -> "tuple[dict[str, Dataset], str, tuple[str, ...]]":
+    """The images to train on and, where there are any, to test on; the column of their labels, and all classes.
 
     Raises:
         ValueError: if there is no such data set, split, column or class.
     """
     name = str(args.dataset_name)
     train = load_rows(name, args.dataset_config, args.train_split, encoding=args.encoding)
-    _, labels, known = class_labels(train, args.label_column)
-    test = own_test_split(train, name, args.dataset_config, args.test_split, encoding=args.encoding)
+    label, labels, known = class_labels(train, args.label_column)
+    test = None
+    if args.validation_samples is None:
+        test = own_test_split(train, name, args.dataset_config, args.test_split, encoding=args.encoding)
     images = {"train": train} | ({} if test is None else {"test": test})
     if args.exclude_class:
         gone = {class_index(of_class, known) for of_class in args.exclude_class}
@@ -113,4 +139,4 @@ def load_images(args: DataArguments) -> "dict[str, Dataset]":
         }
     for of_split in images.values():
         image_column(of_split, args.image_column)
-    return images
+    return images, label, known
