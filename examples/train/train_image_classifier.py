@@ -16,8 +16,7 @@ To compare settings without a look at the test split, hold images out: `--valida
 """
 
 import sys
-
-from excise.cli import main as excise
+from importlib.metadata import entry_points
 
 
 def main(argv: list[str]) -> None:
@@ -26,7 +25,8 @@ def main(argv: list[str]) -> None:
     It saves the model and what was selected in training: with these counts a class can be forgotten when its images are
     no longer at hand.
     """
-    status = excise(["train-classifier", "--dataset_name=cifar10", *argv])
+    (excise,) = entry_points(group="console_scripts", name="excise")
+    status = excise.load()(["train-classifier", "--dataset_name=cifar10", *argv])
     if status:
         raise SystemExit(status)
 

@@ -281,12 +281,12 @@ REFUSED = {
     "a classifier all of whose images are held out": (
         f"{CLASSIFY} --validation_samples 120",
         1,
-        "--validation_samples 120: of 120 training images none would be left",
+        "None of 120 training images would be left: --validation_samples 120",
     ),
     "a classifier on rows that there are not": (
         f"{CLASSIFY} --validation_samples 100 --train_rows {{rows.npy}}",
         1,
-        "expected numbers of 20 training images, from 0",
+        "Expected numbers of 20 training images, from 0",
     ),
     "a classifier without a class that there is not": (
         f"{CLASSIFY} --exclude_class gren",

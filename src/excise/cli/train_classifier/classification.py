@@ -96,7 +96,9 @@ def chosen_rows(args: DataArguments, total: int) -> tuple[np.ndarray, np.ndarray
     """
     order, held = np.random.default_rng(0).permutation(total), args.validation_samples or 0
     if held >= total:
-        raise ValueError(f"--validation_samples {held}: of {total} training images none would be left.")
+        raise ValueError(
+            f"None of {total} training images would be left: --validation_samples {held} holds them out. Give fewer."
+        )
     train = np.sort(order[held:])
     if args.train_rows:
         rows = np.load(args.train_rows)
@@ -107,7 +109,7 @@ def chosen_rows(args: DataArguments, total: int) -> tuple[np.ndarray, np.ndarray
             or not 0 <= rows.min() <= rows.max() < len(train)
         ):
             raise ValueError(
-                f"--train_rows {args.train_rows}: expected numbers of {len(train)} training images, from 0, as "
+                f"Expected numbers of {len(train)} training images, from 0, in --train_rows {args.train_rows}, as "
                 "`numpy.save` writes them."
             )
         train = train[rows]
