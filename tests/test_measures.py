@@ -16,7 +16,7 @@ BOUNDS = {
     # deletions and the baselines on texts, one small file each; what topics, files, classes and images may be,
     # and a verb for each part of the job; partial forgetting, and presets of the key-value model; bottlenecks attached
     # to any model, sparse units, questions and the benchmark's measures
-    "files": 338,
+    "files": 339,
     "files sharing a name": 36,  # verbs have the names of what they call, and every kind of bottleneck the same files
     "files over 300 lines": 0,
     "required packages": 14,
