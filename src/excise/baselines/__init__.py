@@ -1,4 +1,4 @@
-"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, NPO, SCRUB, SCRUB+R, embedding rows, output filter."""
+"""Baselines of unlearning: retraining, fine-tuning, NegGrad+, NPO, SCRUB, decoders' methods, rows, output filter."""
 
 import lazy_loader
 
@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["hyperparameters"],
     submod_attrs={
+        "answers": ["forget_answers"],
         "distillation": ["scrub"],
         "embedding_rows": ["erase_embedding_rows"],
         "finetuning": ["finetune", "retrain"],

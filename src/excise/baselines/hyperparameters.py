@@ -1,4 +1,4 @@
-"""Hyperparameters of the paper's baselines (tables 5, 6 and 7), and of NPO."""
+"""Hyperparameters of the paper's baselines (tables 5, 6 and 7), and of those on texts and answers."""
 
 import tempfile
 from dataclasses import dataclass
@@ -83,3 +83,7 @@ RETRAIN_EXAMPLES = {
 }
 # NPO on TOFU, config/forget.yaml of the authors: two processes of 16 rows, an epoch of ten to warm up.
 NPO = Hyperparameters(learning_rate=1e-5, epochs=10, batch_size=32, max_grad_norm=1.0, weight_decay=0.01, warmup=0.1)
+# All methods on TOFU in OpenUnlearning, configs/experiment/unlearn/tofu/default.yaml and docs/repro.md: the same.
+TOFU = NPO
+# UNDIAL in OpenUnlearning, configs/trainer/UNDIAL.yaml, and 32 rows as its community/methods/UNDIAL says.
+UNDIAL = Hyperparameters(learning_rate=1e-4, epochs=10, batch_size=32, max_grad_norm=1.0, weight_decay=0.01, warmup=0.1)

@@ -75,7 +75,7 @@ def forget_texts(
     if not model.config.is_encoder_decoder:
         raise ValueError(
             f"{type(model).__name__} does not read a text and write another; give a model with encoder and decoder, "
-            "such as a T5."
+            "such as a T5. For a decoder there is `forget_answers`."
         )
     rows = {"forget": text_rows(forget, tokenizer, "forget"), "retain": text_rows(retain, tokenizer, "retain")}
     if validation is None:
