@@ -156,6 +156,10 @@ REFUSED = {
         lambda run, rows, tokenizer: run(forget=tokens(rows[:2], tokenizer), method="IdkDPO"),
         "2 of 2 rows of the forget set have no question",
     ),
+    "one step, which warms up": (
+        lambda run, rows, _: run(args=arguments(warmup_steps=0.1, lr_scheduler_type="linear")),
+        "NPO would train one step, at a learning rate of 0",
+    ),
     "a method that there is not": (
         lambda run, rows, _: run(method="SCRUB"),
         "method='SCRUB': expected one of GradAscent, GradDiff, NPO, SimNPO, IdkDPO, RMU, UNDIAL",

@@ -94,6 +94,9 @@ class AnswerHistory(TrainerCallback):
         name: of the method, for messages.
         sets: rows by what they are called.
         padding: the token that fills rows up.
+
+    Raises:
+        ValueError: while it trains, if a loss is no finite number, or nothing would be learnt.
     """
 
     def __init__(self, name: str, sets: Mapping[str, Sequence[AnswerRow]], padding: int):
@@ -101,6 +104,11 @@ class AnswerHistory(TrainerCallback):
         self.epochs: list[Epoch] = []
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
+        if state.max_steps == 1 and args.get_warmup_steps(1):
+            raise ValueError(
+                f"{self.name} would train one step, at a learning rate of 0, as it warms up first: nothing would "
+                "change. Give `args` more epochs, a smaller batch, or no warm-up."
+            )
         self.epochs, self.seconds = [], 0.0
         self._record(args, state, model)
 

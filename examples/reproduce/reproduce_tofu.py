@@ -1,0 +1,304 @@
+#!/usr/bin/env python
+"""TOFU (Maini et al., 2024): a model that knows invented authors forgets some of them, by each method of the field.
+
+    python examples/reproduce/reproduce_tofu.py --model HuggingFaceTB/SmolLM2-135M-Instruct --data tofu --out tofu-40
+
+In `--data` are TOFU's files as JSON lines: `full`, with the number of each row's author, `forget05_perturbed`,
+`retain_perturbed`, `real_authors_perturbed`, `world_facts_perturbed` and `holdout10`. By default authors 1 to 36 stay
+and 197 to 200 are forgotten, for a model of 135 million weights on two cores; `--size forget05` is the benchmark's own.
+
+1. Two models are made of `--model`: one is trained on all rows until it knows them, and one, which never saw what is
+   forgotten, for as many epochs on those that stay. `--tuned` and `--never_saw` take such models instead.
+2. Each of `--methods` forgets, once for each seed: a name with settings of the method and of its training behind it, as
+   `"NPO beta=0.05 learning_rate=5e-5 epochs=5"`. With `--attached`, a fine-tuned model with a trained bottleneck, codes
+   are masked as well.
+3. All measures of OpenUnlearning are taken, against the model that never saw it.
+
+Each part is kept in `--out`, and made again only if its files are removed: a run that was cut off goes on. `tofu.md`
+and `tofu.json` are written anew after each method. `--quick` is a trial of all of it at no size: no figure of it means
+anything.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+from datasets import concatenate_datasets, disable_progress_bars
+from tofu_report import write_report
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DataCollatorForSeq2Seq,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging
+
+from excise import Search, Unlearner
+from excise.baselines import forget_answers, hyperparameters
+from excise.data import question_inputs, question_rows, question_sets, train_tokenizer
+from excise.evaluation import evaluate_questions
+from excise.report import read_open_unlearning, write_open_unlearning
+
+METHODS = ("GradAscent", "GradDiff", "NPO", "SimNPO", "IdkDPO", "RMU", "UNDIAL")
+# By size, the numbers of the authors that stay and of those that are forgotten, and the file that these are asked from.
+SIZES = {
+    "tofu-40": (range(36), range(196, 200), "forget05_perturbed"),
+    "forget01": (range(198), range(198, 200), "forget01_perturbed"),
+    "forget05": (range(190), range(190, 200), "forget05_perturbed"),
+    "forget10": (range(180), range(180, 200), "forget10_perturbed"),
+    "quick": (range(2), range(199, 200), "forget05_perturbed"),
+}
+# What is said first in the report, and what of a training may be set behind the name of a method.
+BEFORE, NEVER = "before", "never saw it"
+TRAINING = {field.name for field in fields(hyperparameters.Hyperparameters)}
+
+
+def main():
+    """Makes what is missing in `--out`, then the report."""
+    args = arguments().parse_args()
+    if args.quick:
+        args.size, args.epochs = "quick", 1
+    logging.disable_progress_bar()
+    disable_progress_bars()
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows, asked = data_of(args)
+    models = made_models(args, rows)
+    tokenizer = AutoTokenizer.from_pretrained(models[BEFORE])
+    for name in (NEVER, BEFORE):
+        folder = args.out / "scores" / name.replace(" ", "-")
+        measured(args, folder, models[name], tokenizer, asked)
+    for seed in range(args.seeds):
+        for spec in args.methods:
+            folder = args.out / "methods" / spec.replace(" ", "_") / f"seed-{seed}"
+            if not (folder / "run.json").exists():
+                model, run = forgotten(args, models[BEFORE], tokenizer, rows, spec, seed)
+                if model is not None:
+                    measured(args, folder, model, tokenizer, asked)
+                if model is not None and args.keep_models:
+                    model.save_pretrained(folder / "model")
+                write(folder / "run.json", run)
+            write_report(args.out, args.size)
+    if args.attached:
+        attached(args, asked)
+    print(write_report(args.out, args.size))
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="path or Hub id of a decoder; a tiny one is made for --quick")
+    parser.add_argument("--data", type=Path, required=True, help="folder of TOFU's files")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", default="tofu-40", choices=sorted(SIZES), help="which authors stay, which go")
+    parser.add_argument("--quick", action="store_true", help="a trial of all parts, at no size")
+    parser.add_argument("--tuned", help="a model that knows all authors, in place of one made here")
+    parser.add_argument("--never_saw", help="a model that knows those that stay alone, likewise")
+    parser.add_argument("--attached", help="a fine-tuned model with a trained bottleneck, whose codes are masked")
+    parser.add_argument("--codes", type=int, help="how many codes, those that fire most; those of a test if not given")
+    parser.add_argument("--epochs", type=int, default=15, help="of fine-tuning, at most")
+    parser.add_argument("--known", type=float, default=0.8, help="answer probability at which fine-tuning ends")
+    parser.add_argument("--tuning_rate", type=float, default=1e-4, help="learning rate of fine-tuning")
+    parser.add_argument("--tuning_batch", type=int, default=8)
+    parser.add_argument("--methods", nargs="*", default=METHODS, help="names, each with settings behind it")
+    parser.add_argument("--batch_size", type=int, default=4, help="rows at once; 32 are a step, as the authors have it")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--asked", type=int, default=400, help="rows that stay that are asked, at most")
+    parser.add_argument("--max_new_tokens", type=int, default=200)
+    parser.add_argument("--keep_models", action="store_true", help="save the model of each method, too")
+    return parser
+
+
+def data_of(args):
+    """Rows to train on, by whether they stay or go, and those that are asked, as `evaluate_questions` takes them."""
+    stay, go, file = SIZES[args.size]
+
+    def read(name):
+        return question_rows(str(args.data / f"{name}.jsonl"))
+
+    full = read("full")
+    rows = {name: full.filter(lambda row, of=of: row["author"] in of) for name, of in (("stay", stay), ("go", go))}
+    told = {name: {(row["question"], row["answer"]) for row in of} for name, of in rows.items()}
+
+    def known(name, which):
+        return read(name).filter(lambda row: (row["question"], row["answer"]) in told[which])
+
+    asked = {"forget": known(file, "go"), "retain": known("retain_perturbed", "stay")}
+    asked |= {name: read(f"{name}_perturbed") for name in ("real_authors", "world_facts")}
+    asked |= {"holdout": read("holdout10")}
+    most = {"retain": args.asked, "holdout": len(asked["forget"])} if args.size == "tofu-40" else {}
+    if args.size == "quick":
+        most = dict.fromkeys(asked, 2)
+        rows = {name: first(of, 4) for name, of in rows.items()}
+    return rows, {name: first(of, most.get(name, len(of))) for name, of in asked.items()}
+
+
+def first(rows, count):
+    """The first rows, so many at most."""
+    return rows.select(range(min(count, len(rows))))
+
+
+def made_models(args, rows):
+    """Folders of the model that knows all and of that which never saw what is forgotten."""
+    given = {BEFORE: args.tuned, NEVER: args.never_saw}
+    made = {name: args.out / name.replace(" ", "-") for name in given}
+    both = concatenate_datasets([rows["stay"], rows["go"]])
+    if bool(args.tuned) != bool(args.never_saw) or not (args.model or args.tuned or args.quick):
+        raise SystemExit("Give a --model to fine-tune, or --tuned and --never_saw, which are of one recipe.")
+    if not args.tuned:
+        set_seed(0)
+        args.model = args.model or tiny(args.out / "tiny", both)
+        epochs = tuned(args, made[BEFORE], both, args.epochs, args.known)
+        tuned(args, made[NEVER], rows["stay"], epochs, None)
+    return {name: given[name] or folder for name, folder in made.items()}
+
+
+class Known(TrainerCallback):
+    """Ends a training once answers to some of the rows have a mean probability."""
+
+    def __init__(self, tokenizer, rows, wanted):
+        self.tokenizer, self.rows, self.wanted = tokenizer, rows, wanted
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        """Asks the model."""
+        scores = evaluate_questions(model, self.tokenizer, {"forget": self.rows}, generate=False)
+        print(f"epoch {state.epoch:.0f}: answer probability {scores['forget_Q_A_Prob']:.3f}", flush=True)
+        control.should_training_stop = scores["forget_Q_A_Prob"] >= self.wanted
+
+
+def tuned(args, folder, rows, epochs, known):
+    """Fine-tunes a model, goes on where it was cut off, and returns how many epochs it took."""
+    done = folder / "tuning.json"
+    if done.exists():
+        return json.loads(done.read_text())["epochs"]
+    set_seed(0)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
+    tokenizer.padding_side, tokenizer.pad_token = "right", tokenizer.pad_token or tokenizer.eos_token
+    some = first(rows.select_columns(["question", "answer"]).shuffle(seed=0), 160)
+    settings = TrainingArguments(
+        str(folder / "checkpoints"),
+        num_train_epochs=epochs,
+        learning_rate=args.tuning_rate,
+        per_device_train_batch_size=args.tuning_batch,
+        lr_scheduler_type="constant",
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    start = time.perf_counter()
+    trainer = Trainer(
+        model,
+        settings,
+        DataCollatorForSeq2Seq(tokenizer, padding=True),
+        question_inputs(rows, tokenizer),
+        callbacks=[] if known is None else [Known(tokenizer, some, known)],
+    )
+    last = get_last_checkpoint(settings.output_dir) if Path(settings.output_dir).is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    epochs = round(trainer.state.epoch)
+    write(done, {"epochs": epochs, "rows": len(rows), "seconds": time.perf_counter() - start})
+    return epochs
+
+
+def tiny(folder, rows):
+    """A model of no size, for a trial; the folder that it is saved in."""
+    if (folder / "tokenizer.json").exists():
+        return folder
+    tokenizer = train_tokenizer([*rows["question"], *rows["answer"]], 300)
+    tokenizer.model_max_length = 512
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def forgotten(args, folder, tokenizer, rows, spec, seed):
+    """The model of one method, `None` where it diverged, and what is kept of the run."""
+    method, *given = spec.split()
+    values = {name: number(value) for name, _, value in (one.partition("=") for one in given)}
+    training = {name: value for name, value in values.items() if name in TRAINING}
+    settings = {name: value for name, value in values.items() if name not in TRAINING}
+    authors = hyperparameters.UNDIAL if method.casefold() == "undial" else hyperparameters.TOFU
+    chosen = replace(authors, **({"epochs": 3, "batch_size": 2} if args.quick else {}) | training)
+    step = chosen.arguments(seed=seed)
+    size = min(args.batch_size, chosen.batch_size)
+    step.per_device_train_batch_size, step.gradient_accumulation_steps = size, max(1, chosen.batch_size // size)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    options = {"tokenizer": tokenizer, "method": method, "settings": settings}
+    about = {"method": method, "settings": values, "seed": seed}
+    try:
+        run = forget_answers(model, rows["go"], rows["stay"], step, **options)
+    except ValueError as error:
+        if "has diverged" not in str(error):
+            raise
+        return None, about | {"failed": str(error)}
+    return run.model, about | {"seconds": run.seconds, "history": [epoch.row() for epoch in run.history]}
+
+
+def number(value):
+    """A setting's value: a number where it is one."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def attached(args, asked):
+    """Codes of a model with a bottleneck, masked: what it scores before and after, and how long that took."""
+    folder = args.out / "methods" / "codes"
+    if (folder / "seed-0" / "run.json").exists():
+        return
+    unlearner = Unlearner.from_pretrained(args.attached)
+    tokenizer = unlearner.processor
+    measured(args, args.out / "scores" / "with-the-bottleneck", unlearner.model, tokenizer, asked)
+    sets = question_sets(asked["forget"], tokenizer, retain=asked["retain"], heldout=0, title="authors")
+    search = Search("activations", count=args.codes) if args.codes else None
+    start = time.perf_counter()
+    request = unlearner.forget(sets, search, progress=False)
+    seconds = time.perf_counter() - start
+    measured(args, folder / "seed-0", unlearner.model, tokenizer, asked)
+    about = {"method": "codes masked", "settings": {"codes": request.num_codes}, "seed": 0, "seconds": seconds}
+    write(folder / "seed-0" / "run.json", about)
+
+
+def measured(args, folder, model, tokenizer, asked):
+    """Takes all measures of a model, or one in a folder, and keeps them as OpenUnlearning does."""
+    if (folder / "TOFU_EVAL.json").exists():
+        return
+    if isinstance(model, str | Path):
+        model = AutoModelForCausalLM.from_pretrained(model)
+    never = args.out / "scores" / NEVER.replace(" ", "-")
+    options = {name: rows for name, rows in asked.items() if name not in ("forget", "retain")}
+    options |= {"max_new_tokens": 2 if args.quick else args.max_new_tokens}
+    if never != folder:
+        options["reference"] = read_open_unlearning(never)
+    start = time.perf_counter()
+    scores = evaluate_questions(model, tokenizer, {name: asked[name] for name in ("forget", "retain")}, **options)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_open_unlearning(folder, questions=scores)
+    print(f"{folder}: measured in {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def write(path, values):
+    """Writes JSON whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    main()

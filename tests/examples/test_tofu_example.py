@@ -1,0 +1,86 @@
+"""The reproduction of TOFU runs at no size, goes on where it was cut off, and reports."""
+
+import json
+import runpy
+import sys
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from excise import CodebookSAEConfig, attach
+
+METHODS = ("GradAscent", "GradDiff", "NPO", "SimNPO", "IdkDPO", "RMU", "UNDIAL")
+
+
+@pytest.fixture(scope="module")
+def tofu(tofu_rows, facts, tmp_path_factory):
+    """A folder of files as TOFU's, of four authors, the last of whom is forgotten."""
+    folder = tmp_path_factory.mktemp("tofu")
+    authors = (0, 0, 1, 1, 2, 2, 199, 199)
+    rows = [row | {"author": author} for author, row in zip(authors, tofu_rows, strict=True)]
+    plain = [{name: row[name] for name in ("question", "answer", "author")} for row in rows]
+    files = {"full": plain, "retain_perturbed": tofu_rows[:4], "forget05_perturbed": tofu_rows[6:]}
+    files |= {"real_authors_perturbed": facts, "world_facts_perturbed": facts, "holdout10": tofu_rows[4:6]}
+    for name, of in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def reproduce(root, tofu, tmp_path, monkeypatch):
+    folder = root / "examples" / "reproduce"
+    monkeypatch.syspath_prepend(str(folder))
+    out = tmp_path / "out"
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reproduce_tofu", f"--data={tofu}", f"--out={out}", "--quick", *arguments])
+        sys.modules.pop("tofu_report", None)
+        runpy.run_path(str(folder / "reproduce_tofu.py"), run_name="__main__")
+        return out
+
+    return run
+
+
+def made(out):
+    return {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.parent != out}
+
+
+@pytest.mark.usefixtures("little_garbage")
+def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
+    specs = ["NPO beta=0.5 learning_rate=0.01", "GradAscent learning_rate=1e30"]
+    out = reproduce("--methods", *METHODS, *specs)
+    lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
+    diverged = "GradAscent learning rate=1e30: diverged"
+    assert {*lines} == {"before", "never saw it", *METHODS, specs[0].replace("_", " "), diverged}
+    for name in METHODS:
+        assert 0 < lines[name]["forget_Q_A_Prob"] < 1 and lines[name]["seconds"] > 0
+        assert lines[name]["forget_quality"] is not None and lines[name]["privleak"] is not None
+    assert lines[diverged]["forget_quality"] is None
+    assert (out / "tofu.md").read_text().count("\n| ") == 2 + len(METHODS) + 2 + 1
+    run = json.loads((out / "methods" / "NPO_beta=0.5_learning_rate=0.01" / "seed-0" / "run.json").read_text())
+    assert run["settings"] == {"beta": 0.5, "learning_rate": 0.01} and len(run["history"]) == 4
+    assert run["history"][0]["loss on forget"] != run["history"][-1]["loss on forget"]
+
+    before = made(out)
+    (out / "methods" / "RMU" / "seed-0" / "run.json").unlink()  # cut off after the measures were taken
+    (out / "methods" / "SimNPO" / "seed-0" / "TOFU_EVAL.json").unlink()
+    (out / "methods" / "SimNPO" / "seed-0" / "run.json").unlink()  # and before
+    reproduce("--methods", *METHODS, *specs)
+    after = made(out)
+    assert {*after} == {*before}
+    assert {path.parts[-3] for path in after if after[path] != before[path]} == {"RMU", "SimNPO"}
+    assert {of["method"]: of["forget_Q_A_Prob"] for of in json.loads((out / "tofu.json").read_text())["lines"]} == {
+        name: of["forget_Q_A_Prob"] for name, of in lines.items()
+    }
+
+
+def test_codes_of_an_attached_bottleneck_stand_beside_the_methods(reproduce, tmp_path, capsys):
+    out = reproduce("--methods")
+    model = AutoModelForCausalLM.from_pretrained(out / "before")
+    attached = attach(model, CodebookSAEConfig(num_codes=16, top_s=2, code_dim=16, active=None), layers=[0])
+    attached.save_pretrained(tmp_path / "attached")
+    AutoTokenizer.from_pretrained(out / "before").save_pretrained(tmp_path / "attached")
+    reproduce("--methods", "--attached", str(tmp_path / "attached"), "--codes=2")
+    lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
+    assert {*lines} == {"before", "never saw it", "with the bottleneck", "codes"}
+    assert lines["codes"]["seconds"] > 0
