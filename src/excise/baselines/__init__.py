@@ -19,5 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "preference": ["npo"],
         "rewind": ["scrub_rewind"],
         "table": ["BaselineTable"],
+        "unit_clamping": ["clamp_units"],
     },
 )
