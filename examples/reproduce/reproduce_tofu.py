@@ -11,7 +11,7 @@ and 197 to 200 are forgotten, for a model of 135 million weights on two cores; `
    forgotten, for as many epochs on those that stay. `--tuned` and `--never_saw` take such models instead.
 2. Each of `--methods` forgets, once for each seed: a name with settings of the method and of its training behind it, as
    `"NPO beta=0.05 learning_rate=5e-5 epochs=5"`. With `--attached`, a fine-tuned model with a trained bottleneck, codes
-   are masked as well.
+   are masked as well, and sparse units clamped.
 3. All measures of OpenUnlearning are taken, against the model that never saw it.
 
 Each part is kept in `--out`, and made again only if its files are removed: a run that was cut off goes on. `tofu.md`
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 from datasets import concatenate_datasets, disable_progress_bars
+from tofu_data import SIZES, data_of, first
 from tofu_report import write_report
 from transformers import (
     AutoModelForCausalLM,
@@ -43,20 +44,13 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from excise import Search, Unlearner
-from excise.baselines import forget_answers, hyperparameters
-from excise.data import question_inputs, question_rows, question_sets, train_tokenizer
+from excise.baselines import clamp_units, forget_answers, hyperparameters
+from excise.bottlenecks import SparseUnits, bottlenecks
+from excise.data import question_inputs, question_sets, train_tokenizer
 from excise.evaluation import evaluate_questions
 from excise.report import read_open_unlearning, write_open_unlearning
 
 METHODS = ("GradAscent", "GradDiff", "NPO", "SimNPO", "IdkDPO", "RMU", "UNDIAL")
-# By size, the numbers of the authors that stay and of those that are forgotten, and the file that these are asked from.
-SIZES = {
-    "tofu-40": (range(36), range(196, 200), "forget05_perturbed"),
-    "forget01": (range(198), range(198, 200), "forget01_perturbed"),
-    "forget05": (range(190), range(190, 200), "forget05_perturbed"),
-    "forget10": (range(180), range(180, 200), "forget10_perturbed"),
-    "quick": (range(2), range(199, 200), "forget05_perturbed"),
-}
 # What is said first in the report, and what of a training may be set behind the name of a method.
 BEFORE, NEVER = "before", "never saw it"
 TRAINING = {field.name for field in fields(hyperparameters.Hyperparameters)}
@@ -88,7 +82,7 @@ def main():
                 write(folder / "run.json", run)
             write_report(args.out, args.size)
     if args.attached:
-        attached(args, asked)
+        attached(args, rows, asked)
     print(write_report(args.out, args.size))
 
 
@@ -115,35 +109,6 @@ def arguments():
     parser.add_argument("--max_new_tokens", type=int, default=200)
     parser.add_argument("--keep_models", action="store_true", help="save the model of each method, too")
     return parser
-
-
-def data_of(args):
-    """Rows to train on, by whether they stay or go, and those that are asked, as `evaluate_questions` takes them."""
-    stay, go, file = SIZES[args.size]
-
-    def read(name):
-        return question_rows(str(args.data / f"{name}.jsonl"))
-
-    full = read("full")
-    rows = {name: full.filter(lambda row, of=of: row["author"] in of) for name, of in (("stay", stay), ("go", go))}
-    told = {name: {(row["question"], row["answer"]) for row in of} for name, of in rows.items()}
-
-    def known(name, which):
-        return read(name).filter(lambda row: (row["question"], row["answer"]) in told[which])
-
-    asked = {"forget": known(file, "go"), "retain": known("retain_perturbed", "stay")}
-    asked |= {name: read(f"{name}_perturbed") for name in ("real_authors", "world_facts")}
-    asked |= {"holdout": read("holdout10")}
-    most = {"retain": args.asked, "holdout": len(asked["forget"])} if args.size == "tofu-40" else {}
-    if args.size == "quick":
-        most = dict.fromkeys(asked, 2)
-        rows = {name: first(of, 4) for name, of in rows.items()}
-    return rows, {name: first(of, most.get(name, len(of))) for name, of in asked.items()}
-
-
-def first(rows, count):
-    """The first rows, so many at most."""
-    return rows.select(range(min(count, len(rows))))
 
 
 def made_models(args, rows):
@@ -256,22 +221,32 @@ def number(value):
         return value
 
 
-def attached(args, asked):
-    """Codes of a model with a bottleneck, masked: what it scores before and after, and how long that took."""
-    folder = args.out / "methods" / "codes"
-    if (folder / "seed-0" / "run.json").exists():
-        return
+def attached(args, rows, asked):
+    """Codes of a model with a bottleneck, masked, and sparse units, clamped: what that scores, and how long it took."""
     unlearner = Unlearner.from_pretrained(args.attached)
-    tokenizer = unlearner.processor
-    measured(args, args.out / "scores" / "with-the-bottleneck", unlearner.model, tokenizer, asked)
+    model, tokenizer = unlearner.model, unlearner.processor
+    measured(args, args.out / "scores" / "with-the-bottleneck", model, tokenizer, asked)
     sets = question_sets(asked["forget"], tokenizer, retain=asked["retain"], heldout=0, title="authors")
-    search = Search("activations", count=args.codes) if args.codes else None
-    start = time.perf_counter()
-    request = unlearner.forget(sets, search, progress=False)
-    seconds = time.perf_counter() - start
-    measured(args, folder / "seed-0", unlearner.model, tokenizer, asked)
-    about = {"method": "codes masked", "settings": {"codes": request.num_codes}, "seed": 0, "seconds": seconds}
-    write(folder / "seed-0" / "run.json", about)
+    search = Search("activations", count=args.codes) if args.codes else "class"
+
+    def masked():
+        start = time.perf_counter()
+        request = unlearner.forget(sets, search, progress=False)
+        return model, {"codes": request.num_codes}, time.perf_counter() - start
+
+    def clamped(dynamic):
+        run = clamp_units(model, rows["go"], rows["stay"], tokenizer=tokenizer, dynamic=dynamic)
+        return run.model, {"units": run.units, "thresholds": run.thresholds}, run.seconds
+
+    ways = {"codes masked": masked}
+    if any(isinstance(one, SparseUnits) for one in bottlenecks(model).values()):  # before anything is masked
+        ways = {"units clamped": lambda: clamped(False), "Dynamic SAE Guardrails": lambda: clamped(True)} | ways
+    for name, way in ways.items():
+        folder = args.out / "methods" / name.replace(" ", "_") / "seed-0"
+        if not (folder / "run.json").exists():
+            made, settings, seconds = way()
+            measured(args, folder, made, tokenizer, asked)
+            write(folder / "run.json", {"method": name, "settings": settings, "seed": 0, "seconds": seconds})
 
 
 def measured(args, folder, model, tokenizer, asked):

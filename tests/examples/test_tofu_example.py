@@ -7,7 +7,7 @@ import sys
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from excise import CodebookSAEConfig, attach
+from excise import SparseUnitsConfig, attach
 
 METHODS = ("GradAscent", "GradDiff", "NPO", "SimNPO", "IdkDPO", "RMU", "UNDIAL")
 
@@ -34,7 +34,8 @@ def reproduce(root, tofu, tmp_path, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["reproduce_tofu", f"--data={tofu}", f"--out={out}", "--quick", *arguments])
-        sys.modules.pop("tofu_report", None)
+        for imported in ("tofu_report", "tofu_data"):
+            sys.modules.pop(imported, None)
         runpy.run_path(str(folder / "reproduce_tofu.py"), run_name="__main__")
         return out
 
@@ -74,13 +75,17 @@ def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
     }
 
 
-def test_codes_of_an_attached_bottleneck_stand_beside_the_methods(reproduce, tmp_path, capsys):
+@pytest.mark.usefixtures("little_garbage")
+def test_an_attached_bottleneck_stands_beside_the_methods(reproduce, tmp_path, capsys):
     out = reproduce("--methods")
     model = AutoModelForCausalLM.from_pretrained(out / "before")
-    attached = attach(model, CodebookSAEConfig(num_codes=16, top_s=2, code_dim=16, active=None), layers=[0])
+    attached = attach(model, SparseUnitsConfig(num_codes=64, active=6), layers=[0])
     attached.save_pretrained(tmp_path / "attached")
     AutoTokenizer.from_pretrained(out / "before").save_pretrained(tmp_path / "attached")
-    reproduce("--methods", "--attached", str(tmp_path / "attached"), "--codes=2")
+    for _ in range(2):
+        reproduce("--methods", "--attached", str(tmp_path / "attached"), "--codes=2")
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
-    assert {*lines} == {"before", "never saw it", "with the bottleneck", "codes"}
-    assert lines["codes"]["seconds"] > 0
+    ways = {"codes masked", "units clamped", "Dynamic SAE Guardrails"}
+    assert {*lines} == {"before", "never saw it", "with the bottleneck", *ways}
+    assert len({lines[way]["forget_Q_A_Prob"] for way in {"with the bottleneck", "units clamped", "codes masked"}}) == 3
+    assert all(lines[way]["seconds"] > 0 for way in ways)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig, TaskType, get_peft_model
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
 from excise.baselines import forget_answers, gradient_difference, npo
@@ -94,6 +95,24 @@ def test_it_takes(forgets, what):
     run = forgets(**WORKS[what])
     assert len(run.history) == 2 and run.history[1].loss != run.history[0].loss
     assert {*run.loss} == {"forget", "retain", *WORKS[what].get("evaluate_on", ())}
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks it
+@pytest.mark.parametrize("method", ["NPO", "RMU"])
+def test_of_a_model_with_an_adapter_the_adapter_is_trained(method, forgets, make_decoder):
+    adapted = get_peft_model(make_decoder(), LoraConfig(task_type=TaskType.CAUSAL_LM, target_modules=["q_proj"]))
+    run = forgets(adapted, method=method, args=arguments(learning_rate=0.1, num_train_epochs=2))
+    pairs = zip(adapted.named_parameters(), run.model.parameters(), strict=True)
+    changed = {name for (name, parameter), other in pairs if not torch.equal(parameter, other)}
+    assert changed and all("lora_" in name for name in changed)
+
+
+@pytest.mark.parametrize("method", ["GradDiff", "UNDIAL"])
+def test_mixed_precision_and_checkpointing_give_nearly_the_same(method, forgets):
+    exact = forgets(method=method, args=arguments(learning_rate=0.002, num_train_epochs=2))
+    for changes in ({"mixed_precision": "bf16"}, {"gradient_checkpointing": True}):
+        run = forgets(method=method, args=arguments(learning_rate=0.002, num_train_epochs=2, **changes))
+        assert run.loss == pytest.approx(exact.loss, rel=0.05)
 
 
 REFUSED = {

@@ -1,0 +1,41 @@
+"""TOFU's rows for reproduce_tofu.py: which authors stay and go, and what is asked of them."""
+
+from excise.data import question_rows
+
+# By size, the numbers of the authors that stay and of those that are forgotten, and the file that these are asked from.
+SIZES = {
+    "tofu-40": (range(36), range(196, 200), "forget05_perturbed"),
+    "forget01": (range(198), range(198, 200), "forget01_perturbed"),
+    "forget05": (range(190), range(190, 200), "forget05_perturbed"),
+    "forget10": (range(180), range(180, 200), "forget10_perturbed"),
+    "quick": (range(2), range(199, 200), "forget05_perturbed"),
+}
+
+
+def data_of(args):
+    """Rows to train on, by whether they stay or go, and those that are asked, as `evaluate_questions` takes them."""
+    stay, go, file = SIZES[args.size]
+
+    def read(name):
+        return question_rows(str(args.data / f"{name}.jsonl"))
+
+    full = read("full")
+    rows = {name: full.filter(lambda row, of=of: row["author"] in of) for name, of in (("stay", stay), ("go", go))}
+    told = {name: {(row["question"], row["answer"]) for row in of} for name, of in rows.items()}
+
+    def known(name, which):
+        return read(name).filter(lambda row: (row["question"], row["answer"]) in told[which])
+
+    asked = {"forget": known(file, "go"), "retain": known("retain_perturbed", "stay")}
+    asked |= {name: read(f"{name}_perturbed") for name in ("real_authors", "world_facts")}
+    asked |= {"holdout": read("holdout10")}
+    most = {"retain": args.asked, "holdout": len(asked["forget"])} if args.size == "tofu-40" else {}
+    if args.size == "quick":
+        most = dict.fromkeys(asked, 2)
+        rows = {name: first(of, 4) for name, of in rows.items()}
+    return rows, {name: first(of, most.get(name, len(of))) for name, of in asked.items()}
+
+
+def first(rows, count):
+    """The first rows, so many at most."""
+    return rows.select(range(min(count, len(rows))))
