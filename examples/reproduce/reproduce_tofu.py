@@ -63,7 +63,7 @@ def main():
         args.size, args.epochs = "quick", 1
     logging.disable_progress_bar()
     disable_progress_bars()
-    args.out.mkdir(parents=True, exist_ok=True)
+    check_same(args)
     rows, asked = data_of(args)
     models = made_models(args, rows)
     tokenizer = AutoTokenizer.from_pretrained(models[BEFORE])
@@ -84,6 +84,18 @@ def main():
     if args.attached:
         attached(args, rows, asked)
     print(write_report(args.out, args.size))
+
+
+def check_same(args):
+    """Refuses a folder of results of other settings, which would stand beside those of these."""
+    own = ("model", "data", "size", "tuned", "never_saw", "attached", "codes", "epochs", "known", "tuning_rate")
+    own = {name: str(getattr(args, name)) for name in (*own, "tuning_batch", "asked", "max_new_tokens", "quick")}
+    file = args.out / "arguments.json"
+    before = json.loads(file.read_text()) if file.exists() else own
+    added = [name for name in ("attached", "codes") if "None" in (before[name], own[name])]  # beside what there is
+    if other := [f"--{name}={before[name]}" for name in own if own[name] != before[name] and name not in added]:
+        raise SystemExit(f"{args.out} has results of {', '.join(other)}. Give another --out, or the same settings.")
+    write(file, own | {name: before[name] for name in added if own[name] == "None"})
 
 
 def arguments():

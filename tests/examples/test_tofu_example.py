@@ -89,3 +89,5 @@ def test_an_attached_bottleneck_stands_beside_the_methods(reproduce, tmp_path, c
     assert {*lines} == {"before", "never saw it", "with the bottleneck", *ways}
     assert len({lines[way]["forget_Q_A_Prob"] for way in {"with the bottleneck", "units clamped", "codes masked"}}) == 3
     assert all(lines[way]["seconds"] > 0 for way in ways)
+    with pytest.raises(SystemExit, match=r"has results of --codes=2, --asked=400\. Give another --out"):
+        reproduce("--methods", "--codes=3", "--asked=7")
