@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from excise import SparseUnitsConfig, attach
 
-METHODS = ("GradAscent", "GradDiff", "NPO", "SimNPO", "IdkDPO", "RMU", "UNDIAL")
+METHODS = ("IdkDPO", "SimNPO", "RMU")
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,10 @@ def test_an_attached_bottleneck_stands_beside_the_methods(reproduce, tmp_path, c
     assert all(lines[way]["seconds"] > 0 for way in ways)
     with pytest.raises(SystemExit, match=r"has results of --codes=2, --asked=400\. Give another --out"):
         reproduce("--methods", "--codes=3", "--asked=7")
+
+
+@pytest.mark.slow
+def test_all_methods_run_without_being_named(reproduce, capsys):
+    lines = json.loads((reproduce() / "tofu.json").read_text())["lines"]
+    names = {"GradAscent", "GradDiff", "NPO", "SimNPO", "IdkDPO", "RMU", "UNDIAL"}
+    assert {of["method"] for of in lines} == {"before", "never saw it", *names}
