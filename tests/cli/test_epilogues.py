@@ -70,8 +70,7 @@ def things(tmp_path_factory):
     for name in ("pairs", "train"):
         rows.to_parquet(folder / f"{name}.parquet")
     rows.select(range(0, len(rows), 9)).to_parquet(folder / "test.parquet")
-    books = [row for row, pair in enumerate(chosen) if not re.search("teacher|dog", pair["en"])]
-    DatasetDict(train=rows.select(books), test=rows.select(books[::9])).save_to_disk(folder / "books")
+    DatasetDict(train=rows, test=rows.select(range(0, len(rows), 9))).save_to_disk(folder / "books")
 
     tokenizer = train_tokenizer([text for pair in chosen for text in pair.values()], 600)
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}

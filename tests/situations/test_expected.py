@@ -442,10 +442,18 @@ SEARCH = Search("activations", count=3)
 # Columns of data sets and names of files are read by what `load_rows` reads; numbers are checked where they are used.
 OF_DATA = {"topic_sets", "class_sets", "class_column", "image_column", "label_column", "load_rows", "train_tokenizer"}
 OF_DATA |= {"class_labels", "question_rows", "image_inputs", "read_column", "text_pairs", "to_rgb"}
-OF_NUMBERS = {"auc_of_deleted", "class_membership_inference", "register_kind", "top_codes", "trace", "load_demo"}
+OF_NUMBERS = {
+    "families",
+    "auc_of_deleted",
+    "class_membership_inference",
+    "register_kind",
+    "top_codes",
+    "trace",
+    "load_demo",
+}
 # A repository's name; paths to draw to or to look into.
 GOES_ON = {("audit_repo", "text"), ("plot_frontier", "text")}
-GOES_ON |= {(name, given) for name in ("check_bundle", "push_bundle") for given in ("text", "a path")}
+GOES_ON |= {(name, given) for name in ("check_bundle", "push_bundle", "read_sae_lens") for given in ("text", "a path")}
 
 
 def face_functions():

@@ -13,6 +13,7 @@ from torch import Tensor
 from excise.bottlenecks.sparse_units.bottleneck import SparseUnits
 from excise.bottlenecks.sparse_units.configuration import SparseUnitsConfig
 from excise.storage.digests import digest
+from excise.storage.expected import expects
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
 # What is read, and why the others are not.
@@ -28,6 +29,7 @@ NOT_READ = {
 AROUND = {"layer_norm": "mean and deviation", "constant_norm_rescale": "length"}
 
 
+@expects("folder")
 def read_sae_lens(
     folder: str | os.PathLike, *, active: int | None = None, scaling_factor: float | None = None
 ) -> SparseUnits:
