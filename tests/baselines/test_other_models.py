@@ -45,7 +45,10 @@ def texts(labels, seed):
     return Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids], "label": labels})
 
 
-@pytest.mark.parametrize(("make_model", "make_rows"), [(vit, images), (bert, texts)], ids=["vit", "bert"])
+@pytest.mark.parametrize(
+    ("make_model", "make_rows"),
+    [pytest.param(vit, images, marks=pytest.mark.slow, id="vit"), pytest.param(bert, texts, id="bert")],
+)
 def test_any_classifier_is_trained_and_made_to_forget(make_model, make_rows, arguments, tokenizer):
     collator = DataCollatorWithPadding(tokenizer) if make_rows is texts else default_data_collator
     kept = [label for label in range(3) if label != FORGOTTEN]

@@ -119,6 +119,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
 def test_4096_tokens_against_25000_codes_take_at_most_128_mb_more():
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)

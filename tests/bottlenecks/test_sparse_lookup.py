@@ -299,6 +299,7 @@ torch.testing.assert_close(compiled_gradient, module.codebook.grad)
 """
 
 
+@pytest.mark.slow  # TestCodebookT5 compiles and exports it in a model
 def test_it_is_compiled_and_exported_as_one_graph_for_batches_of_any_size():
     # In a process of its own: the checks of shapes that the suite adds cannot be compiled.
     subprocess.run([sys.executable, "-c", COMPILED], check=True)
@@ -329,6 +330,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
 def test_4096_tokens_take_at_most_64_mb_beside_the_prepared_codebook():
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)

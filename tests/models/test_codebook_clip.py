@@ -51,7 +51,7 @@ TOWER = dict.fromkeys(("embeddings", "pre_layrnorm", "post_layernorm", "encoder.
 )
 
 
-class TestCodebookCLIP(CLIPParts, CodebookContract):
+class TestCodebookCLIP(CompiledInTheSlowSuite, CLIPParts, CodebookContract):
     model_class = CodebookCLIPModel
     auto_class = AutoModelForZeroShotImageClassification
     result = "logits_per_image"

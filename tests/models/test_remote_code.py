@@ -97,6 +97,9 @@ CASES = {
         None,
     ),
 }
+# Others of a kind that is there: each is a process that loads everything.
+ALIKE = ("t5-packed-ledger", "clip-zero-shot", "clip-vision")
+LOADED = [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else (), id=name) for name in CASES]
 
 
 def unlearned(name: str):
@@ -167,7 +170,7 @@ def same(one: dict, other: dict) -> bool:
     return one["live"].keys() == other["live"].keys() and all(torch.equal(a, b) for a, b in tensors)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOADED)
 def test_without_excise_a_model_answers_to_the_bit_as_with_it(found, folders, name):
     inputs = torch.load(folders / name / "inputs.pt")
     expected = answers(load_model(folders / name / "model"), inputs)
@@ -176,7 +179,7 @@ def test_without_excise_a_model_answers_to_the_bit_as_with_it(found, folders, na
     assert any(not live.all() for live in expected["live"].values())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOADED)
 def test_the_masks_of_these_models_change_what_they_answer(found, folders, name):
     unlearner = Unlearner(load_model(folders / name / "model"), None)
     with unlearner.without_masks():
@@ -184,28 +187,28 @@ def test_the_masks_of_these_models_change_what_they_answer(found, folders, name)
     assert not torch.equal(before["output"], found[name]["output"])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOADED)
 def test_without_excise_a_tampered_mask_does_not_load(found, name):
     assert found[name]["refused"] == "MaskMismatchError"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOADED)
 def test_without_excise_code_runs_only_where_it_is_trusted(found, name):
     assert "trust_remote_code=True" in found[name]["untrusted"]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOADED)
 def test_without_excise_config_and_model_have_one_class_of_config(found, folders, name):
     config = AutoConfig.from_pretrained(folders / name / "model")
     assert found[name]["config"] == (True, type(config).__name__)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[4]])
+@pytest.mark.parametrize("name", [name for name in LOADED if CASES[name.values[0]][4]])
 def test_without_excise_what_is_saved_beside_a_model_loads(found, name):
     assert found[name]["processor"] == type(CASES[name][4][1]()).__name__
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOADED)
 def test_what_is_saved_without_excise_loads_without_and_with_it(found, folders, name):
     inputs = torch.load(folders / name / "inputs.pt")
     assert same(found[name]["again"], found[name])
