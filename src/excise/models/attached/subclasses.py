@@ -2,6 +2,7 @@
 
 import inspect
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, cast, get_args, get_type_hints
@@ -35,6 +36,8 @@ The base model is trained without the model around it, whose loss has the bottle
 word. Of TRL's SFTTrainer, which computes the loss by itself, take `class JointSFTTrainer(SFTTrainer): compute_loss = \
 transformers.Trainer.compute_loss`. In a loop of your own, run it inside `excise.bottlenecks.trace(...)`, and add the \
 losses of its outputs."""
+# Whether a model is being made, so that a base model inside of it is given no bottlenecks of its own.
+building = ContextVar("excise_building", default=False)
 # By class of output, the one with fields of codebooks.
 OUTPUTS: dict[type[ModelOutput], type[ModelOutput]] = {}
 CAUSAL = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
@@ -88,8 +91,13 @@ class Attached(Remade, Bottlenecked):
     """Mixed into a plain model's class, before it: its layers have bottlenecks, and its loss is the joint one."""
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any):
-        super().__init__(config, *args, **kwargs)
-        if config.bottleneck_sites:
+        outer = building.get()
+        token = building.set(True)  # some heads make their base model of the settings, by `AutoModel`
+        try:
+            super().__init__(config, *args, **kwargs)
+        finally:
+            building.reset(token)
+        if config.bottleneck_sites and not outer:
             put_bottlenecks(self)
             self.post_init()
 
@@ -193,6 +201,8 @@ def output_class(plain: Any) -> type[ModelOutput]:
 def put_bottlenecks(model: Any) -> None:
     """Gives the layers that a model's settings name their bottlenecks, which are new."""
     constant, base = model.config.first_token == "constant", model.base_model
+    if base is not model and isinstance(base, Attached):
+        base.__class__ = base.plain
     for layer, site in zip(model.attached_layers(), model.config.bottleneck_sites, strict=True):
         path, _, parts = site.partition(":")
         bottleneck = make_bottleneck(sub_config(model.config.bottleneck))
