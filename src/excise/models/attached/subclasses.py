@@ -21,7 +21,7 @@ from excise.bottlenecks.registry import make_bottleneck, own_settings
 from excise.bottlenecks.site import bottlenecks
 from excise.bottlenecks.tracing import is_traced, trace
 from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
-from excise.models.attached.first_tokens import first_tokens
+from excise.models.attached.first_tokens import by_text, check_beginnings, first_tokens, sees_texts
 from excise.models.attached.layers import Remade, site_class
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import Bottlenecked
@@ -120,17 +120,16 @@ class Attached(Remade, Bottlenecked):
         stamped = "" if compiling else stamp(bottlenecks(self))
         if not compiling:
             check_cache(arguments.get("past_key_values"), stamped)
-        first = first_tokens(arguments) if self.config.first_token == "constant" else None
-        with trace(_mask(arguments), first) as traced:
+        texts, each = by_text(arguments)
+        first = first_tokens(texts) if self.config.first_token == "constant" else None
+        with trace(_mask(texts), first) as traced:
             plain = self.plain.forward(self, **arguments, return_dict=True)
         if not compiling:
             put_stamp(plain.get("past_key_values"), stamped)
-        if first is not None:  # it has no codes, and counts in no loss
-            traced.attention_mask = ~first if traced.attention_mask is None else traced.attention_mask.bool() & ~first
         losses = {}
         if plain.get("loss") is not None:
             items = _items(labels, plain, self.plain)
-            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, whole)
+            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, whole, each)
         made = OUTPUTS.get(type(plain)) or output_class(cast(Any, type(plain)))
         return made(**dict(plain) | losses, codes=codes_by_site(traced))
 
@@ -176,8 +175,9 @@ def base_class(plain: Any) -> type[AttachedBase]:
         if self.training and torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             raise ValueError(ALONE)
         arguments = {**dict(zip(names, args, strict=False)), **kwargs}
-        first = first_tokens(arguments) if self.config.first_token == "constant" else None
-        with trace(_mask(arguments), first):
+        texts, _ = by_text(arguments)
+        first = first_tokens(texts) if self.config.first_token == "constant" else None
+        with trace(_mask(texts), first):
             return plain.forward(self, **arguments)
 
     body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
@@ -203,6 +203,8 @@ def put_bottlenecks(model: Any) -> None:
     constant, base = model.config.first_token == "constant", model.base_model
     if base is not model and isinstance(base, Attached):
         base.__class__ = base.plain
+    if constant:
+        check_beginnings(model, model.config.bottleneck_sites)
     for layer, site in zip(model.attached_layers(), model.config.bottleneck_sites, strict=True):
         path, _, parts = site.partition(":")
         bottleneck = make_bottleneck(sub_config(model.config.bottleneck))
@@ -211,9 +213,7 @@ def put_bottlenecks(model: Any) -> None:
         model._no_split_modules = {*(model._no_split_modules or ()), NAME + type(layer).__name__}
         layer.__class__ = site_class(cast(Any, type(layer)), tuple(parts.split(",")) if parts else None)
         layer.attach(path, bottleneck)
-        # Of an encoder and decoder the mask is the encoder's, of text and images the text's.
-        other = "decoder" if model.config.is_encoder_decoder else "vision"
-        layer.sees_padding = "input_ids" in model.main_input_name and other not in path
+        layer.sees_padding = sees_texts(model, path)
     if base is not model:
         base.__class__ = base_class(cast(Any, type(base)))
 
