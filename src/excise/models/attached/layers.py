@@ -66,6 +66,8 @@ def site_class(plain: type[nn.Module], parts: tuple[str, ...] | None = None) -> 
         parts: as in `AttachedSite`.
     """
     run = _after_attention if parts else _at_the_end
+    if parts and len(parts) != 4:
+        raise ValueError(f"{parts!r} are no parts of a layer: expected norm, attention, norm and feed-forward.")
 
     @wraps(plain.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -18,8 +18,9 @@ from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import make_bottleneck, own_settings
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import is_of_bottleneck
 from excise.bottlenecks.tracing import is_traced, trace
+from excise.ledger.ledger import Ledger
 from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
 from excise.models.attached.first_tokens import by_text, check_beginnings, first_tokens, sees_texts
 from excise.models.attached.layers import Remade, site_class
@@ -62,6 +63,8 @@ class AttachedConfig:
         super().__post_init__(**kwargs)  # type: ignore[misc]  # of the plain settings
         if own.first_token not in FIRST_TOKEN:
             raise ValueError(f"first_token={own.first_token!r}: expected one of {', '.join(map(repr, FIRST_TOKEN))}.")
+        if len({site.partition(":")[0] for site in own.bottleneck_sites}) < len(own.bottleneck_sites):
+            raise ValueError("bottleneck_sites names a module twice; expected one bottleneck a module.")
         if own.bottleneck_sites:
             check_width(sub_config(own.bottleneck), "hidden_size", sub_config(own.bottleneck).hidden_size)
 
@@ -101,10 +104,24 @@ class Attached(Remade, Bottlenecked):
             put_bottlenecks(self)
             self.post_init()
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As `Bottlenecked`. A file that lacks something of a bottleneck raises a `ValueError`."""
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        if lost := sorted(name for name in info["missing_keys"] if is_of_bottleneck(name)):
+            raise ValueError(
+                f"The file lacks weights of bottlenecks: {lost[:5]} ({len(lost)} in all). They would be as new, "
+                "before any training. Load an unchanged copy."
+            )
+        return (model, info) if output_loading_info else model
+
     def attached_layers(self) -> list[Any]:
         """The layers that have a bottleneck, in the order in which they run."""
         paths = (site.partition(":")[0] for site in self.config.bottleneck_sites)
-        return [self.base_model.get_submodule(path) for path in paths]
+        try:
+            return [self.base_model.get_submodule(path) for path in paths]
+        except AttributeError as error:
+            raise ValueError(f"bottleneck_sites names modules that this model does not have: {error}"[:300]) from error
 
     @classmethod
     def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access: Any) -> dict[str, Tensor]:
@@ -117,9 +134,9 @@ class Attached(Remade, Bottlenecked):
         labels, whole = arguments.get("labels"), arguments.pop("num_items_in_batch", None)
         check_loss_is_here(labels, whole, self.training)
         compiling = torch.compiler.is_compiling()
-        stamped = "" if compiling else stamp(bottlenecks(self))
+        stamped = "" if compiling else stamp(self)
         if not compiling:
-            check_cache(arguments.get("past_key_values"), stamped)
+            check_cache(self, arguments.get("past_key_values"), stamped)
         texts, each = by_text(arguments)
         first = first_tokens(texts) if self.config.first_token == "constant" else None
         with trace(_mask(texts), first) as traced:
@@ -136,6 +153,16 @@ class Attached(Remade, Bottlenecked):
 
 class AttachedBase(Remade):
     """Mixed into the class of a base model, before it, for where it is run without the model around it."""
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As in transformers, while nothing is forgotten: a plain model could be filled from what it writes."""
+        own = cast(Any, self)
+        if any(not request.undone for request in Ledger.from_dict(own.config.unlearning).requests):
+            raise ValueError(
+                "Requests to forget are in force, and the plain class could be filled with the weights of the base "
+                "model alone. Save the model around it: `AutoModel.from_pretrained` opens that as a base model."
+            )
+        super().save_pretrained(*args, **kwargs)  # type: ignore[misc]  # of the plain class
 
 
 @cache
@@ -177,8 +204,12 @@ def base_class(plain: Any) -> type[AttachedBase]:
         arguments = {**dict(zip(names, args, strict=False)), **kwargs}
         texts, _ = by_text(arguments)
         first = first_tokens(texts) if self.config.first_token == "constant" else None
+        stamped = stamp(self)
+        check_cache(self, arguments.get("past_key_values"), stamped)
         with trace(_mask(texts), first):
-            return plain.forward(self, **arguments)
+            output = plain.forward(self, **arguments)
+        put_stamp(getattr(output, "past_key_values", None), stamped)
+        return output
 
     body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
     return cast(type[AttachedBase], _records_as(plain, type(NAME + plain.__name__, (AttachedBase, plain), body)))
@@ -207,6 +238,8 @@ def put_bottlenecks(model: Any) -> None:
         check_beginnings(model, model.config.bottleneck_sites)
     for layer, site in zip(model.attached_layers(), model.config.bottleneck_sites, strict=True):
         path, _, parts = site.partition(":")
+        if parts and (lost := [part for part in parts.split(",") if not hasattr(layer, part)]):
+            raise ValueError(f"bottleneck_sites={site!r}: {path} has no parts {lost!r}."[:300])
         bottleneck = make_bottleneck(sub_config(model.config.bottleneck))
         if constant:
             bottleneck.hold_first_token()
