@@ -1,8 +1,8 @@
 """Classes of models with attached bottlenecks, and of their settings and outputs, made of the plain ones."""
 
 import inspect
+from collections.abc import Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any, cast, get_args, get_type_hints
@@ -37,8 +37,6 @@ The base model is trained without the model around it, whose loss has the bottle
 word. Of TRL's SFTTrainer, which computes the loss by itself, take `class JointSFTTrainer(SFTTrainer): compute_loss = \
 transformers.Trainer.compute_loss`. In a loop of your own, run it inside `excise.bottlenecks.trace(...)`, and add the \
 losses of its outputs."""
-# Whether a model is being made, so that a base model inside of it is given no bottlenecks of its own.
-building = ContextVar("excise_building", default=False)
 # By class of output, the one with fields of codebooks.
 OUTPUTS: dict[type[ModelOutput], type[ModelOutput]] = {}
 CAUSAL = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
@@ -94,13 +92,16 @@ class Attached(Remade, Bottlenecked):
     """Mixed into a plain model's class, before it: its layers have bottlenecks, and its loss is the joint one."""
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any):
-        outer = building.get()
-        token = building.set(True)  # some heads make their base model of the settings, by `AutoModel`
+        made, remote = type(config), vars(config).pop("auto_map", None)
+        # Some heads make their base model of the settings, by `AutoModel`: that of a plain one, without bottlenecks.
+        config.__class__ = cast(Any, self.plain.config_class)
         try:
             super().__init__(config, *args, **kwargs)
         finally:
-            building.reset(token)
-        if config.bottleneck_sites and not outer:
+            config.__class__ = cast(Any, made)
+            if remote is not None:
+                config.auto_map = remote
+        if config.bottleneck_sites:
             put_bottlenecks(self)
             self.post_init()
 
@@ -232,8 +233,6 @@ def output_class(plain: Any) -> type[ModelOutput]:
 def put_bottlenecks(model: Any) -> None:
     """Gives the layers that a model's settings name their bottlenecks, which are new."""
     constant, base = model.config.first_token == "constant", model.base_model
-    if base is not model and isinstance(base, Attached):
-        base.__class__ = base.plain
     if constant:
         check_beginnings(model, model.config.bottleneck_sites)
     for layer, site in zip(model.attached_layers(), model.config.bottleneck_sites, strict=True):
@@ -251,7 +250,7 @@ def put_bottlenecks(model: Any) -> None:
         base.__class__ = base_class(cast(Any, type(base)))
 
 
-def _mask(arguments: dict[str, Any]) -> Tensor | None:
+def _mask(arguments: Mapping[str, Any]) -> Tensor | None:
     """The attention mask of the tokens that are given, `(batch, seq)`: of those in a cache it has no need."""
     tokens = next((arguments[name] for name in ("input_ids", "inputs_embeds") if arguments.get(name) is not None), None)
     mask = arguments.get("attention_mask")
