@@ -7,7 +7,7 @@ import torch
 from transformers import DynamicCache, StaticCache
 
 from excise import Selection, Unlearner
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import bottlenecks, left_out
 from excise.models.attached import attach
 from tests.helpers import tiny
 from tests.helpers.families import FAMILIES
@@ -138,3 +138,42 @@ def test_codes_of_first_tokens_are_looked_up_where_that_is_asked_for():
     assert all(bottleneck.first_token is None for bottleneck in bottlenecks(model).values())
     assert (model(torch.tensor([PROMPTS[0]])).codes["layers.0"] >= 0).all()
     assert [generate(model, [prompt])[0] for prompt in PROMPTS] == [by_full_forwards(model, p) for p in PROMPTS]
+
+
+def masked(model):
+    Unlearner(model, tiny.tokenizer()).mask(Selection({"layers.0": [0, 1]}), "cat")
+
+
+FILLED = {
+    "the base model alone": lambda model, ids: model.model(ids, use_cache=True),
+    "the plain model": lambda model, ids: FAMILIES["llama"].make()(ids, use_cache=True),
+    "the model without its bottlenecks": lambda model, ids: without(model, ids),
+}
+
+
+def without(model, ids):
+    with left_out(model):
+        return model(ids, use_cache=True)
+
+
+@pytest.mark.parametrize("filled", FILLED)
+def test_a_cache_that_something_else_filled_is_refused_where_something_is_masked(filled):
+    model, ids = decoder("llama"), torch.tensor([PROMPTS[0]])
+    if filled != "the base model alone":
+        masked(model)
+    with torch.no_grad():
+        cache = FILLED[filled](model, ids).past_key_values
+        if filled == "the base model alone":
+            masked(model)
+        for run in (model, model.model):
+            with pytest.raises(ValueError, match="Start with an empty cache"):
+                run(ids[:, :1], past_key_values=cache)
+
+
+def test_a_cache_of_the_base_model_goes_on_under_the_same_masks():
+    model, ids = decoder("llama"), torch.tensor([PROMPTS[0]])
+    masked(model)
+    with torch.no_grad():
+        cache = model.model(ids[:, :4], use_cache=True).past_key_values
+        cached = model(ids[:, 4:], past_key_values=cache).logits
+        torch.testing.assert_close(cached, model(ids, use_cache=False).logits[:, 4:], rtol=1e-4, atol=1e-4)

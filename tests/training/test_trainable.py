@@ -72,3 +72,13 @@ def test_what_is_no_part_is_refused(arguments, message):
         train_only(llama(), **arguments)
     with pytest.raises(ValueError, match="has no bottleneck"):
         train_only(FAMILIES["llama"].make(), "all")
+
+
+def test_weights_that_a_model_never_learns_stay_as_they_are_when_all_are_trained():
+    model = FAMILIES["whisper"].make()
+    fixed = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    assert fixed == {"model.encoder.embed_positions.weight"}
+    attach(model, layers=[1], **SIZES)
+    for part in ("all", "bottlenecks", "all"):
+        train_only(model, part)
+    assert {name for name, weight in model.named_parameters() if not weight.requires_grad} == fixed

@@ -44,15 +44,19 @@ class BottleneckSite:
         first = current_trace().first
         if getattr(self.bottleneck, "first_token", None) is None or first is None:
             output = self.bottleneck(hidden_states, attention_mask=attention_mask)
-            current_trace().outputs[self.site] = output
+            self._note(output, attention_mask)
             return output.reconstruction
         first = first.to(hidden_states.device)
         others = ~first if attention_mask is None else attention_mask.to(first.device).bool() & ~first
         output = self.bottleneck(hidden_states, attention_mask=others)
-        current_trace().outputs[self.site] = output
+        self._note(output, others)
         constant = cast(Tensor, self.bottleneck.first_token).to(hidden_states.dtype)
         output.reconstruction = torch.where(first[..., None], constant, output.reconstruction)
         return output.reconstruction
+
+    def _note(self, output: Any, counted: Tensor | None) -> None:
+        traced = current_trace()
+        traced.outputs[self.site], traced.counted[self.site] = output, counted
 
 
 @contextmanager

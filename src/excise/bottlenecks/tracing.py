@@ -21,11 +21,14 @@ class Trace:
         attention_mask: `(batch, seq)`, 0 at padding.
         first: bool `(batch, seq)`, the first token of each text; `None` where a model has no rule for those.
         outputs: by site.
+        counted: by site, which of its tokens have codes, `(batch, seq)`, 0 at padding and where a text begins; `None`
+            where all have.
     """
 
     attention_mask: Tensor | None = None
     first: Tensor | None = None
     outputs: dict[str, BottleneckOutput] = field(default_factory=dict)
+    counted: dict[str, Tensor | None] = field(default_factory=dict)
 
 
 _current = CompileableContextVar("excise_trace")

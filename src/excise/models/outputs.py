@@ -68,6 +68,7 @@ def joint_loss(
     penalty: Callable[[Tensor, Tensor], Tensor],
     items: Tensor,
     whole: Tensor | int | None = None,
+    texts: int = 1,
 ) -> dict[str, Tensor]:
     """The joint loss (eq. 8) and its parts, by the names of their fields.
 
@@ -82,6 +83,7 @@ def joint_loss(
         penalty: the codebook loss (eq. 7) of the reconstruction loss and the L1 norm.
         items: what the task loss is a mean over, counted by example: labels, `(batch,)`.
         whole: items in the whole batch when this is a part of it.
+        texts: how many texts an example has, as many as there are choices.
     """
     count = items.sum()
     whole = count if whole is None else whole
@@ -90,14 +92,19 @@ def joint_loss(
         return {"loss": task_loss, "task_loss": task_loss}
     weights = (items / whole).to(task_loss.device)
 
-    def mean(per_token: Tensor) -> Tensor:
-        mask = traced.attention_mask
+    def mean(site: str, per_token: Tensor) -> Tensor:
+        mask = traced.counted[
+            site
+        ]  # its own: of an image, or a decoder's tokens, that of the text beside it says nothing
         tokens = per_token.shape[1] if mask is None else mask.sum(-1).clamp_min(1).to(per_token.device)
-        return (per_token.sum(-1) / tokens).to(weights.device) @ weights.to(per_token.dtype)
+        by_text = (per_token.sum(-1) / tokens).to(weights.device)
+        if texts > 1:
+            by_text = by_text.view(-1, texts).mean(1)
+        return by_text @ weights.to(per_token.dtype)
 
-    sites = traced.outputs.values()
-    reconstruction_loss = reduce(add, (mean(cast(Tensor, site.reconstruction_error)) for site in sites))
-    l1_loss = reduce(add, (mean(cast(Tensor, site.l1)) for site in sites))
+    sites = traced.outputs.items()
+    reconstruction_loss = reduce(add, (mean(site, cast(Tensor, out.reconstruction_error)) for site, out in sites))
+    l1_loss = reduce(add, (mean(site, cast(Tensor, out.l1)) for site, out in sites))
     return {
         "loss": task_loss + penalty(reconstruction_loss, l1_loss),
         "task_loss": task_loss,

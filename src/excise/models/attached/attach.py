@@ -12,6 +12,7 @@ from excise.bottlenecks.registry import own_settings
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.models.attached.families import FAMILIES, known
+from excise.models.attached.first_tokens import check_beginnings
 from excise.models.attached.subclasses import Attached, AttachedBase, config_class, model_class, put_bottlenecks
 from excise.models.settings import check_width, said_as_value_errors, sorted_out
 from excise.storage.expected import described
@@ -31,8 +32,9 @@ def attach(
     """Puts bottlenecks into a model, in place: all weights that it has, and their names, stay as they are.
 
     The model becomes one of excise: its class is a subclass of what it was, `Unlearner(model, tokenizer)` takes it, and
-    `save_pretrained` writes a folder that the `Auto*` classes and `Unlearner.from_pretrained` open. The codes are new:
-    give them to `initialize_codes`, and train them with the model. `detach` takes them off again.
+    `save_pretrained` writes a folder that `Unlearner.from_pretrained` opens, and the `Auto*` classes where the model is
+    of a family in `excise.models.families()`. The codes are new: give them to `initialize_codes`, and train them with
+    the model. `detach` takes them off again.
 
     Args:
         model: any model of transformers.
@@ -75,6 +77,8 @@ def attach(
         check_width(own, "hidden_size", widths[paths[0]])
         made: Any = config_class(cast(Any, type(model.config)))
         made(bottleneck=own, bottleneck_sites=paths, first_token=first_token)  # which checks them
+    if first_token == "constant":
+        check_beginnings(model, paths)
     order = {name: i for i, (name, _) in enumerate(model.base_model.named_modules())}
     vars(model.config).pop("model_type", None)  # which a loaded one has of its own, beside its class
     model.config.__class__ = made

@@ -1,11 +1,49 @@
 """First tokens of texts, where decoders have activations that no code reaches (attention sinks)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
+from transformers import PreTrainedModel
+
+# What modules are called that have images or sounds beside the text that `input_ids` is of.
+OTHERS = ("vision", "visual", "image", "audio")
+
+
+def by_text(arguments: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """A model's arguments with one row a text, and how many texts an example has: several in multiple choice."""
+    dims = {"input_ids": 3, "attention_mask": 3, "position_ids": 3, "inputs_embeds": 4}
+    for name in ("input_ids", "inputs_embeds"):
+        tokens = arguments.get(name)
+        if tokens is not None and tokens.dim() == dims[name]:
+            flat = {
+                key: value.flatten(0, 1) if isinstance(value, Tensor) and value.dim() == dims.get(key) else value
+                for key, value in arguments.items()
+            }
+            return flat, tokens.shape[1]
+    return arguments, 1
+
+
+def sees_texts(model: PreTrainedModel, path: str) -> bool:
+    """Whether a layer has the tokens of `input_ids`: not where it is of images or sounds, or of another decoder."""
+    others = (*OTHERS, "decoder") if model.config.is_encoder_decoder else OTHERS
+    return "input_ids" in model.main_input_name and not any(other in path for other in others)
+
+
+def check_beginnings(model: PreTrainedModel, paths: Iterable[str]) -> None:
+    """Makes sure that a model tells its layers where texts begin, for a constant in the place of first tokens.
+
+    Raises:
+        ValueError: if it does not: an encoder of a model with a decoder is run alone too, and images begin nowhere.
+    """
+    if model.config.is_encoder_decoder or not all(sees_texts(model, path) for path in paths):
+        raise ValueError(
+            "first_token='constant' is for layers that have the tokens of the text that a model is run on. An encoder "
+            "beside a decoder is run without the model around it, as in `generate`, and images and sounds have no "
+            "first token. Give first_token='codes'."
+        )
 
 
 def first_tokens(arguments: Mapping[str, Any]) -> Bool[Tensor, "batch seq"] | None:
@@ -38,4 +76,4 @@ def first_tokens(arguments: Mapping[str, Any]) -> Bool[Tensor, "batch seq"] | No
     return (at == 0).expand(batch, seq)
 
 
-__all__ = ["first_tokens"]
+__all__ = ["by_text", "check_beginnings", "first_tokens", "sees_texts"]

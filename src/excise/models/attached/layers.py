@@ -40,7 +40,18 @@ class AttachedSite(Remade, BottleneckSite):
     sees_padding: bool = False
 
     def passed(self, hidden_states: Tensor) -> Tensor:
-        """What the bottleneck lets through of activations `(batch, seq, dim)`."""
+        """What the bottleneck lets through of activations `(batch, seq, dim)`.
+
+        Raises:
+            ValueError: if it has run already, as in an ALBERT, whose layers are one: codes and loss would be those of
+                the last run alone.
+        """
+        if self.site in current_trace().outputs:
+            raise ValueError(
+                f"The layer {self.site} ran twice in one pass, and its codes and losses of before would be lost. A "
+                "layer that a model runs several times, as ALBERT does, cannot have a bottleneck: take another "
+                "module. Of a base model that is run twice, open an `excise.bottlenecks.trace(...)` for each run."
+            )
         return self.pass_through_bottleneck(
             hidden_states, current_trace().attention_mask if self.sees_padding else None
         )
@@ -55,6 +66,8 @@ def site_class(plain: type[nn.Module], parts: tuple[str, ...] | None = None) -> 
         parts: as in `AttachedSite`.
     """
     run = _after_attention if parts else _at_the_end
+    if parts and len(parts) != 4:
+        raise ValueError(f"{parts!r} are no parts of a layer: expected norm, attention, norm and feed-forward.")
 
     @wraps(plain.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 """Classes of models with attached bottlenecks, and of their settings and outputs, made of the plain ones."""
 
 import inspect
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -17,10 +18,11 @@ from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import make_bottleneck, own_settings
-from excise.bottlenecks.site import bottlenecks
+from excise.bottlenecks.site import is_of_bottleneck
 from excise.bottlenecks.tracing import is_traced, trace
+from excise.ledger.ledger import Ledger
 from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
-from excise.models.attached.first_tokens import first_tokens
+from excise.models.attached.first_tokens import by_text, check_beginnings, first_tokens, sees_texts
 from excise.models.attached.layers import Remade, site_class
 from excise.models.base_checkpoint import BaseCheckpoint
 from excise.models.bottlenecked import Bottlenecked
@@ -59,6 +61,8 @@ class AttachedConfig:
         super().__post_init__(**kwargs)  # type: ignore[misc]  # of the plain settings
         if own.first_token not in FIRST_TOKEN:
             raise ValueError(f"first_token={own.first_token!r}: expected one of {', '.join(map(repr, FIRST_TOKEN))}.")
+        if len({site.partition(":")[0] for site in own.bottleneck_sites}) < len(own.bottleneck_sites):
+            raise ValueError("bottleneck_sites names a module twice; expected one bottleneck a module.")
         if own.bottleneck_sites:
             check_width(sub_config(own.bottleneck), "hidden_size", sub_config(own.bottleneck).hidden_size)
 
@@ -88,15 +92,37 @@ class Attached(Remade, Bottlenecked):
     """Mixed into a plain model's class, before it: its layers have bottlenecks, and its loss is the joint one."""
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any):
-        super().__init__(config, *args, **kwargs)
+        made, remote = type(config), vars(config).pop("auto_map", None)
+        # Some heads make their base model of the settings, by `AutoModel`: that of a plain one, without bottlenecks.
+        config.__class__ = cast(Any, self.plain.config_class)
+        try:
+            super().__init__(config, *args, **kwargs)
+        finally:
+            config.__class__ = cast(Any, made)
+            if remote is not None:
+                config.auto_map = remote
         if config.bottleneck_sites:
             put_bottlenecks(self)
             self.post_init()
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As `Bottlenecked`. A file that lacks something of a bottleneck raises a `ValueError`."""
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        if lost := sorted(name for name in info["missing_keys"] if is_of_bottleneck(name)):
+            raise ValueError(
+                f"The file lacks weights of bottlenecks: {lost[:5]} ({len(lost)} in all). They would be as new, "
+                "before any training. Load an unchanged copy."
+            )
+        return (model, info) if output_loading_info else model
+
     def attached_layers(self) -> list[Any]:
         """The layers that have a bottleneck, in the order in which they run."""
         paths = (site.partition(":")[0] for site in self.config.bottleneck_sites)
-        return [self.base_model.get_submodule(path) for path in paths]
+        try:
+            return [self.base_model.get_submodule(path) for path in paths]
+        except AttributeError as error:
+            raise ValueError(f"bottleneck_sites names modules that this model does not have: {error}"[:300]) from error
 
     @classmethod
     def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access: Any) -> dict[str, Tensor]:
@@ -109,26 +135,35 @@ class Attached(Remade, Bottlenecked):
         labels, whole = arguments.get("labels"), arguments.pop("num_items_in_batch", None)
         check_loss_is_here(labels, whole, self.training)
         compiling = torch.compiler.is_compiling()
-        stamped = "" if compiling else stamp(bottlenecks(self))
+        stamped = "" if compiling else stamp(self)
         if not compiling:
-            check_cache(arguments.get("past_key_values"), stamped)
-        first = first_tokens(arguments) if self.config.first_token == "constant" else None
-        with trace(_mask(arguments), first) as traced:
+            check_cache(self, arguments.get("past_key_values"), stamped)
+        texts, each = by_text(arguments)
+        first = first_tokens(texts) if self.config.first_token == "constant" else None
+        with trace(_mask(texts), first) as traced:
             plain = self.plain.forward(self, **arguments, return_dict=True)
         if not compiling:
             put_stamp(plain.get("past_key_values"), stamped)
-        if first is not None:  # it has no codes, and counts in no loss
-            traced.attention_mask = ~first if traced.attention_mask is None else traced.attention_mask.bool() & ~first
         losses = {}
         if plain.get("loss") is not None:
             items = _items(labels, plain, self.plain)
-            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, whole)
+            losses = joint_loss(plain.loss, traced, self.config.bottleneck.penalty, items, whole, each)
         made = OUTPUTS.get(type(plain)) or output_class(cast(Any, type(plain)))
         return made(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
 class AttachedBase(Remade):
     """Mixed into the class of a base model, before it, for where it is run without the model around it."""
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As in transformers, while nothing is forgotten: a plain model could be filled from what it writes."""
+        own = cast(Any, self)
+        if any(not request.undone for request in Ledger.from_dict(own.config.unlearning).requests):
+            raise ValueError(
+                "Requests to forget are in force, and the plain class could be filled with the weights of the base "
+                "model alone. Save the model around it: `AutoModel.from_pretrained` opens that as a base model."
+            )
+        super().save_pretrained(*args, **kwargs)  # type: ignore[misc]  # of the plain class
 
 
 @cache
@@ -168,9 +203,14 @@ def base_class(plain: Any) -> type[AttachedBase]:
         if self.training and torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             raise ValueError(ALONE)
         arguments = {**dict(zip(names, args, strict=False)), **kwargs}
-        first = first_tokens(arguments) if self.config.first_token == "constant" else None
-        with trace(_mask(arguments), first):
-            return plain.forward(self, **arguments)
+        texts, _ = by_text(arguments)
+        first = first_tokens(texts) if self.config.first_token == "constant" else None
+        stamped = stamp(self)
+        check_cache(self, arguments.get("past_key_values"), stamped)
+        with trace(_mask(texts), first):
+            output = plain.forward(self, **arguments)
+        put_stamp(getattr(output, "past_key_values", None), stamped)
+        return output
 
     body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
     return cast(type[AttachedBase], _records_as(plain, type(NAME + plain.__name__, (AttachedBase, plain), body)))
@@ -193,22 +233,24 @@ def output_class(plain: Any) -> type[ModelOutput]:
 def put_bottlenecks(model: Any) -> None:
     """Gives the layers that a model's settings name their bottlenecks, which are new."""
     constant, base = model.config.first_token == "constant", model.base_model
+    if constant:
+        check_beginnings(model, model.config.bottleneck_sites)
     for layer, site in zip(model.attached_layers(), model.config.bottleneck_sites, strict=True):
         path, _, parts = site.partition(":")
+        if parts and (lost := [part for part in parts.split(",") if not hasattr(layer, part)]):
+            raise ValueError(f"bottleneck_sites={site!r}: {path} has no parts {lost!r}."[:300])
         bottleneck = make_bottleneck(sub_config(model.config.bottleneck))
         if constant:
             bottleneck.hold_first_token()
         model._no_split_modules = {*(model._no_split_modules or ()), NAME + type(layer).__name__}
         layer.__class__ = site_class(cast(Any, type(layer)), tuple(parts.split(",")) if parts else None)
         layer.attach(path, bottleneck)
-        # Of an encoder and decoder the mask is the encoder's, of text and images the text's.
-        other = "decoder" if model.config.is_encoder_decoder else "vision"
-        layer.sees_padding = "input_ids" in model.main_input_name and other not in path
+        layer.sees_padding = sees_texts(model, path)
     if base is not model:
         base.__class__ = base_class(cast(Any, type(base)))
 
 
-def _mask(arguments: dict[str, Any]) -> Tensor | None:
+def _mask(arguments: Mapping[str, Any]) -> Tensor | None:
     """The attention mask of the tokens that are given, `(batch, seq)`: of those in a cache it has no need."""
     tokens = next((arguments[name] for name in ("input_ids", "inputs_embeds") if arguments.get(name) is not None), None)
     mask = arguments.get("attention_mask")
