@@ -56,10 +56,16 @@ def test_a_guide_that_goes_on_from_there_runs(hub, word, guide, tmp_path, monkey
     run(GUIDES / f"{guide}.md")
 
 
-@pytest.mark.parametrize("page", [GUIDES / "forget-a-class-with-codebooks.md", GUIDES / "forget-a-class-with-pairs.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param("forget-a-class-with-codebooks", marks=pytest.mark.slow),
+        "forget-a-class-with-pairs",
+    ],
+)
 def test_a_class_is_forgotten_in_the_guide(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run(page)
+    names = run(GUIDES / f"{page}.md")
     assert names["request"].undone is None and names["unlearner"].ledger.requests[-1].undone
 
 

@@ -68,7 +68,7 @@ def never_seen(arguments, make_linear):
     return model, forget, retain, validation, unseen
 
 
-@pytest.mark.parametrize("rule", ["loss", "attack"])
+@pytest.mark.parametrize("rule", ["loss", pytest.param("attack", marks=pytest.mark.slow)])
 def test_it_stops_where_the_class_passes_for_one_never_seen(rule, arguments, make_linear):
     model, forget, retain, validation, unseen = never_seen(arguments, make_linear)
     tests = {"forget": clouds(100, 5, classes=[FORGOTTEN]), "unseen": clouds(100, 6, classes=[3])}

@@ -41,7 +41,7 @@ class AttachedContract(CodebookContract):
         return {**self.batch(), "labels": None}
 
 
-class TestAttachedLlama(AttachedContract):
+class TestAttachedLlama(CompiledInTheSlowSuite, AttachedContract):
     family = "llama"
     model_class = model_class(LlamaForCausalLM)
     auto_class = AutoModelForCausalLM

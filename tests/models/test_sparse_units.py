@@ -238,6 +238,7 @@ def test_a_least_similarity_is_none_of_theirs(unlearner):
         set_min_similarity(unlearner.model, tiny.copying(4), unlearner.processor, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compact", [False, True], ids=["as large", "without the rows"])
 def test_a_bundle_is_read_back_and_runs_without_excise(unlearner, tmp_path, compact):
     unlearner.mask(Selection({SITES[0]: [1, 2], SITES[1]: [0]}), "cat")

@@ -121,6 +121,7 @@ def test_a_bundle_of_it_is_written_read_back_and_described(unlearner, tmp_path, 
     torch.testing.assert_close(again.model(**batch).logits, expected.model(**batch).logits)
 
 
+@pytest.mark.slow
 def test_its_remote_code_carries_it_and_runs_without_excise(unlearner, tmp_path):
     unlearner.mask(Selection({SITES[0]: [1, 2]}), "cat")
     unlearner.save_bundle(tmp_path / "bundle")
