@@ -15,11 +15,10 @@ from typing import Any
 
 import wrapt
 
-from excise.models.attached.families import FAMILIES
+from excise.models.attached.families import ATTACHED_CLASS, ATTACHED_TYPE, FAMILIES
 
 CLIP = "excise.models.codebook_clip"
-# The beginnings of the names of what is made of a plain model by `attach`: its model type, and its classes.
-ATTACHED, ATTACHED_TYPE, ATTACHED_CLASS = "excise.models.attached", "bottlenecked_", "Bottlenecked"
+ATTACHED = "excise.models.attached"
 
 # model type: (module, config class, {Auto table: model class})
 MODELS = {

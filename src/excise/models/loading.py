@@ -28,7 +28,8 @@ from excise.bottlenecks.identity import copy_codes_id
 from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, enforce
-from excise.models.auto import ATTACHED_TYPE, classes_of, is_ours, register_attached
+from excise.models.attached.families import ATTACHED_TYPE
+from excise.models.auto import classes_of, is_ours, register_attached
 from excise.models.bottlenecked import OF_THE_HUB
 from excise.storage.digests import sums
 from excise.storage.processes import by_main_process

@@ -93,9 +93,7 @@ def joint_loss(
     weights = (items / whole).to(task_loss.device)
 
     def mean(site: str, per_token: Tensor) -> Tensor:
-        mask = traced.counted[
-            site
-        ]  # its own: of an image, or a decoder's tokens, that of the text beside it says nothing
+        mask = traced.counted[site]  # its own: that of a text says nothing of an image or a decoder beside it
         tokens = per_token.shape[1] if mask is None else mask.sum(-1).clamp_min(1).to(per_token.device)
         by_text = (per_token.sum(-1) / tokens).to(weights.device)
         if texts > 1:

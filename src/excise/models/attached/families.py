@@ -5,6 +5,8 @@ A family is a line here. Of any other model a layer is named by its path, as `mo
 
 from dataclasses import dataclass
 
+# The beginnings of the names of what is made of a plain model: its model type, and its classes.
+ATTACHED_TYPE, ATTACHED_CLASS = "bottlenecked_", "Bottlenecked"
 # The parts of a layer that has norms before attention and feed-forward: norm, attention, norm, feed-forward.
 LLAMA = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 CLIP = ("layer_norm1", "self_attn", "layer_norm2", "mlp")
@@ -86,4 +88,4 @@ def known(model_type: str) -> Family:
     return FAMILIES[model_type]
 
 
-__all__ = ["FAMILIES", "Family", "families", "known"]
+__all__ = ["ATTACHED_CLASS", "ATTACHED_TYPE", "FAMILIES", "Family", "families", "known"]

@@ -22,6 +22,7 @@ from excise.bottlenecks.site import is_of_bottleneck
 from excise.bottlenecks.tracing import is_traced, trace
 from excise.ledger.ledger import Ledger
 from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
+from excise.models.attached.families import ATTACHED_CLASS, ATTACHED_TYPE
 from excise.models.attached.first_tokens import by_text, check_beginnings, first_tokens, sees_texts
 from excise.models.attached.layers import Remade, site_class
 from excise.models.base_checkpoint import BaseCheckpoint
@@ -29,8 +30,6 @@ from excise.models.bottlenecked import Bottlenecked
 from excise.models.outputs import CodebookFields, check_loss_is_here, codes_by_site, joint_loss
 from excise.models.settings import check_width, sub_config
 
-NAME = "Bottlenecked"
-TYPE = "bottlenecked_"
 FIRST_TOKEN = ("constant", "codes")
 ALONE = """\
 The base model is trained without the model around it, whose loss has the bottlenecks' own: it would be lost without a \
@@ -81,11 +80,11 @@ def config_class(plain: Any) -> type[PreTrainedConfig]:
             "__module__": __name__,
             "__doc__": f"A {plain.__name__} with attached bottlenecks.\n{AttachedConfig.__doc__}",
         },
-        **{"__annotations__": fields, "model_type": TYPE + plain.model_type},
+        **{"__annotations__": fields, "model_type": ATTACHED_TYPE + plain.model_type},
         **{"sub_configs": {**plain.sub_configs, "bottleneck": CodebookSAEConfig}},
         **{"bottleneck": None, "bottleneck_sites": (), "first_token": "codes", "unlearning": None},
     }
-    return cast(type[PreTrainedConfig], strict(type(NAME + plain.__name__, (AttachedConfig, plain), body)))
+    return cast(type[PreTrainedConfig], strict(type(ATTACHED_CLASS + plain.__name__, (AttachedConfig, plain), body)))
 
 
 class Attached(Remade, Bottlenecked):
@@ -188,7 +187,7 @@ def model_class(plain: Any) -> type[Attached]:
         # loss is a mean over its own batch.
         **{"accepts_loss_kwargs": "labels" in names},
     }
-    return cast(type[Attached], _records_as(plain, type(NAME + plain.__name__, (Attached, plain), body)))
+    return cast(type[Attached], _records_as(plain, type(ATTACHED_CLASS + plain.__name__, (Attached, plain), body)))
 
 
 @cache
@@ -213,7 +212,9 @@ def base_class(plain: Any) -> type[AttachedBase]:
         return output
 
     body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
-    return cast(type[AttachedBase], _records_as(plain, type(NAME + plain.__name__, (AttachedBase, plain), body)))
+    return cast(
+        type[AttachedBase], _records_as(plain, type(ATTACHED_CLASS + plain.__name__, (AttachedBase, plain), body))
+    )
 
 
 def _records_as(plain: Any, made: type) -> type:
@@ -226,7 +227,9 @@ def _records_as(plain: Any, made: type) -> type:
 def output_class(plain: Any) -> type[ModelOutput]:
     """The class of a plain model's output with [`CodebookFields`]."""
     body = {"__module__": __name__, "__doc__": f"A {plain.__name__} and `CodebookFields`."}
-    OUTPUTS[plain] = cast(type[ModelOutput], dataclass(type(NAME + plain.__name__, (CodebookFields, plain), body)))
+    OUTPUTS[plain] = cast(
+        type[ModelOutput], dataclass(type(ATTACHED_CLASS + plain.__name__, (CodebookFields, plain), body))
+    )
     return OUTPUTS[plain]
 
 
@@ -242,7 +245,7 @@ def put_bottlenecks(model: Any) -> None:
         bottleneck = make_bottleneck(sub_config(model.config.bottleneck))
         if constant:
             bottleneck.hold_first_token()
-        model._no_split_modules = {*(model._no_split_modules or ()), NAME + type(layer).__name__}
+        model._no_split_modules = {*(model._no_split_modules or ()), ATTACHED_CLASS + type(layer).__name__}
         layer.__class__ = site_class(cast(Any, type(layer)), tuple(parts.split(",")) if parts else None)
         layer.attach(path, bottleneck)
         layer.sees_padding = sees_texts(model, path)
@@ -271,7 +274,7 @@ def _items(labels: Tensor | None, plain: ModelOutput, of: type[PreTrainedModel])
 
 def __getattr__(name: str) -> Any:
     """A class by its name, as what reads a saved model or a pickle asks for it: made of the plain class if need be."""
-    plain = name.removeprefix(NAME)
+    plain = name.removeprefix(ATTACHED_CLASS)
     found = getattr(transformers, plain, None) or getattr(modeling_outputs, plain, None) if plain != name else None
     for kind, make in ((PreTrainedConfig, config_class), (PreTrainedModel, model_class), (ModelOutput, output_class)):
         if isinstance(found, type) and issubclass(found, kind):
