@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from excise.bottlenecks.site import BottleneckSite
 from excise.bottlenecks.tracing import current_trace
+from excise.models.attached.families import ATTACHED_CLASS
 
 
 class Remade:
@@ -77,7 +78,7 @@ def site_class(plain: type[nn.Module], parts: tuple[str, ...] | None = None) -> 
         **{"forward": forward, "plain": plain, "parts": parts, "recipe": (site_class, plain, parts)},
         **{"__module__": __name__, "__doc__": plain.__doc__},
     }
-    return cast(type[AttachedSite], type(f"Bottlenecked{plain.__name__}", (AttachedSite, plain), body))
+    return cast(type[AttachedSite], type(ATTACHED_CLASS + plain.__name__, (AttachedSite, plain), body))
 
 
 def _at_the_end(layer: Any, *args: Any, **kwargs: Any) -> Any:
