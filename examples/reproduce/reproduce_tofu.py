@@ -10,9 +10,11 @@ and 197 to 200 are forgotten, for a model of 135 million weights on two cores; `
 1. Two models are made of `--model`: one is trained on all rows until it knows them, and one, which never saw what is
    forgotten, for as many epochs on those that stay. `--tuned` and `--never_saw` take such models instead.
 2. Each of `--methods` forgets, once for each seed: a name with settings of the method and of its training behind it, as
-   `"NPO beta=0.05 learning_rate=5e-5 epochs=5"`. With `--attached`, a fine-tuned model with a trained bottleneck, codes
-   are masked as well, and sparse units clamped.
-3. All measures of OpenUnlearning are taken, against the model that never saw it.
+   `"NPO beta=0.05 learning_rate=5e-5 epochs=5"`.
+3. Each of `--bottlenecks` is attached to the model that knows all and trained with it, as
+   `"sparse_units num_codes=9216 active=16 layers=3 epochs=1"` (settings are in tofu_bottleneck.py), or is the folder
+   of a model that has one; its codes are masked, and sparse units clamped.
+4. All measures of OpenUnlearning are taken, against the model that never saw it.
 
 Each part is kept in `--out`, and made again only if its files are removed: a run that was cut off goes on. `tofu.md`
 and `tofu.json` are written anew after each method. `--quick` is a trial of all of it at no size: no figure of it means
@@ -23,11 +25,13 @@ import argparse
 import json
 import time
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from datasets import concatenate_datasets, disable_progress_bars
-from tofu_data import SIZES, data_of, first
+from tofu_bottleneck import trained
+from tofu_data import SIZES, data_of, first, names_of, number, write
 from tofu_report import write_report
 from transformers import (
     AutoModelForCausalLM,
@@ -81,21 +85,25 @@ def main():
                     model.save_pretrained(folder / "model")
                 write(folder / "run.json", run)
             write_report(args.out, args.size)
-    if args.attached:
-        attached(args, rows, asked)
+    for spec in args.bottlenecks:
+        folder = Path(spec)
+        if not folder.is_dir():
+            folder = args.out / "bottlenecks" / spec.replace(" ", "_")
+            trained(spec, folder, models[BEFORE], rows)
+        attached(args, folder, rows, asked)
+        write_report(args.out, args.size)
     print(write_report(args.out, args.size))
 
 
 def check_same(args):
     """Refuses a folder of results of other settings, which would stand beside those of these."""
-    own = ("model", "data", "size", "tuned", "never_saw", "attached", "codes", "epochs", "known", "tuning_rate")
+    own = ("model", "data", "size", "tuned", "never_saw", "epochs", "known", "tuning_rate")
     own = {name: str(getattr(args, name)) for name in (*own, "tuning_batch", "asked", "max_new_tokens", "quick")}
     file = args.out / "arguments.json"
     before = json.loads(file.read_text()) if file.exists() else own
-    added = [name for name in ("attached", "codes") if "None" in (before[name], own[name])]  # beside what there is
-    if other := [f"--{name}={before[name]}" for name in own if own[name] != before[name] and name not in added]:
+    if other := [f"--{name}={before[name]}" for name in own if own[name] != before[name]]:
         raise SystemExit(f"{args.out} has results of {', '.join(other)}. Give another --out, or the same settings.")
-    write(file, own | {name: before[name] for name in added if own[name] == "None"})
+    write(file, own)
 
 
 def arguments():
@@ -108,8 +116,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a trial of all parts, at no size")
     parser.add_argument("--tuned", help="a model that knows all authors, in place of one made here")
     parser.add_argument("--never_saw", help="a model that knows those that stay alone, likewise")
-    parser.add_argument("--attached", help="a fine-tuned model with a trained bottleneck, whose codes are masked")
-    parser.add_argument("--codes", type=int, help="how many codes, those that fire most; those of a test if not given")
+    parser.add_argument("--bottlenecks", nargs="*", default=(), help="kinds with settings behind, or folders")
+    parser.add_argument("--codes", nargs="*", type=int, default=(), help="so many that fire most, too")
     parser.add_argument("--epochs", type=int, default=15, help="of fine-tuning, at most")
     parser.add_argument("--known", type=float, default=0.8, help="answer probability at which fine-tuning ends")
     parser.add_argument("--tuning_rate", type=float, default=1e-4, help="learning rate of fine-tuning")
@@ -225,40 +233,37 @@ def forgotten(args, folder, tokenizer, rows, spec, seed):
     return run.model, about | {"seconds": run.seconds, "history": [epoch.row() for epoch in run.history]}
 
 
-def number(value):
-    """A setting's value: a number where it is one."""
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
-
-
-def attached(args, rows, asked):
+def attached(args, folder, rows, asked):
     """Codes of a model with a bottleneck, masked, and sparse units, clamped: what that scores, and how long it took."""
-    unlearner = Unlearner.from_pretrained(args.attached)
+    name = folder.name.replace("_", " ")
+    unlearner = Unlearner.from_pretrained(folder)
     model, tokenizer = unlearner.model, unlearner.processor
-    measured(args, args.out / "scores" / "with-the-bottleneck", model, tokenizer, asked)
-    sets = question_sets(asked["forget"], tokenizer, retain=asked["retain"], heldout=0, title="authors")
-    search = Search("activations", count=args.codes) if args.codes else "class"
+    measured(args, args.out / "scores" / f"with {name}".replace(" ", "-"), model, tokenizer, asked)
+    options = {"retain": asked["retain"], "heldout": 0, "title": "authors"}
+    by_rows = question_sets(asked["forget"], tokenizer, **options)
+    by_names = question_sets(asked["forget"], tokenizer, names=names_of(rows["go"]), **options)
 
-    def masked():
+    def masked(sets, *search):
         start = time.perf_counter()
-        request = unlearner.forget(sets, search, progress=False)
-        return model, {"codes": request.num_codes}, time.perf_counter() - start
+        request = unlearner.forget(sets, *search, progress=False)
+        seconds = time.perf_counter() - start
+        yield model, {"codes": request.num_codes}, seconds
+        unlearner.undo(request)
 
     def clamped(dynamic):
         run = clamp_units(model, rows["go"], rows["stay"], tokenizer=tokenizer, dynamic=dynamic)
-        return run.model, {"units": run.units, "thresholds": run.thresholds}, run.seconds
+        yield run.model, {"units": run.units, "thresholds": run.thresholds}, run.seconds
 
-    ways = {"codes masked": masked}
-    if any(isinstance(one, SparseUnits) for one in bottlenecks(model).values()):  # before anything is masked
-        ways = {"units clamped": lambda: clamped(False), "Dynamic SAE Guardrails": lambda: clamped(True)} | ways
-    for name, way in ways.items():
-        folder = args.out / "methods" / name.replace(" ", "_") / "seed-0"
-        if not (folder / "run.json").exists():
-            made, settings, seconds = way()
-            measured(args, folder, made, tokenizer, asked)
-            write(folder / "run.json", {"method": name, "settings": settings, "seed": 0, "seconds": seconds})
+    ways = {"masked by rows": partial(masked, by_rows), "masked by names": partial(masked, by_names)}
+    ways |= {f"{count} masked": partial(masked, by_rows, Search("activations", count=count)) for count in args.codes}
+    if any(isinstance(one, SparseUnits) for one in bottlenecks(model).values()):
+        ways |= {"clamped": partial(clamped, False), "Dynamic SAE Guardrails": partial(clamped, True)}
+    for way, make in ways.items():
+        place = args.out / "methods" / f"{name}: {way}".replace(" ", "_") / "seed-0"
+        if not (place / "run.json").exists():
+            for made, settings, seconds in make():
+                measured(args, place, made, tokenizer, asked)
+                write(place / "run.json", {"method": way, "settings": settings, "seed": 0, "seconds": seconds})
 
 
 def measured(args, folder, model, tokenizer, asked):
@@ -277,14 +282,6 @@ def measured(args, folder, model, tokenizer, asked):
     folder.mkdir(parents=True, exist_ok=True)
     write_open_unlearning(folder, questions=scores)
     print(f"{folder}: measured in {time.perf_counter() - start:.0f} s", flush=True)
-
-
-def write(path, values):
-    """Writes JSON whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    new.replace(path)
 
 
 if __name__ == "__main__":

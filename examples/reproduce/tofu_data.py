@@ -1,5 +1,9 @@
 """TOFU's rows for reproduce_tofu.py: which authors stay and go, and what is asked of them."""
 
+import json
+import re
+from collections import Counter
+
 from excise.data import question_rows
 
 # By size, the numbers of the authors that stay and of those that are forgotten, and the file that these are asked from.
@@ -36,6 +40,39 @@ def data_of(args):
     return rows, {name: first(of, most.get(name, len(of))) for name, of in asked.items()}
 
 
+def names_of(rows):
+    """The authors' names: of each, the longest run of capitalised words that about as many questions have as any."""
+    names = []
+    for author in sorted(set(rows["author"])):
+        questions = rows.filter(lambda row, author=author: row["author"] == author)["question"][:]
+        runs = [re.findall(r"[A-Z][\w’-]+(?: [A-Z][\w’-]+)+", re.sub("['’]s", "", text)) for text in questions]
+        counts = Counter(part for of_row in runs for part in {part for run in of_row for part in parts(run.split())})
+        most = max(counts.values())
+        names.append(max((part for part, count in counts.items() if count >= 0.8 * most), key=len))
+    return names
+
+
+def parts(words):
+    """Two to five words that follow one another."""
+    return [" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 2, min(len(words), i + 5) + 1)]
+
+
 def first(rows, count):
     """The first rows, so many at most."""
     return rows.select(range(min(count, len(rows))))
+
+
+def number(value):
+    """A setting's value: a number where it is one."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def write(path, values):
+    """Writes JSON whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    new.replace(path)

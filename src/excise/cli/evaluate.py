@@ -123,14 +123,15 @@ def run(args: Namespace) -> Output:
         }
     else:
         if args.word or args.metrics or args.beams > 1:
-            args.parser.error(f"--word, --metrics and --beams are of texts, and {topic.name!r} is a class of images")
-        options = {}
+            what = "a class of images" if topic.kind == "classes" else "questions with answers"
+            args.parser.error(f"--word, --metrics and --beams are of texts, and {topic.name!r} is {what}")
+        options = {"max_new_tokens": args.max_new_tokens} if topic.kind == "questions" else {}
     searches = preset(args, topic) if args.sweep else "default"
     unlearner = load_unlearner(args.model, args.index, args.device, topic)
     if selection is not None:
         check_codes(selection, unlearner, args.codes)
     if args.reference_model:
-        reader = "reference_tokenizer" if topic.kind == "words" else "reference_processor"
+        reader = "reference_processor" if topic.kind == "classes" else "reference_tokenizer"
         options["reference_model"], options[reader] = load_model(args.reference_model, args.device)
     options |= {
         "base": args.base,
@@ -183,11 +184,12 @@ def _evidence(args: Namespace) -> dict[str, Any]:
 def _evaluate(
     args: Namespace, unlearner: "Unlearner", topic: "TopicSets | ClassSets", options: dict[str, Any]
 ) -> "tuple[Evaluation, Output]":
-    from excise.evaluation import evaluate, evaluate_classes
+    from excise.evaluation import evaluate, evaluate_answers, evaluate_classes
 
-    result = (evaluate if topic.kind == "words" else evaluate_classes)(unlearner, topic, **options)
+    of_kind: dict[str, Any] = {"words": evaluate, "questions": evaluate_answers, "classes": evaluate_classes}
+    result = of_kind[topic.kind](unlearner, topic, **options)
     result.save(args.out)
-    examples = changed(result, args.examples if topic.kind == "words" else 0)
+    examples = changed(result, 0 if topic.kind == "classes" else args.examples)
     return result, Output(
         "\n".join([str(result), *([examples_text(examples)] if examples else []), f"Saved to {args.out}"]),
         {
@@ -243,7 +245,7 @@ def drops(result: "Evaluation") -> dict[str, float]:
 
     if not {Condition.BEFORE, Condition.AFTER} <= set(result.conditions):
         return {}
-    score = "bleu" if "bleu" in result.scores[Condition.AFTER][RETAIN] else "accuracy"
+    score = result.telling(RETAIN) or "bleu"
     shares = {f"{name}_{score}": result.relative_drop(score, name) for name in (FORGET, RETAIN)}
     if Condition.REFERENCE in result.conditions:
         shares[f"{FORGET}_{score}_normalized"] = result.drop(score, FORGET) / 100

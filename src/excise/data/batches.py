@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
@@ -140,7 +141,21 @@ def padded_batches(
     starts = range(0, len(order), batch_size)
     for start in tqdm(starts, desc=progress, unit="batch", disable=progress is None, leave=False):
         rows = order[start : start + batch_size]
-        yield rows, tokenizer.pad({"input_ids": [list(input_ids[i]) for i in rows]}, return_tensors="pt")
+        yield rows, padded([input_ids[i] for i in rows], tokenizer)
+
+
+def padded(input_ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> BatchEncoding:
+    """`input_ids` and `attention_mask`, each `(batch, seq)`, on the tokenizer's side, whether it has a padding token.
+
+    Many decoders have none; masked, so that which one fills a row up changes nothing.
+    """
+    chosen = [list(ids) for ids in input_ids]
+    if tokenizer.pad_token_id is not None:
+        return tokenizer.pad({"input_ids": chosen}, return_tensors="pt")
+    ids, ones = [torch.tensor(row) for row in chosen], [torch.ones(len(row), dtype=torch.long) for row in chosen]
+    columns = {"input_ids": ids, "attention_mask": ones}
+    side = tokenizer.padding_side
+    return BatchEncoding({name: pad_sequence(of, True, padding_side=side) for name, of in columns.items()})
 
 
 def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:

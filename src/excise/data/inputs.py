@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
-from excise.data.batches import WINDOW, RowBatches, encoder_inputs, longest_first, stream_windows, token_masks, tokenize
+from excise.data.batches import WINDOW, RowBatches, longest_first, padded, stream_windows, token_masks, tokenize
 from excise.data.images import image_column, images_digest, pixel_values
 from excise.data.reading import as_rows, is_stream
 from excise.data.truncation import cut_topics
@@ -104,8 +104,7 @@ class Texts(Inputs):
 
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask`, each `(batch, seq)`."""
-        padded = self.tokenizer.pad({"input_ids": [list(self.input_ids[i]) for i in rows]}, return_tensors="pt")
-        return encoder_inputs(padded)
+        return dict(padded([self.input_ids[i] for i in rows], self.tokenizer))
 
     def digest(self) -> str:
         """Of the token ids, and of which of them count."""

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["metrics"],
     submod_attrs={
+        "decoder_answers": ["evaluate_answers"],
         "classes": ["evaluate_classes", "predict_classes"],
         "frontiers": ["frontier"],
         "predictions": ["class_accuracy", "example_losses"],

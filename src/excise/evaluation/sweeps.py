@@ -9,8 +9,10 @@ from excise.codes.search import Search
 from excise.codes.selection import Selection
 from excise.data.classes import ClassSets
 from excise.data.forget_sets import ForgetSets
+from excise.data.questions import QuestionSets
 from excise.evaluation.classes import evaluate_classes
 from excise.evaluation.controls import use_counts
+from excise.evaluation.decoder_answers import evaluate_answers
 from excise.evaluation.texts import evaluate
 from excise.report.results import Evaluation
 from excise.report.sweep import Sweep
@@ -42,7 +44,7 @@ def sweep(
 
     Args:
         finder: the model and its ledger, which must hold no deletion.
-        topic: sets as `topic_sets` makes them, with references, or as `class_sets` does.
+        topic: sets as `topic_sets` makes them, with references, or as `class_sets` or `question_sets` do.
         top_s: numbers S' of codes counted for each token, by every search of the preset.
         preset: how codes are found, as in `Unlearner.count`.
         tested: sets to evaluate on, in place of the topic's own.
@@ -50,15 +52,16 @@ def sweep(
         random_codes: as in `evaluate`.
         reuse: as in `evaluate`.
         progress: show progress bars.
-        **options: the other arguments of `evaluate`; for classes, of `evaluate_classes`.
+        **options: the other arguments of `evaluate`; for classes, of `evaluate_classes`; for questions, of
+            `evaluate_answers`.
 
     Raises:
         MissingExtraError: if texts are evaluated and the extra `text` is not installed.
         ValueError: if no S' is given, one is out of range, or codes were deleted, so that there is no model before.
     """
     tested = tested or topic
-    of_classes = isinstance(tested, ClassSets)
-    if not of_classes:
+    of_words = not isinstance(tested, ClassSets | QuestionSets)
+    if of_words:
         require("text", purpose="A sweep over texts")
     steps = _checked_steps(top_s)
     if any(request.kind == "delete" for request in finder.ledger.requests):
@@ -71,7 +74,9 @@ def sweep(
             # Counted as they are used, which is not how a search counts.
             options |= {name: use_counts(finder, getattr(topic, name), progress) for name in ("target", "retain")}
 
-    evaluate_one: Any = evaluate_classes if of_classes else evaluate
+    evaluate_one: Any = evaluate if of_words else evaluate_classes
+    if isinstance(tested, QuestionSets):
+        evaluate_one = evaluate_answers
     options.setdefault("erased", False)
     evaluations: dict[int, Evaluation] = {}
     selections: dict[int, Selection] = {}
@@ -91,7 +96,7 @@ def sweep(
             **options,
         )
         reuse = reuse or evaluations[step]
-        if not of_classes:
+        if of_words:
             options["words"] = reuse.words
     return Sweep(topic.name, tested.name, evaluations, selections, seconds, profile_seconds)
 

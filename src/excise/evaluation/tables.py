@@ -12,9 +12,9 @@ from excise.data.topics import TopicSets
 from excise.evaluation.sweeps import sweep
 from excise.report.examples import word_differences
 from excise.report.markdown import markdown
-from excise.report.measures import FORGET, Condition, measure
+from excise.report.measures import FORGET, SET_LABELS, Condition, measure
 from excise.report.notes import firings
-from excise.report.results import SET_LABELS, Evaluation
+from excise.report.results import Evaluation
 from excise.storage.display import HtmlTable, few, shortened
 from excise.storage.expected import expects
 

@@ -17,7 +17,7 @@ from excise.report.code_data import most_drawn
 from excise.report.examples import changed_texts, predicted_classes
 from excise.report.frontier_in_page import drawing
 from excise.report.in_force import InForce, depth_lines
-from excise.report.measures import FORGET, RETAIN, Condition, measure
+from excise.report.measures import BOUNDED, FORGET, RETAIN, SETS_IN_WORDS, Condition, measure
 from excise.report.not_shown import needed, standing
 from excise.report.private import about_publishing
 from excise.report.record import Record
@@ -40,8 +40,6 @@ CONDITIONS: dict[str, str] = {
     Condition.BASE: "The plain base model",
     Condition.REFERENCE: "A model that never saw it",
 }
-# Shares are drawn on the whole of 0 to 1; other scores beside the best of them.
-SHARES = ("accuracy", "recall")
 # Removed codes that are listed, the surest first.
 LISTED = 24
 # How settings of a search are said.
@@ -102,7 +100,7 @@ def _evaluation(evaluation: Evaluation, now: InForce) -> dict[str, Any]:
     names = {dataset: evaluation.telling(dataset) for dataset in sets}
     return {
         "topic": evaluation.topic,
-        "of_classes": evaluation.of_classes,
+        "sets": SETS_IN_WORDS[evaluation.kind],
         "in_force": now.is_of(evaluation),
         "removed": evaluation.removed,
         "sizes": {dataset: len(evaluation.texts[dataset]) for dataset in sets},
@@ -162,7 +160,8 @@ def _bar(evaluation: Evaluation, condition: str, dataset: str, name: str | None)
         return None
     shown = evaluation.score(name, dataset, condition)
     values = [evaluation.score(name, dataset, c).value or 0.0 for c in evaluation.conditions]
-    whole = 1.0 if name in SHARES else max(*values, 1e-9) * 1.05
+    # Shares are drawn on the whole of 0 to 1; other scores beside the best of them.
+    whole = 1.0 if name in BOUNDED else max(*values, 1e-9) * 1.05
 
     def percent(value: float) -> float:
         return round(100 * min(max(value, 0.0), whole) / whole, 2)
@@ -209,7 +208,7 @@ def _headline(evaluation: Evaluation, names: Mapping[str, str | None]) -> str:
         parts[0] += f", and {erased} where the topic's embedding rows are erased, too"
     kept = _kept(evaluation)
     if kept is not None:
-        others = "Other images" if evaluation.of_classes else "Other sentences"
+        others = {"classes": "Other images", "answers": "Other questions", "texts": "Other sentences"}[evaluation.kind]
         name = measure(names[RETAIN] or "").label
         parts.append(
             f"{others} keep {kept:.1f} % of their {name} "

@@ -2,14 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from math import nan
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 # The sets that are scored, with the topic and without.
 FORGET, RETAIN = "heldout", "heldout_retain"
 # The first of these that an evaluation has tells of the set.
-TELLING = {FORGET: ("accuracy", "recall", "bleu", "chrf"), RETAIN: ("accuracy", "bleu", "chrf")}
+TELLING = {
+    FORGET: ("accuracy", "recall", "probability", "bleu", "chrf"),
+    RETAIN: ("accuracy", "probability", "bleu", "chrf"),
+}
+# Those that have an interval, in the order in which a verdict looks for them.
+BOUNDED = ("accuracy", "recall", "probability")
+
+# The names of the sets in the papers, and what they are in words, by what a model puts out.
+SET_LABELS = {FORGET: "D'_T", RETAIN: "D_R"}
+Kind = Literal["texts", "answers", "classes"]
+SETS_IN_WORDS: Mapping[Kind, Mapping[str, str]] = {
+    "texts": {FORGET: "sentences with the topic", RETAIN: "other sentences"},
+    "answers": {FORGET: "questions to forget", RETAIN: "other questions"},
+    "classes": {FORGET: "images of the class", RETAIN: "images of other classes"},
+}
 
 
 def takes(model: Mapping[str, Any]) -> str:
@@ -45,6 +60,8 @@ KNOWN = {
     "recall": Measure("topic recall", 3),
     "mentions": Measure("mentions", 3),
     "accuracy": Measure("accuracy", 3),
+    "probability": Measure("answer probability", 3),
+    "rouge_l": Measure("ROUGE-L recall", 3),
     "meteor": Measure("METEOR", 3),
     "bert_score_precision": Measure("BERTScore P", 3),
     "bert_score_recall": Measure("BERTScore R", 3),
@@ -128,6 +145,13 @@ FIXED = (
     Condition.BASE,
     Condition.REFERENCE,
 )
+
+
+def share_left_of(now: float, whole: float) -> float:
+    """What is left of a score, which may be below 0; not a number where there is nothing to be left."""
+    if not whole:
+        return nan
+    return now / whole if whole > 0 else 2 - now / whole
 
 
 Scores = int | float | np.number | np.ndarray | Sequence[float]

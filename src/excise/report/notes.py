@@ -15,7 +15,7 @@ KEPT, LEAST_BLEU, LEAST_ROWS = 0.8, 5.0, 20
 
 def score_table(evaluation: "Evaluation") -> str:
     """One row a condition, and the notes below."""
-    head, rows = (_of_classes if evaluation.of_classes else _of_texts)(evaluation)
+    head, rows = {"classes": _of_classes, "answers": _of_answers, "texts": _of_texts}[evaluation.kind](evaluation)
     width = max(16, *map(len, rows)) if rows else 16
     first, *labels = head
     lines = [first, *(f"{'':{width}} | {label}" for label in labels)]
@@ -32,6 +32,25 @@ def _of_classes(evaluation: "Evaluation") -> tuple[list[str], dict[str, str]]:
     rows = {
         condition: " | ".join(
             f"{of_set['accuracy']:.3f} [{of_set['low']:.3f}, {of_set['high']:.3f}]"
+            for of_set in (sets[FORGET], sets[RETAIN])
+        )
+        for condition, sets in evaluation.scores.items()
+    }
+    return head, rows
+
+
+def _of_answers(evaluation: "Evaluation") -> tuple[list[str], dict[str, str]]:
+    generated = all("rouge_l" in of_set for sets in evaluation.scores.values() for of_set in sets.values())
+    head = [
+        f"Questions {evaluation.topic!r}: {evaluation.removed} codes removed. {len(evaluation.texts[FORGET])} held-out "
+        f"questions to forget, {len(evaluation.texts[RETAIN])} others. Probability of the answers (95 %)"
+        + (", ROUGE-L recall:" if generated else ":"),
+        f"{'to forget':<28} | {'others':<28}",
+    ]
+    rows = {
+        condition: " | ".join(
+            f"{of_set['probability']:.3f} [{of_set['low']:.3f}, {of_set['high']:.3f}]"
+            + (f"  {of_set['rouge_l']:.3f}  " if generated else "")
             for of_set in (sets[FORGET], sets[RETAIN])
         )
         for condition, sets in evaluation.scores.items()
@@ -80,11 +99,15 @@ def nothing_to_forget(evaluation: "Evaluation") -> str | None:
     if name is None or before.low is None or before.high is None:
         return None
     others = []
-    cut = evaluation.score(name, FORGET, Condition.CUT)
-    if cut.low is not None and cut.high is not None:
-        others.append((f"with the word cut out {cut.text}", cut.low, cut.high))
+    known = {Condition.CUT: f"with the {Condition.CUT}"}
+    if evaluation.kind == "answers":
+        known = {Condition.REFERENCE: f"of the {Condition.REFERENCE}"}
+    for condition, said in known.items():
+        floor = evaluation.score(name, FORGET, condition)
+        if floor.low is not None and floor.high is not None:
+            others.append((f"{said} {floor.text}", floor.low, floor.high))
     total, classes = evaluation.scores[Condition.BEFORE][FORGET].get("total"), evaluation.settings.get("num_classes")
-    if total:
+    if total and evaluation.kind != "answers":
         hits = round(total / classes) if classes and evaluation.of_classes else 0
         guessed = f"by guessing among {classes} classes {hits / total:.3f}" if hits else f"with none of {total} right 0"
         least = clopper_pearson(hits, total)
@@ -104,6 +127,8 @@ def _what_to_do(evaluation: "Evaluation", total: int | None) -> str:
     """What whoever finds nothing to forget looks at."""
     if total and total < LEAST_ROWS:
         return f"Only {total} examples were tried, of which so many can be chance: give more to tell."
+    if evaluation.kind == "answers":
+        return "Look at its answers before: the model may need more training, or other prompts (`PromptFormat`)."
     if evaluation.of_classes:
         return "Look whether the model was trained on this class and the images are processed as in its training."
     return (
@@ -120,7 +145,7 @@ def hardly_trained(evaluation: "Evaluation") -> str | None:
     close to. Not where a score is below `LEAST_BLEU` anyway, or there are fewer than `LEAST_ROWS` rows.
     """
     name = evaluation.telling(RETAIN)
-    if name not in ("bleu", "accuracy") or len(evaluation.references.get(RETAIN, ())) < LEAST_ROWS:
+    if name not in ("bleu", "accuracy", "probability") or len(evaluation.references.get(RETAIN, ())) < LEAST_ROWS:
         return None
     scores = {c: evaluation.score(name, RETAIN, c) for c in (Condition.LEFT_OUT, Condition.BASE)}
     there = {condition: score for condition, score in scores.items() if score.value is not None}

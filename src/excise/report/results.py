@@ -8,15 +8,18 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from excise.report.measures import (
+    BOUNDED,
     FIXED,
     FORGET,
     RETAIN,
     TELLING,
     Condition,
+    Kind,
     Score,
     is_measure,
     measure,
     normalized_drop,
+    share_left_of,
 )
 from excise.report.notes import notes, nothing_to_forget, score_table
 from excise.storage.display import HtmlTable, few, shortened
@@ -70,9 +73,15 @@ class Evaluation(HtmlTable):
         return f"Evaluation: {shortened(self.topic)!r}, {self.removed:,} codes removed{by}{about}"
 
     @property
+    def kind(self) -> Kind:
+        """What the model put out: `"classes"` of images, `"answers"` to questions, or `"texts"`."""
+        names = {name for sets in self.scores.values() for name in sets.get(FORGET, ())}
+        return "classes" if "accuracy" in names else "answers" if "probability" in names else "texts"
+
+    @property
     def of_classes(self) -> bool:
-        """Whether images were classified, which are scored by accuracy, rather than texts generated."""
-        return any("accuracy" in sets.get(FORGET, {}) for sets in self.scores.values())
+        """Whether images were classified, which are scored by accuracy."""
+        return self.kind == "classes"
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -92,7 +101,7 @@ class Evaluation(HtmlTable):
     def score(self, metric: str, dataset: str, condition: str) -> Score:
         """A score as it is written, with the bounds of its interval where it has one."""
         scores = self.scores.get(condition, {}).get(dataset, {})
-        bounded = metric in ("accuracy", "recall")
+        bounded = metric in BOUNDED
         value, low, high = (_number(scores.get(name)) for name in (metric, "low", "high"))
         if value is None or not bounded:
             low = high = None
@@ -115,7 +124,7 @@ class Evaluation(HtmlTable):
             The share; not a number where the score before is 0, or one of the two was not computed.
         """
         now, before = (self._value(metric or self.telling(dataset), dataset, c) for c in (condition, Condition.BEFORE))
-        return of * _share(now, before)
+        return of * share_left_of(now, before)
 
     def bottleneck_cost(self, dataset: str = RETAIN, metric: str | None = None, of: float = 1.0) -> float:
         """What the bottleneck itself costs: the share of the base model's score that is gone before; below 0, a gain.
@@ -131,7 +140,7 @@ class Evaluation(HtmlTable):
         before, base = (
             self._value(metric or self.telling(dataset), dataset, c) for c in (Condition.BEFORE, Condition.BASE)
         )
-        return of * (1 - _share(before, base))
+        return of * (1 - share_left_of(before, base))
 
     @property
     def nothing_to_forget(self) -> str | None:
@@ -282,17 +291,6 @@ class Evaluation(HtmlTable):
             return cls.from_dict(read(path))
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)!r} is no saved evaluation: {error}") from error
-
-
-# The names of the sets in the paper.
-SET_LABELS = {FORGET: "D'_T", RETAIN: "D_R"}
-
-
-def _share(now: float, whole: float) -> float:
-    """What is left of a score, which may be below 0; not a number where there is nothing to be left."""
-    if not whole:
-        return nan
-    return now / whole if whole > 0 else 2 - now / whole
 
 
 def _number(value: Any) -> float | None:

@@ -26,6 +26,7 @@ from excise.report.sweep import Sweep
 # The pipelines on the Hub that models belong in, by the end of the name of their class.
 TASKS = {
     "ForConditionalGeneration": "text2text-generation",
+    "ForCausalLM": "text-generation",
     "ForImageClassification": "image-classification",
     "CLIPModel": "zero-shot-image-classification",
     "VisionModel": "image-feature-extraction",

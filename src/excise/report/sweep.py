@@ -24,6 +24,12 @@ KINDS = {"topic": str, "tested": str, "steps": list[dict], "profile_seconds": fl
 # What is printed of a sweep: sets and measures.
 TEXT_COLUMNS = ((FORGET, "recall"), (FORGET, "bleu"), (RETAIN, "bleu"))
 CLASS_COLUMNS = ((FORGET, "accuracy"), (RETAIN, "accuracy"))
+ANSWER_COLUMNS = ((FORGET, "probability"), (RETAIN, "probability"))
+OF_KIND = {
+    "texts": ("sentences", TEXT_COLUMNS),
+    "classes": ("images", CLASS_COLUMNS),
+    "answers": ("questions", ANSWER_COLUMNS),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +80,7 @@ class Sweep(HtmlTable):
         where = f"{self.topic!r}" + (f", tested on {self.tested!r}" if self.tested != self.topic else "")
         first = next(iter(self.evaluations.values()))
         sizes = {name: len(texts) for name, texts in first.texts.items()}
-        kind, columns = ("images", CLASS_COLUMNS) if first.of_classes else ("sentences", TEXT_COLUMNS)
+        kind, columns = OF_KIND[first.kind]
         places = {FORGET: "with the topic", RETAIN: "without"}
         lines = [
             f"Topic {where}: {sizes[FORGET]} held-out {kind} with the topic, {sizes[RETAIN]} without. "

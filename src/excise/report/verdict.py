@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from excise.report.frontier import Frontier, Point
 from excise.report.in_force import InForce
 from excise.report.markdown import counted
-from excise.report.measures import FORGET, Condition, measure
+from excise.report.measures import BOUNDED, FORGET, Condition, measure
 from excise.report.results import Evaluation
 from excise.statistics import clopper_pearson
 
@@ -24,9 +24,9 @@ RULE = (
     "the intervals before and after overlap. Partly: what is between. Comes back: without the bottleneck at least 25 % "
     "of what could be lost is there again."
 )
-# The scores that have an interval.
-JUDGED = ("accuracy", "recall")
 MOST_TOPICS = 8  # that a title names
+# What nothing that is forgotten can go below: what is still said without the word, or by a model that never saw it.
+FLOORS = {"recall": Condition.CUT, "accuracy": Condition.CUT, "probability": Condition.REFERENCE}
 
 
 class Outcome(str, Enum):
@@ -140,8 +140,10 @@ class Verdict:
         if self.score is None or (shares := self.shares) is None:
             return self.reason
         parts = [f"{measure(self.score).label} {shares[Condition.BEFORE]} before, {shares[Condition.AFTER]} after"]
-        more = [condition for condition in (Condition.CUT, Condition.LEFT_OUT) if condition in shares]
-        parts += [f"{shares[condition].value:.3f} with the {condition}" for condition in more]
+        more = {Condition.CUT: "with the", Condition.LEFT_OUT: "with the"}
+        if self.score == "probability":
+            more = {Condition.LEFT_OUT: "with the", Condition.REFERENCE: "of the"}
+        parts += [f"{shares[c].value:.3f} {how} {c}" for c, how in more.items() if c in shares]
         if total := shares[Condition.AFTER].total:
             parts.append(f"of {counted(total, 'example')}")
         return "; ".join(parts)
@@ -180,7 +182,7 @@ def _verdict(topic: str, now: InForce, evaluations: Sequence[Evaluation], fronti
 
 
 def _of_evaluation(topic: str, evaluation: Evaluation, erased: bool) -> Verdict:
-    for score in JUDGED:
+    for score in BOUNDED:
         shares = {c: share for c in evaluation.conditions if (share := _share(evaluation, score, c))}
         if erased:  # as measured so, where it was
             deleted = {Condition.AFTER: Condition.ERASED, Condition.LEFT_OUT: Condition.ERASED_LEFT_OUT}
@@ -190,7 +192,7 @@ def _of_evaluation(topic: str, evaluation: Evaluation, erased: bool) -> Verdict:
             return _of_shares(topic, score, shares, 1 / classes if classes else 0.0)
     if Condition.BEFORE not in evaluation.conditions:
         return Verdict(topic, Outcome.NOT_MEASURED, reason="there is no model before to set it against")
-    reason = "neither topic recall nor accuracy was measured with an interval before and after"
+    reason = "no topic recall, accuracy or probability of answers was measured with an interval before and after"
     return Verdict(topic, Outcome.NOT_MEASURED, reason=reason)
 
 
@@ -202,7 +204,7 @@ def _of_point(topic: str, frontier: Frontier, point: Point) -> Verdict:
 
 
 def _of_shares(topic: str, score: str, shares: Mapping[str, Share], guessed: float = 0.0) -> Verdict:
-    before, after, floor = shares[Condition.BEFORE], shares[Condition.AFTER], shares.get(Condition.CUT)
+    before, after, floor = shares[Condition.BEFORE], shares[Condition.AFTER], shares.get(FLOORS.get(score, ""))
     outcome, back = judged(before, after, floor, guessed), None
     if (left_out := shares.get(Condition.LEFT_OUT)) and outcome in (Outcome.PARTLY, Outcome.FORGOTTEN):
         whole = before.value - (floor.value if floor else 0.0)

@@ -11,8 +11,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from excise.statistics import Interval
+
 # Keeps quotients finite, as there.
 TINY = 1e-10
+# Draws of a bootstrap.
+RESAMPLES = 10_000
 Losses = Float[np.ndarray, "rows"]
 Several = Sequence[Float[np.ndarray, "answers"]]
 
@@ -206,3 +210,26 @@ def _there(values: np.ndarray) -> np.ndarray:
     """The values that are numbers."""
     values = np.asarray(values, dtype=np.float64)
     return values[~np.isnan(values)]
+
+
+def mean_interval(values: Float[np.ndarray, "cases"], confidence: float = 0.95, seed: int = 0) -> Interval:
+    """A confidence interval of a mean: a percentile bootstrap over the cases, which does not go beyond the values.
+
+    Args:
+        values: one a case; differences of two models for a paired interval.
+        confidence: coverage, between 0 and 1 exclusive.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no values.
+
+    Example:
+        >>> mean_interval(np.full(20, 0.5))
+        Interval(low=0.5, high=0.5)
+    """
+    if not len(values):
+        raise ValueError("There are no values to take the mean of. Give at least one.")
+    drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(np.asarray(values, dtype=np.float64)[drawn].mean(1), (tail, 100 - tail))
+    return Interval(float(low), float(high))

@@ -43,6 +43,7 @@ def license_fields(given: Any) -> dict[str, Any]:
 
 SETS = {FORGET: "with the topic", RETAIN: "without the topic"}
 CLASS_SETS = {FORGET: "of the class", RETAIN: "of other classes"}
+ANSWER_SETS = {FORGET: "to forget", RETAIN: "others"}
 # The Hub's own names of metrics; others go by excise's.
 METRICS = {"bleu": "sacrebleu", "rest_bleu": "sacrebleu", "accuracy": "accuracy", "chrf": "chrf", "meteor": "meteor"}
 METRICS |= dict.fromkeys(("bert_score_precision", "bert_score_recall", "bert_score_f1"), "bertscore")
@@ -123,7 +124,7 @@ def _listed(texts: Any) -> list[list[str]]:
 
 def labels_of_sets(evaluation: Evaluation) -> dict[str, str]:
     """What the sets of an evaluation are, in words."""
-    return CLASS_SETS if evaluation.of_classes else SETS
+    return {"classes": CLASS_SETS, "answers": ANSWER_SETS, "texts": SETS}[evaluation.kind]
 
 
 def eval_results(record: Record) -> Iterator[EvalResult]:
