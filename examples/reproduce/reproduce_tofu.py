@@ -11,9 +11,9 @@ and 197 to 200 are forgotten, for a model of 135 million weights on two cores; `
    forgotten, for as many epochs on those that stay. `--tuned` and `--never_saw` take such models instead.
 2. Each of `--methods` forgets, once for each seed: a name with settings of the method and of its training behind it, as
    `"NPO beta=0.05 learning_rate=5e-5 epochs=5"`.
-3. Each of `--bottlenecks` is attached to the model that knows all and trained with it, as
-   `"sparse_units num_codes=9216 active=16 layers=3 epochs=1"` (settings are in tofu_bottleneck.py), or is the folder
-   of a model that has one; its codes are masked, and sparse units clamped.
+3. Each of `--bottlenecks`, a name and what it is, is attached to the model that knows all and trained with it, as
+   `"units: sparse_units num_codes=9216 active=16 layers=3 epochs=1"` (settings are in tofu_bottleneck.py), or is in a
+   folder already, `"units: folder"`; its codes are masked, and sparse units clamped.
 4. All measures of OpenUnlearning are taken, against the model that never saw it.
 
 Each part is kept in `--out`, and made again only if its files are removed: a run that was cut off goes on. `tofu.md`
@@ -85,12 +85,13 @@ def main():
                     model.save_pretrained(folder / "model")
                 write(folder / "run.json", run)
             write_report(args.out, args.size)
-    for spec in args.bottlenecks:
+    for given in args.bottlenecks:
+        name, _, spec = given.partition(": ")
         folder = Path(spec)
         if not folder.is_dir():
-            folder = args.out / "bottlenecks" / spec.replace(" ", "_")
+            folder = args.out / "bottlenecks" / name
             trained(spec, folder, models[BEFORE], rows)
-        attached(args, folder, rows, asked)
+        attached(args, name, folder, rows, asked)
         write_report(args.out, args.size)
     print(write_report(args.out, args.size))
 
@@ -116,7 +117,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a trial of all parts, at no size")
     parser.add_argument("--tuned", help="a model that knows all authors, in place of one made here")
     parser.add_argument("--never_saw", help="a model that knows those that stay alone, likewise")
-    parser.add_argument("--bottlenecks", nargs="*", default=(), help="kinds with settings behind, or folders")
+    parser.add_argument("--bottlenecks", nargs="*", default=(), help="names, each with a kind and its settings")
     parser.add_argument("--codes", nargs="*", type=int, default=(), help="so many that fire most, too")
     parser.add_argument("--epochs", type=int, default=15, help="of fine-tuning, at most")
     parser.add_argument("--known", type=float, default=0.8, help="answer probability at which fine-tuning ends")
@@ -223,7 +224,7 @@ def forgotten(args, folder, tokenizer, rows, spec, seed):
     step.per_device_train_batch_size, step.gradient_accumulation_steps = size, max(1, chosen.batch_size // size)
     model = AutoModelForCausalLM.from_pretrained(folder)
     options = {"tokenizer": tokenizer, "method": method, "settings": settings}
-    about = {"method": method, "settings": values, "seed": seed}
+    about = {"method": spec, "settings": values, "seed": seed}
     try:
         run = forget_answers(model, rows["go"], rows["stay"], step, **options)
     except ValueError as error:
@@ -233,19 +234,23 @@ def forgotten(args, folder, tokenizer, rows, spec, seed):
     return run.model, about | {"seconds": run.seconds, "history": [epoch.row() for epoch in run.history]}
 
 
-def attached(args, folder, rows, asked):
+def attached(args, name, folder, rows, asked):
     """Codes of a model with a bottleneck, masked, and sparse units, clamped: what that scores, and how long it took."""
-    name = folder.name.replace("_", " ")
     unlearner = Unlearner.from_pretrained(folder)
     model, tokenizer = unlearner.model, unlearner.processor
-    measured(args, args.out / "scores" / f"with {name}".replace(" ", "-"), model, tokenizer, asked)
+    measured(args, args.out / "scores" / f"with-{name}", model, tokenizer, asked)
     options = {"retain": asked["retain"], "heldout": 0, "title": "authors"}
     by_rows = question_sets(asked["forget"], tokenizer, **options)
     by_names = question_sets(asked["forget"], tokenizer, names=names_of(rows["go"]), **options)
 
     def masked(sets, *search):
         start = time.perf_counter()
-        request = unlearner.forget(sets, *search, progress=False)
+        try:
+            request = unlearner.forget(sets, *search, progress=False)
+        except ValueError as error:
+            if "Nothing is selected" not in str(error):
+                raise
+            return
         seconds = time.perf_counter() - start
         yield model, {"codes": request.num_codes}, seconds
         unlearner.undo(request)
@@ -259,11 +264,13 @@ def attached(args, folder, rows, asked):
     if any(isinstance(one, SparseUnits) for one in bottlenecks(model).values()):
         ways |= {"clamped": partial(clamped, False), "Dynamic SAE Guardrails": partial(clamped, True)}
     for way, make in ways.items():
-        place = args.out / "methods" / f"{name}: {way}".replace(" ", "_") / "seed-0"
+        place = args.out / "methods" / f"{name}_{way}".replace(" ", "_") / "seed-0"
+        run = {"method": f"{name}, {way}", "seed": 0}
         if not (place / "run.json").exists():
             for made, settings, seconds in make():
                 measured(args, place, made, tokenizer, asked)
-                write(place / "run.json", {"method": way, "settings": settings, "seed": 0, "seconds": seconds})
+                run |= {"settings": settings, "seconds": seconds}
+            write(place / "run.json", run if "seconds" in run else run | {"failed": "nothing selected"})
 
 
 def measured(args, folder, model, tokenizer, asked):

@@ -19,8 +19,8 @@ MEASURES = {
     "exact_memorization": "exact memorization",
     "privleak": "privacy leakage",
 }
-# Models that nothing is forgotten by, first.
-FIRST = ("before", "never-saw-it", "with-the-bottleneck")
+# Models that nothing is forgotten by, first; then those with bottlenecks, `with-...`.
+FIRST = ("before", "never-saw-it")
 
 
 def write_report(out, size):
@@ -30,15 +30,21 @@ def write_report(out, size):
         out: folder of what was measured.
         size: what was forgotten of what.
     """
-    lines = [line(name.replace("-", " "), [out / "scores" / name]) for name in FIRST if there(out / "scores" / name)]
+    models = [*FIRST, *sorted(folder.name for folder in (out / "scores").glob("with-*"))]
+    lines = [line(name.replace("-", " "), [out / "scores" / name]) for name in models if there(out / "scores" / name)]
     before = next((of["model_utility"] for of in lines if of["method"] == "before"), None)
     for folder in sorted((out / "methods").glob("*")):
-        name = folder.name.replace("_", " ")
-        runs = [place for place in sorted(folder.glob("seed-*")) if (place / "run.json").exists()]
-        if seeds := [place for place in runs if there(place)]:
-            lines.append(line(name, seeds))
-        if failed := len(runs) - len(seeds):
-            lines.append(line(f"{name}: diverged", []) | {"seeds": failed})
+        runs = {
+            place: json.loads((place / "run.json").read_text())
+            for place in sorted(folder.glob("seed-*/"))
+            if (place / "run.json").exists()
+        }
+        for name in sorted({run["method"] for run in runs.values()}):
+            if seeds := [place for place, run in runs.items() if "failed" not in run]:
+                lines.append(line(name, seeds))
+            if failed := [run["failed"] for run in runs.values() if "failed" in run]:
+                why = "nothing selected" if failed[0] == "nothing selected" else "diverged"
+                lines.append(line(f"{name}: {why}", []) | {"seeds": len(failed)})
     for of in lines:
         of["utility, relative"] = of["model_utility"] / before if before and of["model_utility"] is not None else None
     (out / "tofu.json").write_text(json.dumps({"size": size, "lines": lines}, indent=1) + "\n", encoding="utf-8")

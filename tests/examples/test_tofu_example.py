@@ -5,9 +5,6 @@ import runpy
 import sys
 
 import pytest
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from excise import SparseUnitsConfig, attach
 
 METHODS = ("IdkDPO", "SimNPO", "RMU")
 
@@ -34,7 +31,7 @@ def reproduce(root, tofu, tmp_path, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["reproduce_tofu", f"--data={tofu}", f"--out={out}", "--quick", *arguments])
-        for imported in ("tofu_report", "tofu_data"):
+        for imported in ("tofu_report", "tofu_data", "tofu_bottleneck"):
             sys.modules.pop(imported, None)
         runpy.run_path(str(folder / "reproduce_tofu.py"), run_name="__main__")
         return out
@@ -51,8 +48,8 @@ def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
     specs = ["NPO beta=0.5 learning_rate=0.01", "GradAscent learning_rate=1e30"]
     out = reproduce("--methods", *METHODS, *specs)
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
-    diverged = "GradAscent learning rate=1e30: diverged"
-    assert {*lines} == {"before", "never saw it", *METHODS, specs[0].replace("_", " "), diverged}
+    diverged = "GradAscent learning_rate=1e30: diverged"
+    assert {*lines} == {"before", "never saw it", *METHODS, specs[0], diverged}
     for name in METHODS:
         assert 0 < lines[name]["forget_Q_A_Prob"] < 1 and lines[name]["seconds"] > 0
         assert lines[name]["forget_quality"] is not None and lines[name]["privleak"] is not None
@@ -75,22 +72,28 @@ def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
     }
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks for it
 @pytest.mark.usefixtures("little_garbage")
-def test_an_attached_bottleneck_stands_beside_the_methods(reproduce, tmp_path, capsys):
-    out = reproduce("--methods")
-    model = AutoModelForCausalLM.from_pretrained(out / "before")
-    attached = attach(model, SparseUnitsConfig(num_codes=64, active=6), layers=[0])
-    attached.save_pretrained(tmp_path / "attached")
-    AutoTokenizer.from_pretrained(out / "before").save_pretrained(tmp_path / "attached")
-    for _ in range(2):
-        reproduce("--methods", "--attached", str(tmp_path / "attached"), "--codes=2")
+def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
+    settings = "layers=0 init_steps=5 batch=2"
+    units = f"units: sparse_units num_codes=64 active=6 teacher=0.5 part=lora {settings}"
+    codes = f"codes: codebook num_codes=64 code_dim=32 active=8 top_s=4 {settings}"
+    out = reproduce("--methods", "--bottlenecks", units, codes, "--codes", "2")
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
-    ways = {"codes masked", "units clamped", "Dynamic SAE Guardrails"}
-    assert {*lines} == {"before", "never saw it", "with the bottleneck", *ways}
-    assert len({lines[way]["forget_Q_A_Prob"] for way in {"with the bottleneck", "units clamped", "codes masked"}}) == 3
+    ways = {"units, clamped", "units, Dynamic SAE Guardrails", "units, 2 masked", "codes, 2 masked"}
+    tested = {f"{name}, masked by {how}: nothing selected" for name in ("units", "codes") for how in ("rows", "names")}
+    assert {*lines} == {"before", "never saw it", "with units", "with codes", *ways, *tested}  # two rows are too few
+    assert len({lines[way]["forget_Q_A_Prob"] for way in {"with units", "units, clamped", "units, 2 masked"}}) == 3
     assert all(lines[way]["seconds"] > 0 for way in ways)
-    with pytest.raises(SystemExit, match=r"has results of --codes=2, --asked=400\. Give another --out"):
-        reproduce("--methods", "--codes=3", "--asked=7")
+    curve = json.loads((out / "bottlenecks" / "units" / "curve.json").read_text())["curve"]
+    assert [of["of"] for of in curve] == ["the model before", "codes alone", "trained together"]
+    assert curve[0]["perplexity"] != curve[2]["perplexity"] and curve[2]["tokens"] > 0 == curve[1]["tokens"]
+    before = made(out)
+    reproduce("--methods", "--bottlenecks", units, f"same: {out / 'bottlenecks' / 'codes'}", "--codes", "2")
+    after = made(out)
+    assert {*after} > {*before} and all(after[path] == before[path] for path in before)
+    with pytest.raises(SystemExit, match=r"has results of --asked=400\. Give another --out"):
+        reproduce("--methods", "--asked=7")
 
 
 @pytest.mark.slow
