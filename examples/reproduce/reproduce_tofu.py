@@ -281,7 +281,7 @@ def measured(args, folder, model, tokenizer, asked):
         model = AutoModelForCausalLM.from_pretrained(model)
     never = args.out / "scores" / NEVER.replace(" ", "-")
     options = {name: rows for name, rows in asked.items() if name not in ("forget", "retain")}
-    options |= {"max_new_tokens": 2 if args.quick else args.max_new_tokens}
+    options |= {"max_new_tokens": 2 if args.quick else args.max_new_tokens, "batch_size": 32, "share_prompts": True}
     if never != folder:
         options["reference"] = read_open_unlearning(never)
     start = time.perf_counter()
