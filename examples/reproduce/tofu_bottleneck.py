@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from datasets import concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from tofu_data import first, number, write
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
@@ -18,7 +18,7 @@ from excise.training import adamw, train_only
 KINDS = {"codebook": CodebookSAEConfig, "sparse_units": SparseUnitsConfig}
 # What a bottleneck is trained by, if nothing else is given behind its kind; the rest is its config's.
 TRAINING = {"layers": 3, "part": "all", "epochs": 1, "rate": 3e-5, "codes_rate": 2e-4, "init_steps": 400, "batch": 4}
-TRAINING |= {"teacher": 0.0, "init_tokens": 1_024}
+TRAINING |= {"teacher": 0.0, "others": 0, "init_tokens": 1_024}
 TOKENS = 40_000
 
 
@@ -28,7 +28,8 @@ def trained(spec, folder, tuned, rows):
     Args:
         spec: `"sparse_units num_codes=9216 active=16 layers=3 epochs=1 rate=3e-5"`: a kind with settings of it and of
             its training. `layers` are joined by commas, `part` is of `train_only`, `teacher` the weight of the
-            divergence from what the model put out before.
+            divergence from what the model put out before, of all tokens, and `others` the number of other sentences
+            beside the rows, of which the last token alone is learnt, and which go into that divergence.
         folder: where the trained model goes, with `curve.json`: perplexities of retained answers and of other text
             by the tokens that were seen.
         tuned: folder of the model that knows all authors.
@@ -43,9 +44,16 @@ def trained(spec, folder, tuned, rows):
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tuned), AutoTokenizer.from_pretrained(tuned)
     tokenizer.padding_side = "right"
     inputs = question_inputs(concatenate_datasets([rows["stay"], rows["go"]]), tokenizer)
+    demo = {name: [pair["en"] for pair in part["translation"]] for name, part in load_demo().items()}
+    if how["others"]:
+        ids = tokenizer(demo["train"][: how["others"]])["input_ids"]
+        # The last token has a label, as a batch without any has no loss.
+        told = {"input_ids": ids, "labels": [[-100] * (len(row) - 1) + row[-1:] for row in ids]}
+        told["attention_mask"] = [[1] * len(row) for row in ids]
+        inputs = concatenate_datasets([inputs, Dataset.from_dict(told).select_columns(inputs.column_names)])
     told = {"retained": question_inputs(first(rows["stay"].shuffle(seed=1), 80), tokenizer)}
-    texts = [pair["en"] for pair in load_demo()["test"]["translation"][:300]]
-    told["other text"] = [{"input_ids": ids, "labels": ids} for ids in tokenizer(texts)["input_ids"] if len(ids) > 1]
+    texts = tokenizer(demo["test"][:300])["input_ids"]
+    told["other text"] = [{"input_ids": ids, "labels": ids} for ids in texts if len(ids) > 1]
     collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
     asked = partial(perplexities, told=told, collator=collator)
     start, curve = time.perf_counter(), [{"tokens": 0, "of": "the model before"} | asked(model)]
@@ -94,7 +102,7 @@ def trained(spec, folder, tuned, rows):
 
 
 class TaughtTrainer(Trainer):
-    """A `Trainer` of the joint loss and, with a teacher, of the divergence from what it puts out."""
+    """A `Trainer` of the joint loss and, with a teacher, of the mean divergence from what it puts out for a token."""
 
     teacher, weight = None, 0.0
 
@@ -102,7 +110,7 @@ class TaughtTrainer(Trainer):
         """The model's own loss, and the teacher's."""
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if self.teacher is not None:
-            there = inputs["labels"][:, 1:] != -100
+            there = inputs["attention_mask"][:, 1:].bool()
             with torch.inference_mode():
                 right = self.teacher(**inputs).logits[:, :-1][there].float().log_softmax(-1)
             own = outputs.logits[:, :-1][there].float().log_softmax(-1)
