@@ -126,7 +126,7 @@ def arguments():
     parser.add_argument("--methods", nargs="*", default=METHODS, help="names, each with settings behind it")
     parser.add_argument("--batch_size", type=int, default=4, help="rows at once; 32 are a step, as the authors have it")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--asked", type=int, default=400, help="rows that stay that are asked, at most")
+    parser.add_argument("--asked", type=int, default=400, help="rows of each other kind that are asked, at most")
     parser.add_argument("--max_new_tokens", type=int, default=200)
     parser.add_argument("--keep_models", action="store_true", help="save the model of each method, too")
     return parser

@@ -33,7 +33,8 @@ def data_of(args):
     asked = {"forget": known(file, "go"), "retain": known("retain_perturbed", "stay")}
     asked |= {name: read(f"{name}_perturbed") for name in ("real_authors", "world_facts")}
     asked |= {"holdout": read("holdout10")}
-    most = {"retain": args.asked, "holdout": len(asked["forget"])} if args.size == "tofu-40" else {}
+    most = dict.fromkeys(("retain", "real_authors", "world_facts"), args.asked)
+    most |= {"holdout": len(asked["forget"])} if args.size == "tofu-40" else {}
     if args.size == "quick":
         most = dict.fromkeys(asked, 2)
         rows = {name: first(of, 4) for name, of in rows.items()}
