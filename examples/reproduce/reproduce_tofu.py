@@ -239,7 +239,7 @@ def attached(args, name, folder, rows, asked):
     unlearner = Unlearner.from_pretrained(folder)
     model, tokenizer = unlearner.model, unlearner.processor
     measured(args, args.out / "scores" / f"with-{name}", model, tokenizer, asked)
-    options = {"retain": asked["retain"], "heldout": 0, "title": "authors"}
+    options = {"retain": rows["control"], "heldout": 0, "title": "authors"}
     by_rows = question_sets(asked["forget"], tokenizer, **options)
     by_names = question_sets(asked["forget"], tokenizer, names=names_of(rows["go"]), **options)
 

@@ -17,7 +17,7 @@ SIZES = {
 
 
 def data_of(args):
-    """Rows to train on, by whether they stay or go, and those that are asked, as `evaluate_questions` takes them."""
+    """Rows to train on, by whether they stay or go, with those that codes are held against, and those that are asked."""
     stay, go, file = SIZES[args.size]
 
     def read(name):
@@ -33,6 +33,7 @@ def data_of(args):
     asked = {"forget": known(file, "go"), "retain": known("retain_perturbed", "stay")}
     asked |= {name: read(f"{name}_perturbed") for name in ("real_authors", "world_facts")}
     asked |= {"holdout": read("holdout10")}
+    rows["control"] = asked["retain"]
     most = dict.fromkeys(("retain", "real_authors", "world_facts"), args.asked)
     most |= {"holdout": len(asked["forget"])} if args.size == "tofu-40" else {}
     if args.size == "quick":
