@@ -17,7 +17,7 @@ SIZES = {
 
 
 def data_of(args):
-    """Rows to train on, by whether they stay or go, with those that codes are held against, and those that are asked."""
+    """Rows to train on, by whether they stay or go, those that codes are held against, and those that are asked."""
     stay, go, file = SIZES[args.size]
 
     def read(name):
