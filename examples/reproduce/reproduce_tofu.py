@@ -118,7 +118,7 @@ def arguments():
     parser.add_argument("--tuned", help="a model that knows all authors, in place of one made here")
     parser.add_argument("--never_saw", help="a model that knows those that stay alone, likewise")
     parser.add_argument("--bottlenecks", nargs="*", default=(), help="names, each with a kind and its settings")
-    parser.add_argument("--codes", nargs="*", type=int, default=(), help="so many that fire most, too")
+    parser.add_argument("--codes", nargs="*", type=int, default=(), help="so many that fire most at names, too")
     parser.add_argument("--epochs", type=int, default=15, help="of fine-tuning, at most")
     parser.add_argument("--known", type=float, default=0.8, help="answer probability at which fine-tuning ends")
     parser.add_argument("--tuning_rate", type=float, default=1e-4, help="learning rate of fine-tuning")
@@ -259,8 +259,9 @@ def attached(args, name, folder, rows, asked):
         run = clamp_units(model, rows["go"], rows["stay"], tokenizer=tokenizer, dynamic=dynamic)
         yield run.model, {"units": run.units, "thresholds": run.thresholds}, run.seconds
 
-    ways = {"masked by rows": partial(masked, by_rows), "masked by names": partial(masked, by_names)}
-    ways |= {f"{count} masked": partial(masked, by_rows, Search("activations", count=count)) for count in args.codes}
+    often = {count: Search("activations", positions="topic", count=count) for count in args.codes}
+    ways = {f"{count} of names masked": partial(masked, by_names, search) for count, search in often.items()}
+    ways |= {"masked by names": partial(masked, by_names), "masked by rows": partial(masked, by_rows)}
     if any(isinstance(one, SparseUnits) for one in bottlenecks(model).values()):
         ways |= {"clamped": partial(clamped, False), "Dynamic SAE Guardrails": partial(clamped, True)}
     for way, make in ways.items():

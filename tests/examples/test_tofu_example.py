@@ -80,10 +80,13 @@ def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     codes = f"codes: codebook num_codes=64 code_dim=32 active=8 top_s=4 {settings}"
     out = reproduce("--methods", "--bottlenecks", units, codes, "--codes", "2")
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
-    ways = {"units, clamped", "units, Dynamic SAE Guardrails", "units, 2 masked", "codes, 2 masked"}
+    ways = {"units, clamped", "units, Dynamic SAE Guardrails", "units, 2 of names masked", "codes, 2 of names masked"}
     tested = {f"{name}, masked by {how}: nothing selected" for name in ("units", "codes") for how in ("rows", "names")}
     assert {*lines} == {"before", "never saw it", "with units", "with codes", *ways, *tested}  # two rows are too few
-    assert len({lines[way]["forget_Q_A_Prob"] for way in {"with units", "units, clamped", "units, 2 masked"}}) == 3
+    assert (
+        len({lines[way]["forget_Q_A_Prob"] for way in {"with units", "units, clamped", "units, 2 of names masked"}})
+        == 3
+    )
     assert all(lines[way]["seconds"] > 0 for way in ways)
     curve = json.loads((out / "bottlenecks" / "units" / "curve.json").read_text())["curve"]
     assert [of["of"] for of in curve] == ["the model before", "codes alone", "trained together"]
