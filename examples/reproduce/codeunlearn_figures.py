@@ -82,7 +82,8 @@ def drops(path, sweeps, tested):
         axes.set_xlabel("S′ (codes removed, mean)")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("change from the original model (%)")
-    panels[0].legend(frameon=False)
+    if panels[0].get_legend_handles_labels()[0]:
+        panels[0].legend(frameon=False)
     save(figure, path)
 
 
@@ -110,7 +111,8 @@ def frontier(path, results):
 def point(sweeps, step):
     """Mean drops over topics and models, on D_R (relative) and on D'_T (normalised)."""
     evaluations = [sweep.evaluations[step] for sweep in sweeps]
-    return np.mean([e.relative_drop() for e in evaluations]), np.mean([e.normalized_drop() for e in evaluations])
+    forgotten = [e.drop("bleu", "heldout") / 100 for e in evaluations]
+    return np.mean([e.relative_drop() for e in evaluations]), np.mean(forgotten)
 
 
 def recalls(path, found):
@@ -119,6 +121,8 @@ def recalls(path, found):
     axes = figure.subplots()
     width = 0.85 / len(BARS)
     for i, (condition, colour) in enumerate(BARS.items()):
+        if not all(condition in e.scores for of_topic in found.values() for e in of_topic):
+            continue
         values = [[e.scores[condition]["heldout"]["recall"] for e in of_topic] for of_topic in found.values()]
         places = np.arange(len(found)) + width * (i - (len(BARS) - 1) / 2)
         axes.bar(places, np.mean(values, 1), 0.95 * width, color=colour, label=condition)

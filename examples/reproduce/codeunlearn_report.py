@@ -133,10 +133,10 @@ def about(results):
 
 
 def interval(values):
-    """A mean of shares in percent, with its 95 % bootstrap interval and how many."""
-    values = 100 * np.asarray(values)
+    """A mean of shares in percent, with its 95 % bootstrap interval and how many; without those that have no scale."""
+    values = 100 * np.array([value for value in values if np.isfinite(value)])
     if len(values) < 2 or np.ptp(values) == 0:
-        return f"{values.mean():.1f} [{len(values)}]"
+        return f"{values.mean():.1f} [{len(values)}]" if len(values) else "–"
     low, high = bootstrap((values,), np.mean, random_state=0).confidence_interval
     return f"{values.mean():.1f} ({low:.1f} to {high:.1f}) [{len(values)}]"
 
@@ -146,36 +146,38 @@ def targets(results):
     plain, quality, ledgers = results.plain, results.files["quality"], results.files["ledger"]
     where = f"on {len(plain['outputs'])} test sentences: plain; codebook models"
     rows = [[f"{label} {where}", against(plain, quality, name), ""] for name, (label, _) in METRICS.items()]
-    shares = [100 * found["bleu"] / plain["bleu"] for found in quality]
+    shares = [share(found["bleu"], plain["bleu"]) for found in quality]
     rows += [["BLEU, codebook models by plain (%)", cell(shares, 1), ""]]
     lines = {}
     for rule, of_rule in results.found.items():
         every = [evaluation for of_topic in of_rule.values() for evaluation in of_topic]
-        lost = {topic: [e.normalized_drop("recall") for e in of] for topic, of in of_rule.items()}
+        lost = {topic: [e.drop("recall", "heldout") for e in of] for topic, of in of_rule.items()}
         least = min(lost, key=lambda topic: np.mean(lost[topic]))
-        random = [
-            e.normalized_drop("recall", condition=Condition.RANDOM) for e in every if Condition.RANDOM in e.scores
-        ]
-        rest = [e.share_left("heldout", Condition.AFTER, "rest_bleu") for e in every]
+        with_random = [e for e in every if Condition.RANDOM in e.scores]
+        random = [e.drop("recall", "heldout", Condition.RANDOM) / 100 for e in with_random]
+        null = [sum(found[rule].values()) for found in results.files["null"]]
         lines[rule] = {
-            "topic recall lost (%)": interval(np.concatenate(list(lost.values()))),
-            "the least of a topic (%)": f"{cell(100 * np.array(lost[least]), 1)}, {least}",
+            "topic recall lost (%)": interval(np.concatenate(list(lost.values())) / 100),
+            "the least of a topic (%)": f"{cell(lost[least], 1)}, {least}",
             "relative BLEU drop on D_R (%)": interval([e.relative_drop() for e in every]),
-            "normalised BLEU drop on D'_T (%)": interval([e.normalized_drop() for e in every]),
-            "rest of the sentence, BLEU after by before (%)": interval(rest),
-            "as many random codes: topic recall lost (%)": interval(random) if random else "",
-            "codes found between two halves of the retain set": cell(
-                [sum(n[rule].values()) for n in results.files["null"]], 0
+            "normalised BLEU drop on D'_T (%)": interval([e.drop("bleu", "heldout") / 100 for e in every]),
+            "rest of the sentence, BLEU after by before (%)": interval(
+                [e.share_left("heldout", Condition.AFTER, "rest_bleu") for e in every]
             ),
+            "as many random codes: topic recall lost (%)": interval(random) if random else "",
+            "codes found between two halves of the retain set": cell(null, 0),
         }
     rows += [[name, *(of_rule[name] for of_rule in lines.values())] for name in lines["default"]]
-    final = [1 - ledger["bleu"][-1] / ledger["bleu"][0] for ledger in ledgers]
-    names = ", ".join(ledgers[0]["topics"])
-    rows += [
-        [f"{names} in one ledger: BLEU drop on {ledgers[0]['rows']} of D_R (%)", cell(100 * np.array(final), 1), ""]
-    ]
+    final = [100 - share(ledger["bleu"][-1], ledger["bleu"][0]) for ledger in ledgers]
+    what = f"{', '.join(ledgers[0]['topics'])} in one ledger: BLEU drop on {ledgers[0]['rows']} of D_R (%)"
+    rows += [[what, cell(final, 1), ""]]
     note = "In parentheses 95 % bootstrap intervals of the mean over topics and models, in brackets how many of them."
     return table(["", *(f"{rule}, S′ = {top_s}" for rule, top_s in results.top_s.items())], rows) + f"\n\n{note}"
+
+
+def share(score, whole):
+    """A score in percent of another; not a number where that is 0."""
+    return 100 * score / whole if whole else float("nan")
 
 
 def against(plain, quality, name):
