@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from codeunlearn_figures import draw
+from codeunlearn_figures import draw, point
 from codeunlearn_tables import (
     METRICS,
     cell,
@@ -156,11 +156,19 @@ def targets(results):
         with_random = [e for e in every if Condition.RANDOM in e.scores]
         random = [e.drop("recall", "heldout", Condition.RANDOM) / 100 for e in with_random]
         null = [sum(found[rule].values()) for found in results.files["null"]]
+        said = [e.scores[Condition.AFTER]["heldout"]["mentions"] for e in every]
+        cost, drop = [e.relative_drop() for e in every], [e.drop("bleu", "heldout") / 100 for e in every]
         lines[rule] = {
             "topic recall lost (%)": interval(np.concatenate(list(lost.values())) / 100),
             "the least of a topic (%)": f"{cell(lost[least], 1)}, {least}",
-            "relative BLEU drop on D_R (%)": interval([e.relative_drop() for e in every]),
-            "normalised BLEU drop on D'_T (%)": interval([e.drop("bleu", "heldout") / 100 for e in every]),
+            "the same, of what the sentence without the word does not give away": interval(
+                [not_guessed(e) for e in every]
+            ),
+            "held-out sentences that still say a word of the topic (%)": interval(said),
+            "relative BLEU drop on D_R (%)": interval(cost),
+            "normalised BLEU drop on D'_T (%)": interval(drop),
+            "selectivity: the last by the one before": selectivity(cost, drop),
+            "least D_R drop where the drop on D'_T passes 100 % (%)": passing(results.swept[rule]),
             "rest of the sentence, BLEU after by before (%)": interval(
                 [e.share_left("heldout", Condition.AFTER, "rest_bleu") for e in every]
             ),
@@ -173,6 +181,35 @@ def targets(results):
     rows += [[what, cell(final, 1), ""]]
     note = "In parentheses 95 % bootstrap intervals of the mean over topics and models, in brackets how many of them."
     return table(["", *(f"{rule}, S′ = {top_s}" for rule, top_s in results.top_s.items())], rows) + f"\n\n{note}"
+
+
+def not_guessed(evaluation):
+    """The share of topic recall lost, of what is not said with the word cut out."""
+    before, after, cut = (
+        evaluation.scores[condition]["heldout"]["recall"]
+        for condition in (Condition.BEFORE, Condition.AFTER, Condition.CUT)
+    )
+    return (before - after) / (before - cut) if before != cut else float("nan")
+
+
+def selectivity(cost, drop):
+    """The mean drop on D'_T by that on D_R."""
+    pairs = np.array([(one, other) for one, other in zip(cost, drop, strict=True) if np.isfinite([one, other]).all()])
+    if not len(pairs):
+        return "–"
+    costs, drops = pairs.mean(0)
+    return f"{drops / costs:.0f} [{len(pairs)}]" if costs > 0 else f"no drop on D_R [{len(pairs)}]"
+
+
+def passing(swept):
+    """The least mean drop on D_R among the S' at which the mean drop on D'_T passes 100 %, of the swept topics."""
+    every = [sweep for sweeps in swept.values() for sweep in sweeps]
+    points = [point(every, step) for step in every[0].evaluations] if every else []
+    passed = [cost for cost, drop in points if drop >= 1]
+    if passed:
+        return f"{100 * min(passed):.1f} [{len(every)}]"
+    most = max((drop for _, drop in points if np.isfinite(drop)), default=float("nan"))
+    return f"not passed (at most {100 * most:.0f} %) [{len(every)}]" if np.isfinite(most) else "–"
 
 
 def share(score, whole):
