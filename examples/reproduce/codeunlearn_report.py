@@ -160,10 +160,8 @@ def targets(results):
         cost, drop = [e.relative_drop() for e in every], [e.drop("bleu", "heldout") / 100 for e in every]
         lines[rule] = {
             "topic recall lost (%)": interval(np.concatenate(list(lost.values())) / 100),
+            "the same, of what is not said with the word cut out (%)": interval([not_guessed(e) for e in every]),
             "the least of a topic (%)": f"{cell(lost[least], 1)}, {least}",
-            "the same, of what the sentence without the word does not give away": interval(
-                [not_guessed(e) for e in every]
-            ),
             "held-out sentences that still say a word of the topic (%)": interval(said),
             "relative BLEU drop on D_R (%)": interval(cost),
             "normalised BLEU drop on D'_T (%)": interval(drop),
