@@ -14,7 +14,7 @@ from transformers.utils.generic import maybe_autocast
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.key_value.configuration import KeyValueConfig
 from excise.bottlenecks.key_value.lookup import nearest_keys
-from excise.bottlenecks.key_value.reading import read_sparsely
+from excise.bottlenecks.key_value.sparse_reading import read_sparsely
 from excise.bottlenecks.registry import register_kind
 from excise.storage.digests import digest
 
