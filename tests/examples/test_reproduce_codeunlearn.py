@@ -53,7 +53,7 @@ def reproduce(root, inputs, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(folder))
     given = [f"--{name}={inputs / name}" for name in ("plain", "base")]
     given += [f"--{split}_file={inputs / split}.parquet" for split in ("train", "test")]
-    given += [f"--topics={TOPIC}", f"--sweep_topics={TOPIC}", "--synonym", TOPIC, OTHER, "--sweep_top_s", "8", "24"]
+    given += [f"--topics={TOPIC}", f"--sweep_topics={TOPIC}", "--synonym", TOPIC, OTHER, "--sweep_top_s", "8"]
     given += ["--test=8", "--repeats=1", "--max_new_tokens=4", f"--out={out}"]
 
     def run(*more):
@@ -79,6 +79,7 @@ def cells(text, title):
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
 
 
+@pytest.mark.slow
 def test_all_tables_are_made_of_two_models_go_on_where_cut_off_and_take_metrics_later(
     reproduce, inputs, tmp_path, monkeypatch
 ):
