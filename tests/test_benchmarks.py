@@ -242,3 +242,14 @@ def test_the_check_for_a_gpu_runs_on_a_processor(alone, tmp_path, capsys):
 def test_the_peers_that_are_told_are_the_ones_that_are_installed(alone, root):
     listed = (root / "benchmarks" / "peers.txt").read_text() + (root / "Makefile").read_text()
     assert set(alone("harness.peers").MODULES) <= set(re.findall(r"([\w-]+)==", listed))
+
+
+def test_pairs_of_many_classes_are_trained_forgotten_and_shared(alone):
+    many_classes = alone("many_classes")
+    rows = list(many_classes.measure(SimpleNamespace(**many_classes.TINY)))
+    values = {row.what.partition(": ")[2]: row.value for row in rows}
+    assert values["accuracy on 40 made-up test encodings"] > 60
+    stages = [what for what in values if what.endswith("highest resident size") and values[what] is not None]
+    assert len(stages) in (0, 5) and all(value > 0 for value in values.values() if value is not None)
+    (forgotten,) = [row for row in rows if "by its counts" in row.what and row.unit == "s"]
+    assert forgotten.settings == {"pairs": 8}

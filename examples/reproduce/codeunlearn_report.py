@@ -1,219 +1,222 @@
-"""Tables and figures of what reproduce_codeunlearn.py has measured."""
+"""The report of reproduce_codeunlearn.py: CodeUnlearn's tables and figures over several codebook models."""
 
 import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+from codeunlearn_figures import draw, point
+from codeunlearn_tables import (
+    METRICS,
+    cell,
+    counts_table,
+    drops_table,
+    examples,
+    recall_table,
+    scores_table,
+    table,
+    times_table,
+)
 from scipy.stats import bootstrap
-from tabulate import tabulate
 
 from excise import Condition, Sweep
-from excise.evaluation import TopicsTable, examples_table
-from excise.report import plot_sweep
 
-# Table 2 of the paper: normalised BLEU drop in percent on D_R and on D'_T.
-PAPER = {
-    "Love": (37.80, 112.52),
-    "Julien": (65.70, 113.12),
-    "Captain": (9.72, 72.10),
-    "Poor": (26.64, 70.61),
-    "Wish": (87.65, 144.83),
-    "White": (10.09, 157.45),
-    "Black": (16.12, 85.16),
-}
-COLOURS = {"default": "#0072B2", "paper": "#D55E00"}
+# What stands above it in a file of --docs is left as it is.
+MARK = "<!-- Below: made by examples/reproduce/reproduce_codeunlearn.py -->"
 
 
-def report(out, topics, top_s, synonym):
-    """Writes `report.md` and its figures.
+@dataclass(frozen=True)
+class Results:
+    """What was measured, read from its folder.
 
-    Args:
-        out: folder of what was measured.
-        topics: their names.
-        top_s: by rule, the S' at which the tables are.
-        synonym: the topic forgotten and the one tested on.
+    Attributes:
+        out: the folder.
+        models: their names.
+        found: by rule and topic, an evaluation a model, at the rule's own S'.
+        swept: by rule and topic, a sweep a model.
+        synonym: a sweep a model, and `of`, the topic forgotten and the one tested on.
+        files: by name of a file, what it holds for each model.
+        plain: scores of the plain model on the test split.
+        top_s: by rule, its own S'.
+        judges: by metric, the signature of its model.
     """
-    models = sorted(out.glob("model-*"), key=lambda folder: int(folder.name.partition("-")[2]))
-    found = {
-        rule: [{t: only(m / rule / f"{t}.json") for t in topics} for m in models if (m / rule).exists()]
-        for rule in top_s
-    }
-    swept = {rule: {t: Sweep.load(out / "sweeps" / rule / f"{t}.json") for t in topics} for rule in top_s}
-    first = swept["default"]
-    parts = ["# CodeUnlearn, measured", targets(out, models, found, swept, top_s)]
-    parts += ["## Topic recall, default preset", recall_table(found["default"])]
-    for rule, by_model in found.items():
-        for i, evaluations in enumerate(by_model):
-            table = TopicsTable(tuple(evaluations.values()), top_s[rule])
-            parts += [f"## Table 2: {rule} preset, model {i}", table.to_markdown()]
-    parts += ["## Tables 1 and 4: examples", *(str(examples_table(few(first[t]))) for t in topics)]
-    parts += ["## Table 5: without the topic", str(examples_table(few(first[topics[0]]), dataset="heldout_retain"))]
-    parts += ["## Table 3: run times", (out / "runtimes.md").read_text().strip()]
-    for topic in topics:
-        plot_sweep(first[topic], out / f"sweep-{topic}.svg", ["bleu", "recall", "rest_bleu"])
-    plot_sweep(Sweep.load(out / "synonym.json"), out / "synonym.svg", ["bleu", "recall"])
-    frontier(out / "frontier.svg", swept)
-    recalls(out / "recall.svg", found["default"])
-    parts += ["## Figures", "![How much is forgotten at what cost](frontier.svg)", "![Topic recall](recall.svg)"]
-    parts += [f"![Sweep, {topic}](sweep-{topic}.svg)" for topic in topics]
-    parts += [f"![Forgetting {synonym[0]}, tested on {synonym[1]}](synonym.svg)"]
-    (out / "report.md").write_text("\n\n".join(part for part in parts if part) + "\n")
+
+    out: Path
+    models: list
+    found: dict
+    swept: dict
+    synonym: list
+    of: tuple
+    files: dict
+    plain: dict
+    top_s: dict
+    judges: dict
+
+    @classmethod
+    def load(cls, out, count, topics, sweep_topics, synonym, top_s, judges):
+        """Reads what the first so many models have."""
+        folders = [out / f"model-{i}" for i in range(count)]
+
+        def sweeps(words, *folder):
+            parts = {word: [each.joinpath(*folder, f"{word}.json") for each in folders] for word in words}
+            return {word: [Sweep.load(path) for path in paths] for word, paths in parts.items()}
+
+        found = {rule: sweeps(topics, rule) for rule in top_s}
+        swept = {rule: sweeps([t for t in sweep_topics if t in topics], "sweeps", rule) for rule in top_s}
+        names = ("model", "quality", "null", "ledger", "runtimes")
+        files = {name: [json.loads((each / f"{name}.json").read_text()) for each in folders] for name in names}
+        return cls(
+            out=out,
+            models=files["model"],
+            found={rule: {t: [only(s) for s in of_t] for t, of_t in of.items()} for rule, of in found.items()},
+            swept=swept,
+            synonym=[Sweep.load(each / "synonym.json") for each in folders],
+            of=tuple(synonym),
+            files=files,
+            plain=json.loads((out / "quality.json").read_text()),
+            top_s=top_s,
+            judges=judges,
+        )
 
 
-def markdown(header, rows):
-    """A table in Markdown."""
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
-
-
-def only(path):
-    """The one evaluation of a file."""
-    (evaluation,) = Sweep.load(path).evaluations.values()
+def only(sweep):
+    """The one evaluation of a sweep."""
+    (evaluation,) = sweep.evaluations.values()
     return evaluation
 
 
-def few(sweep):
-    """A sweep's evaluations at the S' of the paper's table 1."""
-    return {top_s: sweep.evaluations[top_s] for top_s in (8, 24, 72) if top_s in sweep.evaluations}
+def report(results, docs=None):
+    """Writes `report.md` and its figures, and beside a file of `docs` a folder of them."""
+    figures = draw(results)
+    parts = ["# CodeUnlearn, measured", about(results), "## Targets", targets(results)]
+    parts += ["## Topic recall, default preset, and the attacker's figure", recall_table(results, docs)]
+    for rule in results.found:
+        parts += [f"## Table 2: {rule} preset, S′ = {results.top_s[rule]}", drops_table(results.found[rule])]
+    titles = ["Table 1", "Table 4", "Also"]
+    for i, topic in enumerate(results.swept["paper"]):
+        title = f"## {titles[min(i, 2)]}: sentences with *{topic}*, the paper's preset"
+        parts += [title, counts_table(results.swept["paper"][topic]), *examples(results, topic, "heldout")]
+    topic = list(results.swept["paper"])[-1]
+    parts += [f"## Table 5: sentences without *{topic}*", *examples(results, topic, "heldout_retain", rows=1)]
+    parts += [f"## Table 3: seconds to find the codes of *{results.of[0]}*", times_table(results)]
+    parts += ["## Figures", "Means over models; the bars at the points are standard deviations."]
+    parts += [f"![{title}]({{folder}}{name})" for name, title in figures.items()]
+    parts += ["## Scores under the other conditions, default preset", scores_table(results.found["default"])]
+    text = "\n\n".join(part for part in parts if part).replace("{folder}", "") + "\n"
+    (results.out / "report.md").write_text(text, encoding="utf-8")
+    if docs:
+        above = docs.read_text(encoding="utf-8").partition(MARK)[0] if docs.exists() else ""
+        below = "\n\n".join(part for part in (parts[1:] if above else parts) if part)
+        below = below.replace("{folder}", f"{docs.stem}/") + "\n"
+        docs.with_suffix("").mkdir(parents=True, exist_ok=True)
+        for name in figures:
+            shutil.copy(results.out / name, docs.with_suffix("") / name)
+        docs.write_text(f"{above}{MARK}\n\n{below}", encoding="utf-8")
 
 
-def mean(values):
-    """A mean of shares in percent, with its 95 % bootstrap interval."""
-    values = 100 * np.asarray(values)
+def about(results):
+    """What was measured on what, and how cells are read."""
+    first = next(iter(results.found["default"].values()))[0]
+    names = [f"`{name}`" for name in results.models]
+    retain, judges = len(first.texts["heldout_retain"]), results.judges
+    named = {"bert_score": "BERTScore", "bart_score": "BARTScore"}
+    signatures = {label: f"`{judges[n]}`" if n in judges else "missing, no model given" for n, label in named.items()}
+    said = ". ".join(f"{label}: {signature}" for label, signature in signatures.items())
+    return (
+        f"Models: {', '.join(names)}. Test split, greedy, {retain} sentences without the "
+        "topic (D_R) and all with it (D'_T, their number in parentheses), in the sweeps over S' as many as the figures "
+        "say. Codes were chosen on the train split; the seed of random codes is the model's number. **Each cell: the "
+        "mean over codebook models ± their standard deviation, and in brackets how many.** BLEU: sacrebleu, 0 to 100. "
+        f"METEOR: stems, no synonyms. {said}."
+    )
+
+
+def interval(values):
+    """A mean of shares in percent, with its 95 % bootstrap interval and how many; without those that have no scale."""
+    values = 100 * np.array([value for value in values if np.isfinite(value)])
     if len(values) < 2 or np.ptp(values) == 0:
-        return f"{values.mean():.1f}"
+        return f"{values.mean():.1f} [{len(values)}]" if len(values) else "–"
     low, high = bootstrap((values,), np.mean, random_state=0).confidence_interval
-    return f"{values.mean():.1f} ({low:.1f} to {high:.1f})"
+    return f"{values.mean():.1f} ({low:.1f} to {high:.1f}) [{len(values)}]"
 
 
-def targets(out, models, evaluations, swept, top_s):
-    """What is to be reached, one line a figure; means over topics and models."""
-    plain = json.loads((out / "quality.json").read_text())
-    qualities = [json.loads((m / "quality.json").read_text())["bleu"] for m in models]
-    ledgers = [json.loads((m / "ledger.json").read_text()) for m in models]
-    nulls = [json.loads((m / "null.json").read_text()) for m in models]
-    rows = [
-        ["BLEU on the test split, share of the plain model's (%)", mean([q / plain["bleu"] for q in qualities]), ""]
-    ]
-    columns = {}
-    for rule, found in evaluations.items():
-        all_of = [evaluation for by_topic in found for evaluation in by_topic.values()]
-        lost = [e.normalized_drop("recall") for e in all_of]
-        cost, drop = [e.relative_drop() for e in all_of], [e.normalized_drop() for e in all_of]
-        said = [e.scores[Condition.AFTER]["heldout"]["mentions"] for e in all_of]
-        rest = [
-            e.scores[Condition.AFTER]["heldout"]["rest_bleu"] / e.scores[Condition.BEFORE]["heldout"]["rest_bleu"]
-            for e in all_of
-        ]
-        found_in_nothing = sum(sum(null.get(rule, {}).values()) for null in nulls)
-        random = [
-            e.normalized_drop("recall", condition=Condition.RANDOM) for e in all_of if Condition.RANDOM in e.scores
-        ]
-        told = [e.normalized_drop("recall", reference=Condition.CUT) for e in all_of]
-        columns[rule] = {
-            "topic recall lost (%)": mean(lost),
-            "least topic recall lost, mean over models (%)": f"{100 * worst(lost, len(found)):.1f}",
-            "topic recall lost, of what the model does not guess from the rest of the sentence (%)": mean(told),
-            "held-out sentences that still say a word of the topic (%)": mean(said),
-            "relative BLEU drop on D_R (%)": mean(cost),
-            "normalised BLEU drop on D'_T (%)": mean(drop),
-            "selectivity": f"{np.mean(drop) / np.mean(cost):.0f}" if np.mean(cost) > 0 else "no drop on D_R",
-            "least D_R drop where the drop on D'_T passes 100 % (%)": passing(swept[rule]),
-            "rest of the sentence, BLEU after / before": f"{np.mean(rest):.3f}",
-            "as many random codes: topic recall lost (%)": mean(random) if random else "",
-            "null control: codes found, all runs": str(found_in_nothing),
+def targets(results):
+    """What is to be reached, a line a figure; over topics and models."""
+    plain, quality, ledgers = results.plain, results.files["quality"], results.files["ledger"]
+    where = f"on {len(plain['outputs'])} test sentences: plain; codebook models"
+    rows = [[f"{label} {where}", against(plain, quality, name), ""] for name, (label, _) in METRICS.items()]
+    shares = [share(found["bleu"], plain["bleu"]) for found in quality]
+    rows += [["BLEU, codebook models by plain (%)", cell(shares, 1), ""]]
+    lines = {}
+    for rule, of_rule in results.found.items():
+        every = [evaluation for of_topic in of_rule.values() for evaluation in of_topic]
+        lost = {topic: [e.drop("recall", "heldout") for e in of] for topic, of in of_rule.items()}
+        least = min(lost, key=lambda topic: np.mean(lost[topic]))
+        with_random = [e for e in every if Condition.RANDOM in e.scores]
+        random = [e.drop("recall", "heldout", Condition.RANDOM) / 100 for e in with_random]
+        null = [sum(found[rule].values()) for found in results.files["null"]]
+        said = [e.scores[Condition.AFTER]["heldout"]["mentions"] for e in every]
+        cost, drop = [e.relative_drop() for e in every], [e.drop("bleu", "heldout") / 100 for e in every]
+        lines[rule] = {
+            "topic recall lost (%)": interval(np.concatenate(list(lost.values())) / 100),
+            "the same, of what is not said with the word cut out (%)": interval([not_guessed(e) for e in every]),
+            "the least of a topic (%)": f"{cell(lost[least], 1)}, {least}",
+            "held-out sentences that still say a word of the topic (%)": interval(said),
+            "relative BLEU drop on D_R (%)": interval(cost),
+            "normalised BLEU drop on D'_T (%)": interval(drop),
+            "selectivity: the last by the one before": selectivity(cost, drop),
+            "least D_R drop where the drop on D'_T passes 100 % (%)": passing(results.swept[rule]),
+            "rest of the sentence, BLEU after by before (%)": interval(
+                [e.share_left("heldout", Condition.AFTER, "rest_bleu") for e in every]
+            ),
+            "as many random codes: topic recall lost (%)": interval(random) if random else "",
+            "codes found between two halves of the retain set": cell(null, 0),
         }
-    rows += [[name, columns["default"][name], columns["paper"][name]] for name in columns["default"]]
-    final = [1 - ledger["bleu"][-1] / ledger["bleu"][0] for ledger in ledgers]
-    rows += [[f"{', '.join(ledgers[0]['topics'])} in one ledger: relative BLEU drop on D_R (%)", mean(final), ""]]
-    sizes = [len(evaluation.texts["heldout"]) for evaluation in evaluations["default"][0].values()]
-    headers = [f"{rule} preset, S′ = {top_s[rule]}, models: {len(found)}" for rule, found in evaluations.items()]
-    return (
-        markdown(["", *headers], rows)
-        + f"\n\n{len(models)} models, {len(sizes)} topics with {sum(sizes)} held-out sentences; plain model: BLEU "
-        f"{plain['bleu']:.1f} on {plain['rows']} test sentences, codebook models "
-        f"{', '.join(f'{bleu:.1f}' for bleu in qualities)}. "
-        "In parentheses: 95 % bootstrap intervals of the mean over topics and models."
+    rows += [[name, *(of_rule[name] for of_rule in lines.values())] for name in lines["default"]]
+    final = [100 - share(ledger["bleu"][-1], ledger["bleu"][0]) for ledger in ledgers]
+    what = f"{', '.join(ledgers[0]['topics'])} in one ledger: BLEU drop on {ledgers[0]['rows']} of D_R (%)"
+    rows += [[what, cell(final, 1), ""]]
+    note = "In parentheses 95 % bootstrap intervals of the mean over topics and models, in brackets how many of them."
+    return table(["", *(f"{rule}, S′ = {top_s}" for rule, top_s in results.top_s.items())], rows) + f"\n\n{note}"
+
+
+def not_guessed(evaluation):
+    """The share of topic recall lost, of what is not said with the word cut out."""
+    before, after, cut = (
+        evaluation.scores[condition]["heldout"]["recall"]
+        for condition in (Condition.BEFORE, Condition.AFTER, Condition.CUT)
     )
+    return (before - after) / (before - cut) if before != cut else float("nan")
 
 
-def recall_table(models):
-    """Topic recall of each topic, means over models; pooled over topics in the last line."""
-    conditions = (Condition.BEFORE, Condition.AFTER, Condition.CUT, Condition.RANDOM, Condition.REFERENCE)
-    rows, pooled = [], np.zeros(len(conditions))
-    for topic, first in models[0].items():
-        values = [[model[topic].scores[condition]["heldout"]["recall"] for condition in conditions] for model in models]
-        total = first.scores[Condition.BEFORE]["heldout"]["total"]
-        pooled += np.mean(values, axis=0) * total
-        codes = np.mean([model[topic].removed for model in models])
-        rows.append([topic, str(total), f"{codes:.0f}", *(f"{value:.3f}" for value in np.mean(values, axis=0))])
-    total = sum(int(row[1]) for row in rows)
-    rows.append(["all", str(total), "", *(f"{value:.3f}" for value in pooled / total)])
-    return markdown(["Topic", "References with a word of it", "Codes removed", *conditions], rows)
+def selectivity(cost, drop):
+    """The mean drop on D'_T by that on D_R."""
+    pairs = np.array([(one, other) for one, other in zip(cost, drop, strict=True) if np.isfinite([one, other]).all()])
+    if not len(pairs):
+        return "–"
+    costs, drops = pairs.mean(0)
+    return f"{drops / costs:.0f} [{len(pairs)}]" if costs > 0 else f"no drop on D_R [{len(pairs)}]"
 
 
-def worst(values, models):
-    """The least over topics of the mean over models."""
-    return np.asarray(values).reshape(models, -1).mean(0).min()
-
-
-def passing(sweeps):
-    """The least mean drop on D_R among the S' at which the mean drop on D'_T passes 100 %."""
-    steps = next(iter(sweeps.values())).evaluations
-    points = [frontier_point(sweeps, step) for step in steps]
+def passing(swept):
+    """The least mean drop on D_R among the S' at which the mean drop on D'_T passes 100 %, of the swept topics."""
+    every = [sweep for sweeps in swept.values() for sweep in sweeps]
+    points = [point(every, step) for step in every[0].evaluations] if every else []
     passed = [cost for cost, drop in points if drop >= 1]
-    return (
-        f"{100 * min(passed):.1f}" if passed else f"not passed (at most {100 * max(drop for _, drop in points):.0f} %)"
-    )
+    if passed:
+        return f"{100 * min(passed):.1f} [{len(every)}]"
+    most = max((drop for _, drop in points if np.isfinite(drop)), default=float("nan"))
+    return f"not passed (at most {100 * most:.0f} %) [{len(every)}]" if np.isfinite(most) else "–"
 
 
-def frontier_point(sweeps, step):
-    """Mean drops over topics, on D_R (relative) and on D'_T (normalised)."""
-    evaluations = [sweep.evaluations[step] for sweep in sweeps.values()]
-    return np.mean([e.relative_drop() for e in evaluations]), np.mean([e.normalized_drop() for e in evaluations])
+def share(score, whole):
+    """A score in percent of another; not a number where that is 0."""
+    return 100 * score / whole if whole else float("nan")
 
 
-def frontier(path, swept):
-    """How much is forgotten at what cost, over S', beside the paper's table 2."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for rule, sweeps in swept.items():
-        steps = list(next(iter(sweeps.values())).evaluations)
-        points = 100 * np.array([frontier_point(sweeps, step) for step in steps])
-        axes.plot(*points.T, "o-", color=COLOURS[rule], label=f"{rule} preset, over S′ (mean of the topics)")
-        axes.annotate(f"S′ = {steps[0]}", points[0], xytext=(6, -2), textcoords="offset points", fontsize=7)
-    axes.plot(
-        *np.array(list(PAPER.values())).T,
-        "x",
-        color="0.4",
-        label="the paper, S′ = 104",
-    )
-    axes.axhline(100, color="0.8", linewidth=0.8, zorder=0)
-    axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
-    axes.set_xlabel("BLEU drop without the topic, $D_R$ (%)")
-    axes.set_ylabel("normalised BLEU drop with the topic, $D'_T$ (%)")
-    axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
-
-
-def recalls(path, models):
-    """Topic recall before, after and under the controls, a group of bars a topic."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    axes = figure.subplots()
-    topics = list(models[0])
-    colours = {
-        Condition.BEFORE: "0.7",
-        Condition.RANDOM: "#E69F00",
-        Condition.CUT: "#009E73",
-        Condition.AFTER: "#0072B2",
-    }
-    for i, (condition, colour) in enumerate(colours.items()):
-        values = [[model[t].scores[condition]["heldout"]["recall"] for t in topics] for model in models]
-        heights, places = np.mean(values, axis=0), np.arange(len(topics)) + 0.21 * (i - 1.5)
-        axes.bar(places, heights, 0.2, color=colour, label=condition)
-        for row in values:
-            axes.plot(places, row, ".", color="black", markersize=3)
-    axes.set_xticks(range(len(topics)), topics)
-    axes.set_ylabel("topic recall")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=4, loc="upper right")
-    figure.savefig(path, metadata={"Date": None})
+def against(plain, quality, name):
+    """A score of the plain model and of the codebook models."""
+    values = [found.get(name) for found in (plain, *quality)]
+    digits = METRICS[name][1]
+    return "missing" if None in values else f"{values[0]:.{digits}f}; {cell(values[1:], digits)}"

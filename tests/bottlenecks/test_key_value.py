@@ -105,3 +105,34 @@ def test_no_tensor_of_a_look_up_at_paper_size_is_larger_than_the_keys():
     with _Largest() as largest:
         module.select_by_heads(torch.randn(32, 256, 8))
     assert largest.bytes == module.keys.numel() * 4  # all distances at once would be four times that, at this batch
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_a_sparse_gradient_is_the_dense_one_and_holds_what_was_read_alone(top_k):
+    module = bottleneck(top_k=top_k)
+    encodings, weights = torch.randn(9, 12), torch.randn(9, 5)
+    gradients, outputs = [], []
+    for module.sparse_gradients in (False, True):
+        module.values.grad = None
+        output = module(encodings)
+        (output.values * weights).sum().backward()
+        gradients.append(module.values.grad.coalesce() if module.sparse_gradients else module.values.grad)
+        outputs.append(output)
+    torch.testing.assert_close(outputs[1].values, outputs[0].values)
+    assert gradients[1].is_sparse and len(gradients[1].indices()[0]) == len(outputs[1].pairs.unique())
+    torch.testing.assert_close(gradients[1].to_dense(), gradients[0])
+    read = gradients[1].indices()
+    assert (read[0] * 16 + read[1]).tolist() == outputs[1].pairs.unique().tolist()
+    with torch.no_grad():
+        torch.testing.assert_close(module(encodings).values, outputs[0].values)
+
+
+def test_sparse_gradients_add_up_and_a_pair_that_is_read_twice_counts_twice():
+    module = bottleneck()
+    module.sparse_gradients = True
+    pairs = torch.tensor([[3, 3], [3, 40]])
+    for _ in range(2):
+        module.read(pairs).sum().backward()
+    expected = torch.zeros(64, 5)
+    expected[3], expected[40] = 2 * 1.5, 2 * 0.5
+    torch.testing.assert_close(module.by_code(module.values.grad.to_dense()), expected)

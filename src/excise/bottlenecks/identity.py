@@ -291,9 +291,10 @@ def weights_digest(
             return None
         if part == "live":
             continue
+        rounded = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
         if owner is not None and part in owner.code_tensors:
-            tensor = owner.by_code(tensor)[kept[owner].to(tensor.device)]
+            rounded = owner.by_code(rounded)[kept[owner].to(tensor.device)]
         elif (rows := stays.get(tensor.data_ptr())) is not None:
-            tensor = tensor[rows.to(tensor.device)]
-        digests[name] = digest([], {name: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor})
+            rounded = rounded[rows.to(tensor.device)]
+        digests[name] = digest([], {name: rounded})
     return digest(digests, {})

@@ -126,7 +126,7 @@ def plot_sweep(
     looks = {metric: known.index(metric) for metric in metrics}  # the same in every selection of measures
     with new_figure(path, figsize=(9, 4.4)) as figure:
         panels = figure.subplots(1, 2, sharey=True)
-        titles = {FORGET: f"With {literal(sweep.tested)}: $D'_T$", RETAIN: "Without: $D_R$"}
+        titles = {FORGET: f"With {literal(sweep.tested)}: D'_T", RETAIN: "Without: D_R"}  # browsers draw ' of $ as 0
         for axes, (dataset, title) in zip(panels, titles.items(), strict=True):
             _draw(axes, sweep, dataset, looks)
             for place, step in enumerate(sweep.evaluations.values(), start=1):

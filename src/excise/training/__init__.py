@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "optimizer": ["adamw"],
         "pair_counting": ["PairCountCallback"],
         "similarity": ["set_min_similarity"],
+        "sparse_optimizer": ["sparse_optimizer"],
         "trainable": ["train_only"],
     },
 )

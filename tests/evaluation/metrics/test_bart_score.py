@@ -83,3 +83,16 @@ def test_the_result_says_which_model_and_direction_and_repeats_to_the_bit(bart_f
 def test_an_unknown_direction_is_refused(bart_folder):
     with pytest.raises(ValueError, match="direction is 'backwards': expected one of recall, precision, f"):
         BartScore(str(bart_folder), direction="backwards")
+
+
+def test_a_pair_goes_through_the_model_once(bart_folder, monkeypatch):
+    from excise.evaluation.metrics import pretrained
+
+    metric = BartScore(str(bart_folder), direction="f")
+    texts = ["le chat dort", "un chien mange"]
+    expected = metric.compute(predictions=texts, references=texts[::-1])
+    monkeypatch.setattr(metric, "_batch_log_likelihoods", lambda pairs: pytest.fail(f"again: {pairs}"))
+    assert metric.compute(predictions=texts, references=texts[::-1]) == expected
+    monkeypatch.setattr(pretrained, "MOST_KNOWN", 1)
+    with pytest.raises(pytest.fail.Exception, match="again"):  # too many to be kept
+        metric.compute(predictions=texts, references=texts[::-1])

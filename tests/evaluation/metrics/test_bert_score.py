@@ -118,3 +118,16 @@ def test_a_missing_package_is_named(bert_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "bert_score", None)
     with pytest.raises(ImportError, match=r'pip install "excise\[metrics\]"'):
         BertScore(str(bert_folder), 1)
+
+
+def test_a_pair_goes_through_the_model_once_and_counts_each_time(bert_folder, monkeypatch):
+    metric = BertScore(str(bert_folder), 2)
+    seen = []
+    match = metric._match
+    monkeypatch.setattr(metric, "_match", lambda pairs: seen.extend(pairs) or match(pairs))
+    first = metric.compute(predictions=PREDICTIONS, references=REFERENCES)
+    thrice = metric.compute(predictions=[*PREDICTIONS * 2, "le"], references=[*REFERENCES * 2, "le chat"])
+    one = metric.compute(predictions=["le"], references=["le chat"])
+    assert sorted(seen) == sorted([*zip(PREDICTIONS, REFERENCES, strict=True), ("le", "le chat")])
+    expected = [(8 * of_all + of_one) / 9 for of_all, of_one in zip(numbers(first), numbers(one), strict=True)]
+    assert numbers(thrice) == pytest.approx(expected)

@@ -4,11 +4,12 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from excise.sharing.erasure import row_search
-from excise.sharing.erasure.row_search import RowSearch
+from excise.sharing.erasure.row_search import RowsAsBytes, RowSearch
 
 
 def found(search, data) -> list[int]:
@@ -72,3 +73,18 @@ def test_rows_that_are_left_out_keep_the_numbers_of_the_others():
     group = np.random.default_rng(0).integers(0, 256, (6, 24), np.uint8)
     search = RowSearch([group[:3], group[3:]]).without(np.array([1, 3]))
     assert found(search, group.tobytes()) == [0, 2, 4, 5]
+
+
+@pytest.mark.parametrize("size", [1, 50, 64, 1000])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_a_table_is_read_as_bytes_a_few_rows_at_a_time_with_rows_erased_in_them(size, dtype):
+    table = torch.randn(17, 4)
+    kept, erased = table.clone(), np.array([0, 9])
+    stream, parts = RowsAsBytes(table, erased, dtype), []
+    while part := stream.read(size):
+        assert len(part) <= max(size, 4 * dtype.itemsize)
+        parts.append(part)
+    expected = table.clone()
+    expected[erased] = 0
+    assert b"".join(parts) == expected.to(dtype).view(torch.uint8).numpy().tobytes()
+    assert torch.equal(table, kept)

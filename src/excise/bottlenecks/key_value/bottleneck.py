@@ -14,6 +14,7 @@ from transformers.utils.generic import maybe_autocast
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.key_value.configuration import KeyValueConfig
 from excise.bottlenecks.key_value.lookup import nearest_keys
+from excise.bottlenecks.key_value.sparse_reading import read_sparsely
 from excise.bottlenecks.registry import register_kind
 from excise.storage.digests import digest
 
@@ -49,6 +50,10 @@ class KeyValueBottleneck(Bottleneck):
 
     Projection and keys are buffers: no gradient reaches them. The keys are put where data is by `initialize_keys`.
     A *code* of this bottleneck is a pair, and deleting it erases key and value.
+
+    Attributes:
+        sparse_gradients: whether the gradient of the values has the rows that were read and no others, which takes an
+            optimizer for it, as `excise.training.sparse_optimizer` makes it. For tables of gigabytes.
     """
 
     config_class = KeyValueConfig
@@ -66,6 +71,7 @@ class KeyValueBottleneck(Bottleneck):
     config: KeyValueConfig
     projection: Tensor
     keys: Tensor
+    sparse_gradients = False
     _told = False
 
     def __init__(self, config: KeyValueConfig):
@@ -191,6 +197,8 @@ class KeyValueBottleneck(Bottleneck):
 
     def read(self, pairs: Int64[Tensor, "batch selected"]) -> Float[Tensor, "batch value_dim"]:
         """The mean of the values of selected pairs; its gradient reaches those values only."""
+        if self.sparse_gradients and torch.is_grad_enabled():
+            return read_sparsely(self.values, pairs)
         return F.embedding_bag(pairs, self.by_code(self.values), mode="mean")
 
     def forward(self, encodings: Float[Tensor, "batch hidden_size"]) -> KeyValueOutput:

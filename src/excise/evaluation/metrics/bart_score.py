@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForSeq2SeqLM
 
 from excise.evaluation.metrics.base import TextMetric
-from excise.evaluation.metrics.pretrained import batches, load, public_name
+from excise.evaluation.metrics.pretrained import Pair, load, public_name, scores_of_pairs
 
 Direction = Literal["recall", "precision", "f"]
 
@@ -57,6 +57,7 @@ class BartScore(TextMetric):
         self.model, self.tokenizer = load(AutoModelForSeq2SeqLM, model, max_length, device)
         self.direction = direction
         self.batch_size = batch_size
+        self.known: dict[Pair, list[float]] = {}
         self.signature = (
             f"model:{public_name(model)}|direction:{direction}|max_length:{self.tokenizer.model_max_length}"
         )
@@ -69,15 +70,14 @@ class BartScore(TextMetric):
         best = [max(next(scores) for _ in group) for group in references]
         return {"bart_score": fmean(best), "bart_score_signature": self.signature}
 
-    def _log_likelihoods(self, pairs: list[tuple[str, str]]) -> list[float]:
+    def _log_likelihoods(self, pairs: list[Pair]) -> list[float]:
         """Mean log-likelihood per token of the second text of each pair, given the first."""
-        result = torch.zeros(len(pairs), dtype=torch.float64)
-        for batch in batches(pairs, self.batch_size):
-            result[batch] = self._batch_log_likelihoods(*zip(*(pairs[i] for i in batch), strict=True))
-        return result.tolist()
+        scores = scores_of_pairs(pairs, self.known, self._batch_log_likelihoods, self.batch_size)
+        return [score for (score,) in scores]
 
     @torch.inference_mode()
-    def _batch_log_likelihoods(self, given: tuple[str, ...], scored: tuple[str, ...]) -> torch.Tensor:
+    def _batch_log_likelihoods(self, pairs: list[Pair]) -> torch.Tensor:
+        given, scored = zip(*pairs, strict=True)
         settings = {"padding": True, "truncation": True, "return_tensors": "pt"}
         inputs = self.tokenizer(list(given), **settings).to(self.model.device)
         targets = self.tokenizer(text_target=list(scored), **settings).to(self.model.device)
@@ -87,4 +87,4 @@ class BartScore(TextMetric):
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels
         ).logits
         losses = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="none")
-        return -(losses.double().sum(1) / targets["attention_mask"].sum(1)).cpu()
+        return -(losses.double().sum(1) / targets["attention_mask"].sum(1))[:, None].cpu()

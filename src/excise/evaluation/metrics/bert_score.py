@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, GPT2Tokenizer, PreTrainedModel, RobertaTokenizer
 
 from excise.evaluation.metrics.base import TextMetric
-from excise.evaluation.metrics.pretrained import batches, load, public_name
+from excise.evaluation.metrics.pretrained import Pair, load, public_name, scores_of_pairs
 from excise.storage.extras import require
 
 
@@ -60,6 +60,7 @@ class BertScore(TextMetric):
                 f"and has {marks} for its start and end: expected 2 and both of them, as in BERT, RoBERTa or BART."
             )
         self.batch_size = batch_size
+        self.known: dict[Pair, list[float]] = {}
         self.signature = (
             f"model:{public_name(model)}|layer:{num_layers}|max_length:{self.tokenizer.model_max_length}|idf:no"
         )
@@ -72,9 +73,7 @@ class BertScore(TextMetric):
             rows += [row] * len(filled)
         scores = torch.zeros(len(predictions), 3)
         pair_rows = torch.tensor(rows, dtype=torch.long)
-        matched = torch.zeros(len(pairs), 3)
-        for batch in batches(pairs, self.batch_size):
-            matched[batch] = self._match([pairs[i] for i in batch])
+        matched = torch.tensor(scores_of_pairs(pairs, self.known, self._match, self.batch_size))
         # Precision, recall and F1 each take their best reference, as in the package bert-score.
         if pairs:
             scores.scatter_reduce_(0, pair_rows[:, None].expand(-1, 3), matched, "amax", include_self=False)
@@ -87,7 +86,7 @@ class BertScore(TextMetric):
         }
 
     @torch.inference_mode()
-    def _match(self, pairs: list[tuple[str, str]]) -> Tensor:
+    def _match(self, pairs: list[Pair]) -> Tensor:
         from bert_score.utils import greedy_cos_idf
 
         predicted, reference = (self._vectors(list(texts)) for texts in zip(*pairs, strict=True))

@@ -1,11 +1,16 @@
-"""Base of the metrics that ask a pretrained model: loading it, its longest input, and batches."""
+"""Base of the metrics that ask a pretrained model: loading it, its longest input, batches, and a cache of scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+Pair = tuple[str, str]
+# Pairs whose scores are kept; those of a long text take a few kilobytes each.
+MOST_KNOWN = 2**17
 
 
 def load(
@@ -26,12 +31,34 @@ def load(
     return loaded, tokenizer
 
 
-def batches(texts: Sequence[str | tuple[str, str]], batch_size: int) -> Iterator[list[int]]:
+def batches(texts: Sequence[str | Pair], batch_size: int) -> Iterator[list[int]]:
     """Row numbers in batches of similar length, longest first, always in the same order."""
     lengths = [len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts]
     rows = sorted(range(len(texts)), key=lambda row: -lengths[row])
     for start in range(0, len(rows), batch_size):
         yield rows[start : start + batch_size]
+
+
+def scores_of_pairs(
+    pairs: Sequence[Pair], known: dict[Pair, list[float]], function: Callable[[list[Pair]], Tensor], batch_size: int
+) -> list[list[float]]:
+    """The scores of pairs of texts; a pair is put through the model once, however often it comes.
+
+    Of the outputs of a model before and after a topic is removed, most are the same.
+
+    Args:
+        pairs: the texts.
+        known: scores of earlier calls; new ones are added, and all are dropped when they become too many.
+        function: gives one row of scores a pair.
+        batch_size: pairs that go through the model at once.
+    """
+    if len(known) > MOST_KNOWN:
+        known.clear()
+    new = list(dict.fromkeys(pair for pair in pairs if pair not in known))
+    for batch in batches(new, batch_size):
+        of_batch = [new[i] for i in batch]
+        known.update(zip(of_batch, function(of_batch).tolist(), strict=True))
+    return [known[pair] for pair in pairs]
 
 
 def public_name(model: str) -> str:

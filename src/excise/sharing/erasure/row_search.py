@@ -1,14 +1,47 @@
 """Search for any of many rows of bytes at any place in a file, in one pass."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 WINDOW = 8  # a row is looked for by eight of its bytes; one shorter than that is told from nothing
 PIECE = 1 << 20  # bytes that are looked through at a time: few enough for the processor's cache
 BLOCK = 1 << 24  # bytes that are read at a time
 HASHES = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, some so many; none at the end."""
+
+
+class RowsAsBytes:
+    """The bytes of a table in some type of number, with some rows erased: made as they are read, a few rows at a time.
+
+    Args:
+        table: `(rows, width)`; it stays as it is.
+        erased: numbers of the rows that are zero in what is read.
+        dtype: the type of number.
+    """
+
+    def __init__(self, table: Tensor, erased: np.ndarray, dtype: torch.dtype):
+        self.table, self.dtype, self.at = table, dtype, 0
+        self.erased = torch.zeros(len(table), dtype=torch.bool)
+        self.erased[torch.from_numpy(erased)] = True
+
+    def read(self, size: int, /) -> bytes:
+        """The bytes of the next rows: as many as make no more than so many bytes, or one."""
+        rows = size // max(1, self.table.shape[1] * self.dtype.itemsize)
+        part = slice(self.at, self.at + max(1, rows))
+        some = self.table[part].to(self.dtype, copy=True)
+        some[self.erased[part]] = 0
+        self.at = part.stop
+        return some.contiguous().view(torch.uint8).numpy().tobytes()
 
 
 class RowSearch:
@@ -52,7 +85,7 @@ class RowSearch:
             groups[group][number - self.first[group]] = 0  # a row of zeros is looked for nowhere
         return RowSearch(groups)
 
-    def find(self, stream: BinaryIO) -> np.ndarray:
+    def find(self, stream: Readable) -> np.ndarray:
         """The numbers of the rows that are somewhere in a stream, ascending."""
         found = [np.empty(0, np.int64)]
         if len(self.windows):
@@ -60,7 +93,7 @@ class RowSearch:
                 found += self._in_block(block)
         return np.unique(np.concatenate(found))
 
-    def _blocks(self, stream: BinaryIO) -> Iterator[np.ndarray]:
+    def _blocks(self, stream: Readable) -> Iterator[np.ndarray]:
         """The stream's bytes, each block beginning with the end of the last, so that no row is cut in all of them."""
         kept = b""
         while data := stream.read(BLOCK):

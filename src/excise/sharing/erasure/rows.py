@@ -1,6 +1,5 @@
 """Rows of codes that were or will be erased, and what is left of them in files."""
 
-import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.embeddings import rows_left, vocabulary_tables
 from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.ledger import Ledger
-from excise.sharing.erasure.row_search import RowSearch
+from excise.sharing.erasure.row_search import RowsAsBytes, RowSearch
 from excise.sharing.erasure.shapes import CodeShape, TableShape
 from excise.sharing.erasure.streams import Note, Stream, files_in, streams
 from excise.sharing.erasure.tensors import tensors
@@ -292,7 +291,5 @@ def _still_there(search: RowSearch, stay: list[tuple[Tensor, np.ndarray, torch.d
     """The rows that are found in tensors even when they are erased in them."""
     found = [np.empty(0, np.int64)]
     for flat, erased, dtype in stay if len(search.rows) else ():
-        left = flat.clone()
-        left[erased] = 0
-        found.append(search.find(io.BytesIO(_bytes(left, dtype).data)))
+        found.append(search.find(RowsAsBytes(flat, erased, dtype)))
     return np.unique(np.concatenate(found))

@@ -18,6 +18,7 @@ from excise.sharing.erasure.pickles import MOST_LETTERS, Pickle, TooLongError, c
 from excise.sharing.erasure.streams import Note, Stream, TooMuchError
 
 HEADER = 1 << 23  # bytes of the longest header of a safetensors file that is read; it has about 100 for a tensor
+PIECE = 1 << 24  # bytes of a tensor that are read at a time
 PICKLE = 1 << 26  # bytes of the longest pickle that is read
 LEAST = 1 << 13  # bytes that a tensor counts for at least
 SPARSE = 16  # times the bytes of a tensor that may be read for it, where it is spread
@@ -103,10 +104,13 @@ class _Reader:
             reach = 1 + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
         size = dtype.itemsize * reach
         self.allowance.spend(max(size, LEAST))
-        data = self.bytes(at, size)
-        if len(data) < size:
+        data, filled = bytearray(size), 0
+        while piece := self.bytes(at + filled, min(PIECE, size - filled)):  # a whole one at once would be there twice
+            data[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        if filled < size:
             self.note("It ends in the middle of a tensor.")
-        flat = torch.frombuffer(bytearray(data.ljust(size, b"\0")), dtype=dtype)
+        flat = torch.frombuffer(data, dtype=dtype)
         return flat.as_strided(shape, strides) if strides else flat.reshape(shape)
 
 
