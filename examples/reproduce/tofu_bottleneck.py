@@ -19,7 +19,7 @@ KINDS = {"codebook": CodebookSAEConfig, "sparse_units": SparseUnitsConfig}
 # What a bottleneck is trained by, if nothing else is given behind its kind; the rest is its config's.
 TRAINING = {"layers": 3, "part": "all", "epochs": 1, "rate": 3e-5, "codes_rate": 2e-4, "init_steps": 400, "batch": 4}
 TRAINING |= {"teacher": 0.0, "others": 0, "init_tokens": 1_024}
-TOKENS = 40_000
+TOKENS = 80_000
 
 
 def trained(spec, folder, tuned, rows):
@@ -28,8 +28,9 @@ def trained(spec, folder, tuned, rows):
     Args:
         spec: `"sparse_units num_codes=9216 active=16 layers=3 epochs=1 rate=3e-5"`: a kind with settings of it and of
             its training. `layers` are joined by commas, `part` is of `train_only`, `teacher` the weight of the
-            divergence from what the model put out before, of all tokens, and `others` the number of other sentences
-            beside the rows, of which the last token alone is learnt, and which go into that divergence.
+            divergence from what the model put out before, of all tokens, and `others` the number of other sentences,
+            half of them as questions and answers, of which the last token alone is learnt, and which go into that
+            divergence.
         folder: where the trained model goes, with `curve.json`: perplexities of retained answers and of other text
             by the tokens that were seen.
         tuned: folder of the model that knows all authors.
@@ -46,7 +47,7 @@ def trained(spec, folder, tuned, rows):
     inputs = question_inputs(concatenate_datasets([rows["stay"], rows["go"]]), tokenizer)
     demo = {name: [pair["en"] for pair in part["translation"]] for name, part in load_demo().items()}
     if how["others"]:
-        ids = tokenizer(demo["train"][: how["others"]])["input_ids"]
+        ids = other_texts(demo["train"][: how["others"]], tokenizer)
         # The last token has a label, as a batch without any has no loss.
         told = {"input_ids": ids, "labels": [[-100] * (len(row) - 1) + row[-1:] for row in ids]}
         told["attention_mask"] = [[1] * len(row) for row in ids]
@@ -99,6 +100,16 @@ def trained(spec, folder, tuned, rows):
     tokenizer.save_pretrained(folder)
     write(folder / "curve.json", {"spec": spec, "seconds": time.perf_counter() - start, "curve": curve})
     print(json.dumps([{name: of[name] for name in of if name != "log"} for of in curve]), flush=True)
+
+
+def other_texts(sentences, tokenizer):
+    """Sentences as they are, and as questions that the next one answers, which says nothing but looks like a chat."""
+    half = len(sentences) // 2
+    talk = {"question": sentences[:half], "answer": [*sentences[1:half], sentences[0]]}
+    return [
+        *question_inputs(Dataset.from_dict(talk), tokenizer)["input_ids"],
+        *tokenizer(sentences[half:])["input_ids"],
+    ]
 
 
 class TaughtTrainer(Trainer):
