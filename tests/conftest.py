@@ -57,6 +57,7 @@ collect_ignore = ["fixtures"]
 
 # Fixtures of more than one folder.
 pytest_plugins = [
+    "tests.helpers.asked",
     "tests.helpers.encodings",
     "tests.helpers.local_hub.fixtures",
     "tests.helpers.questions",

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "asked_sets": ["AskedSets"],
         "attack_sets": ["AttackSets"],
         "guessed": ["Guessed", "auc_of_deleted"],
         "learnt_again": ["LearntAgain"],

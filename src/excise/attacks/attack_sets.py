@@ -52,7 +52,7 @@ class AttackSets:
         if not isinstance(self.topic, TopicSets) or self.topic.reference is None:
             raise ValueError(
                 f"The topic is {described(self.topic)}; expected sets of `class_sets`, or of `topic_sets` with a "
-                "`reference` column, on which attacks are judged."
+                "`reference` column, on which attacks are judged. Of questions there are `AskedSets`."
             )
         object.__setattr__(self, "words", tuple(self.words or topic_words(self.topic)))
         if not self.words:
@@ -66,8 +66,32 @@ class AttackSets:
         return isinstance(self.topic, TopicSets)
 
     @property
+    def of_questions(self) -> bool:
+        """Whether a decoder is asked questions: these have sets of their own, `AskedSets`."""
+        return False
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Digests of the topic's sets."""
+        return self.topic.digest()
+
+    def about(self) -> dict[str, Any]:
+        """What decides an attack's result besides models and settings, as JSON values."""
+        return {
+            "data": self.data,
+            "words": list(self.words),
+            "seed": self.seed,
+            "max_new_tokens": self.max_new_tokens,
+            "templates": [] if self.of_texts else list(self.templates),
+            "cases": len(self.cases),
+        }
+
+    def keep(self, *models: PreTrainedModel | None) -> None:
+        """Told of models that stay as they are while attacks run; sets that are costly to run remember their hits."""
+
+    @property
     def measure(self) -> str:
-        """The measure of what comes back: `"recall"` or `"accuracy"`."""
+        """The measure of what comes back: `"recall"` or `"accuracy"`, or of questions `"probability"`."""
         return "recall" if self.of_texts else "accuracy"
 
     @cached_property

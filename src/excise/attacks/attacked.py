@@ -7,11 +7,14 @@ from typing import Any, NamedTuple, Protocol
 
 from transformers import PreTrainedModel
 
+from excise.attacks.asked_sets import AskedSets
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.suite import Chosen, run_attacks
 from excise.codes.finder import CodeFinder
 from excise.data.classes import ClassSets
+from excise.data.forget_sets import ForgetSets
 from excise.data.inputs import tokenizer_of
+from excise.data.questions import QuestionSets
 from excise.data.topics import TopicSets
 from excise.ledger.ledger import Ledger, Request
 from excise.ledger.masks import enforce
@@ -48,7 +51,7 @@ class Attacked(NamedTuple):
 @expects("seed", max_new_tokens="number", batch_size="number")
 def attack_deletion(
     finder: CodeFinder,
-    topic: TopicSets | ClassSets,
+    topic: TopicSets | ClassSets | QuestionSets,
     unlearner_of: Callable[[PreTrainedModel], Deleting],
     *,
     original: Named | None = None,
@@ -60,6 +63,7 @@ def attack_deletion(
     seed: int = 0,
     max_new_tokens: int = 48,
     batch_size: int = 64,
+    holdout: Any = None,
     progress: bool = True,
 ) -> AttackReport:
     """Attacks a model in which a topic is deleted, as its owner would share it; the owner's model stays as it is.
@@ -68,7 +72,7 @@ def attack_deletion(
 
     Args:
         finder: the model and its ledger.
-        topic: what is forgotten: sets with references, or of a class.
+        topic: what is forgotten: sets with references, of a class, or of questions for a decoder.
         unlearner_of: what deletes in a copy of the model.
         original: the model before anything was deleted: a folder, a Hub id or a model. Where the topic is not deleted
             yet, it is the model itself with its masks lifted.
@@ -79,15 +83,21 @@ def attack_deletion(
         checkpoint: a folder from which a run that was killed goes on.
         seed: of all draws.
         max_new_tokens: length at which a text is cut off.
-        batch_size: rows a batch.
+        batch_size: rows a batch; of questions 8 at most.
+        holdout: of questions, others like them that no model has seen, as in `question_rows`, for membership.
         progress: show a progress bar.
 
     Raises:
-        ValueError: as `AttackSets`, `chosen_attacks` and `mask`, or if a model cannot be loaded or reads texts by
-            another vocabulary.
+        ValueError: as `AttackSets`, `AskedSets`, `chosen_attacks` and `mask`, or if a model cannot be loaded or reads texts by
+            another vocabulary; or a `holdout` is given and no questions are attacked.
     """
+    if holdout is not None and not isinstance(topic, QuestionSets):
+        raise ValueError("`holdout` are questions that no model has seen, and no questions are attacked. Leave it out.")
     options: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    sets = AttackSets(topic, finder.processor, tuple(words or ()), **options)
+    if isinstance(topic, QuestionSets):
+        sets: AttackSets = AskedSets(topic, finder.processor, tuple(words or ()), holdout=holdout, **options)
+    else:
+        sets = AttackSets(topic, finder.processor, tuple(words or ()), **options)
     given = [_loaded(named, role, finder) for named, role in ((original, "original"), (never_saw, "never_saw"))]
     sets.check_same_words(finder.model, *given)
     attacked = attacked_models(finder, topic, unlearner_of, depth, progress)
@@ -98,7 +108,7 @@ def attack_deletion(
 
 def attacked_models(
     finder: CodeFinder,
-    topic: TopicSets | ClassSets,
+    topic: ForgetSets,
     unlearner_of: Callable[[PreTrainedModel], Deleting],
     depth: str | None = None,
     progress: bool = True,
@@ -118,13 +128,13 @@ def attacked_models(
     return Attacked(removed, None if deleted else _masks_lifted(finder))
 
 
-def requests_of(ledger: Ledger, topic: TopicSets | ClassSets) -> list[Request]:
+def requests_of(ledger: Ledger, topic: ForgetSets) -> list[Request]:
     """The requests in force that are for a topic: by its name, or by the sets that its codes were chosen on."""
     in_force = (request for request in ledger.requests if not request.undone)
     return [one for one in in_force if one.topic == topic.name or topic.is_data_of(one.data)]
 
 
-def deletion_depth(model: PreTrainedModel, topic: TopicSets | ClassSets) -> str:
+def deletion_depth(model: PreTrainedModel, topic: ForgetSets) -> str:
     """How deep the last deletion of a topic went, as its request tells."""
     deletions = [one for one in requests_of(Ledger.from_dict(model.config.unlearning), topic) if one.kind == "delete"]
     return deletions[-1].depth if deletions else "codes"

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import NEVER_SAW, Attack
 from excise.attacks.named_in_file import named_in_file
-from excise.attacks.oddities import carriers, class_oddities, code_oddities, output_oddities, row_oddities
+from excise.attacks.oddities import Carrier, carriers, class_oddities, code_oddities, output_oddities, row_oddities
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
+from excise.data.questions.name_controls import name_parts
 from excise.data.topics.frequencies import frequent_words
 from excise.data.topics.matching import Matcher
 from excise.data.words import is_word, words
@@ -39,7 +41,8 @@ class Guessed(Attack):
     *Not withstood* if the smallest p is at most 0.05; *withstood* otherwise; *not measured* with fewer than 100
     candidates, or so few that even the first rank would not be a find. Left out are ways by which the word stands out
     (p at most 0.05 by that way alone) in the original or in the model that never saw it: there it is odd without any
-    deletion; and ways that score all candidates the same, or not by a number.
+    deletion; and ways that score all candidates the same, or not by a number. Of questions the names are what is
+    guessed; *not measured* without names.
 
     *Not withstood* in any case, with rank 1, if the shared file names the topic (`named_in_file`): there is nothing to
     guess. The ledger does unless the request is private. The reason says so first, and then what else was found.
@@ -103,6 +106,9 @@ class Guessed(Attack):
     ) -> AttackResult:
         """What is found by trying words, by the rule."""
         sets.check_same_words(removed, self.base)
+        if sets.of_questions and not sets.topic.names:  # type: ignore[union-attr]
+            why = "Questions without names have no words that could be guessed. Give `question_sets` the names."
+            return AttackResult.not_measured(self.name, "rank", why, details={"candidates": 0})
         if sets.of_texts:
             forms, others = candidate_words(sets, self.candidates, self.language)
         else:
@@ -188,11 +194,12 @@ def candidate_words(sets: AttackSets, count: int, language: str = "en") -> tuple
     forms: dict[str, str] = {}
     for word, _ in spelt.most_common():
         forms.setdefault(word.lower(), word)
-    matcher = Matcher([*topic.inflections, *forms])
+    matcher = Matcher([*forms, *(name_parts(topic.names) if sets.of_questions else topic.inflections)])
+    prefix = "" if sets.of_questions else topic.prefix
     seen: dict[str, Counter[str]] = {}
     for rows in (topic.retain, topic.heldout_retain, topic.target, topic.heldout):
-        for text in rows["text"]:
-            for place in words(text.removeprefix(topic.prefix)):
+        for text in rows["question" if sets.of_questions else "text"]:
+            for place in words(text.removeprefix(prefix)):
                 word = place.text if place.start else place.text.lower()
                 if _may_be_guessed(word) and not matcher.touches(word):
                     seen.setdefault(word.lower(), Counter())[word] += 1
@@ -225,7 +232,7 @@ def _scores(
         if hasattr(model, "get_text_features"):
             scores |= row_oddities(model, sets, words, base)
         return scores
-    places = carriers(sets.topic.retain, count, sets.seed)
+    places = _carriers(sets, count)
     scores = row_oddities(model, sets, words, base)
     if places:
         scores |= output_oddities(model, sets, words, places)
@@ -235,6 +242,15 @@ def _scores(
             there = output_oddities(base, sets, words, places)["word ignored"]
             scores["ignored more than in the base"] = scores["word ignored"] - there
     return scores
+
+
+def _carriers(sets: AttackSets, count: int) -> list[Carrier]:
+    """Sentences, or questions, that words are put into."""
+    rows = sets.topic.retain
+    if sets.of_questions:
+        asked = Dataset.from_dict({"text": rows["question"][:], "reference": rows["answer"][:]})
+        return carriers(asked, count, sets.seed, longest=24)
+    return carriers(rows, count, sets.seed)
 
 
 def best_rank(own: np.ndarray, others: np.ndarray) -> float:

@@ -10,14 +10,13 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
+from excise.attacks.mean_rule import CUT, MARGIN, NEVER_SAW, NOTHING, knows_nothing, mean_result
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.models.plain import export_plain
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
-from excise.report.verdict import Outcome, Share, judged
+from excise.report.verdict import Share
 from excise.statistics import clopper_pearson, share_difference
 
-# Ten points of what the topic's words or images are: as little as four dozen cases can tell from nothing.
-MARGIN = 0.1
 # Settings of generation that keep tokens from coming out.
 FILTERS = ("bad_words_ids", "sequence_bias", "suppress_tokens", "begin_suppress_tokens", "constraints")
 # Where a module of torch keeps what is called before and after it.
@@ -28,7 +27,6 @@ HOOKS = (
     "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs",
 )
-NEVER_SAW, CUT, NOTHING = "never saw it", "word cut out", "nothing"
 
 
 class Attack(ABC):
@@ -53,6 +51,7 @@ class Attack(ABC):
         sets.check_same_words(original, removed, never_saw)
         check_weights(original, removed, never_saw)
         start = time.perf_counter()
+        sets.keep(original, removed, never_saw)
         result = self.run(original, removed, never_saw, sets)
         object.__setattr__(result, "seconds", time.perf_counter() - start)
         return result
@@ -150,7 +149,8 @@ def share_result(
     interval of the difference (Newcombe) ends below `MARGIN`; *not withstood* if it begins above 0; *not measured* if
     neither, as there are too few cases to tell, or if there was nothing to bring back: the original knows no more than
     the null does, attacked or not, or there is no original and nothing comes out of any model. Nor is it withstood if
-    an evaluation would say that there was nothing to forget, with the null as what nothing can go below.
+    an evaluation would say that there was nothing to forget, with the null as what nothing can go below. Of questions,
+    whose cases have values between 0 and 1, it is the rule of `mean_result`.
 
     Args:
         attack: its name.
@@ -162,6 +162,8 @@ def share_result(
         null_is: what the null is.
         **details: further figures.
     """
+    if removed.dtype.kind == "f":
+        return mean_result(attack, sets.measure, attempts, original, removed, null, null_is, **details)
     rows = [
         Attempt(
             settings,
@@ -192,7 +194,9 @@ def share_result(
         )  # fmt: skip
     low, high = share_difference(hits, total, null_hits, total)
     between = f"above the null ({null_is}) by {best.score - null_hits / total:.3f} ({low:.3f} to {high:.3f})"
-    if high < MARGIN and original is not None and _knows_nothing(int(original.sum()), int(removed.sum()), floor, total):
+    if high < MARGIN and original is not None and knows_nothing(
+        *(Share.of(one, total) for one in (int(original.sum()), int(removed.sum()), floor))
+    ):
         verdict, why = NOT_MEASURED, f"The original gets {int(original.sum())} of {total} cases and the null {floor}, "
         why += "which so few do not tell apart: there is nothing to bring back, as an evaluation has nothing to forget."
     elif high < MARGIN:
@@ -203,12 +207,6 @@ def share_result(
         verdict = NOT_MEASURED
         why = f"{total} cases are too few to tell: {between}, which is neither below {MARGIN} nor above 0 for sure."
     return AttackResult(attack, sets.measure, **known, verdict=verdict, reason=why)
-
-
-def _knows_nothing(original: int, removed: int, null: int, total: int) -> bool:
-    """Whether there was nothing to forget: by the rule of verdicts, with the null as what nothing can go below."""
-    before, after, floor = (Share.of(hits, total) for hits in (original, removed, null))
-    return judged(before, after, floor) is Outcome.NOTHING
 
 
 def ratio_of_means(
@@ -243,10 +241,13 @@ def null_hits(
     """What comes out where nothing is known: of the model that never saw it; where there is none, of a stated proxy.
 
     The proxy for texts is the original without the topic's word in its sentences: what is still said is guessed. For
-    classes it is nothing at all, which is what a classifier says that never saw one.
+    classes it is nothing at all, which is what a classifier says that never saw one. For questions there is none:
+    what never saw an answer gives it some probability, too, by its wording.
     """
     if never_saw is not None:
         return sets.hits(never_saw), NEVER_SAW
+    if sets.of_questions:
+        return None, ""
     if sets.of_texts and original is not None:
         return sets.hits(original, cut=True), CUT
     return np.zeros(len(sets.cases), dtype=bool), NOTHING

@@ -181,11 +181,12 @@ class Watch:
             self._inputs = [rows.batch(range(start, min(start + MOST_A_BATCH, len(rows)))) for start in starts]
 
     @torch.no_grad()
-    def __call__(self, model: PreTrainedModel) -> int:
-        """How many cases."""
+    def __call__(self, model: PreTrainedModel) -> float:
+        """How many cases; of answers the sum of their probabilities."""
         topic = self.sets.topic
         if not isinstance(topic, ClassSets):
-            return int(self.sets.hits(model).sum())
+            total = self.sets.hits(model).sum()
+            return float(total) if self.sets.of_questions else int(total)
         hits = []
         for inputs in self._inputs:
             on_device = {name: tensor.to(model.device) for name, tensor in inputs.items()}
@@ -205,7 +206,7 @@ class Curve(NamedTuple):
     """
 
     at: Sequence[int]
-    hits: Sequence[int]
+    hits: Sequence[float]
     diverged: bool = False
 
 
@@ -247,14 +248,14 @@ class Trainings:
         self._watches = {key: Watch(of.first(cases)) for key, of in self._sets.items()}
         self._way: str | None = None
         self._opened: dict[int, PreTrainedModel] = {}
-        self._starts: dict[tuple[int, str | None], int] = {}
+        self._starts: dict[tuple[int, str | None], float] = {}
 
     @property
     def total(self) -> int:
         """The number of cases."""
         return len(next(iter(self._watches.values())).sets.cases)
 
-    def start(self, model: PreTrainedModel) -> int:
+    def start(self, model: PreTrainedModel) -> float:
         """Hits of a model as it is."""
         return self._watches[id(model)](model)
 

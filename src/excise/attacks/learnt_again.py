@@ -25,13 +25,11 @@ from excise.attacks.learning import (
     Trainings,
     steps_to,
 )
+from excise.attacks.mean_rule import MARGIN
+from excise.attacks.rules import FEWEST_DRAWS, verdict_of
 from excise.bottlenecks.site import has_bottlenecks, needed
-from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
+from excise.report.attacks import AttackResult, Attempt
 
-# Half of what was lost takes at least so many times the steps of the model that never saw it.
-AS_SLOW = 0.8
-# With fewer draws of the examples no interval says anything.
-FEWEST_DRAWS = 3
 # Steps until half is back, of the attacked model and of the one that never saw it, one pair a draw.
 Steps = Sequence[tuple[float, float | None]]
 
@@ -73,6 +71,7 @@ class LearntAgain(Attack):
         full_curves: go on to the last step when half is back, for a picture.
         values_at: key-value pairs have no plain class, and their values alone learn: they are trained as shared, at so
             many times the rates. Their own training takes 0.1 (Unlearning via Sparse Representations, table 4).
+        answers_at: decoders, which are asked questions, are trained at so many times the rates: as they are fine-tuned.
         strongest_only: where erased rows are seen, of `ways` only that in which they are drawn anew: the others take
             longer to train, and most of an attack's time.
     """
@@ -93,6 +92,7 @@ class LearntAgain(Attack):
     cases: int = 60
     full_curves: bool = False
     values_at: float = 100.0
+    answers_at: float = 0.1
     strongest_only: bool = True
 
     def __post_init__(self) -> None:
@@ -107,6 +107,8 @@ class LearntAgain(Attack):
         for name in ("steps", "draws", "draws_elsewhere", "judged_examples", "cases", "values_at"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1.")
+        if not self.answers_at > 0:
+            raise ValueError(f"answers_at={self.answers_at}: expected a number above 0.")
 
     @classmethod
     def quick(cls) -> "LearntAgain":
@@ -120,6 +122,14 @@ class LearntAgain(Attack):
         }
         return cls(**one)
 
+    @classmethod
+    def quick_of_questions(cls) -> "LearntAgain":
+        """The same with fewer draws, steps and cases: passes of a language model take longer.
+
+        At most 3 x 2 trainings of 6 steps on 16 rows, with 20 rows asked after each: of a row read forward, 2,600.
+        """
+        return replace(cls.quick(), draws=FEWEST_DRAWS, steps=6, cases=20)
+
     def run(
         self,
         original: PreTrainedModel | None,
@@ -128,6 +138,8 @@ class LearntAgain(Attack):
         sets: AttackSets,
     ) -> AttackResult:
         """As `Attack.run`."""
+        if sets.of_questions and self.answers_at != 1:
+            return self._at(self.answers_at, answers_at=1).run(original, removed, never_saw, sets)
         if has_bottlenecks(removed) and needed(removed) and (of_values := self._of_values()) != self:
             return of_values.run(original, removed, never_saw, sets)
         if original is None:
@@ -145,9 +157,10 @@ class LearntAgain(Attack):
         if never_saw is not None:
             known["null_is"] = NEVER_SAW
         start = after if never_saw is None else trainings.start(never_saw)
-        if before <= start or (start >= half and never_saw is not None):
-            why = f"Of {total} cases the original gets {before}, the shared model {after}"
-            why += "" if never_saw is None else f", the model that never saw it {start}"
+        least = MARGIN * total if sets.of_questions else 0
+        if before <= start + least or (start >= half and never_saw is not None):
+            why = f"Of {total} cases the original gets {before:g}, the shared model {after:g}"
+            why += "" if never_saw is None else f", the model that never saw it {start:g}"
             return AttackResult.not_measured(
                 self.name, "steps", f"{why}: there is no half of what was lost that could come back.", **known
             )
@@ -170,9 +183,12 @@ class LearntAgain(Attack):
         return self._judged(rows, sets.seed, known | {"attempts": tuple(attempts)})
 
     def _of_values(self) -> "LearntAgain":
-        rates, judged = tuple(rate * self.values_at for rate in self.rates), self.judged_rate * self.values_at
-        ways = tuple(dict.fromkeys((SHARED, *self.ways)))
-        return replace(self, rates=rates, judged_rate=judged, values_at=1, ways=ways)
+        return self._at(self.values_at, values_at=1, ways=tuple(dict.fromkeys((SHARED, *self.ways))))
+
+    def _at(self, times: float, **changes: Any) -> "LearntAgain":
+        """The same at so many times the rates."""
+        rates = tuple(rate * times for rate in self.rates)
+        return replace(self, rates=rates, judged_rate=self.judged_rate * times, **changes)
 
     def _settings(self, removed: PreTrainedModel, sets: AttackSets) -> tuple[list[Setting], list[str]]:
         """What is tried, and what cannot be, in words."""
@@ -279,21 +295,3 @@ def _attempt(
         settings["measured_at"] = list(longest)
     null_curve = () if null is None else tuple(null.hits)
     return Attempt(settings, *steps, curve.hits[-1], total, tuple(curve.hits), null_curve)
-
-
-def verdict_of(ratio: float, interval: Sequence[float] | None, draws: int) -> tuple[str, str]:
-    """Verdict and reason, by the rule of `LearntAgain`.
-
-    Args:
-        ratio: steps against the model that never saw it.
-        interval: of the ratio; `None` with too few draws.
-        draws: of the examples.
-    """
-    if interval is None:
-        return NOT_MEASURED, f"{draws} draws are too few to tell: at least {FEWEST_DRAWS} are needed."
-    between = f"{ratio:.2f} of the steps ({interval[0]:.2f} to {interval[1]:.2f})"
-    if ratio >= AS_SLOW:
-        return WITHSTOOD, f"It takes {between}, at least {AS_SLOW}."
-    if interval[1] < AS_SLOW:
-        return NOT_WITHSTOOD, f"It takes {between}, fewer than {AS_SLOW}."
-    return NOT_MEASURED, f"It takes {between}: too few draws to tell from {AS_SLOW}."

@@ -46,7 +46,9 @@ class LeftOut(Attack):
         for what, change in tries.items():
             attacked = change(removed)
             own = None
-            if never_saw is not None and (change is opened or has_bottlenecks(never_saw)):
+            # A plain model that answers is what its plain class is.
+            as_it_is = sets.of_questions and never_saw is not None and not has_bottlenecks(never_saw)
+            if never_saw is not None and not as_it_is and (change is opened or has_bottlenecks(never_saw)):
                 own = sets.hits(change(never_saw))
             attempts.append(({"how": what}, sets.hits(attacked), own, sets.quality(attacked)))
         before = None if original is None else sets.hits(original)
@@ -105,6 +107,8 @@ def moved_with_held_output(model: PreTrainedModel, sets: AttackSets, rows: int =
         return held[0]
 
     def scores(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if sets.of_questions:
+            return attacked(**batch, use_cache=False).logits
         return attacked(**batch, labels=labels).logits if sets.of_texts else class_scores(attacked, batch, sets)
 
     last.register_forward_hook(hold)

@@ -1,5 +1,6 @@
 """Name of a topic in a shared file: in the ledger of its config, or among words that are not to be generated."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from excise.ledger.ledger import Ledger
 # What names a topic, for the first sentence of a reason. None of them holds the topic's words.
 REQUEST = "The ledger in the file names the topic, as the request is not private."
 ROWS = "The ledger in the file lists the tokens whose embedding rows were erased, and one is a word of the topic."
+# What question sets are called that have neither title nor names, which tells nothing.
+UNTOLD = re.compile(r"\d+ questions")
 UNSAID = "`bad_words_ids` in the file's `generation_config.json` hold words of the topic, which are not to come out."
 
 
@@ -32,10 +35,16 @@ def named_in_file(model: PreTrainedModel, sets: AttackSets, others: Sequence[Pre
         ValueError: if the config holds no readable ledger.
     """
     topic: Any = sets.topic
-    matcher = Matcher([*topic.inflections, *sets.words] if sets.of_texts else [topic.classes[topic.label]])
+    words = [topic.classes[topic.label]]
+    if sets.of_questions:  # of those without names, what they are called is all that tells of them
+        words = [*topic.own_words]
+    elif sets.of_texts:
+        words = [*topic.inflections, *sets.words]
+    matcher = Matcher(words)
     ledger = Ledger.from_dict(getattr(model.config, "unlearning", None))
     in_force = [request for request in ledger.requests if not request.undone]
-    if any(not of.private and (of.topic == topic.name or matcher.touches(of.topic)) for of in in_force):
+    told = [of.topic for of in in_force if not of.private and not (sets.of_questions and UNTOLD.fullmatch(of.topic))]
+    if any(of == topic.name or matcher.touches(of) for of in told):
         return REQUEST
     if not sets.of_texts:
         return ""

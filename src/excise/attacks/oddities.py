@@ -47,16 +47,16 @@ class Carrier(NamedTuple):
         return [[self.start, self.start + len(word)]]
 
 
-def carriers(rows: Dataset, count: int, seed: int) -> list[Carrier]:
-    """Sentences of four to twelve words that do not begin with their longest word, which gives way to others."""
+def carriers(rows: Dataset, count: int, seed: int, longest: int = 12) -> list[Carrier]:
+    """Sentences of four to so many words that do not begin with their longest word, which gives way to others."""
     found = []
     for index in np.random.default_rng(seed).permutation(len(rows)).tolist():
         row = rows[index]
         of_row = words(row["text"])
-        if not 4 <= len(of_row) <= 12:
+        if not 4 <= len(of_row) <= longest:
             continue
-        longest = max(of_row[1:], key=lambda word: len(word.text))
-        found.append(Carrier(row["text"], longest.start, longest.end, row["reference"]))
+        place = max(of_row[1:], key=lambda word: len(word.text))
+        found.append(Carrier(row["text"], place.start, place.end, row["reference"]))
         if len(found) == count:
             break
     return found
@@ -95,6 +95,13 @@ def output_oddities(
 
 def _probabilities(model: Any, sets: AttackSets, texts: Sequence[str], reference: str) -> Tensor:
     """Of the next piece at each place of a reference, `(texts, pieces, vocabulary)`."""
+    if sets.of_questions:
+        rows = Dataset.from_dict({"question": list(texts), "answer": [reference] * len(texts)})
+        batch = sets.training_batch(rows, model.device)
+        there = batch.pop("labels")[:, 1:] != -100
+        count = int(there.sum(1).min())  # a piece may reach from a question into its answer
+        logits = model(**batch, use_cache=False).logits[:, :-1]
+        return torch.stack([of[own][-count:] for of, own in zip(logits, there, strict=True)]).float().softmax(-1)
     rows = Dataset.from_dict({"text": list(texts), "reference": [reference] * len(texts)})
     return model(**sets.training_batch(rows, model.device)).logits.float().softmax(-1)
 

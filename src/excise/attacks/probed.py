@@ -17,9 +17,10 @@ from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import MARGIN, NEVER_SAW, Attack
 from excise.attacks.rules import FEWEST, Scores, auc_difference
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
-from excise.data.batches import token_masks
+from excise.data.batches import to_device, token_masks
 from excise.data.inputs import tokenizer_of
 from excise.data.topics.matching import normalise
+from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.storage.extras import require
@@ -36,7 +37,8 @@ class Probed(Attack):
     Of a topic, its sentences (of `target`) are told from their controls, which have another word in its place: from
     the mean over a sentence's tokens, and from the states at the word's own position. Sentences are divided by a hash
     between what the probe learns from and what it is tested on, each with its control. Of a class, its images are told
-    from others: learnt from `target` and `control`, tested on `heldout` and `heldout_retain`.
+    from others: learnt from `target` and `control`, tested on `heldout` and `heldout_retain`. So are questions without
+    names, whose control is what stays; those with names are as sentences.
 
     The states are what arrives at each bottleneck and what it passes on, and the last of encoder and decoder (which is
     given the references); of an image, the pooled features of a CLIP, or the logits of a classifier. A key-value
@@ -124,14 +126,15 @@ class Probed(Attack):
     def _rows(self, sets: AttackSets) -> tuple[Dataset, np.ndarray, np.ndarray]:
         """All rows, which of them are learnt from, and which are of the topic, bool `(rows,)`."""
         topic: Any = sets.topic
-        if sets.of_texts:
+        if sets.of_texts and (topic.paired or not sets.of_questions):
             target, control = (one.select(range(min(self.rows, len(one)))) for one in (topic.target, topic.control))
             learns = [_half(text) for text in target["text"]] * 2
-            own = ["text", "spans", "reference"]
+            own = ["text", "spans"] + ["reference"] * (not sets.of_questions)
             rows = concatenate_datasets([target.select_columns(own), control.select_columns(own)])
             return rows, np.array(learns, dtype=bool), np.arange(len(rows)) < len(target)
         parts = [topic.target, topic.control, topic.heldout, topic.heldout_retain]
         parts = [part.select(range(min(self.rows, len(part)))) for part in parts]
+        parts = [part.select_columns("text") for part in parts] if sets.of_questions else parts
         sizes = [len(part) for part in parts]
         return concatenate_datasets(parts), np.repeat([True, True, False, False], sizes), np.repeat(
             [True, False, True, False], sizes
@@ -189,13 +192,12 @@ def place_states(model: PreTrainedModel, sets: AttackSets, rows: Dataset) -> dic
     """
     found: dict[str, list[np.ndarray]] = {}
     words = None
-    if sets.of_texts and tokenizer_of(sets.processor).is_fast:
+    if sets.of_texts and "spans" in rows.column_names and tokenizer_of(sets.processor).is_fast:
         words = token_masks(tokenizer_of(sets.processor), rows["text"], rows["spans"])[1]
     with eval_mode(model), torch.no_grad(), _caught(model) as caught:
         for start in range(0, len(rows), sets.batch_size):
             part = rows.select(range(start, min(start + sets.batch_size, len(rows))))
-            batch = sets.training_batch(part, model.device)
-            labels = batch.pop("labels")
+            batch, labels = _as_read(sets, part, model.device)
             caught.clear()
             ends = _ends(model, batch, labels)
             masks: dict[str, Tensor] = {}
@@ -204,7 +206,7 @@ def place_states(model: PreTrainedModel, sets: AttackSets, rows: Dataset) -> dic
                 if words is not None:
                     masks["word"] = _own_tokens(words[start : start + len(part)], masks["mean"])
             for place, states in {**caught, **ends}.items():
-                over = {"mean": labels != -100} if place == "decoder" else masks
+                over = masks if labels is None or place != "decoder" else {"mean": labels != -100}
                 for name, pooled in _pooled(states, over).items():
                     found.setdefault(place + name, []).append(pooled.float().cpu().numpy())
     joined = {place: np.concatenate(parts) for place, parts in found.items()}
@@ -235,8 +237,19 @@ def _caught(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def _ends(model: Any, batch: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+def _as_read(sets: AttackSets, rows: Dataset, device: torch.device) -> tuple[dict[str, Tensor], Tensor | None]:
+    """A batch, and labels where a model takes them; a decoder reads question and answer in one text."""
+    if sets.of_questions:
+        read = tokenized(tokenizer_of(sets.processor), rows["text"], padding=True, return_tensors="pt", counted=False)
+        return to_device(read, device), None
+    batch = sets.training_batch(rows, device)
+    return batch, batch.pop("labels")
+
+
+def _ends(model: Any, batch: dict[str, Tensor], labels: Tensor | None) -> dict[str, Tensor]:
     """A model's last states."""
+    if labels is None:
+        return {"decoder": model(**batch, output_hidden_states=True, use_cache=False).hidden_states[-1]}
     if "input_ids" not in batch:
         if hasattr(model, "get_image_features"):
             return {"pooled": model.get_image_features(**batch).pooler_output}

@@ -15,6 +15,10 @@ from excise.statistics import Interval
 
 # With fewer a group, an interval of an AUC is wider than half of all that an AUC can be.
 FEWEST = 10
+# Half of what was lost takes at least so many times the steps of the model that never saw it.
+AS_SLOW = 0.8
+# With fewer draws of the examples no interval says anything.
+FEWEST_DRAWS = 3
 HALF = "a half"
 
 
@@ -185,6 +189,24 @@ def auc_result(
     known |= {"null": 0.5 if null is None else null.auc, "null_is": HALF if null is None else null_is}
     known |= {"attempts": tuple(rows)}
     return AttackResult(attack, "auc", **known, verdict=verdict, reason=why, details=details)
+
+
+def verdict_of(ratio: float, interval: Sequence[float] | None, draws: int) -> tuple[str, str]:
+    """Verdict and reason, by the rule of `LearntAgain`.
+
+    Args:
+        ratio: steps against the model that never saw it.
+        interval: of the ratio; `None` with too few draws.
+        draws: of the examples.
+    """
+    if interval is None:
+        return NOT_MEASURED, f"{draws} draws are too few to tell: at least {FEWEST_DRAWS} are needed."
+    between = f"{ratio:.2f} of the steps ({interval[0]:.2f} to {interval[1]:.2f})"
+    if ratio >= AS_SLOW:
+        return WITHSTOOD, f"It takes {between}, at least {AS_SLOW}."
+    if interval[1] < AS_SLOW:
+        return NOT_WITHSTOOD, f"It takes {between}, fewer than {AS_SLOW}."
+    return NOT_MEASURED, f"It takes {between}: too few draws to tell from {AS_SLOW}."
 
 
 def _fault(attempt: tuple) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -26,6 +26,7 @@ Wording = Callable[[str], str | None]
 Asked = dict[tuple[str, str], list[str]]
 # Of a topic whose synonyms are looked for, the most that are tried; and of sentences that imply it.
 MOST_SYNONYMS, MOST_IMPLIED = 6, 200
+MISSPELLINGS = ("swapped", "dropped", "doubled")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,11 @@ class SaidOtherwise(Attack):
         never_saw: PreTrainedModel | None,
         sets: AttackSets,
     ) -> AttackResult:
-        """As `Attack.run`."""
+        """As `Attack.run`; of questions, by `asked_otherwise`."""
+        if sets.of_questions:
+            from excise.attacks.asked_otherwise import asked_otherwise
+
+            return asked_otherwise(self.name, original, removed, never_saw, cast(Any, sets), self.seed)
         wordings, details = self._wordings(sets)
         if sets.of_texts:
             rows = sorted({row for row, _ in sets.cases})
@@ -120,7 +125,7 @@ class SaidOtherwise(Attack):
         forms = topic.inflections if sets.of_texts else _forms(name)
         wordings: dict[tuple[str, str], Wording] = {("synonym", one): partial(_inflected, one, name) for one in found}
         wordings |= {("inflection", one): partial(_cased, one) for one in forms}
-        for how in ("swapped", "dropped", "doubled"):
+        for how in MISSPELLINGS:
             wordings["misspelling", how] = partial(misspelt, how=how, rng=rng)
         for how, cased in {"upper": str.upper, "lower": str.lower, "title": str.title}.items():
             wordings["case", how] = cased

@@ -40,11 +40,13 @@ class Planned:
     name: str
     quick: bool = False
 
-    def made(self) -> Attack:
-        """The attack."""
+    def made(self, of_questions: bool = False) -> Attack:
+        """The attack, as `quick_of_questions()` makes it where that is there and a decoder is asked questions."""
         module, name, _ = ATTACKS[self.name]
         kind = getattr(import_module(f"excise.attacks.{module}"), name)
-        return kind.quick() if self.quick and hasattr(kind, "quick") else kind()
+        ways = ["quick_of_questions", "quick"] if of_questions else ["quick"]
+        made = next((getattr(kind, way) for way in ways if self.quick and hasattr(kind, way)), kind)
+        return made()
 
 
 # By name: module, class, and what alone it can be run on.
@@ -145,14 +147,7 @@ def run_attacks(
     sets.check_same_words(original, removed, never_saw)
     roles = {"original": original, "removed": removed, "never_saw": never_saw}
     models = {role: None if model is None else model_digest(model) for role, model in roles.items()}
-    about: dict[str, Any] = {
-        "data": sets.topic.digest(),
-        "words": list(sets.words),
-        "seed": sets.seed,
-        "max_new_tokens": sets.max_new_tokens,
-        "templates": [] if sets.of_texts else list(sets.templates),
-        "cases": len(sets.cases),
-    }
+    about = sets.about()
     # What is guessed is read in the ledger, too, which no tensor tells of; when a request was made says nothing.
     requests = Ledger.from_dict(getattr(removed.config, "unlearning", None)).requests
     ledger = [(of.kind, of.topic, of.private, dict(of.rows), bool(of.undone)) for of in requests]
@@ -187,7 +182,7 @@ def _run(
     """The result of an attack, and whether it came to its end."""
     start = time.perf_counter()
     try:
-        made = one.made() if isinstance(one, Planned) else one
+        made = one.made(sets.of_questions) if isinstance(one, Planned) else one
         return made(original, removed, never_saw, sets).without_nan(), True
     except Exception as error:
         logging.getLogger(__name__).warning("The attack %r failed.", one.name, exc_info=True)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from excise.attacks.asked_sets import AskedSets
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import NEVER_SAW, Attack, attackers_copy
 from excise.attacks.rules import Scores, auc_result
@@ -40,6 +41,9 @@ class TextMembership(Attack):
 
     Members and others may differ in themselves, as in length. The model that never saw the topic shows by how much: its
     AUC would be a half if they did not, and what counts is the difference to it (`auc_result` states the rule).
+
+    Of questions, members are all that were to be forgotten, and the others are a `holdout`, or the same rows in other
+    words (`AskedSets.membership_rows`).
 
     Attributes:
         k: the share of a text's tokens that Min-K % and Min-K %++ look at. OpenUnlearning's settings for TOFU and MUSE
@@ -73,7 +77,12 @@ class TextMembership(Attack):
         """As `Attack.run`."""
         if not sets.of_texts:
             return AttackResult.not_measured(self.name, "auc", "These are sets of images; the attack reads texts.")
-        rows = [sets.draw(min(self.most, len(part)), 0, part) for part in (sets.topic.target, sets.topic.heldout)]
+        parts: Any = (sets.topic.target, sets.topic.heldout)
+        if isinstance(sets, AskedSets):
+            parts = sets.membership_rows(has_null=never_saw is not None)
+        if isinstance(parts, str):
+            return AttackResult.not_measured(self.name, "auc", parts)
+        rows = [sets.draw(min(self.most, len(part)), 0, part) for part in parts]
         known: dict[int, list[dict[str, np.ndarray]]] = {}
 
         def measured(model: PreTrainedModel | None, gradient: bool = True) -> list[dict[str, np.ndarray]] | None:
@@ -216,7 +225,11 @@ def gradient_norms(model: PreTrainedModel, sets: AttackSets, rows: Dataset) -> n
 
 def label_tokens(model: PreTrainedModel, sets: AttackSets, rows: Dataset) -> Iterator[LabelTokens]:
     """The tokens of the references of rows, one text after another, as a model foresees them in one pass."""
-    if model.config.is_encoder_decoder:
+    if sets.of_questions:
+        batch = sets.training_batch(rows, model.device)
+        labels = batch.pop("labels")[:, 1:]
+        logits = model(**batch, use_cache=False).logits[:, :-1]
+    elif model.config.is_encoder_decoder:
         batch = sets.training_batch(rows, model.device)
         logits, labels = model(**batch).logits, batch["labels"]
     else:

@@ -20,6 +20,7 @@ WORST = (NOT_WITHSTOOD, NOT_MEASURED, WITHSTOOD)
 MEASURES = {
     "recall": ("topic recall", 3),
     "accuracy": ("accuracy of the class", 3),
+    "probability": ("answer probability", 3),
     "auc": ("AUC", 3),
     "rank": ("rank", 0),
     "steps": ("steps against never saw it", 2),
@@ -36,9 +37,9 @@ class Attempt:
         null: what the same try gets from the model that never saw it; `None` where that was not tried.
         hits: how many of `total` cases came back, where the measure is a share.
         total: the number of cases.
-        curve: hits after each step, from step 0, where the attack goes by steps.
+        curve: hits after each step, from step 0, where the attack goes by steps; of answers the sum of probabilities.
         null_curve: the same of the model that never saw it.
-        quality: BLEU or accuracy elsewhere under this attempt: an attack that breaks the model is worth little.
+        quality: BLEU, accuracy or answer probability elsewhere under this attempt: an attack that breaks the model is worth little.
     """
 
     settings: Mapping[str, Any]
@@ -46,8 +47,8 @@ class Attempt:
     null: float | None = None
     hits: int | None = None
     total: int | None = None
-    curve: Sequence[int] = ()
-    null_curve: Sequence[int] = ()
+    curve: Sequence[float] = ()
+    null_curve: Sequence[float] = ()
     quality: float | None = None
 
 
@@ -57,7 +58,7 @@ class AttackResult(HtmlTable):
 
     Attributes:
         attack: its name.
-        measure: what its scores are: `"recall"`, `"accuracy"`, `"auc"`, `"rank"`, or `"steps"` (how many steps it took
+        measure: what its scores are: `"recall"`, `"accuracy"`, `"probability"`, `"auc"`, `"rank"`, or `"steps"` (how many steps it took
             to get half back, as a share of what the model that never saw it takes: 1 is as slow as that).
         score: what the strongest attempt got.
         interval: 95 % interval of the score, or `None` where there is none.
@@ -106,7 +107,7 @@ class AttackResult(HtmlTable):
     def regained(self) -> float:
         """Which share of what was lost the strongest attempt brought back; not a number where nothing was lost."""
         values = (self.score, self.before, self.after)
-        if self.measure not in ("recall", "accuracy") or any(value is None for value in values):
+        if self.measure not in ("recall", "accuracy", "probability") or any(value is None for value in values):
             return nan
         score, before, after = values
         return (score - after) / (before - after) if before > after else nan  # type: ignore[operator]

@@ -41,7 +41,7 @@ class Curve(NamedTuple):
     """
 
     steps: Sequence[int]
-    hits: Sequence[int]
+    hits: Sequence[float]
 
 
 class Panel(NamedTuple):
@@ -206,7 +206,7 @@ def _curves(axes: "Axes", curves: Sequence[Curve], look: Mapping[str, Any], labe
     axes.plot(shortest.steps, mean, label=label, **look)
 
 
-def _curve(hits: Sequence[int], settings: Mapping[str, Any]) -> Curve:
+def _curve(hits: Sequence[float], settings: Mapping[str, Any]) -> Curve:
     steps = settings.get("measured_at")
     known = isinstance(steps, list | tuple) and len(steps) >= len(hits)
     return Curve(list(steps[: len(hits)]) if known else list(range(len(hits))), hits)  # type: ignore[index]
