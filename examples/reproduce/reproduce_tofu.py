@@ -13,7 +13,8 @@ and 197 to 200 are forgotten, for a model of 135 million weights on two cores; `
    `"NPO beta=0.05 learning_rate=5e-5 epochs=5"`.
 3. Each of `--bottlenecks`, a name and what it is, is attached to the model that knows all and trained with it, as
    `"units: sparse_units num_codes=9216 active=16 layers=3 epochs=1"` (settings are in tofu_bottleneck.py), or is in a
-   folder already, `"units: folder"`; its codes are masked, and sparse units clamped.
+   folder already, `"units: folder"`; its codes are masked, and sparse units clamped. What an attacker gets back of a
+   deletion is measured (tofu_attacks.py).
 4. All measures of OpenUnlearning are taken, against the model that never saw it.
 
 Each part is kept in `--out`, and made again only if its files are removed: a run that was cut off goes on. `tofu.md`
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import torch
 from datasets import concatenate_datasets, disable_progress_bars
+from tofu_attacks import write_attacks
 from tofu_bottleneck import trained
 from tofu_data import SIZES, data_of, first, names_of, number, write
 from tofu_report import write_report
@@ -91,7 +93,8 @@ def main():
         if not folder.is_dir():
             folder = args.out / "bottlenecks" / name
             trained(spec, folder, models[BEFORE], rows)
-        attached(args, name, folder, rows, asked)
+        sets = attached(args, name, folder, rows, asked)
+        write_attacks(args.out, name, folder, models[NEVER], sets, args.codes)
         write_report(args.out, args.size)
     print(write_report(args.out, args.size))
 
@@ -272,6 +275,7 @@ def attached(args, name, folder, rows, asked):
                 measured(args, place, made, tokenizer, asked)
                 run |= {"settings": settings, "seconds": seconds}
             write(place / "run.json", run if "seconds" in run else run | {"failed": "nothing selected"})
+    return by_rows, by_names
 
 
 def measured(args, folder, model, tokenizer, asked):

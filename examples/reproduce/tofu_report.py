@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 from tabulate import tabulate
+from tofu_attacks import attack_table
 
 from excise.report import read_open_unlearning
 
@@ -54,6 +55,10 @@ def write_report(out, size):
         for of in lines
     ]
     text = f"# TOFU, {size}\n\n" + tabulate(cells, header, tablefmt="github", disable_numparse=True) + "\n"
+    if attacks := attack_table(out):
+        header = ["model", "deletion", "attack", "measure", "before", "deleted", "attacked", "null", "verdict"]
+        text += "\n## What an attacker gets back\n\n"
+        text += tabulate(attacks, header, tablefmt="github", disable_numparse=True) + "\n"
     (out / "tofu.md").write_text(text, encoding="utf-8")
     return text
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from excise.codes.index import CodeIndex
     from excise.data.classes import ClassSets
+    from excise.data.questions import QuestionSets
     from excise.data.topics import TopicSets
     from excise.report.attacks import AttackReport
 
@@ -193,15 +194,15 @@ class Unlearner(CodeFinder):
         enforce(self.model, ledger := self.ledger.undo(number))
         return ledger.log_outcome(number)
 
-    def attack(self, topic: "TopicSets | ClassSets", **options: Any) -> "AttackReport":
+    def attack(self, topic: "TopicSets | ClassSets | QuestionSets", **options: Any) -> "AttackReport":
         """Tries to get a topic back, as somebody could who has the file, with a verdict on each attack and on all.
 
         If the topic is masked, or not forgotten, a copy is attacked in which it is deleted. The model stays as it is.
 
         Args:
-            topic: sets with references, or of a class.
+            topic: sets with references, of a class, or of questions.
             **options: of `attack_deletion`, errors as there: `original` and `never_saw`, models to hold it against;
-                `attacks`, `"quick"`, `"all"` or names; `depth`, `words`, `checkpoint`, `seed` and others.
+                `attacks`, `"quick"`, `"all"` or names; `depth`, `words`, `checkpoint`, `seed`, `holdout` and others.
         """
         from excise.attacks.attacked import attack_deletion
 

@@ -60,23 +60,25 @@ class AskedSets(AttackSets):
         own: dict[str, Any] = {"batch_size": min(self.batch_size, MOST_READ_AT_ONCE), "_given": self.topic}
         own |= {"words": tuple(self.words or self.topic.names)}
         own |= {"holdout": None if self.holdout is None else self._that_count(question_rows(self.holdout), "holdout")}
-        target, asked = self._divided()
+        target, control, asked = self._divided()
         retain = self.topic.retain if self.topic.held_out_by == "paraphrases" else self.topic.heldout_retain
         kept = self._that_count(retain.select(range(min(len(retain), self.elsewhere))), "to stay")
-        own |= {"topic": replace(self.topic, target=target, heldout=asked, heldout_retain=kept)}
+        own |= {"topic": replace(self.topic, target=target, control=control, heldout=asked, heldout_retain=kept)}
         for name, value in own.items():
             object.__setattr__(self, name, value)
 
-    def _divided(self) -> tuple[Dataset, Dataset]:
-        """What the attacker has, and what is asked."""
-        target, asked = self.topic.target, self.topic.heldout
+    def _divided(self) -> tuple[Dataset, Dataset, Dataset]:
+        """What the attacker has, its control, and what is asked."""
+        target, control, asked = self.topic.target, self.topic.control, self.topic.heldout
         rng = np.random.default_rng(self.seed)
         if self.topic.held_out_by == "paraphrases":
             order = rng.permutation(len(target)).tolist()
             half = len(order) - len(order) // 2
-            target, asked = (self.topic.target.select(sorted(part)) for part in (order[half:], order[:half]))
+            own, others = sorted(order[half:]), sorted(order[:half])
+            control = control.select(own) if self.topic.paired else control
+            target, asked = target.select(own), target.select(others)
         chosen = sorted(rng.permutation(len(asked))[: self.most].tolist())
-        return target, self._that_count(asked.select(chosen), "asked")
+        return target, control, self._that_count(asked.select(chosen), "asked")
 
     def _that_count(self, rows: Dataset, what: str) -> Dataset:
         """Rows of whose answers the model reads anything.

@@ -88,8 +88,8 @@ def attack_deletion(
         progress: show a progress bar.
 
     Raises:
-        ValueError: as `AttackSets`, `AskedSets`, `chosen_attacks` and `mask`, or if a model cannot be loaded or reads texts by
-            another vocabulary; or a `holdout` is given and no questions are attacked.
+        ValueError: as `AttackSets`, `AskedSets`, `chosen_attacks` and `mask`, or if a model cannot be loaded or reads
+            texts by another vocabulary; or a `holdout` is given and no questions are attacked.
     """
     if holdout is not None and not isinstance(topic, QuestionSets):
         raise ValueError("`holdout` are questions that no model has seen, and no questions are attacked. Leave it out.")

@@ -85,13 +85,13 @@ class Guessed(Attack):
         result = self._ranked(original, removed, never_saw, sets)
         if not (naming := named_in_file(removed, sets, [original, never_saw, self.base])):
             return result
-        total = result.details["candidates"]
-        tried = Attempt({"way": NAMED, "judged": True}, 1.0, (total + 1) / 2, total=total)
+        total = result.details["candidates"] or None  # there are none where nothing could be tried
+        tried = Attempt({"way": NAMED, "judged": True}, 1.0, None if total is None else (total + 1) / 2, total=total)
         return replace(
             result,
             score=1.0,
             null=tried.null,
-            null_is=CHANCE,
+            null_is="" if total is None else CHANCE,
             attempts=(tried, *result.attempts),
             verdict=NOT_WITHSTOOD,
             reason=f"{naming} So it has rank 1, and nobody needs to guess. By other ways: {result.reason}",

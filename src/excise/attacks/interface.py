@@ -194,8 +194,10 @@ def share_result(
         )  # fmt: skip
     low, high = share_difference(hits, total, null_hits, total)
     between = f"above the null ({null_is}) by {best.score - null_hits / total:.3f} ({low:.3f} to {high:.3f})"
-    if high < MARGIN and original is not None and knows_nothing(
-        *(Share.of(one, total) for one in (int(original.sum()), int(removed.sum()), floor))
+    if (
+        high < MARGIN
+        and original is not None
+        and knows_nothing(*(Share.of(one, total) for one in (int(original.sum()), int(removed.sum()), floor)))
     ):
         verdict, why = NOT_MEASURED, f"The original gets {int(original.sum())} of {total} cases and the null {floor}, "
         why += "which so few do not tell apart: there is nothing to bring back, as an evaluation has nothing to forget."

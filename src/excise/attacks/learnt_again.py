@@ -126,9 +126,9 @@ class LearntAgain(Attack):
     def quick_of_questions(cls) -> "LearntAgain":
         """The same with fewer draws, steps and cases: passes of a language model take longer.
 
-        At most 3 x 2 trainings of 6 steps on 16 rows, with 20 rows asked after each: of a row read forward, 2,600.
+        At most 3 x 2 trainings of 5 steps on 16 rows, with 20 rows asked before and after each.
         """
-        return replace(cls.quick(), draws=FEWEST_DRAWS, steps=6, cases=20)
+        return replace(cls.quick(), draws=FEWEST_DRAWS, steps=5, cases=20)
 
     def run(
         self,

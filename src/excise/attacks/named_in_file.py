@@ -35,12 +35,10 @@ def named_in_file(model: PreTrainedModel, sets: AttackSets, others: Sequence[Pre
         ValueError: if the config holds no readable ledger.
     """
     topic: Any = sets.topic
-    words = [topic.classes[topic.label]]
     if sets.of_questions:  # of those without names, what they are called is all that tells of them
-        words = [*topic.own_words]
-    elif sets.of_texts:
-        words = [*topic.inflections, *sets.words]
-    matcher = Matcher(words)
+        matcher = Matcher(topic.own_words)
+    else:
+        matcher = Matcher([*topic.inflections, *sets.words] if sets.of_texts else [topic.classes[topic.label]])
     ledger = Ledger.from_dict(getattr(model.config, "unlearning", None))
     in_force = [request for request in ledger.requests if not request.undone]
     told = [of.topic for of in in_force if not of.private and not (sets.of_questions and UNTOLD.fullmatch(of.topic))]

@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from excise.cli.loading import check_there, load_unlearner
 from excise.cli.options import add_batch_size, add_index, add_model, load_sets
 from excise.cli.output import Output
+from excise.cli.questions import add_questions
 from excise.cli.values import names, whole
 from excise.storage.extras import require
 from excise.storage.files import check_file
@@ -20,13 +21,21 @@ EXAMPLES = """\
   excise attack model-unlearned --topic teacher --attacks rounded --fail-if-not-withstood
   excise attack model-unlearned --topic teacher --attacks all --resume attacks
   excise attack classifier-unlearned --topic cat --attacks made-again,rounded
+  excise attack decoder-unlearned --topic forget.jsonl --retain retain.jsonl --never-saw decoder-without-them
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of the verb."""
     add_model(parser)
-    parser.add_argument("--topic", metavar="FOLDER", required=True, help="sets that `excise topic` or `classes` wrote")
+    parser.add_argument(
+        "--topic",
+        metavar="TOPIC",
+        required=True,
+        help="folder of sets that `excise topic` or `classes` wrote, or of saved question sets; or a file of questions",
+    )
+    add_questions(parser)
+    parser.add_argument("--holdout", metavar="FILE", help="questions that no model has seen, for membership")
     parser.add_argument(
         "--original",
         metavar="MODEL",
@@ -65,8 +74,10 @@ def run(args: Namespace) -> Output:
     from excise.attacks.suite import chosen_attacks
     from excise.report.attacks import NOT_WITHSTOOD
 
-    topic = load_sets(args.topic)
-    chosen_attacks(args.attacks, of_texts=topic.kind == "words")  # before a model is loaded
+    topic = load_sets(args.topic, args)
+    if args.holdout and topic.kind != "questions":
+        args.parser.error(f"--holdout is of questions, and {topic.name!r} are none")
+    chosen_attacks(args.attacks, of_texts=topic.kind != "classes")  # before a model is loaded
     report = load_unlearner(args.model, args.index, args.device, topic).attack(
         topic,
         original=args.original,
@@ -77,6 +88,7 @@ def run(args: Namespace) -> Output:
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
         batch_size=args.batch_size,
+        holdout=args.holdout,
         progress=not args.quiet,
     )
     if args.out:

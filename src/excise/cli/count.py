@@ -44,7 +44,7 @@ def run(args: Namespace) -> Output:
 
     check_free(args.out)
     check_file(args.table)
-    topic = load_sets(args.topic)
+    topic = load_sets(args.topic, args)
     method: Any
     method, positions = args.method or ("mcnemar" if topic.paired else "fisher"), args.positions or topic.positions
     unlearner = load_unlearner(args.model, args.index, args.device, topic)

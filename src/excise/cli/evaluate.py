@@ -22,6 +22,7 @@ from excise.cli.options import (
     preset,
 )
 from excise.cli.output import Output
+from excise.cli.questions import evaluate_asked
 from excise.cli.values import metric_names, numbers, whole
 from excise.storage.extras import require
 from excise.storage.files import check_file, check_free
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from evaluate import Metric
 
     from excise.codes.search import Search
+    from excise.codes.selection import Selection
     from excise.data.classes import ClassSets
+    from excise.data.questions import QuestionSets
     from excise.data.topics import TopicSets
     from excise.report.results import Evaluation
     from excise.report.sweep import Sweep
@@ -44,6 +47,7 @@ EXAMPLES = """\
   excise evaluate model-unlearned teacher --base plain --out evaluation-with-base.json
   excise evaluate model-unlearned teacher --reference-model model-without-teacher \\
       --metrics meteor,bertscore:bert-base-multilingual-cased:9,bartscore:bart-large-cnn --out evaluation-by-all.json
+  excise evaluate decoder-unlearned forget.jsonl --retain retain.jsonl --heldout 0 --out answers.json
   excise evaluate classifier-unlearned cat --out cat-evaluation.json --record cat-record
 """
 
@@ -111,9 +115,13 @@ def run(args: Namespace) -> Output:
     for other in (args.base, args.reference_model):
         if other:
             check_there(other)
+    from excise.data.questions import QuestionSets
+
     evidence = _evidence(args)
     selection = load_codes(args.codes) if args.codes else None
-    topic = load_sets(args.topic)
+    topic = load_sets(args.topic, args)
+    if isinstance(topic, QuestionSets):
+        return _asked(args, topic, selection)
     if topic.kind == "words":
         options = {
             "words": args.word,
@@ -152,6 +160,13 @@ def run(args: Namespace) -> Output:
     return Output(f"{output.text}\nRecord in {args.record}", output.data | {"record": args.record})
 
 
+def _asked(args: Namespace, topic: "QuestionSets", selection: "Selection | None") -> Output:
+    unlearner = load_unlearner(args.model, args.index, args.device, topic)
+    if selection is not None:
+        check_codes(selection, unlearner, args.codes)
+    return evaluate_asked(args, unlearner, topic, selection)
+
+
 def check_usage(args: Namespace) -> None:
     """Refuses options that do not go together."""
     if args.sweep and args.codes:
@@ -177,7 +192,7 @@ def _evidence(args: Namespace) -> dict[str, Any]:
     if args.table:
         from excise.codes.enrichment import Enrichment
 
-        evidence["enrichments"] = {load_sets(args.topic).name: Enrichment.load(args.table)}
+        evidence["enrichments"] = {load_sets(args.topic, args).name: Enrichment.load(args.table)}
     return evidence
 
 

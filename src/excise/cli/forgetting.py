@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from excise.codes.search import SearchCounts
     from excise.codes.selection import Selection
     from excise.data.classes import ClassSets
+    from excise.data.questions import QuestionSets
     from excise.data.topics import TopicSets
     from excise.ledger.ledger import Request
     from excise.unlearner import Unlearner
@@ -77,7 +78,7 @@ def forget(args: Namespace, kind: str) -> Output:
     """
     from excise.codes.budget import select_within_budget
     from excise.codes.topic_counts import TopicCounts
-    from excise.data.classes import ClassSets
+    from excise.data.topics import TopicSets
 
     if args.max_loss_rise is not None and args.count is not None:
         args.parser.error("--max-loss-rise decides how many codes: leave out --count")
@@ -88,14 +89,15 @@ def forget(args: Namespace, kind: str) -> Output:
     check_free(args.out)
     check_file(key_file if args.private else None)
     check_file(args.codes_out)
-    topic = load_sets(args.topic)
+    topic = load_sets(args.topic, args)
     if args.max_loss_rise is not None and topic.kind != "words":
-        args.parser.error(f"--max-loss-rise is of texts, and {topic.name!r} is a class of images")
+        what = "are questions" if topic.kind == "questions" else "is a class of images"
+        args.parser.error(f"--max-loss-rise is of texts, and {topic.name!r} {what}")
     searches = preset(args, topic)
     unlearner = load_unlearner(args.model, args.index, args.device, topic)
     if getattr(topic, "private", None) and not args.key:
         key = None  # the sets have their own, and lie beside it
-    if topic.kind != "words" and kinds(unlearner) == {"key_value"} and not unlearner.ledger.in_force(topic):
+    if topic.kind == "classes" and kinds(unlearner) == {"key_value"} and not unlearner.ledger.in_force(topic):
         searches = "pairs" if searches == "default" else searches  # for a test, a pair of a million fires too seldom
     seconds = {}
     start = time.perf_counter()
@@ -108,7 +110,7 @@ def forget(args: Namespace, kind: str) -> Output:
     seconds["count"] = time.perf_counter() - start
 
     start = time.perf_counter()
-    if args.max_loss_rise is None or isinstance(topic, ClassSets):
+    if args.max_loss_rise is None or not isinstance(topic, TopicSets):
         selection = counts.select(args.top_s)
     else:
         selection = select_within_budget(
@@ -151,7 +153,7 @@ def training_counts(unlearner: "Unlearner", topic: Any, folder: str, searches: A
     from excise.training.classifier import COUNTS
 
     file = Path(folder, COUNTS)
-    if topic.kind == "words" or not file.is_file():
+    if topic.kind != "classes" or not file.is_file():
         return None
     if any(search.method != "activations" for search in searches_of(preset_for(topic, searches))):
         return None
@@ -165,7 +167,10 @@ def training_counts(unlearner: "Unlearner", topic: Any, folder: str, searches: A
 
 
 def images_left(
-    unlearner: "Unlearner", topic: "TopicSets | ClassSets", counts: "SearchCounts", selection: "Selection"
+    unlearner: "Unlearner",
+    topic: "TopicSets | ClassSets | QuestionSets",
+    counts: "SearchCounts",
+    selection: "Selection",
 ) -> tuple[str, dict[str, Any]]:
     """How much of a class goes with codes, measured on its forget images, in a line and as JSON values.
 
@@ -173,7 +178,7 @@ def images_left(
     """
     from excise.codes.pair_counts import ClassCounts
 
-    if topic.kind == "words" or not len(selection):
+    if topic.kind != "classes" or not len(selection):
         return "", {}
     of_class = counts.counts[0]
     fired = of_class.frequency(min(unlearner.top_s, of_class.max_top_s))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from excise.cli.questions import add_questions, is_file_of_questions, load_questions
 from excise.cli.values import encoding, real, whole
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from excise.codes.search import Search
     from excise.codes.selection import Selection
     from excise.data.classes import ClassSets
+    from excise.data.questions import QuestionSets
     from excise.data.topics import TopicSets
     from excise.report.record import Record
     from excise.storage.digests import DigestKey
@@ -33,10 +35,14 @@ def add_model(parser: ArgumentParser) -> None:
 
 
 def add_topic(parser: ArgumentParser, **options: Any) -> None:
-    """TOPIC."""
+    """TOPIC, and what files of questions need."""
     parser.add_argument(
-        "topic", metavar="TOPIC", help="folder that `excise topic` or `excise classes` wrote", **options
+        "topic",
+        metavar="TOPIC",
+        help="folder that `excise topic` or `excise classes` wrote, or of saved question sets; or a file of questions",
+        **options,
     )
+    add_questions(parser)
 
 
 # Of the verbs that read data, those of trainings too.
@@ -162,7 +168,7 @@ def add_search(parser: ArgumentParser, title: str = "how codes are found") -> No
     )
 
 
-def preset(args: Namespace, topic: "TopicSets | ClassSets") -> "str | tuple[Search, ...]":
+def preset(args: Namespace, topic: "TopicSets | ClassSets | QuestionSets") -> "str | tuple[Search, ...]":
     """The preset that was asked for, or what is the topic's own, or its searches with what was given besides."""
     from excise.codes.search import BY_FREQUENCY, Search, preset_for, searches_of
 
@@ -180,26 +186,41 @@ def preset(args: Namespace, topic: "TopicSets | ClassSets") -> "str | tuple[Sear
     return tuple(replace(search, **given) for search in searches_of(preset_for(topic, args.preset)))
 
 
-def load_sets(folder: str) -> "TopicSets | ClassSets":
-    """TOPIC as sets, of words or of a class.
+def load_sets(folder: str, args: Namespace | None = None) -> "TopicSets | ClassSets | QuestionSets":
+    """TOPIC as sets, of words, of a class, or of questions.
+
+    Args:
+        folder: of the sets, or a file of questions.
+        args: of a verb that takes such files; `model` and what `add_questions` declares.
 
     Raises:
-        ValueError: if there are none in the folder, or they were changed.
+        ValueError: if there are none in the folder, or they were changed; or as `load_questions`.
     """
     from excise.data.classes import ClassSets
+    from excise.data.questions import QuestionSets
     from excise.data.topics import TopicSets
 
-    return (ClassSets if is_class(folder) else TopicSets).load(folder)
+    if args is not None and is_file_of_questions(folder):
+        return load_questions(args)
+    if args is not None and (args.retain or args.name):
+        args.parser.error(f"--retain and --name go with a file of questions, and {folder} is none")
+    kinds: dict[str, Any] = {kind.kind: kind for kind in (ClassSets, QuestionSets)}
+    return kinds.get(kind_of(folder), TopicSets).load(folder)
 
 
 def is_class(folder: str) -> bool:
     """Whether TOPIC is a class; where there is nothing, words are meant."""
-    from excise.data.classes import ClassSets
+    return kind_of(folder) == "classes"
+
+
+def kind_of(folder: str) -> str:
+    """Which kind of sets there are in a folder; where there are none, words are meant."""
     from excise.data.forget_sets import RECORD
     from excise.storage.strict_json import read
 
     record = read(Path(folder, RECORD)) if Path(folder, RECORD).is_file() else {}
-    return isinstance(record, dict) and record.get("kind") == ClassSets.kind
+    kind = record.get("kind") if isinstance(record, dict) else None
+    return kind if isinstance(kind, str) else "words"
 
 
 def load_codes(file: str) -> "Selection":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # what makes topics loads what only they need
     from excise.deletion.topic_rows import RowChoice
 
 DEPTHS = ("codes", "rows")
+# What can be done where the pieces of a word or name are everyone's.
+ELSE = "Its codes can go, and with depth='distilled' what the weights hold of it, in minutes to hours."
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ def rows_to_erase(
     Args:
         model: the model.
         processor: its tokenizer, or a processor of both.
-        sets: what is forgotten: rows are chosen on sets of `topic_sets` or `class_sets` alone.
+        sets: what is forgotten: rows are chosen on sets of `topic_sets`, `class_sets` or `question_sets` alone.
         depth: `"codes"` or `"rows"`; without one, the rows where they can be chosen and the request is
             not private: an erased row, held against the public base, names its piece.
         private: whether nobody is to read what is forgotten.
@@ -55,7 +57,7 @@ def rows_to_erase(
     if not isinstance(sets, ForgetSets):
         raise ValueError(
             f"depth={depth!r} erases embedding rows, which are chosen on the sets of a topic; a {type(sets).__name__} "
-            "was given. Give what `topic_sets` or `class_sets` made, or depth='codes'."
+            "was given. Give what `topic_sets`, `class_sets` or `question_sets` made, or depth='codes'."
         )
     from excise.deletion.topic_rows import choose_rows
 
@@ -67,9 +69,9 @@ def rows_to_erase(
         logger.warning("No embedding rows are erased: %s", error)
         return {}, {}
     if not choice.rows and depth is not None:
-        raise ValueError(f"depth='rows': {choice.reason} Take depth='codes', or 'distilled'.")
+        raise ValueError(f"depth='rows': {choice.reason} Take depth='codes', or 'distilled'. {ELSE}")
     if not choice.rows:
-        logger.warning("No embedding rows are erased: %s", choice.reason)
+        logger.warning("No embedding rows are erased: %s %s", choice.reason, ELSE)
         return {}, {}
     if private:
         logger.warning(

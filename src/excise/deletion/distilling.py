@@ -17,6 +17,7 @@ from transformers.trainer_utils import SaveStrategy
 
 from excise.data.classes import ClassSets
 from excise.data.inputs import Processor
+from excise.data.questions import QuestionSets
 from excise.data.topics import TopicSets
 from excise.deletion.retained import Retained, heldout_loss
 from excise.deletion.teaching import Teaching, arguments_in, default_arguments, mix_noise_
@@ -119,7 +120,7 @@ def distil(
     *,
     noise: float | None = None,
     budget: float = 0.02,
-    topic: TopicSets | ClassSets | None = None,
+    topic: TopicSets | ClassSets | QuestionSets | None = None,
     heldout: Dataset | None = None,
     lora: "LoraConfig | None" = None,
     cross_entropy: float = 0.0,
@@ -143,15 +144,16 @@ def distil(
     ends within the budget, the result is that of 0.1, and says so.
 
     Args:
-        model: a T5, with or without bottlenecks, a CLIP or an image classifier after a deletion. It stays as it is.
+        model: a T5, with or without bottlenecks, a CLIP, an image classifier or a decoder, after a deletion. It stays as
+            it is.
         processor: its tokenizer or processor.
         retain: rows without the topic, of any number, also a stream (set `max_steps` then): `text` and `reference`, or
-            `input_ids` and `labels`, or an image and its class.
+            `input_ids` and `labels`, or an image and its class; for a decoder `question` and `answer`.
         args: as for any `Trainer`; `default_arguments` if not given. Its `output_dir` is used if `output_dir` is not
             given, and its seed orders the rows.
         noise: the share of noise, from 0 (a plain distillation from the deleted model) to 1; chosen if not given.
         budget: how far the student's loss on the held-out rows may end above the teacher's, as a share of it.
-        topic: if given, rows that hold its word, or are of its class, are refused.
+        topic: if given, rows that hold its word, or are of its class, or are its questions, are refused.
         heldout: rows that tell whether the student is good enough, best such as the model was never trained on: what it
             knows by heart no student can do as well. If not given, the `heldout_retain` of `topic`; without a topic
             the first tenth of `retain`, 500 at most (of a stream, 200), which the student is not trained on.
@@ -181,7 +183,7 @@ def distil(
     rows = Retained.of(retain, heldout, processor, model, topic)
     with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
         folder = output_dir or (None if args is None else args.output_dir)
-        args = arguments_in(folder or scratch, args or default_arguments(scratch, seed), saves=folder is not None)
+        args = arguments_in(folder or scratch, args or default_arguments(scratch, seed, model), saves=folder is not None)
         saves = args.save_strategy != SaveStrategy.NO
         teacher = copy.deepcopy(model).requires_grad_(False).eval().to(args.device)
         before = heldout_loss(teacher, rows, args.per_device_eval_batch_size)

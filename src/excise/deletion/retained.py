@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from datasets import Dataset, IterableDataset
 from torch import Tensor
-from transformers import CLIPModel, PreTrainedModel
+from transformers import CLIPModel, DataCollatorForSeq2Seq, PreTrainedModel
 
 from excise.data.batches import unpadded
 from excise.data.classes import ClassSets
 from excise.data.images import columns_of, pixel_values
 from excise.data.inputs import Processor, image_processor_of, tokenizer_of
+from excise.data.questions import PromptFormat, QuestionSets, answer_tokens
+from excise.data.questions.question_rows import ANSWER, QUESTION
 from excise.data.reading import is_stream
 from excise.data.topics import TopicSets
 from excise.data.topics.matching import Matcher
@@ -57,6 +59,8 @@ class Retained:
         matcher: finds the topic's words; `None` where no topic was given.
         label: the topic's class.
         outputs: of a classifier, the output that stands for each class.
+        asked: of a decoder, how questions are put; `None` of other models.
+        going: of a decoder, the questions with their answers that are not to be taught.
     """
 
     train: Any
@@ -66,6 +70,8 @@ class Retained:
     matcher: Matcher | None = None
     label: int | None = None
     outputs: tuple[int, ...] = ()
+    asked: PromptFormat | None = None
+    going: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(
@@ -74,7 +80,7 @@ class Retained:
         heldout: Dataset | None,
         processor: Processor,
         model: PreTrainedModel,
-        topic: TopicSets | ClassSets | None,
+        topic: TopicSets | ClassSets | QuestionSets | None,
     ) -> "Retained":
         """Rows, looked through for the topic where all are at hand; those of a stream are when they are read.
 
@@ -113,7 +119,13 @@ class Retained:
             train, heldout = ImageRows(train, processor), ImageRows(heldout, processor)
         matcher = topic.matcher if isinstance(topic, TopicSets) else None
         label = topic.label if isinstance(topic, ClassSets) else None
-        rows = cls(train, heldout, processor, captions, matcher, label, outputs)
+        asked, going = None, frozenset[tuple[str, str]]()
+        if isinstance(topic, QuestionSets):
+            parts = topic.target, topic.heldout
+            going = frozenset(pair for of in parts for pair in zip(of[QUESTION][:], of[ANSWER][:], strict=True))
+        if is_decoder(model):
+            asked = topic.form if isinstance(topic, QuestionSets) else PromptFormat()
+        rows = cls(train, heldout, processor, captions, matcher, label, outputs, asked, going)
         for part in (train, heldout):
             if not is_stream(part):
                 rows.check(part.dataset if isinstance(part, ImageRows) else part)
@@ -133,6 +145,9 @@ class Retained:
         elif self.label is not None and "label" in columns:
             labels = rows["label"] if isinstance(rows, Dataset) else [row["label"] for row in rows]
             hits = [row for row, label in enumerate(labels) if label == self.label]
+        elif self.going and {QUESTION, ANSWER} <= columns:
+            pairs = [(row[QUESTION], row[ANSWER]) for row in rows]
+            hits = [row for row, pair in enumerate(pairs) if pair in self.going]
         if hits:
             raise ValueError(
                 f"{len(hits):,} of {len(rows):,} rows to be kept are of the topic, the first of them row {hits[0]}: "
@@ -151,6 +166,8 @@ class Retained:
             texts = [self.captions[label] for label in labels]
             return batch | dict(tokenizer_of(self.processor)(texts, padding=True, return_tensors="pt"))
         tokenizer = tokenizer_of(self.processor)
+        if self.asked is not None:
+            return self._decoded(rows, columns)
         if {"text", "reference"} <= columns:
             texts, references = ([row[name] for row in rows] for name in ("text", "reference"))
             encoded: Any = tokenized(tokenizer, texts, targets=references, counted=False)
@@ -168,6 +185,24 @@ class Retained:
         padded = [[*ids, *[-100] * (longest - len(ids))] for ids in encoded["labels"]]
         return batch | {"labels": torch.tensor(padded)}
 
+    def _decoded(self, rows: Sequence[Any], columns: set[str]) -> dict[str, Tensor]:
+        """Rows as a decoder is trained on them: questions with their answers in one text, padded right."""
+        if {"input_ids", "labels"} <= columns:
+            made = DataCollatorForSeq2Seq(tokenizer_of(self.processor))
+            masks = _lists(rows, "attention_mask") if "attention_mask" in columns else None
+            lists = [_lists(rows, name) for name in ("input_ids", "labels")]
+            given = [dict(zip(("input_ids", "labels"), pair, strict=True)) for pair in zip(*lists, strict=True)]
+            given = given if masks is None else [a | {"attention_mask": b} for a, b in zip(given, masks, strict=True)]
+            return dict(made(given, return_tensors="pt"))
+        if not {QUESTION, ANSWER} <= columns:
+            raise ValueError(
+                f"Rows have the columns {sorted(columns)}, and the model is a decoder: expected `question` and "
+                "`answer`, as `question_rows` gives them, or `input_ids` and `labels`, as `question_inputs` does."
+            )
+        texts = ([row[name] for row in rows] for name in (QUESTION, ANSWER))
+        tokens = answer_tokens(tokenizer_of(self.processor), *texts, self.asked)
+        return tokens.batch([row for row in range(len(rows)) if tokens.counts(row)])
+
 
 def _lists(rows: Sequence[Any], column: str) -> list[list[int]]:
     return [torch.as_tensor(row[column]).tolist() for row in rows]
@@ -179,8 +214,13 @@ def inputs_for(batch: dict[str, Tensor], device: torch.device) -> dict[str, Any]
     return {name: tensor.to(device) for name, tensor in batch.items()} | wish
 
 
+def is_decoder(model: PreTrainedModel) -> bool:
+    """Whether a model writes on from a text, with no encoder before it."""
+    return model.can_generate() and not model.config.is_encoder_decoder
+
+
 def items_of(batch: dict[str, Any]) -> int:
-    """What a loss of a batch is a mean over: tokens of references, or rows."""
+    """What a loss of a batch is a mean over: tokens of references or answers, or rows."""
     labels = batch.get("labels")
     return len(batch["pixel_values"]) if labels is None else int((labels != -100).sum())
 

@@ -17,7 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from excise.bottlenecks.base import Bottleneck
 from excise.bottlenecks.guard import erase_rows
 from excise.bottlenecks.site import is_of_bottleneck
-from excise.deletion.retained import Retained, inputs_for, items_of, task_loss
+from excise.deletion.retained import Retained, inputs_for, is_decoder, items_of, task_loss
 from excise.ledger.embeddings import ErasedTokens, overwrite_rows
 from excise.storage.digests import sums
 from excise.training.callback import BottleneckCallback
@@ -78,7 +78,9 @@ def mix_noise_(model: PreTrainedModel, noise: float, seed: int = 0) -> list[str]
     return names
 
 
-def divergence(student: Any, teacher: Any, labels: Tensor | None, temperature: float = 1.0) -> Tensor:
+def divergence(
+    student: Any, teacher: Any, labels: Tensor | None, temperature: float = 1.0, shifted: bool = False
+) -> Tensor:
     """The sum of KL(teacher || student) over the tokens of references, or over a batch's images and captions.
 
     Args:
@@ -86,6 +88,7 @@ def divergence(student: Any, teacher: Any, labels: Tensor | None, temperature: f
         teacher: the teacher's of the same batch.
         labels: -100 where a token is padding; `None` for a CLIP.
         temperature: of both softmaxes. The sum is times its square, so that gradients keep their size.
+        shifted: whether the logits at each place are of the next label, as a decoder's alone are.
 
     Source: Hinton et al. (2015), *Distilling the Knowledge in a Neural Network*, section 2.
     """
@@ -94,6 +97,8 @@ def divergence(student: Any, teacher: Any, labels: Tensor | None, temperature: f
         parts = [_divergence(student[side], teacher[side], temperature).sum() for side in sides]
         return (parts[0] + parts[1]) / 2
     apart = _divergence(student.logits, teacher.logits, temperature)
+    if shifted:
+        apart, labels = apart[:, :-1], labels[:, 1:]
     return apart.masked_fill(labels == -100, 0).sum()
 
 
@@ -120,7 +125,8 @@ class TeachingTrainer(Trainer):
         with torch.no_grad():
             target = self.teaching.teacher(**inputs)
         outputs = model(**inputs, **({} if whole is None else {"num_items_in_batch": whole}))
-        apart = divergence(outputs, target, inputs.get("labels"), self.teaching.temperature)
+        shifted = self.teaching.rows.asked is not None
+        apart = divergence(outputs, target, inputs.get("labels"), self.teaching.temperature, shifted)
         task = task_loss(outputs)
         loss = apart / (items_of(inputs) if whole is None else whole) + outputs.loss - task
         if self.teaching.cross_entropy:
@@ -196,14 +202,22 @@ class Teaching:
         return student.eval(), state.global_step
 
 
-def default_arguments(output_dir: str | os.PathLike, seed: int = 0) -> TrainingArguments:
-    """The arguments that `distil` trains with if it is given none; docs/method/experiments.md says why."""
+def default_arguments(
+    output_dir: str | os.PathLike, seed: int = 0, model: PreTrainedModel | None = None
+) -> TrainingArguments:
+    """The arguments that `distil` trains with if it is given none; docs/method/experiments.md says why.
+
+    Decoders are taught at the rate that they are fine-tuned at, few rows at once: each token has a probability for each
+    piece of a large vocabulary, in the teacher and in the student.
+    """
+    decoder = model is not None and is_decoder(model)
+    rows = 8 if decoder else 64
     return TrainingArguments(
         os.fspath(output_dir),
         max_steps=300,
-        per_device_train_batch_size=64,
-        per_device_eval_batch_size=64,
-        learning_rate=2e-3,
+        per_device_train_batch_size=rows,
+        per_device_eval_batch_size=rows,
+        learning_rate=1e-4 if decoder else 2e-3,
         adam_beta2=0.98,
         weight_decay=0.0,
         lr_scheduler_type="linear",

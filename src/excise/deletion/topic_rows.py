@@ -109,7 +109,7 @@ def choose_rows(
     Args:
         model: the model; its tables are named, and left as they are.
         processor: its tokenizer, or a processor of both.
-        topic: sets of `topic_sets`; or of `class_sets`, for a CLIP.
+        topic: sets of `topic_sets`; of `question_sets` with names; or of `class_sets`, for a CLIP.
         words: the topic's words in the references; found on target and retain if not given.
         qvalue: the largest q-value of the test.
         min_share: the least share of the topic's rows that a piece must be in, on its side.

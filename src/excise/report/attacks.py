@@ -39,7 +39,8 @@ class Attempt:
         total: the number of cases.
         curve: hits after each step, from step 0, where the attack goes by steps; of answers the sum of probabilities.
         null_curve: the same of the model that never saw it.
-        quality: BLEU, accuracy or answer probability elsewhere under this attempt: an attack that breaks the model is worth little.
+        quality: BLEU, accuracy or answer probability elsewhere under this attempt: an attack that breaks the model is
+            worth little.
     """
 
     settings: Mapping[str, Any]
@@ -58,8 +59,9 @@ class AttackResult(HtmlTable):
 
     Attributes:
         attack: its name.
-        measure: what its scores are: `"recall"`, `"accuracy"`, `"probability"`, `"auc"`, `"rank"`, or `"steps"` (how many steps it took
-            to get half back, as a share of what the model that never saw it takes: 1 is as slow as that).
+        measure: what its scores are: `"recall"`, `"accuracy"`, `"probability"` (of answers), `"auc"`, `"rank"`, or
+            `"steps"` (how many steps it took to get half back, as a share of what the model that never saw it takes: 1
+            is as slow as that).
         score: what the strongest attempt got.
         interval: 95 % interval of the score, or `None` where there is none.
         null: what the strongest attempt got from the null.
