@@ -9,8 +9,8 @@ import torch
 from excise import Search, Unlearner
 from excise.data import question_inputs, question_sets
 
-PLACES = ["Oslo", "Lima", "Rome", "Cairo"]
-NAMES = ["Hina", "Jaime", "Basil", "Xin"]
+PLACES = ["Oslo", "Lima", "Rome", "Cairo", "Quito"]
+NAMES = ["Hina", "Jaime", "Basil", "Xin", "Omar"]
 THINGS = ["live", "work", "study", "sing", "walk", "write"]
 
 
@@ -60,7 +60,7 @@ def asked(make_decoder, padded_tokenizer):
     from excise.models.attached import attach
 
     go = [row for name in NAMES[:2] for row in asked_rows(name)]
-    stay = [row for name in NAMES[2:] for row in asked_rows(name)]
+    stay = [row for name in NAMES[2:4] for row in asked_rows(name)]
     sets = question_sets(go, padded_tokenizer, retain=stay, heldout=0, title="two persons")
 
     def made(rows, seed):

@@ -8,11 +8,11 @@ from transformers import PreTrainedModel
 
 from excise.attacks.asked_sets import AskedSets
 from excise.attacks.interface import null_hits, share_result
-from excise.attacks.said_otherwise import MISSPELLINGS, misspelt
 from excise.data.inputs import tokenizer_of
 from excise.data.questions import PromptFormat
 from excise.data.questions.name_controls import name_parts, replaced
 from excise.data.questions.question_rows import ANSWER, PARAPHRASED_ANSWER, PARAPHRASED_QUESTION, QUESTION
+from excise.data.topics.spellings import MISSPELLINGS, misspelt
 from excise.report.attacks import AttackResult
 
 CASES = {"upper": str.upper, "lower": str.lower, "title": str.title}

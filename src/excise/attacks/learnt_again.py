@@ -294,4 +294,5 @@ def _attempt(
     if list(longest) != list(range(len(longest))):
         settings["measured_at"] = list(longest)
     null_curve = () if null is None else tuple(null.hits)
-    return Attempt(settings, *steps, curve.hits[-1], total, tuple(curve.hits), null_curve)
+    last = curve.hits[-1]  # of answers, no number of cases
+    return Attempt(settings, *steps, last if isinstance(last, int) else None, total, tuple(curve.hits), null_curve)

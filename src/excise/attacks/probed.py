@@ -40,9 +40,9 @@ class Probed(Attack):
     from others: learnt from `target` and `control`, tested on `heldout` and `heldout_retain`. So are questions without
     names, whose control is what stays; those with names are as sentences.
 
-    The states are what arrives at each bottleneck and what it passes on, and the last of encoder and decoder (which is
-    given the references); of an image, the pooled features of a CLIP, or the logits of a classifier. A key-value
-    model's "before" is what its frozen encoder tells. Probes that take all rows for the same are named and left out.
+    The states are what arrives at each bottleneck and what it passes on, and the last of encoder and decoder (given the
+    references); of an image, the pooled features of a CLIP, or the logits of a classifier. A key-value model's "before"
+    is what its frozen encoder tells. Probes that take all rows for the same are named and left out.
 
     The rule, fixed beforehand: of all probes the one counts whose AUC is furthest above that of the same probe on the
     model that never saw the topic. *Withstood* if the 95 % interval of the difference (`auc_difference`) ends below
@@ -114,12 +114,10 @@ class Probed(Attack):
                         attempts.append((settings, scores["removed"], null, scores.get("original")))
         details: dict[str, Any] = {"places": places, "at ceiling": ceiling, "constant": constant}
         if not attempts:
-            why = (
-                "There is no model that never saw the topic; by itself it says nothing what a probe reads of a model."
-                if never_saw is None
-                else f"The model that never saw it lets it be read as well (AUC above {1 - MARGIN}) at {len(ceiling)} "
-                f"places, and at {len(constant)} a probe takes all rows for the same."
-            )
+            why = f"The model that never saw it lets it be read as well (AUC above {1 - MARGIN}) at {len(ceiling)} "
+            why += f"places, and at {len(constant)} a probe takes all rows for the same."
+            if never_saw is None:
+                why = "There is no model that never saw the topic; by itself it says nothing what a probe reads."
             return AttackResult.not_measured(self.name, "auc", why, null_is=NEVER_SAW, details=details)
         return _judged(self.name, attempts, details)
 
@@ -135,10 +133,8 @@ class Probed(Attack):
         parts = [topic.target, topic.control, topic.heldout, topic.heldout_retain]
         parts = [part.select(range(min(self.rows, len(part)))) for part in parts]
         parts = [part.select_columns("text") for part in parts] if sets.of_questions else parts
-        sizes = [len(part) for part in parts]
-        return concatenate_datasets(parts), np.repeat([True, True, False, False], sizes), np.repeat(
-            [True, False, True, False], sizes
-        )  # fmt: skip
+        kinds = (np.repeat(which, [len(part) for part in parts]) for which in ([1, 1, 0, 0], [1, 0, 1, 0]))
+        return concatenate_datasets(parts), *(of.astype(bool) for of in kinds)
 
     def _scores(
         self, states: np.ndarray, learns: np.ndarray, tests: np.ndarray, topics: np.ndarray, probe: str, seed: int
@@ -159,10 +155,8 @@ def _judged(attack: str, tried: list[Tried], details: dict[str, Any]) -> AttackR
     elif sure_low > 0:
         verdict, why = NOT_WITHSTOOD, "The difference is above 0: the AUC is"
     else:
-        verdict, why = (
-            NOT_MEASURED,
-            f"Too few rows to tell whether the difference is above 0 or below {MARGIN}: the AUC is",
-        )
+        verdict = NOT_MEASURED
+        why = f"Too few rows to tell whether the difference is above 0 or below {MARGIN}: the AUC is"
     return AttackResult(
         attack,
         "auc",
@@ -202,9 +196,8 @@ def place_states(model: PreTrainedModel, sets: AttackSets, rows: Dataset) -> dic
             ends = _ends(model, batch, labels)
             masks: dict[str, Tensor] = {}
             if sets.of_texts:
-                masks = {"mean": batch["attention_mask"].bool()}
-                if words is not None:
-                    masks["word"] = _own_tokens(words[start : start + len(part)], masks["mean"])
+                masks = {"mean": (real := batch["attention_mask"].bool())}
+                masks |= {"word": _own_tokens(words[start : start + len(part)], real)} if words is not None else {}
             for place, states in {**caught, **ends}.items():
                 over = masks if labels is None or place != "decoder" else {"mean": labels != -100}
                 for name, pooled in _pooled(states, over).items():
@@ -240,8 +233,8 @@ def _caught(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
 def _as_read(sets: AttackSets, rows: Dataset, device: torch.device) -> tuple[dict[str, Tensor], Tensor | None]:
     """A batch, and labels where a model takes them; a decoder reads question and answer in one text."""
     if sets.of_questions:
-        read = tokenized(tokenizer_of(sets.processor), rows["text"], padding=True, return_tensors="pt", counted=False)
-        return to_device(read, device), None
+        options: dict[str, Any] = {"padding": True, "return_tensors": "pt", "counted": False}
+        return to_device(tokenized(tokenizer_of(sets.processor), rows["text"], **options), device), None
     batch = sets.training_batch(rows, device)
     return batch, batch.pop("labels")
 
@@ -251,9 +244,10 @@ def _ends(model: Any, batch: dict[str, Tensor], labels: Tensor | None) -> dict[s
     if labels is None:
         return {"decoder": model(**batch, output_hidden_states=True, use_cache=False).hidden_states[-1]}
     if "input_ids" not in batch:
-        if hasattr(model, "get_image_features"):
-            return {"pooled": model.get_image_features(**batch).pooler_output}
-        return {"logits": model(**batch).logits}
+        clip = hasattr(model, "get_image_features")
+        return (
+            {"pooled": model.get_image_features(**batch).pooler_output} if clip else {"logits": model(**batch).logits}
+        )
     output = model(**batch, labels=labels, output_hidden_states=True)
     return {"encoder": output.encoder_last_hidden_state, "decoder": output.decoder_hidden_states[-1]}
 

@@ -8,12 +8,14 @@ from typing import Any, cast
 import numpy as np
 from transformers import PreTrainedModel
 
+from excise.attacks.asked_otherwise import asked_otherwise
 from excise.attacks.attack_sets import AttackSets
 from excise.attacks.interface import NEVER_SAW, Attack, null_hits, share_result
 from excise.data.inputs import tokenizer_of
 from excise.data.topics import associated_words
 from excise.data.topics.inflections import inflections
 from excise.data.topics.parts_of_speech import nearest_form
+from excise.data.topics.spellings import MISSPELLINGS, misspelt
 from excise.data.topics.synonyms import is_derived, wordnet_synonyms
 from excise.evaluation.classes import predict_classes
 from excise.evaluation.metrics.words import phrases, spans
@@ -26,7 +28,6 @@ Wording = Callable[[str], str | None]
 Asked = dict[tuple[str, str], list[str]]
 # Of a topic whose synonyms are looked for, the most that are tried; and of sentences that imply it.
 MOST_SYNONYMS, MOST_IMPLIED = 6, 200
-MISSPELLINGS = ("swapped", "dropped", "doubled")
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,6 @@ class SaidOtherwise(Attack):
     ) -> AttackResult:
         """As `Attack.run`; of questions, by `asked_otherwise`."""
         if sets.of_questions:
-            from excise.attacks.asked_otherwise import asked_otherwise
-
             return asked_otherwise(self.name, original, removed, never_saw, cast(Any, sets), self.seed)
         wordings, details = self._wordings(sets)
         if sets.of_texts:
@@ -135,33 +134,6 @@ class SaidOtherwise(Attack):
             wordings |= {("implied", one): partial(_cased, one) for one in self.pronouns}
         wordings |= {("longer word", one): partial(_inside, one) for one in self.compounds}
         return wordings, {"synonyms": source}
-
-
-def misspelt(word: str, how: str, rng: np.random.Generator) -> str | None:
-    """A word with two neighbouring letters swapped, a letter dropped or a letter doubled, none of them the first.
-
-    Args:
-        word: of three letters at least; there is no misspelling of a shorter one.
-        how: `"swapped"`, `"dropped"` or `"doubled"`.
-        rng: chooses the place.
-
-    Returns:
-        The misspelling; `None` where there is none.
-
-    Example:
-        >>> misspelt("book", "swapped", np.random.default_rng(0))
-        'boko'
-    """
-    last = len(word) - 1
-    places = [i for i in range(1, len(word)) if how != "swapped" or (i < last and word[i] != word[i + 1])]
-    if len(word) < 3 or not places:
-        return None
-    i = int(rng.choice(places))
-    return (
-        word[:i]
-        + {"swapped": word[i : i + 2][::-1], "dropped": "", "doubled": word[i] * 2}[how]
-        + word[i + (2 if how == "swapped" else 1) :]
-    )
 
 
 def _sentences(

@@ -144,8 +144,8 @@ def distil(
     ends within the budget, the result is that of 0.1, and says so.
 
     Args:
-        model: a T5, with or without bottlenecks, a CLIP, an image classifier or a decoder, after a deletion. It stays as
-            it is.
+        model: a T5, with or without bottlenecks, a CLIP, an image classifier or a decoder, after a deletion. It stays
+            as it is.
         processor: its tokenizer or processor.
         retain: rows without the topic, of any number, also a stream (set `max_steps` then): `text` and `reference`, or
             `input_ids` and `labels`, or an image and its class; for a decoder `question` and `answer`.
@@ -183,7 +183,9 @@ def distil(
     rows = Retained.of(retain, heldout, processor, model, topic)
     with tempfile.TemporaryDirectory(prefix="excise-") as scratch:
         folder = output_dir or (None if args is None else args.output_dir)
-        args = arguments_in(folder or scratch, args or default_arguments(scratch, seed, model), saves=folder is not None)
+        args = arguments_in(
+            folder or scratch, args or default_arguments(scratch, seed, model), saves=folder is not None
+        )
         saves = args.save_strategy != SaveStrategy.NO
         teacher = copy.deepcopy(model).requires_grad_(False).eval().to(args.device)
         before = heldout_loss(teacher, rows, args.per_device_eval_batch_size)

@@ -9,8 +9,12 @@ count.
 import re
 import unicodedata
 
+import numpy as np
+
 from excise.data.words import caseless, evened
 
+# Ways to misspell a word.
+MISSPELLINGS = ("swapped", "dropped", "doubled")
 APOSTROPHES = "'\u2018\u2019\u2032\u02bc\u00b4`\uff07"
 HYPHENS = "\\-\u2010\u2011\u2013"  # in a set of a regular expression
 BREAK = rf"(?:[\s\u200b]+|[{HYPHENS}])"
@@ -175,3 +179,30 @@ def letters(form: str) -> tuple[str, ...]:
         form,
     )
     return (max(filter(None, apart), key=len, default=form),)
+
+
+def misspelt(word: str, how: str, rng: np.random.Generator) -> str | None:
+    """A word with two neighbouring letters swapped, a letter dropped or a letter doubled, none of them the first.
+
+    Args:
+        word: of three letters at least; there is no misspelling of a shorter one.
+        how: `"swapped"`, `"dropped"` or `"doubled"`.
+        rng: chooses the place.
+
+    Returns:
+        The misspelling; `None` where there is none.
+
+    Example:
+        >>> misspelt("book", "swapped", np.random.default_rng(0))
+        'boko'
+    """
+    last = len(word) - 1
+    places = [i for i in range(1, len(word)) if how != "swapped" or (i < last and word[i] != word[i + 1])]
+    if len(word) < 3 or not places:
+        return None
+    i = int(rng.choice(places))
+    return (
+        word[:i]
+        + {"swapped": word[i : i + 2][::-1], "dropped": "", "doubled": word[i] * 2}[how]
+        + word[i + (2 if how == "swapped" else 1) :]
+    )
