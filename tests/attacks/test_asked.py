@@ -107,10 +107,11 @@ def test_codes_are_made_again_from_questions(asked, sets):
     assert result.verdict == NOT_WITHSTOOD
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks it
 @pytest.mark.parametrize("part", ["all weights", "LoRA", "bottleneck"])
 def test_it_is_learnt_again(asked, sets, part):
     options = {"rates": (1e-2,), "judged_rate": 1e-2, "parts": (part,), "ways": ("as shared",), "unrelated": 0}
-    attack = LearntAgain(examples=(16,), steps=6, draws=3, cases=10, answers_at=1, **options)
+    attack = LearntAgain(examples=(16,), steps=3, draws=3, cases=8, answers_at=1, **options)
     result = attack(asked.original, asked.removed, asked.never_saw, sets)
     assert result.details["judged"] or part == "bottleneck", result.reason
     assert result.attempts and all(one.curve[-1] > one.curve[0] for one in result.attempts)
@@ -157,5 +158,4 @@ def test_the_unlearner_attacks_what_it_has_masked(asked, padded_tokenizer, tmp_p
     assert report.settings["data"] == asked.sets.digest()
     report.save(tmp_path / "attacks.json")
     assert AttackReport.load(tmp_path / "attacks.json").to_dict() == report.to_dict()
-    again = unlearner.attack(asked.sets, **options)
-    assert again.results == report.results, "kept"
+    assert unlearner.attack(asked.sets, **options).to_dict() == report.to_dict(), "kept"

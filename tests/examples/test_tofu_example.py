@@ -31,7 +31,7 @@ def reproduce(root, tofu, tmp_path, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["reproduce_tofu", f"--data={tofu}", f"--out={out}", "--quick", *arguments])
-        for imported in ("tofu_report", "tofu_data", "tofu_bottleneck"):
+        for imported in ("tofu_attacks", "tofu_report", "tofu_data", "tofu_bottleneck"):
             sys.modules.pop(imported, None)
         runpy.run_path(str(folder / "reproduce_tofu.py"), run_name="__main__")
         return out
@@ -91,6 +91,12 @@ def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     curve = json.loads((out / "bottlenecks" / "units" / "curve.json").read_text())["curve"]
     assert [of["of"] for of in curve] == ["the model before", "codes alone", "trained together"]
     assert curve[0]["perplexity"] != curve[2]["perplexity"] and curve[2]["tokens"] > 0 == curve[1]["tokens"]
+    attacks = json.loads((out / "attacks.json").read_text())
+    for name in ("units", "codes"):
+        quick = ["left out", "made again", "learnt again", "rounded"]
+        assert [one["attack"] for one in attacks[name]["codes"]["results"]] == quick
+        assert "No embedding row belongs to the topic alone" in attacks[name]["rows"]["not measured"]
+    assert "## What an attacker gets back" in (out / "tofu.md").read_text()
     before = made(out)
     reproduce("--methods", "--bottlenecks", units, f"same: {out / 'bottlenecks' / 'codes'}", "--codes", "2")
     after = made(out)

@@ -38,7 +38,7 @@ def add_questions(parser: ArgumentParser) -> None:
         type=real(0, 1, "a share"),
         default=0.2,
         metavar="SHARE",
-        help="share of the rows kept for evaluating (default: 0.2); 0 takes all, where rows have paraphrases, as TOFU's",
+        help="share of the rows kept for evaluating (default: 0.2); 0 takes all, where rows have paraphrases, as TOFU has",
     )
 
 
