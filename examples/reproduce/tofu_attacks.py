@@ -65,7 +65,7 @@ def found(out):
 
 
 def attack_table(out):
-    """Lines of `attacks.json` for a table: model, deletion, attack, measure, before, deleted, attacked, null, verdict."""
+    """Lines of `attacks.json` for a table: of what, and what came back."""
     lines = []
     for name, depth, report in ((name, depth, of[depth]) for name, of in found(out).items() for depth in of):
         if "results" not in report:

@@ -5,6 +5,7 @@ that is new, or changed, is run without any change here.
 """
 
 import copy
+import json
 import re
 import shlex
 import shutil
@@ -19,17 +20,26 @@ from transformers import (
     BartForConditionalGeneration,
     BertConfig,
     BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     ResNetModel,
     T5Config,
     T5ForConditionalGeneration,
     set_seed,
 )
 
-from excise import CodebookSAEConfig, CodebookT5ForConditionalGeneration, Unlearner, initialize_codes
+from excise import (
+    CodebookSAEConfig,
+    CodebookT5ForConditionalGeneration,
+    Search,
+    Unlearner,
+    attach,
+    initialize_codes,
+)
 from excise.cli import EPILOG, VERBS, main
 from excise.cli.demo import running
 from excise.cli.train.arguments import CodebookArguments, DataArguments
-from excise.data import load_rows
+from excise.data import load_rows, question_sets
 from excise.data.packaged.tokenizer import train_tokenizer
 from tests.cli.test_demo import TINY
 from tests.helpers import tiny, tiny_images
@@ -86,6 +96,18 @@ def things(tmp_path_factory):
         model = CodebookT5ForConditionalGeneration.from_base(str(folder / "plain"), config, [0])
         initialize_codes(model, tokenised, tokenizer, steps=2, progress=False)
         Unlearner(model.eval(), tokenizer).save_pretrained(folder / name)
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    decoder = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, eos_token_id=tokenizer.eos_token_id))
+    asked = [
+        {"question": pair["en"], "answer": pair["fr"], "paraphrased_question": pair["en"].lower()} for pair in short
+    ]
+    for name, rows in {"forget": asked[:12], "retain": asked[12:24]}.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    unlearner = Unlearner(attach(decoder, layers=[0], num_codes=32, top_s=4), tokenizer)
+    sets = question_sets(asked[:12], tokenizer, retain=asked[12:24])
+    unlearner.forget(sets, Search("activations", count=2), progress=False)
+    unlearner.save_pretrained(folder / "decoder-unlearned")
 
     classes = ("cat", "dog", "bird")
     images = DatasetDict(train=tiny.images(240, classes=classes), test=tiny.images(90, seed=1, classes=classes))

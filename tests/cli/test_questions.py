@@ -39,10 +39,9 @@ def test_questions_are_forgotten_evaluated_attacked_and_deleted(excise, folder, 
 
     options = ("--reference-model", folder / "never", "--max-new-tokens", 4, "--out", tmp_path / "scores.json")
     scores = excise("evaluate", tmp_path / "unlearned", *asks, *options)["scores"]
-    assert {*scores} == {"before", "after", "left out"}
-    assert scores["after"]["forget_Q_A_Prob"] < 0.5 < scores["before"]["forget_Q_A_Prob"]
-    kept = json.loads((tmp_path / "scores.json").read_text())
-    assert len(kept["after"]["logs"]["forget_Q_A_Prob"]["value_by_index"]) == 36
+    assert {*scores} >= {"before", "after", "bottleneck left out"}
+    assert scores["after"]["heldout"]["probability"] < scores["before"]["heldout"]["probability"]
+    assert scores["after"]["heldout"]["total"] == 36
 
     options = ("--never-saw", folder / "never", "--attacks", "left-out", "--out", tmp_path / "attacks.json")
     attacked = excise("attack", tmp_path / "unlearned", "--topic", folder / "sets", *options)
@@ -51,7 +50,7 @@ def test_questions_are_forgotten_evaluated_attacked_and_deleted(excise, folder, 
 
     excise("delete", tmp_path / "unlearned", "--request", 1, "--out", tmp_path / "deleted")
     again = excise("evaluate", tmp_path / "deleted", *asks, "--max-new-tokens", 2, "--out", tmp_path / "again.json")
-    assert {*again["scores"]} == {"after", "left out"}
+    assert "after" in again["scores"] and "before" not in again["scores"]
 
 
 @pytest.mark.usefixtures("little_garbage")
@@ -83,9 +82,7 @@ WRONG = {
         ("none.jsonl", "--retain", "stay.json", "--out", "x"),
         "There is no file none.jsonl",
     ),
-    "a record": (2, "evaluate", ("sets", "--record", "r", "--out", "e.json"), "--record: not of questions"),
-    "a sweep": (2, "evaluate", ("sets", "--sweep", "4", "--out", "e.json"), "--sweep: not of questions"),
-    "a search over a number of beams": (2, "evaluate", ("sets", "--beams", "2", "--out", "e.json"), "greedily"),
+    "a search over a number of beams": (2, "evaluate", ("sets", "--beams", "2", "--out", "e.json"), "are of texts"),
     "a loss that may rise": (2, "unlearn", ("sets", "--max-loss-rise", "0.1", "--out", "x"), "are questions"),
     "rows of nobody's own": (
         1,

@@ -21,7 +21,7 @@ EXAMPLES = """\
   excise attack model-unlearned --topic teacher --attacks rounded --fail-if-not-withstood
   excise attack model-unlearned --topic teacher --attacks all --resume attacks
   excise attack classifier-unlearned --topic cat --attacks made-again,rounded
-  excise attack decoder-unlearned --topic forget.jsonl --retain retain.jsonl --never-saw decoder-without-them
+  excise attack decoder-unlearned --topic forget.jsonl --retain retain.jsonl --attacks left-out
 """
 
 

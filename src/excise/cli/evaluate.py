@@ -22,7 +22,6 @@ from excise.cli.options import (
     preset,
 )
 from excise.cli.output import Output
-from excise.cli.questions import evaluate_asked
 from excise.cli.values import metric_names, numbers, whole
 from excise.storage.extras import require
 from excise.storage.files import check_file, check_free
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from evaluate import Metric
 
     from excise.codes.search import Search
-    from excise.codes.selection import Selection
     from excise.data.classes import ClassSets
     from excise.data.questions import QuestionSets
     from excise.data.topics import TopicSets
@@ -115,13 +113,9 @@ def run(args: Namespace) -> Output:
     for other in (args.base, args.reference_model):
         if other:
             check_there(other)
-    from excise.data.questions import QuestionSets
-
     evidence = _evidence(args)
     selection = load_codes(args.codes) if args.codes else None
     topic = load_sets(args.topic, args)
-    if isinstance(topic, QuestionSets):
-        return _asked(args, topic, selection)
     if topic.kind == "words":
         options = {
             "words": args.word,
@@ -160,13 +154,6 @@ def run(args: Namespace) -> Output:
     return Output(f"{output.text}\nRecord in {args.record}", output.data | {"record": args.record})
 
 
-def _asked(args: Namespace, topic: "QuestionSets", selection: "Selection | None") -> Output:
-    unlearner = load_unlearner(args.model, args.index, args.device, topic)
-    if selection is not None:
-        check_codes(selection, unlearner, args.codes)
-    return evaluate_asked(args, unlearner, topic, selection)
-
-
 def check_usage(args: Namespace) -> None:
     """Refuses options that do not go together."""
     if args.sweep and args.codes:
@@ -197,7 +184,7 @@ def _evidence(args: Namespace) -> dict[str, Any]:
 
 
 def _evaluate(
-    args: Namespace, unlearner: "Unlearner", topic: "TopicSets | ClassSets", options: dict[str, Any]
+    args: Namespace, unlearner: "Unlearner", topic: "TopicSets | ClassSets | QuestionSets", options: dict[str, Any]
 ) -> "tuple[Evaluation, Output]":
     from excise.evaluation import evaluate, evaluate_answers, evaluate_classes
 
@@ -224,7 +211,7 @@ def _evaluate(
 def _sweep(
     args: Namespace,
     unlearner: "Unlearner",
-    topic: "TopicSets | ClassSets",
+    topic: "TopicSets | ClassSets | QuestionSets",
     searches: "str | tuple[Search, ...]",
     options: dict[str, Any],
 ) -> "tuple[Sweep, Output]":
