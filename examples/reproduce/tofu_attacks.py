@@ -37,8 +37,9 @@ def write_attacks(out, name, folder, never_saw, sets, counts):
         return
     original = Unlearner.from_pretrained(folder)
     tokenizer, null = original.processor, AutoModelForCausalLM.from_pretrained(never_saw).eval()
-    searches = ["default", *(Search("activations", count=count) for count in sorted(counts, reverse=True))]
-    choices = (original.choose(by_rows, search, progress=False) for search in searches)
+    often = [Search("activations", positions="topic", count=count) for count in sorted(counts, reverse=True)]
+    searches = [(by_rows, "default"), *((by_names, search) for search in often)]
+    choices = (original.choose(*search, progress=False) for search in searches)
     codes = next((choice for choice in choices if len(choice)), None)
     known[name] = {}
     attacked = AskedSets(by_rows, tokenizer)
