@@ -17,13 +17,13 @@ BOUNDS = {
     # and a verb for each part of the job; partial forgetting, and presets of the key-value model; bottlenecks attached
     # to any model, sparse units, questions and the benchmark's measures,
     # and a small file a baseline on answers
-    "files": 354,
+    "files": 360,
     "files sharing a name": 36,  # verbs have the names of what they call, and every kind of bottleneck the same files
     "files over 300 lines": 0,
     "required packages": 14,
     "names at `excise`": 45,
     "of them, shown nowhere": 0,
-    "names at all faces": 170,
+    "names at all faces": 172,
     "uses behind a face": 0,
 }
 

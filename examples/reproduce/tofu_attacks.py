@@ -38,7 +38,7 @@ def write_attacks(out, name, folder, never_saw, sets, counts):
     original = Unlearner.from_pretrained(folder)
     tokenizer, null = original.processor, AutoModelForCausalLM.from_pretrained(never_saw).eval()
     often = [Search("activations", positions="topic", count=count) for count in sorted(counts, reverse=True)]
-    searches = [(by_rows, "default"), *((by_names, search) for search in often)]
+    searches = [*((by_names, search) for search in often), (by_rows, "default")]
     choices = (original.choose(*search, progress=False) for search in searches)
     codes = next((choice for choice in choices if len(choice)), None)
     known[name] = {}

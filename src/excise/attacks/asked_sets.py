@@ -213,6 +213,6 @@ class AskedSets(AttackSets):
 
     def about(self) -> dict[str, Any]:
         """What decides an attack's result besides models and settings, as JSON values."""
-        own = {"most": self.most, "elsewhere": self.elsewhere}
+        own: dict[str, Any] = {"most": self.most, "elsewhere": self.elsewhere}
         own |= {"holdout": None if self.holdout is None else dataset_digest(self.holdout)}
         return super().about() | own

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from excise.evaluation.metrics.answers import mean_interval
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.report.verdict import Outcome, Share, judged
-from excise.statistics import Interval
 
 # Ten points of what the topic's words, images or answers are: as little as four dozen cases can tell from nothing.
 MARGIN = 0.1
@@ -16,30 +16,11 @@ MARGIN = 0.1
 NEVER_SAW, CUT, NOTHING = "never saw it", "word cut out", "nothing"
 # Of fewer values a bootstrap says little.
 FEWEST_VALUES = 10
-RESAMPLES = 10_000
 Values = Float[np.ndarray, "cases"]
 NO_NULL = (
     "There is no model that never saw it. Without one nobody knows how likely an answer is by its wording alone, and "
     "so how much of it is known. Give `never_saw`."
 )
-
-
-def mean_interval(values: Values, confidence: float = 0.95, seed: int = 0) -> Interval:
-    """A confidence interval of a mean: a percentile bootstrap over the cases, which does not go beyond the values.
-
-    Args:
-        values: one a case; differences of two models for a paired interval.
-        confidence: coverage.
-        seed: of the draws.
-
-    Example:
-        >>> mean_interval(np.full(20, 0.5))
-        Interval(low=0.5, high=0.5)
-    """
-    drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(values[drawn].mean(1), (tail, 100 - tail))
-    return Interval(float(low), float(high))
 
 
 def mean_result(

@@ -199,8 +199,8 @@ class Retained:
                 f"Rows have the columns {sorted(columns)}, and the model is a decoder: expected `question` and "
                 "`answer`, as `question_rows` gives them, or `input_ids` and `labels`, as `question_inputs` does."
             )
-        texts = ([row[name] for row in rows] for name in (QUESTION, ANSWER))
-        tokens = answer_tokens(tokenizer_of(self.processor), *texts, self.asked)
+        questions, answers = ([row[name] for row in rows] for name in (QUESTION, ANSWER))
+        tokens = answer_tokens(tokenizer_of(self.processor), questions, answers, self.asked)
         return tokens.batch([row for row in range(len(rows)) if tokens.counts(row)])
 
 
