@@ -32,8 +32,8 @@ def attach(
     """Puts bottlenecks into a model, in place: all weights that it has, and their names, stay as they are.
 
     The model becomes one of excise: its class is a subclass of what it was, `Unlearner(model, tokenizer)` takes it, and
-    `save_pretrained` writes a folder that `Unlearner.from_pretrained` opens, and the `Auto*` classes where the model is
-    of a family in `excise.models.families()`. The codes are new: give them to `initialize_codes`, and train them with
+    `save_pretrained` writes a folder that `Unlearner.from_pretrained` opens, and the `Auto*` classes that open what it
+    was; one of a class that transformers does not have opens by `type(model).from_pretrained` alone. The codes are new: give them to `initialize_codes`, and train them with
     the model. `detach` takes them off again.
 
     Args:
