@@ -9,9 +9,9 @@ count.
 import re
 import unicodedata
 
-from excise.data.words import caseless, evened
+from excise.data.words import APOSTROPHE, CURLY, caseless, evened
 
-APOSTROPHES = "'\u2018\u2019\u2032\u02bc\u00b4`\uff07"
+APOSTROPHES = f"{APOSTROPHE}{CURLY}\u2018`"
 HYPHENS = "\\-\u2010\u2011\u2013"  # in a set of a regular expression
 BREAK = rf"(?:[\s\u200b]+|[{HYPHENS}])"
 AND = r"\s*(?:&amp;|&|\b(?i:and)\b)\s*"

@@ -171,7 +171,7 @@ class AttachedBase(Traced):
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """As in transformers, while nothing is forgotten: a plain model could be filled from what it writes."""
         own = cast(Any, self)
-        if any(not request.undone for request in Ledger.from_dict(own.config.unlearning).requests):
+        if Ledger.from_dict(own.config.unlearning).requests_in_force():
             raise ValueError(
                 "Requests to forget are in force, and the plain class could be filled with the weights of the base "
                 "model alone. Save the model around it: `AutoModel.from_pretrained` opens that as a base model."
