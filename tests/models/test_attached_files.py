@@ -14,7 +14,7 @@ from excise.bottlenecks.site import bottlenecks
 from excise.models.attached import attach, families
 from excise.models.auto import is_ours
 from tests.helpers import tiny
-from tests.helpers.families import FAMILIES, TEXT, tokens
+from tests.helpers.families import ENDS, FAMILIES, TEXT, tokens
 
 SIZES = {"num_codes": 24, "code_dim": 32, "active": 4, "top_s": 3}
 
@@ -75,7 +75,7 @@ def test_a_base_model_alone_is_not_saved_while_something_is_forgotten(tmp_path):
 
 # Of families whose layers are not known by number: settings, the path of a layer, and the Auto classes that open it.
 OTHERS = {
-    "Falcon": ({}, "transformer.h.1", ["AutoModelForCausalLM", "AutoModelForTokenClassification", "AutoModel"]),
+    "Falcon": (ENDS, "transformer.h.1", ["AutoModelForCausalLM", "AutoModelForTokenClassification", "AutoModel"]),
     "Mamba": ({"state_size": 4}, "layers.1", ["AutoModelForCausalLM", "AutoModel"]),
     "Deberta": ({}, "encoder.layer.1", ["AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModel"]),
 }
@@ -106,10 +106,11 @@ class OwnModel(transformers.LlamaForCausalLM):
 
 
 def test_a_model_of_a_class_of_ones_own_opens_by_its_type_and_is_told_of(tmp_path):
-    make = OwnModel(OwnConfig(**FAMILIES["llama"].settings)).eval
-    model = attach(make(), layers=["model.layers.1"], **SIZES)
+    settings = OwnConfig(**FAMILIES["llama"].settings)
+    model = attach(OwnModel(settings).eval(), layers=["model.layers.1"], **SIZES)
     model.save_pretrained(tmp_path)
-    again = type(attach(make(), layers=["model.layers.0"], **SIZES)).from_pretrained(tmp_path)
+    other = OwnModel(OwnConfig(**FAMILIES["llama"].settings))
+    again = type(attach(other, layers=["model.layers.0"], **SIZES)).from_pretrained(tmp_path)
     with torch.no_grad():
         assert torch.equal(again(**tokens()).logits, model(**tokens()).logits)
     with pytest.raises(ValueError, match=r"this transformers does not have.*type\(model\).from_pretrained"):
