@@ -50,14 +50,14 @@ class BottleneckOutput(ModelOutput):
         return cls(**others, reconstruction_error=error, l1=l1, loss=penalty(error, l1).sum() / tokens)
 
 
-def draw(activations: Tensor, count: int, generator: Generator) -> Tensor:
+def drawn_tokens(activations: Tensor, count: int, generator: Generator) -> Tensor:
     """So many random activations of tokens, `(count, hidden_size)`, each once before any twice."""
     repeats = -(-count // len(activations))
     rows = torch.cat([torch.randperm(len(activations), generator=generator) for _ in range(repeats)])
     return activations[rows[:count].to(activations.device)]
 
 
-def apart(codes: Tensor, generator: Generator) -> Tensor:
+def told_apart(codes: Tensor, generator: Generator) -> Tensor:
     """Codes with a tenth of noise: equal tokens, such as an end of sentence, would make equal ones."""
     return codes + 0.1 * codes.std() * torch.randn(codes.shape, generator=generator).to(codes.device)
 
@@ -270,4 +270,4 @@ class Bottleneck(PreTrainedModel):
         return tensor.view(self.num_codes, -1)
 
 
-__all__ = ["Bottleneck", "BottleneckOutput", "apart", "draw"]
+__all__ = ["Bottleneck", "BottleneckOutput", "drawn_tokens", "told_apart"]

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from excise.bottlenecks.base import BottleneckOutput, apart, draw
+from excise.bottlenecks.base import BottleneckOutput, drawn_tokens, told_apart
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.codebook_sae.lookup import sum_of_codes, top_codes
 from excise.bottlenecks.codebook_sae.sparse_lookup import (
@@ -240,8 +240,9 @@ class CodebookSAE(WrittenCodebook):
         if self.config.standardize:
             self.mean.copy_(activations.mean(0))
             self.scale.copy_((activations - self.mean.float()).square().mean().sqrt().clamp_min(1e-12))
-        codes = self.encode(draw(activations, self.num_codes, generator)).float()
-        self.codebook.copy_(apart(codes, generator) / self.config.top_s)  # of equal codes one alone is ever looked up
+        codes = self.encode(drawn_tokens(activations, self.num_codes, generator)).float()
+        # Of equal codes the look-up takes the first alone.
+        self.codebook.copy_(told_apart(codes, generator) / self.config.top_s)
         self.min_similarity.fill_(-1.0)  # it was measured with other codes
 
     def forward(

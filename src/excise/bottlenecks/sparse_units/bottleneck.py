@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils.generic import maybe_autocast
 
-from excise.bottlenecks.base import Bottleneck, BottleneckOutput, apart, draw
+from excise.bottlenecks.base import Bottleneck, BottleneckOutput, drawn_tokens, told_apart
 from excise.bottlenecks.registry import register_kind
 from excise.bottlenecks.sparse_units.active import Active, largest, without_outliers
 from excise.bottlenecks.sparse_units.configuration import SparseUnitsConfig
@@ -179,9 +179,9 @@ class SparseUnits(Bottleneck):
         self.mean.copy_(usual.mean(0))
         self.scale.copy_((usual - self.mean.float()).square().mean().sqrt().clamp_min(1e-12))
         self.decoder_bias.zero_()
-        rows = F.normalize(self.features(draw(usual, self.num_codes, generator)), dim=1)
+        rows = F.normalize(self.features(drawn_tokens(usual, self.num_codes, generator)), dim=1)
         # Equal units would always be active together.
-        self.write(torch.arange(self.num_codes, device=rows.device), F.normalize(apart(rows, generator)))
+        self.write(torch.arange(self.num_codes, device=rows.device), F.normalize(told_apart(rows, generator)))
         some = torch.randint(len(usual), (min(FITTED, len(usual)),), generator=generator).to(usual.device)
         features = self.features(usual[some])
         made = self.explained(features, self.config.active)

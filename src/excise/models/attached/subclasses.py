@@ -87,7 +87,7 @@ def config_class(plain: Any) -> type[PreTrainedConfig]:
     return cast(type[PreTrainedConfig], strict(type(ATTACHED_CLASS + plain.__name__, (AttachedConfig, plain), body)))
 
 
-class Traced(Remade):
+class InTrace(Remade):
     """Mixed into the class of a model whose layers have bottlenecks, be it whole or a base model."""
 
     def attached_layers(self) -> list[Any]:
@@ -118,7 +118,7 @@ class Traced(Remade):
         return output, traced, each
 
 
-class Attached(Traced, Bottlenecked):
+class Attached(InTrace, Bottlenecked):
     """Mixed into a plain model's class, before it: its layers have bottlenecks, and its loss is the joint one."""
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any):
@@ -165,7 +165,7 @@ class Attached(Traced, Bottlenecked):
         return made(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
-class AttachedBase(Traced):
+class AttachedBase(InTrace):
     """Mixed into the class of a base model, before it, for where it is run without the model around it."""
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
