@@ -35,6 +35,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.forks import Forks
+from tests.helpers.without_excise import BLOCKED
+
 # From here on every annotated shape in these modules is checked at each call (and stays a comment outside the suite).
 # Configs are left out: the hook takes their dataclass for one with a plain constructor.
 jaxtyping.install_import_hook(
@@ -115,6 +118,20 @@ def tokenizer():
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
     )
+
+
+@pytest.fixture(scope="session")
+def without_excise():
+    """A Python in whose forks excise, and what only it needs, cannot be imported."""
+    with Forks(["torch", "transformers.models.auto.modeling_auto"], blocked=sorted(BLOCKED)) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
+def with_compiler():
+    """A Python that compiles, whose calls of excise have no checks of shapes, which cannot be compiled."""
+    with Forks(["excise.models", "tests.helpers.compiled"]) as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session")

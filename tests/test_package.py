@@ -42,9 +42,10 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment that holds the wheel; what excise requires is lent by the environment of the tests."""
     folder = tmp_path_factory.mktemp("fresh")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)  # pip is lent, too: putting it there takes longer than all the rest
     python = folder / "bin" / "python"
-    run(python, "-I", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
+    options = ("--quiet", "--no-index", "--no-deps", "--no-compile", wheel)
+    run(sys.executable, "-I", "-m", "pip", "--python", python, "install", *options, cwd=folder)
     purelib = run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
     lent = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     (Path(purelib) / "lent.pth").write_text("\n".join(lent) + "\n")

@@ -1,6 +1,7 @@
 """What excise requires is enough to use a masked model; what needs an extra says so before it does anything."""
 
 import configparser
+import csv
 import inspect
 import re
 import subprocess
@@ -60,10 +61,12 @@ def owners() -> dict[str, set[str]]:
     """By module at the top, the packages that have files of it; Python 3.10 itself knows of few."""
     found = defaultdict(set)
     for distribution in distributions():
-        for path in distribution.files or ():
-            if path.suffix in (".py", ".so", ".pyd"):
-                top = path.parts[0] if len(path.parts) > 1 else inspect.getmodulename(path.name)
-                found[top].add(canonicalize_name(distribution.name))
+        name = canonicalize_name(distribution.name)
+        # Each line begins with a path; `distribution.files` would make an object of every one, which takes 20 seconds.
+        for path, *_ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+            if path.endswith((".py", ".so", ".pyd")):
+                top, slash, _ = path.partition("/")
+                found[top if slash else inspect.getmodulename(path)].add(name)
     return {module: packages for module, packages in found.items() if module and module.isidentifier()}
 
 

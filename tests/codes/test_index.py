@@ -1,11 +1,8 @@
 """A code index: counts that are read from it are those of the model, whatever is masked, and never of another model."""
 
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,6 +17,7 @@ from excise.codes import CodeFinder, CodeIndex, Search, Selection, code_tokens, 
 from excise.codes.counting import count_codes, count_pairs, count_used
 from excise.codes.index import indexing
 from excise.codes.index.ranks import among_live
+from tests.helpers.two_processes import launched
 
 WORDS = "the a teacher doctor cat dog reads sees likes book house .".split()
 
@@ -371,7 +369,7 @@ def test_images_are_told_that_an_index_is_for_texts(model, index):
 
 
 @pytest.fixture(scope="module")
-def in_processes(tmp_path_factory, root):
+def in_processes(tmp_path_factory):
     """What each of two processes saw, where a build had been killed after a part."""
     from tests.helpers.indexing_in_processes import build
 
@@ -384,12 +382,7 @@ def in_processes(tmp_path_factory, root):
     (folder / "killed").mkdir()
     shutil.copy(folder / "alone" / "part-0000-000001.arrow", folder / "killed")
     (folder / "killed" / ".part-0000-000002-0.arrow").write_bytes(b"half")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    script = str(root / "tests" / "helpers" / "indexing_in_processes.py")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*command, script, str(folder)], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    result = launched("indexing_in_processes", folder)
     assert result.returncode == 0, result.stderr[:8000]
     return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 

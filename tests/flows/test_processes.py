@@ -2,30 +2,24 @@
 
 import ast
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.two_processes import launched
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "excise"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, root, hub_server):
+def run(tmp_path_factory, hub_server):
     """Runs all writers in two processes, and gives what each saw."""
     from tests.helpers.local_hub.server import Hub
 
     folder = tmp_path_factory.mktemp("processes")
     hub_server.hub = Hub(hub_server.hub.endpoint)
-    script = root / "tests" / "helpers" / "writing_in_processes.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "OMP_NUM_THREADS": "1"}
-    environment |= {"HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_write", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    result = subprocess.run(
-        [*command, str(script), str(folder)], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    environment = {"HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_write", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    result = launched("writing_in_processes", folder, **environment)
     assert result.returncode == 0, result.stderr[:8000]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 

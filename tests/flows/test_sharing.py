@@ -12,6 +12,7 @@ import pytest
 from excise.data import batches
 from tests.helpers import sharing_in_processes
 from tests.helpers.sharing_in_processes import OPTIONS, WINDOW, count_until_killed, of, passes_of, t5, texts
+from tests.helpers.two_processes import launched
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a spawned process would import everything again")
 
@@ -19,6 +20,8 @@ LOSSES = {"losses", "losses of a stream"}
 
 
 def in_two_processes(root: Path, folder: Path, *mode: str) -> subprocess.CompletedProcess:
+    if not mode:
+        return launched("sharing_in_processes", folder)
     script = root / "tests" / "helpers" / "sharing_in_processes.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["--max-restarts", "1"] if mode == ("restarted",) else []

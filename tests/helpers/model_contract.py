@@ -7,8 +7,6 @@ model's bottlenecks only what `Bottleneck` promises; `CodebookContract` is for m
 import copy
 import json
 import pickle
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -139,10 +137,10 @@ class ModelContract:
         assert type(transformers.AutoConfig.from_pretrained(tmp_path)) is self.model_class.config_class
         assert type(self.auto_class.from_config(model.config)) is self.model_class
 
-    def test_without_excise_the_auto_classes_refuse_it_loudly(self, model, tmp_path):
+    def test_without_excise_the_auto_classes_refuse_it_loudly(self, model, tmp_path, without_excise):
         model.save_pretrained(tmp_path)
         code = f"from transformers import {self.auto_class.__name__} as A; A.from_pretrained({str(tmp_path)!r})"
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+        result = without_excise.run(code)
         assert result.returncode != 0
         assert model.config.model_type in result.stderr
 
@@ -281,7 +279,7 @@ class ModelContract:
             else:
                 assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
-    def test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(self, model, tmp_path):
+    def test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(self, model, tmp_path, with_compiler):
         model.save_pretrained(tmp_path)
         # What a T5 keeps for its next token is made of a copy of its config, which torch 2.9 cannot compile; 2.13 can.
         cached = torch.__version__ >= TorchVersion("2.13") or not model.config.is_encoder_decoder
@@ -292,10 +290,8 @@ class ModelContract:
             names = (self.result, "loss")
             cases.append((batch, {name: output[name] for name in names if output.get(name) is not None}))
         torch.save(cases, tmp_path / "cases.pt")
-        command = [sys.executable, "-m", "tests.helpers.compiled", self.imports, self.auto_class.__name__]
-        result = subprocess.run(
-            [*command, str(tmp_path), str(self.exported)], capture_output=True, text=True, timeout=280
-        )
+        given = (self.imports, self.auto_class.__name__, str(tmp_path), self.exported)
+        result = with_compiler.run(f"from tests.helpers.compiled import main; main(*{given!r})")
         assert result.returncode == 0, result.stderr[-3000:]
 
     def test_no_module_keeps_a_graph_after_a_forward_pass(self, model):
@@ -444,5 +440,5 @@ class CompiledInTheSlowSuite:
     """Mixed in before a contract whose graph is that of another model of the suite: each compiles for ten seconds."""
 
     @pytest.mark.slow
-    def test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(self, model, tmp_path):
-        super().test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(model, tmp_path)
+    def test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(self, model, tmp_path, with_compiler):
+        super().test_one_graph_gives_the_same_result_and_loss_for_batches_of_any_size(model, tmp_path, with_compiler)

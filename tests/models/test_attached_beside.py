@@ -1,8 +1,5 @@
 """Attached models beside what people use with models: adapters, bundles, remote code, errors that say what to do."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
@@ -75,14 +72,13 @@ def test_bottlenecks_alone_are_a_small_part_and_load_on_their_base(tmp_path):
     assert torch.equal(logits(again.model), logits(model)) and again.ledger == unlearner.ledger
 
 
-def test_a_saved_model_opens_without_excise_by_its_own_code(tmp_path):
+def test_a_saved_model_opens_without_excise_by_its_own_code(tmp_path, without_excise):
     model = llama()
     unlearner = masked(model)
     unlearner.save_bundle(tmp_path / "bundle", mode="mask")
     torch.save(logits(model), tmp_path / "expected.pt")
     code = f"""
-import sys, torch
-sys.modules["excise"] = None
+import torch
 from transformers import AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained({str(tmp_path / "bundle")!r}, trust_remote_code=True)
 ids = torch.tensor({tokens(False)["input_ids"].tolist()})
@@ -90,7 +86,7 @@ with torch.no_grad():
     found = model(input_ids=ids, attention_mask=(ids != 0).long()).logits
 assert torch.equal(found, torch.load({str(tmp_path / "expected.pt")!r}))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    done = without_excise.run(code)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -3,14 +3,18 @@
 import json
 
 import pytest
+import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from excise import Selection, Unlearner
 from excise.bottlenecks.site import bottlenecks
-from excise.models.attached import attach
+from excise.models.attached import attach, families
+from excise.models.auto import is_ours
 from tests.helpers import tiny
-from tests.helpers.families import FAMILIES
+from tests.helpers.families import ENDS, FAMILIES, TEXT, tokens
 
 SIZES = {"num_codes": 24, "code_dim": 32, "active": 4, "top_s": 3}
 
@@ -67,3 +71,55 @@ def test_a_base_model_alone_is_not_saved_while_something_is_forgotten(tmp_path):
     model.save_pretrained(tmp_path / "whole")
     base = AutoModel.from_pretrained(tmp_path / "whole")
     assert not bottlenecks(base)["layers.0"].in_force[:4].any()
+
+
+# Of families whose layers are not known by number: settings, the path of a layer, and the Auto classes that open it.
+OTHERS = {
+    "Falcon": (ENDS, "h.1", ["AutoModelForCausalLM", "AutoModelForTokenClassification", "AutoModel"]),
+    "Mamba": ({"state_size": 4}, "layers.1", ["AutoModelForCausalLM", "AutoModel"]),
+    "Deberta": ({}, "encoder.layer.1", ["AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModel"]),
+}
+
+
+@pytest.mark.parametrize(("name", "auto"), [(name, auto) for name in OTHERS for auto in OTHERS[name][2]])
+def test_the_auto_classes_open_what_is_attached_to_a_family_that_is_not_known_by_number(name, auto, tmp_path):
+    settings, path, _ = OTHERS[name]
+    config = getattr(transformers, f"{name}Config")(**TEXT | settings)
+    assert config.model_type not in families()
+    model = attach(getattr(transformers, auto).from_config(config).eval(), layers=[path], **SIZES)
+    site = next(iter(bottlenecks(model)))
+    unlearner = Unlearner(model, tiny.tokenizer())
+    unlearner.mask(Selection({site: list(range(4))}), "cat")
+    unlearner.save_pretrained(tmp_path)
+    again = getattr(transformers, auto).from_pretrained(tmp_path)
+    assert type(again) is type(model) and type(Unlearner.from_pretrained(tmp_path).model) is type(model)
+    assert not bottlenecks(again)[site].in_force[:4].any()
+    with torch.no_grad():
+        assert torch.equal(again(**tokens(False))[0], model(**tokens(False))[0])
+
+
+class OwnConfig(transformers.LlamaConfig):
+    model_type = "my_own_llama"
+
+
+class OwnModel(transformers.LlamaForCausalLM):
+    config_class = OwnConfig
+
+
+def test_a_model_of_a_class_of_ones_own_opens_by_its_type_and_is_told_of(tmp_path):
+    settings = OwnConfig(**FAMILIES["llama"].settings)
+    model = attach(OwnModel(settings).eval(), layers=["model.layers.1"], **SIZES)
+    model.save_pretrained(tmp_path)
+    other = OwnModel(OwnConfig(**FAMILIES["llama"].settings))
+    again = type(attach(other, layers=["model.layers.0"], **SIZES)).from_pretrained(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(again(**tokens()).logits, model(**tokens()).logits)
+    with pytest.raises(ValueError, match=r"this transformers does not have.*type\(model\).from_pretrained"):
+        Unlearner.from_pretrained(tmp_path)
+
+
+def test_what_attach_makes_of_every_model_of_transformers_has_its_name_in_the_tables():
+    plain = {name: config for name, config in CONFIG_MAPPING._mapping.items() if not is_ours(name)}
+    assert len(plain) > 300
+    for name, config in plain.items():
+        assert CONFIG_MAPPING._mapping[f"bottlenecked_{name}"] == f"Bottlenecked{config}"

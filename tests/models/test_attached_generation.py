@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import transformers
 from transformers import DynamicCache, StaticCache
 
 from excise import Selection, Unlearner
@@ -177,3 +178,67 @@ def test_a_cache_of_the_base_model_goes_on_under_the_same_masks():
         cache = model.model(ids[:, :4], use_cache=True).past_key_values
         cached = model(ids[:, 4:], past_key_values=cache).logits
         torch.testing.assert_close(cached, model(ids, use_cache=False).logits[:, 4:], rtol=1e-4, atol=1e-4)
+
+
+def recurrent(name, path, **settings):
+    config = getattr(transformers, f"{name}Config")(**SMALL | settings)
+    torch.manual_seed(0)
+    return attach(getattr(transformers, f"{name}ForCausalLM")(config).eval(), layers=[path], **SIZES)
+
+
+SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "pad_token_id": 0}
+HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32, "head_dim": 8}
+# By the name of the memory: how a model of it is made.
+RECURRENT = {
+    "cache_params": lambda: recurrent("Mamba", "layers.0", state_size=4),
+    "state": lambda: recurrent("Rwkv", "blocks.0"),
+    "past_key_values": lambda: recurrent(
+        "Qwen3Next",
+        "model.layers.1",
+        **HEADS,
+        linear_num_value_heads=2,
+        linear_num_key_heads=2,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=2,
+        num_experts_per_tok=1,
+        moe_intermediate_size=8,
+        shared_expert_intermediate_size=8,
+        layer_types=["linear_attention", "full_attention"],
+    ),
+}
+
+
+@pytest.mark.parametrize("memory", RECURRENT)
+def test_a_recurrent_state_of_before_a_mask_is_refused(memory):
+    model, ids = RECURRENT[memory](), torch.tensor([PROMPTS[0]])
+    site = next(iter(bottlenecks(model)))
+    with torch.no_grad():
+        whole = model(ids, use_cache=False).logits[:, -1]
+        before = model(ids[:, :-1], use_cache=True)[memory]
+        again = copy.deepcopy(before)
+        torch.testing.assert_close(model(ids[:, -1:], **{memory: before}).logits[:, -1], whole, rtol=1e-4, atol=1e-4)
+        with left_out(model):
+            without = model(ids, use_cache=True)[memory]
+        request = Unlearner(model, tiny.tokenizer()).mask(Selection({site: [0, 1]}), "cat")
+        for state in (before, again, without, plain_state(model, memory, ids)):
+            for run in (model, model.base_model):
+                with pytest.raises(ValueError, match=rf"\({memory}\).*Start with an empty cache"):
+                    run(ids[:, :1], **{memory: state})
+        model(ids[:, :1], **{memory: model.base_model(ids, use_cache=True)[memory]})
+        Unlearner(model, tiny.tokenizer()).undo(request)
+        model(ids[:, :1], **{memory: again})  # as it was filled
+
+
+def plain_state(model, memory, ids):
+    """A state that the plain model has made."""
+    return model.plain(model.plain.config_class(**model.config.to_dict())).eval()(ids, use_cache=True)[memory]
+
+
+def test_a_pass_looks_for_no_module_to_know_its_masks(monkeypatch):
+    model, ids = decoder("llama"), torch.tensor([PROMPTS[0]])
+    masked(model)
+    with torch.no_grad():
+        cache = model(ids, use_cache=True).past_key_values
+        monkeypatch.setattr(torch.nn.Module, "modules", None)
+        model(ids[:, :1], past_key_values=cache)

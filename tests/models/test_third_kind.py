@@ -1,8 +1,6 @@
 """A kind of bottleneck that excise does not know passes the contract, and all that can be done with codes."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -122,7 +120,7 @@ def test_a_bundle_of_it_is_written_read_back_and_described(unlearner, tmp_path, 
 
 
 @pytest.mark.slow
-def test_its_remote_code_carries_it_and_runs_without_excise(unlearner, tmp_path):
+def test_its_remote_code_carries_it_and_runs_without_excise(unlearner, tmp_path, without_excise):
     unlearner.mask(Selection({SITES[0]: [1, 2]}), "cat")
     unlearner.save_bundle(tmp_path / "bundle")
     code = (tmp_path / "bundle" / "modeling_excise.py").read_text()
@@ -130,12 +128,11 @@ def test_its_remote_code_carries_it_and_runs_without_excise(unlearner, tmp_path)
     torch.save(tiny.batch(), tmp_path / "batch.pt")
     script = (
         "import sys, torch, transformers\n"
-        "sys.modules['excise'] = None\n"
         "model = transformers.AutoModelForSeq2SeqLM.from_pretrained(sys.argv[1], trust_remote_code=True).eval()\n"
         "torch.save(model(**torch.load(sys.argv[2])).logits, sys.argv[3])\n"
     )
     arguments = [tmp_path / "bundle", tmp_path / "batch.pt", tmp_path / "logits.pt"]
-    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True, capture_output=True, timeout=200)
+    without_excise.run(script, *arguments).check_returncode()
     torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), unlearner.model(**tiny.batch()).logits)
 
 

@@ -3,11 +3,8 @@
 import copy
 import inspect
 import json
-import os
 import re
 import struct
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -55,6 +52,7 @@ from excise.report import Record, model_card
 from tests.helpers import forgetting_in_processes
 from tests.helpers.evidence import text_evaluation
 from tests.helpers.tiny import T5, base_clip, base_t5, batch, codebook_clip, codebook_t5, copying, tokenizer
+from tests.helpers.two_processes import launched
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
 
@@ -618,12 +616,8 @@ def test_a_model_on_the_cpu_beside_a_gpu_is_told_of(a_gpu, caplog):
 
 
 @pytest.mark.slow
-def test_forgetting_in_two_processes_gives_one_result_in_both_and_on_disk(root, tmp_path):
-    script = root / "tests" / "helpers" / "forgetting_in_processes.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, tmp_path]
-    paths = os.pathsep.join([str(Path(excise.__file__).parents[1]), str(root)])
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    subprocess.run(list(map(str, command)), env=environment, check=True, timeout=300, capture_output=True)
+def test_forgetting_in_two_processes_gives_one_result_in_both_and_on_disk(tmp_path):
+    launched("forgetting_in_processes", tmp_path).check_returncode()
     alone = json.loads(json.dumps(forgetting_in_processes.forgotten()))
     for rank in (0, 1):
         state = json.loads((tmp_path / f"process-{rank}.json").read_text())

@@ -1,26 +1,19 @@
 """Training in two processes."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from excise.training.callback import perplexity
+from tests.helpers.two_processes import launched
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory, root):
+def found(tmp_path_factory):
     """What each of two processes saw in one step over the halves of a batch of eight rows."""
     folder = tmp_path_factory.mktemp("distributed")
-    script = root / "tests" / "helpers" / "distributed.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*command, str(script), str(folder)], env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
+    result = launched("distributed", folder)
     assert result.returncode == 0, result.stderr[-3000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 

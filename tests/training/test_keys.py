@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ import excise.training.keys
 from excise import encode_images, initialize_keys
 from tests.helpers.keys_in_processes import keys_of
 from tests.helpers.tiny_images import images, key_value_model, processor
+from tests.helpers.two_processes import launched
 
 
 @pytest.fixture
@@ -116,13 +114,8 @@ def test_a_model_that_has_forgotten_keeps_its_keys(model, encodings):
         initialize_keys(model, encodings)
 
 
-def test_two_processes_make_the_same_keys_as_one(tmp_path, root):
-    script = root / "tests" / "helpers" / "keys_in_processes.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*command, str(tmp_path / "two")], env=environment, capture_output=True, text=True, timeout=200
-    )
+def test_two_processes_make_the_same_keys_as_one(tmp_path):
+    result = launched("keys_in_processes", tmp_path / "two")
     assert result.returncode == 0, result.stderr[-3000:]
     found = [json.loads((tmp_path / "two" / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert [each["world"] for each in found] == [2, 2]

@@ -1,5 +1,6 @@
 """Base class of discrete bottlenecks: codes that can be ranked, selected and removed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,34 @@ class BottleneckOutput(ModelOutput):
     reconstruction_error: Tensor | None = None
     l1: Tensor | None = None
     loss: Tensor | None = None
+
+    @classmethod
+    def of_tokens(
+        cls,
+        penalty: Callable[[Tensor, Tensor], Tensor],
+        real: Tensor | None,
+        error: Tensor,
+        l1: Tensor,
+        **others: Tensor,
+    ) -> "BottleneckOutput":
+        """An output with its loss, the `penalty` of error and L1 norm, which are 0 where `real` is False."""
+        tokens: int | Tensor = error.numel()
+        if real is not None:
+            error, l1 = error.masked_fill(~real, 0), l1.masked_fill(~real, 0)
+            tokens = real.sum().clamp_min(1)
+        return cls(**others, reconstruction_error=error, l1=l1, loss=penalty(error, l1).sum() / tokens)
+
+
+def drawn_tokens(activations: Tensor, count: int, generator: Generator) -> Tensor:
+    """So many random activations of tokens, `(count, hidden_size)`, each once before any twice."""
+    repeats = -(-count // len(activations))
+    rows = torch.cat([torch.randperm(len(activations), generator=generator) for _ in range(repeats)])
+    return activations[rows[:count].to(activations.device)]
+
+
+def told_apart(codes: Tensor, generator: Generator) -> Tensor:
+    """Codes with a tenth of noise: equal tokens, such as an end of sentence, would make equal ones."""
+    return codes + 0.1 * codes.std() * torch.randn(codes.shape, generator=generator).to(codes.device)
 
 
 class Bottleneck(PreTrainedModel):
@@ -241,4 +270,4 @@ class Bottleneck(PreTrainedModel):
         return tensor.view(self.num_codes, -1)
 
 
-__all__ = ["Bottleneck", "BottleneckOutput"]
+__all__ = ["Bottleneck", "BottleneckOutput", "drawn_tokens", "told_apart"]

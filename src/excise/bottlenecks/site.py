@@ -85,7 +85,8 @@ def left_out(model: nn.Module) -> Iterator[None]:
 
 def is_left_out(model: nn.Module) -> bool:
     """Whether a model runs without its bottlenecks now; a model that has none does not."""
-    return any(id(module) in _left_out.get() for module in model.modules())
+    layers = _left_out.get()
+    return bool(layers) and any(id(module) in layers for module in model.modules())
 
 
 def needed(model: nn.Module) -> str | None:
@@ -113,7 +114,7 @@ def bottlenecks(model: nn.Module) -> dict[str, Bottleneck]:
     Raises:
         ValueError: if the model has none.
     """
-    return {layer.site: _in_use(layer.bottleneck) for layer in _sites(model)}
+    return {layer.site: in_use(layer.bottleneck) for layer in _sites(model)}
 
 
 def is_of_bottleneck(name: str) -> bool:
@@ -224,7 +225,8 @@ def _on_a_parameter(layer: BottleneckSite) -> bool:
     return hasattr(layer.bottleneck, "base_layer")
 
 
-def _in_use(bottleneck: Any) -> Bottleneck:
+def in_use(bottleneck: Any) -> Bottleneck:
+    """The bottleneck that a layer runs: what is inside of an adapter's wrapper around its `bottleneck`."""
     while not isinstance(bottleneck, Bottleneck) and hasattr(bottleneck, "base_layer"):
         bottleneck = bottleneck.base_layer  # what an adapter adds to one of its parameters is not seen here
     if isinstance(bottleneck, Bottleneck):

@@ -1,16 +1,12 @@
 """Make the sets of a class: its images, those of others, and what is to stay, for selecting and for evaluating."""
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
 
 from excise.cli.options import HELD_OUT, add_encoding, add_out_folder, add_private, add_value_range
 from excise.cli.output import Output
 from excise.cli.values import whole
 from excise.data.reading import load_rows, own_test_split
 from excise.storage.files import check_free
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 HELP = "make the sets of a class of images"
 EXAMPLES = """\
@@ -56,6 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Output:
     """Runs the verb."""
+    from excise.data.class_labels import WrittenClass
     from excise.data.classes import class_sets
     from excise.data.forget_sets import KEY, SET_NAMES
     from excise.storage.digests import DigestKey
@@ -75,7 +72,7 @@ def run(args: Namespace) -> Output:
         test = own_test_split(images, args.dataset, args.config, encoding=args.encoding)
     sets = class_sets(
         images,
-        class_of(images, args.label_column, args.name),
+        WrittenClass(args.name),
         image=args.image_column,
         label=args.label_column,
         test=test,
@@ -102,15 +99,3 @@ def run(args: Namespace) -> Output:
             "out": args.out,
         },
     )
-
-
-def class_of(images: "Dataset", column: str | None, name: str) -> str | int:
-    """A class as it was written: a name where there is one, else the number of a label."""
-    from excise.data.class_labels import class_labels
-    from excise.data.images import label_column
-
-    found = label_column(images, column)
-    if found is not None and not name.isdecimal():
-        return name  # the labels are read once, for the sets
-    names = getattr(images.features.get(found), "names", None) or class_labels(images, column)[2]
-    return int(name) if name not in names and name.isdecimal() else name

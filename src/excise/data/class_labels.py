@@ -27,6 +27,10 @@ def alike(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
+class WrittenClass(str):
+    """A class as it is written on a command line: by its name or, where none is called so, the number of its label."""
+
+
 def class_index(wanted: Any, classes: Sequence[str], listed: str | None = None) -> int:
     """The label of a class that is asked for by its name or by its label.
 
@@ -52,6 +56,8 @@ def class_index(wanted: Any, classes: Sequence[str], listed: str | None = None) 
                 "Several are forgotten one after the other, each by a request of its own that can be undone."
             )
         wanted = one[0]
+    if isinstance(wanted, WrittenClass) and wanted.isdecimal() and wanted not in classes:
+        wanted = int(wanted)
     if isinstance(wanted, str):
         hits = [i for i, name in enumerate(classes) if name == wanted]
         hits = hits or [i for i, name in enumerate(classes) if alike(name) == alike(wanted)]

@@ -39,6 +39,8 @@ from excise.data.scripts import pieces
 LETTERS = r"\p{L}\p{M}"
 SIGNS = LETTERS + r"\p{Nd}"
 HYPHEN, APOSTROPHE = "-", "'"
+# What is written in its place, beside the Hebrew geresh, which may end a word.
+CURLY = "\u00b4\u02bc\u2019\u2032\uff07"
 # Alphabets of which an apostrophe is a letter.
 ALPHABETS = r"\p{Cyrillic}\p{Hebrew}"
 # How words begin whose apostrophe is inside them, and how they go on: in any case, and "" is any letter but a lone s.
@@ -91,7 +93,7 @@ UNSEEN = (
     "\u00ad\u0640\u061c\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff"
 )
 SHAPES = str.maketrans(
-    dict.fromkeys("\u00b4\u02bc\u2019\u2032\u05f3\uff07", APOSTROPHE)
+    dict.fromkeys(CURLY + "\u05f3", APOSTROPHE)
     | {"\u05f4": '"'}
     | dict.fromkeys("\u2010\u2011\ufe63\uff0d", HYPHEN)
     | dict.fromkeys("\u2027\u22c5", "\u00b7")

@@ -255,7 +255,7 @@ def _frequency(finder: CodeFinder, counts: Mapping[str, CodeCounts]) -> dict[str
 def _requests(finder: CodeFinder, selection: Selection) -> int:
     """How many requests removed the codes of a selection: all that are in force, if it is all that is removed."""
     of_all = all({*finder.ledger.removed(site)} == {*selection.codes.get(site, ())} for site in finder.sites)
-    return sum(not one.undone for one in finder.ledger.requests) if of_all else 1
+    return len(finder.ledger.requests_in_force()) if of_all else 1
 
 
 def _fires(codes: Selection, frequency: Mapping[str, np.ndarray]) -> int:

@@ -33,8 +33,7 @@ class Ledger(HtmlTable):
     requests: tuple[Request, ...] = ()
 
     def __repr__(self) -> str:
-        in_force = sum(not request.undone for request in self.requests)
-        lines = [f"Ledger: {in_force:,} of {len(self.requests):,} requests in force"]
+        lines = [f"Ledger: {len(self.requests_in_force()):,} of {len(self.requests):,} requests in force"]
         lines += ["..."] if len(self.requests) > PRINTED else []
         lines += [
             f"{r.id:>4} {r.kind:<6} {r.num_codes:>9,} codes  {shortened(r.topic, 40)!r}, {r.created}, {r._standing}"
@@ -52,6 +51,10 @@ class Ledger(HtmlTable):
     def is_private(self) -> bool:
         """Whether the words of some request are nobody's to read, undone ones too."""
         return any(request.private for request in self.requests)
+
+    def requests_in_force(self, kinds: tuple[str, ...] = ("mask", "delete")) -> list[Request]:
+        """The requests of these kinds that were not undone."""
+        return [request for request in self.requests if not request.undone and request.kind in kinds]
 
     def add(self, kind: str, topic: str, codes: Mapping[str, Iterable[int]], **details: Any) -> "Ledger":
         """A ledger with one more request."""
@@ -75,7 +78,7 @@ class Ledger(HtmlTable):
     def held_by(self, request: Request, kinds: tuple[str, ...] = ("mask", "delete")) -> dict[int, int]:
         """How many of a request's codes other requests in force, of these kinds, remove too: by the id of each."""
         own = {site: set(codes) for site, codes in request.codes.items()}
-        others = (r for r in self.requests if r.id != request.id and not r.undone and r.kind in kinds)
+        others = (r for r in self.requests_in_force(kinds) if r.id != request.id)
         held = {r.id: sum(len(own.get(site, set()).intersection(ids)) for site, ids in r.codes.items()) for r in others}
         return {number: count for number, count in held.items() if count}
 
@@ -116,7 +119,7 @@ class Ledger(HtmlTable):
 
     def in_force(self, topic: Any) -> bool:
         """Whether a request that was not undone is of a topic of the same name."""
-        return any(one.topic == getattr(topic, "name", None) and not one.undone for one in self.requests)
+        return any(one.topic == getattr(topic, "name", None) for one in self.requests_in_force())
 
     def mask_in_force(self, request_id: int) -> Request:
         """The request of that id.
@@ -138,8 +141,7 @@ class Ledger(HtmlTable):
 
     def removed(self, site: str, kinds: tuple[str, ...] = ("mask", "delete")) -> list[int]:
         """The codes of a site that requests in force have removed."""
-        in_force = (r for r in self.requests if not r.undone and r.kind in kinds)
-        return sorted(set().union(*(request.codes.get(site, ()) for request in in_force)))
+        return sorted(set().union(*(request.codes.get(site, ()) for request in self.requests_in_force(kinds))))
 
     def erased_rows(self) -> dict[str, list[int]]:
         """By embedding table, the tokens whose rows deletions have erased."""
@@ -147,7 +149,7 @@ class Ledger(HtmlTable):
 
     def rows_of(self, kinds: tuple[str, ...]) -> dict[str, list[int]]:
         """By embedding table, the tokens whose rows go with what requests in force, of these kinds, make forgotten."""
-        of_kinds = [r for r in self.requests if not r.undone and r.kind in kinds]
+        of_kinds = self.requests_in_force(kinds)
         names = dict.fromkeys(name for request in of_kinds for name in request.rows)
         return {name: sorted(set().union(*(r.rows.get(name, ()) for r in of_kinds))) for name in names}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import wrapt
 
-from excise.models.attached.families import ATTACHED_CLASS, ATTACHED_TYPE, FAMILIES
+from excise.models.attached.families import ATTACHED_CLASS, ATTACHED_TYPE
 
 CLIP = "excise.models.codebook_clip"
 ATTACHED = "excise.models.attached"
@@ -81,19 +81,9 @@ def classes_of(model_type: str) -> tuple[str, str, dict[str, str]]:
         return MODELS[model_type]
     configs = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
     tables = vars(importlib.import_module("transformers.models.auto.modeling_auto"))
-    register_attached(plain := model_type.removeprefix(ATTACHED_TYPE))
     names = {name: table._model_mapping.get(model_type) for name, table in tables.items() if _is_of_models(name, table)}
     ours = {name: found if isinstance(found, str) else found[0] for name, found in names.items() if found}
-    return ATTACHED, ATTACHED_CLASS + configs._mapping[plain], ours
-
-
-def register_attached(plain: str) -> None:
-    """Enters what `attach` makes of a model type in the tables, as is done for all of `families()` beforehand."""
-    auto = "transformers.models.auto"
-    _enter_attached_config(importlib.import_module(f"{auto}.configuration_auto").CONFIG_MAPPING, plain)
-    _enter_attached_models(importlib.import_module(f"{auto}.modeling_auto"), plain)
-    for module in PROCESSORS:
-        _enter_attached_processors(importlib.import_module(f"{auto}.{module}"), plain)
+    return ATTACHED, ATTACHED_CLASS + configs._mapping[model_type.removeprefix(ATTACHED_TYPE)], ours
 
 
 def register() -> None:
@@ -107,58 +97,43 @@ def register() -> None:
 
 def _register_configs(configuration_auto: ModuleType) -> None:
     table = configuration_auto.CONFIG_MAPPING
+    for plain, config in list(table._mapping.items()):
+        table._mapping[ATTACHED_TYPE + plain] = ATTACHED_CLASS + config
+        table._modules[_module_name(ATTACHED_TYPE + plain)] = importlib.import_module(ATTACHED)
     for model_type, (module, config, _) in MODELS.items():
         table._mapping[model_type] = config
         table._modules[model_type] = importlib.import_module(module)  # a lazy package: nothing heavy happens here
-    for plain in FAMILIES:
-        _enter_attached_config(table, plain)
 
 
 def _register_models(modeling_auto: ModuleType) -> None:
+    for name, table in list(vars(modeling_auto).items()):
+        if _is_of_models(name, table):
+            _enter_attached(table, ATTACHED_CLASS)
     for model_type, (_, _, models) in MODELS.items():
         for name, model in models.items():
             _enter(getattr(modeling_auto, name), model_type, model)
-    for plain in FAMILIES:
-        _enter_attached_models(modeling_auto, plain)
 
 
 def _register_processors(auto_module: ModuleType) -> None:
     kind = auto_module.__name__.rpartition(".")[2]
     table = getattr(auto_module, PROCESSORS[kind])
+    _enter_attached(table)
     for model_type, like in LIKE.items():
         text = kind != "image_processing_auto"
         if like in table._model_mapping and not (text and model_type in NO_TEXT):
             _enter(table, model_type, table._model_mapping[like])
-    for plain in FAMILIES:
-        _enter_attached_processors(auto_module, plain)
 
 
-def _enter_attached_config(table: Any, plain: str) -> None:
-    if plain in table._mapping:  # an older transformers may not know a family
-        table._mapping[ATTACHED_TYPE + plain] = ATTACHED_CLASS + table._mapping[plain]
-        table._modules[_module_name(ATTACHED_TYPE + plain)] = importlib.import_module(ATTACHED)
-
-
-def _enter_attached_models(modeling_auto: ModuleType, plain: str) -> None:
-    for name, table in list(vars(modeling_auto).items()):
-        if _is_of_models(name, table) and (found := table._model_mapping.get(plain)):
-            several = [ATTACHED_CLASS + one for one in ([found] if isinstance(found, str) else found) if one]
-            _enter_attached(table, plain, several[0] if isinstance(found, str) else tuple(several))
-
-
-def _enter_attached_processors(auto_module: ModuleType, plain: str) -> None:
-    table = getattr(auto_module, PROCESSORS[auto_module.__name__.rpartition(".")[2]])
-    if plain in table._model_mapping:
-        _enter_attached(table, plain, table._model_mapping[plain])
-
-
-def _enter_attached(table: Any, plain: str, names: Any) -> None:
-    model_type, config = ATTACHED_TYPE + plain, table._config_mapping.get(plain)
-    if config is None:
-        return
-    table._reverse_config_mapping[ATTACHED_CLASS + config] = model_type
-    table._model_mapping[model_type] = names
-    table._modules[_module_name(model_type)] = importlib.import_module(ATTACHED)
+def _enter_attached(table: Any, prefix: str = "") -> None:
+    """Enters what `attach` makes of every model in a table, by names of classes that begin with `prefix`."""
+    for plain, names in list(table._model_mapping.items()):
+        model_type = ATTACHED_TYPE + plain
+        if names and (config := table._config_mapping.get(model_type)):
+            if prefix:
+                names = prefix + names if isinstance(names, str) else tuple(prefix + name for name in names if name)
+            table._reverse_config_mapping[config] = model_type
+            table._model_mapping[model_type] = names
+            table._modules[_module_name(model_type)] = importlib.import_module(ATTACHED)
 
 
 def _module_name(model_type: str) -> str:

@@ -97,7 +97,7 @@ class Bottlenecked(Checkpointed):
         uphold_masks(self)
         if kwargs.get("state_dict") is not None:
             kwargs["state_dict"] = upheld_state(self, kwargs["state_dict"])
-        hidden = any(not request.undone for request in Ledger.from_dict(self.config.unlearning).requests)
+        hidden = bool(Ledger.from_dict(self.config.unlearning).requests_in_force())
         if hidden:
             if kwargs.get("distributed_checkpoint"):
                 raise ValueError(

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from excise.bottlenecks.site import bottleneck_copies, bottlenecks
 from excise.ledger.ledger import Ledger
 from excise.ledger.masks import check_model, enforce
 from excise.models.attached.families import ATTACHED_TYPE
-from excise.models.auto import classes_of, is_ours, register_attached
+from excise.models.auto import classes_of, is_ours
 from excise.models.bottlenecked import OF_THE_HUB
 from excise.storage.digests import sums
 from excise.storage.processes import by_main_process
@@ -48,10 +47,18 @@ def load_model(folder: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
     """The model in a folder or on the Hub, of the class that its config names; arguments as in `from_pretrained`."""
     hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
     try:
-        _know_type(folder, **hub)
         config = AutoConfig.from_pretrained(folder, **hub)
     except RecursionError:
         raise ValueError(f"The config in {os.fspath(folder)!r} is nested too deeply to be one.") from None
+    except ValueError as error:
+        if f"`{ATTACHED_TYPE}" in str(error):
+            raise ValueError(
+                f"The model in {os.fspath(folder)!r} was made by `attach` of one whose class this transformers does "
+                "not have, so nothing here can tell what that class is. Where it is code of your own, attach to a new "
+                "one of it, as it was done before it was saved, and open the folder by "
+                "`type(model).from_pretrained(folder)`; otherwise install the transformers that it was saved with."
+            ) from error
+        raise
     return model_class(config).from_pretrained(folder, **kwargs)
 
 
@@ -63,14 +70,6 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | type[AutoMo
     module, _, models = classes_of(config.model_type)
     saved_as = next((name for name in names if name in models.values()), next(iter(models.values())))
     return getattr(importlib.import_module(module), saved_as)
-
-
-def _know_type(folder: str | os.PathLike, **hub: Any) -> None:
-    """Makes a model type known that `attach` made of one that is not among `families()`."""
-    with suppress(OSError):  # said better where the config is loaded
-        settings, _ = PreTrainedConfig.get_config_dict(os.fspath(folder), **hub)
-        if str(settings.get("model_type", "")).startswith(ATTACHED_TYPE):
-            register_attached(settings["model_type"].removeprefix(ATTACHED_TYPE))
 
 
 def load_processor(folder: str | os.PathLike) -> Any:
@@ -156,7 +155,6 @@ def _base_of_adapter(
         )
     hub = {key: kwargs[key] for key in (*OF_THE_HUB, "trust_remote_code") if key in kwargs}
     try:
-        _know_type(name, **hub)
         plain = not is_ours(AutoConfig.from_pretrained(name, **hub).model_type)
     except OSError as error:
         raise ValueError(

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -217,7 +215,7 @@ def test_a_base_on_the_hub_is_pinned_by_its_commit_whatever_comes_after_it(case,
             load(tmp_path / "first")
 
 
-def test_bottlenecks_alone_load_without_excise_too(tmp_path, tmp_path_factory, root):
+def test_bottlenecks_alone_load_without_excise_too(tmp_path, tmp_path_factory, without_excise):
     cases, expected = {}, {}
     for kind in MAKE:
         case = make_case(kind, tmp_path_factory.mktemp("base"))
@@ -233,9 +231,9 @@ def test_bottlenecks_alone_load_without_excise_too(tmp_path, tmp_path_factory, r
         cases[kind] |= {name: str(folder / name) for name in ("saved", "tampered")} | {"folder": str(folder / "out")}
         expected[kind] = answers(case.unlearner.model, case.inputs)
     (tmp_path / "cases.json").write_text(json.dumps(cases))
-    script = root / "tests" / "helpers" / "without_excise.py"
-    command = [sys.executable, script, tmp_path / "cases.json", tmp_path / "found.pt"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    files = [str(tmp_path / name) for name in ("cases.json", "found.pt")]
+    script = f"from pathlib import Path\nfrom tests.helpers.without_excise import main\nmain(*map(Path, {files!r}))"
+    run = without_excise.run(script)
     assert run.returncode == 0, run.stderr[-3000:]
     for kind, found in torch.load(tmp_path / "found.pt").items():
         assert found["module"].startswith("transformers_modules.")

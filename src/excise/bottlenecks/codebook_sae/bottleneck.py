@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from excise.bottlenecks.base import BottleneckOutput
+from excise.bottlenecks.base import BottleneckOutput, drawn_tokens, told_apart
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.codebook_sae.lookup import sum_of_codes, top_codes
 from excise.bottlenecks.codebook_sae.sparse_lookup import (
@@ -240,13 +240,9 @@ class CodebookSAE(WrittenCodebook):
         if self.config.standardize:
             self.mean.copy_(activations.mean(0))
             self.scale.copy_((activations - self.mean.float()).square().mean().sqrt().clamp_min(1e-12))
-        # Each token once before any token twice.
-        repeats = -(-self.num_codes // len(activations))
-        drawn = torch.cat([torch.randperm(len(activations), generator=generator) for _ in range(repeats)])
-        codes = self.encode(activations[drawn[: self.num_codes].to(activations.device)]).float()
-        # Equal tokens, such as an end of sentence, would make equal codes, of which the lookup only takes the first.
-        noise = torch.randn(codes.shape, generator=generator).to(codes.device)
-        self.codebook.copy_((codes + 0.1 * codes.std() * noise) / self.config.top_s)
+        codes = self.encode(drawn_tokens(activations, self.num_codes, generator)).float()
+        # Of equal codes the look-up takes the first alone.
+        self.codebook.copy_(told_apart(codes, generator) / self.config.top_s)
         self.min_similarity.fill_(-1.0)  # it was measured with other codes
 
     def forward(
@@ -275,18 +271,8 @@ class CodebookSAE(WrittenCodebook):
             error = error.mean(-1) / self.scale.float().square()
         else:
             error = error.sum(-1)
-
-        tokens = error.numel()
-        if real is not None:
-            error = error.masked_fill(~real, 0)
-            tokens = real.sum().clamp_min(1)
-        return BottleneckOutput(
-            reconstruction=reconstruction.to(hidden_states.dtype),
-            codes=codes,
-            reconstruction_error=error,
-            l1=l1,
-            loss=self.config.penalty(error, l1).sum() / tokens,
-        )
+        passed = reconstruction.to(hidden_states.dtype)
+        return BottleneckOutput.of_tokens(self.config.penalty, real, error, l1, reconstruction=passed, codes=codes)
 
 
 __all__ = ["CodebookSAE"]

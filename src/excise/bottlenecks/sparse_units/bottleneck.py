@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils.generic import maybe_autocast
 
-from excise.bottlenecks.base import Bottleneck, BottleneckOutput
+from excise.bottlenecks.base import Bottleneck, BottleneckOutput, drawn_tokens, told_apart
 from excise.bottlenecks.registry import register_kind
 from excise.bottlenecks.sparse_units.active import Active, largest, without_outliers
 from excise.bottlenecks.sparse_units.configuration import SparseUnitsConfig
@@ -179,13 +179,9 @@ class SparseUnits(Bottleneck):
         self.mean.copy_(usual.mean(0))
         self.scale.copy_((usual - self.mean.float()).square().mean().sqrt().clamp_min(1e-12))
         self.decoder_bias.zero_()
-        # Each token once before any token twice.
-        repeats = -(-self.num_codes // len(usual))
-        drawn = torch.cat([torch.randperm(len(usual), generator=generator) for _ in range(repeats)])[: self.num_codes]
-        rows = F.normalize(self.features(usual[drawn.to(usual.device)]), dim=1)
-        # Equal tokens, such as an end of sentence, would make equal units, which are always active together.
-        noise = torch.randn(rows.shape, generator=generator).to(rows.device)
-        self.write(torch.arange(self.num_codes, device=rows.device), F.normalize(rows + 0.1 * rows.std() * noise))
+        rows = F.normalize(self.features(drawn_tokens(usual, self.num_codes, generator)), dim=1)
+        # Equal units would always be active together.
+        self.write(torch.arange(self.num_codes, device=rows.device), F.normalize(told_apart(rows, generator)))
         some = torch.randint(len(usual), (min(FITTED, len(usual)),), generator=generator).to(usual.device)
         features = self.features(usual[some])
         made = self.explained(features, self.config.active)
@@ -216,17 +212,8 @@ class SparseUnits(Bottleneck):
         if self.config.auxiliary_weight and inputs is not None:
             left = self._left(inputs, codes, (features - decoded).detach())
             error = error + self.config.auxiliary_weight * (left - left.detach())
-        tokens: int | Tensor = error.numel()
-        if real is not None:
-            error, l1 = error.masked_fill(~real, 0), l1.masked_fill(~real, 0)
-            tokens = real.sum().clamp_min(1)
-        return BottleneckOutput(
-            reconstruction=self._back(decoded).to(hidden_states.dtype),
-            codes=codes,
-            reconstruction_error=error,
-            l1=l1,
-            loss=self.config.penalty(error, l1).sum() / tokens,
-        )
+        passed = self._back(decoded).to(hidden_states.dtype)
+        return BottleneckOutput.of_tokens(self.config.penalty, real, error, l1, reconstruction=passed, codes=codes)
 
     def _inputs(self, features: Float[Tensor, "*tokens hidden_size"]) -> Float[Tensor, "*tokens num_codes"]:
         """What each unit gets of features, in fp32 whatever the weights' dtype; -inf for units that are removed."""

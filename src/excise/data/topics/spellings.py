@@ -11,11 +11,11 @@ import unicodedata
 
 import numpy as np
 
-from excise.data.words import caseless, evened
+from excise.data.words import APOSTROPHE, CURLY, caseless, evened
 
 # Ways to misspell a word.
 MISSPELLINGS = ("swapped", "dropped", "doubled")
-APOSTROPHES = "'\u2018\u2019\u2032\u02bc\u00b4`\uff07"
+APOSTROPHES = f"{APOSTROPHE}{CURLY}\u2018`"
 HYPHENS = "\\-\u2010\u2011\u2013"  # in a set of a regular expression
 BREAK = rf"(?:[\s\u200b]+|[{HYPHENS}])"
 AND = r"\s*(?:&amp;|&|\b(?i:and)\b)\s*"

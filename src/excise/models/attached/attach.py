@@ -32,9 +32,9 @@ def attach(
     """Puts bottlenecks into a model, in place: all weights that it has, and their names, stay as they are.
 
     The model becomes one of excise: its class is a subclass of what it was, `Unlearner(model, tokenizer)` takes it, and
-    `save_pretrained` writes a folder that `Unlearner.from_pretrained` opens, and the `Auto*` classes where the model is
-    of a family in `excise.models.families()`. The codes are new: give them to `initialize_codes`, and train them with
-    the model. `detach` takes them off again.
+    `save_pretrained` writes a folder that `Unlearner.from_pretrained` opens, and the `Auto*` classes that open what it
+    was; one of a class that transformers does not have opens by `type(model).from_pretrained` alone. The codes are
+    new: give them to `initialize_codes`, and train them with the model. `detach` takes them off again.
 
     Args:
         model: any model of transformers.
@@ -118,7 +118,7 @@ def detach(model: PreTrainedModel) -> PreTrainedModel:
     """
     if not isinstance(model, Attached):
         raise ValueError(f"{described(model)} was given; expected a model that attach has given bottlenecks.")
-    requests = [r for r in Ledger.from_dict(model.config.unlearning).requests if not r.undone]
+    requests = Ledger.from_dict(model.config.unlearning).requests_in_force()
     if requests or any(not bottleneck.live.all() for bottleneck in bottlenecks(model).values()):
         raise ValueError(
             f"{len(requests)} requests to forget are in force, and without bottlenecks nothing of them is. Undo them "

@@ -8,6 +8,8 @@ from jaxtyping import Bool
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from excise.models.attached.cache_stamp import MEMORIES, is_filled
+
 # What modules are called that have images or sounds beside the text that `input_ids` is of.
 OTHERS = ("vision", "visual", "image", "audio")
 
@@ -71,8 +73,8 @@ def first_tokens(arguments: Mapping[str, Any]) -> Bool[Tensor, "batch seq"] | No
     if mask is not None:
         return (mask & (mask.cumsum(1) == 1))[:, -seq:]
     cache = arguments.get("past_key_values")
-    length = 0 if cache is None else cache.get_seq_length()
-    at = torch.arange(seq, device=tokens.device) + length
+    filled = any(is_filled(arguments.get(name)) for name in MEMORIES) if cache is None else cache.get_seq_length()
+    at = torch.arange(seq, device=tokens.device) + filled
     return (at == 0).expand(batch, seq)
 
 

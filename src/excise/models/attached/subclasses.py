@@ -19,9 +19,9 @@ from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 from excise.bottlenecks.codebook_sae.configuration import CodebookSAEConfig
 from excise.bottlenecks.registry import make_bottleneck, own_settings
 from excise.bottlenecks.site import is_of_bottleneck
-from excise.bottlenecks.tracing import is_traced, trace
+from excise.bottlenecks.tracing import Trace, is_traced, trace
 from excise.ledger.ledger import Ledger
-from excise.models.attached.cache_stamp import check_cache, put_stamp, stamp
+from excise.models.attached.cache_stamp import check_memories, put_stamp, stamp
 from excise.models.attached.families import ATTACHED_CLASS, ATTACHED_TYPE
 from excise.models.attached.first_tokens import by_text, check_beginnings, first_tokens, sees_texts
 from excise.models.attached.layers import Remade, site_class
@@ -87,7 +87,38 @@ def config_class(plain: Any) -> type[PreTrainedConfig]:
     return cast(type[PreTrainedConfig], strict(type(ATTACHED_CLASS + plain.__name__, (AttachedConfig, plain), body)))
 
 
-class Attached(Remade, Bottlenecked):
+class InTrace(Remade):
+    """Mixed into the class of a model whose layers have bottlenecks, be it whole or a base model."""
+
+    def attached_layers(self) -> list[Any]:
+        """The layers that have a bottleneck, in the order in which they run."""
+        own = cast(Any, self)
+        paths = (site.partition(":")[0] for site in own.config.bottleneck_sites)
+        try:
+            return [own.base_model.get_submodule(path) for path in paths]
+        except AttributeError as error:
+            raise ValueError(f"bottleneck_sites names modules that this model does not have: {error}"[:300]) from error
+
+    def run_plain(self, arguments: Mapping[str, Any]) -> tuple[Any, Trace, int]:
+        """The plain class's output, in a trace of its own, with that trace, and how many texts an example has.
+
+        Raises:
+            ValueError: if the arguments have a cache that was filled under other masks.
+        """
+        compiling = torch.compiler.is_compiling()
+        stamped = "" if compiling else stamp(self)
+        if not compiling:
+            check_memories(self, arguments, stamped)
+        texts, each = by_text(arguments)
+        first = first_tokens(texts) if cast(Any, self).config.first_token == "constant" else None
+        with trace(_mask(texts), first) as traced:
+            output = self.plain.forward(self, **arguments)
+        if not compiling:
+            put_stamp(arguments, output, stamped)
+        return output, traced, each
+
+
+class Attached(InTrace, Bottlenecked):
     """Mixed into a plain model's class, before it: its layers have bottlenecks, and its loss is the joint one."""
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any):
@@ -115,14 +146,6 @@ class Attached(Remade, Bottlenecked):
             )
         return (model, info) if output_loading_info else model
 
-    def attached_layers(self) -> list[Any]:
-        """The layers that have a bottleneck, in the order in which they run."""
-        paths = (site.partition(":")[0] for site in self.config.bottleneck_sites)
-        try:
-            return [self.base_model.get_submodule(path) for path in paths]
-        except AttributeError as error:
-            raise ValueError(f"bottleneck_sites names modules that this model does not have: {error}"[:300]) from error
-
     @classmethod
     def _base_weights(cls, base: BaseCheckpoint, config: PreTrainedConfig, **access: Any) -> dict[str, Tensor]:
         base.files(**access)  # which are those that it was pinned with
@@ -133,16 +156,7 @@ class Attached(Remade, Bottlenecked):
         """The plain model's output, with the joint loss and the codes."""
         labels, whole = arguments.get("labels"), arguments.pop("num_items_in_batch", None)
         check_loss_is_here(labels, whole, self.training)
-        compiling = torch.compiler.is_compiling()
-        stamped = "" if compiling else stamp(self)
-        if not compiling:
-            check_cache(self, arguments.get("past_key_values"), stamped)
-        texts, each = by_text(arguments)
-        first = first_tokens(texts) if self.config.first_token == "constant" else None
-        with trace(_mask(texts), first) as traced:
-            plain = self.plain.forward(self, **arguments, return_dict=True)
-        if not compiling:
-            put_stamp(plain.get("past_key_values"), stamped)
+        plain, traced, each = self.run_plain(arguments | {"return_dict": True})
         losses = {}
         if plain.get("loss") is not None:
             items = _items(labels, plain, self.plain)
@@ -151,13 +165,13 @@ class Attached(Remade, Bottlenecked):
         return made(**dict(plain) | losses, codes=codes_by_site(traced))
 
 
-class AttachedBase(Remade):
+class AttachedBase(InTrace):
     """Mixed into the class of a base model, before it, for where it is run without the model around it."""
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """As in transformers, while nothing is forgotten: a plain model could be filled from what it writes."""
         own = cast(Any, self)
-        if any(not request.undone for request in Ledger.from_dict(own.config.unlearning).requests):
+        if Ledger.from_dict(own.config.unlearning).requests_in_force():
             raise ValueError(
                 "Requests to forget are in force, and the plain class could be filled with the weights of the base "
                 "model alone. Save the model around it: `AutoModel.from_pretrained` opens that as a base model."
@@ -201,15 +215,7 @@ def base_class(plain: Any) -> type[AttachedBase]:
             return plain.forward(self, *args, **kwargs)
         if self.training and torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             raise ValueError(ALONE)
-        arguments = {**dict(zip(names, args, strict=False)), **kwargs}
-        texts, _ = by_text(arguments)
-        first = first_tokens(texts) if self.config.first_token == "constant" else None
-        stamped = stamp(self)
-        check_cache(self, arguments.get("past_key_values"), stamped)
-        with trace(_mask(texts), first):
-            output = plain.forward(self, **arguments)
-        put_stamp(getattr(output, "past_key_values", None), stamped)
-        return output
+        return self.run_plain({**dict(zip(names, args, strict=False)), **kwargs})[0]
 
     body = {"__module__": __name__, "plain": plain, "recipe": (base_class, plain), "forward": forward}
     return cast(
@@ -279,6 +285,8 @@ def __getattr__(name: str) -> Any:
     for kind, make in ((PreTrainedConfig, config_class), (PreTrainedModel, model_class), (ModelOutput, output_class)):
         if isinstance(found, type) and issubclass(found, kind):
             return make(cast(Any, found))
+    if hasattr(found, "_backends"):
+        return found  # in the place of one that needs a package which is not here, and says so where it is used
     raise AttributeError(f"{__name__} has no {name!r}, and transformers has no class that one of that name is made of.")
 
 
