@@ -13,7 +13,7 @@ from excise.sharing.bundle import check_bundle
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forks")
 
 # How often each is killed in every run of the suite; the others, and these again, in `make test-slow`.
-SHORT = {"bundle": 6, "checkpoint": 2, "remote code": 2, "evaluation": 2, "topic counts": 2, "training": 2}
+SHORT = {"bundle": 10, "checkpoint": 2, "remote code": 2, "evaluation": 2, "topic counts": 2, "training": 2}
 LONG = 12
 WRITERS = ("checkpoint", "compacted", "adapter", "bundle", "remote code", "record", "report", "evaluation", "frontier")
 WRITERS += ("sweep", "enrichment", "volcano", "frontier figure", "sweep figure", "selection", "sheet", "code counts")
