@@ -254,7 +254,7 @@ REFUSED = {
         1,
         "There is no class 17",
     ),
-    "classes of sentences": ("classes --dataset {pairs.jsonl} --class en --out {out}", 1, "There is no column"),
+    "classes of sentences": ("classes --dataset {pairs.jsonl} --class en --out {out}", 1, "has 0 image columns"),
     "private sets without a label": (
         "classes --dataset {images.parquet} --class green --private --out {out}",
         2,

@@ -25,7 +25,8 @@ def read_sparsely(
     Example:
         >>> values = torch.ones(2, 3, 1, requires_grad=True)
         >>> read_sparsely(values, torch.tensor([[0, 4]])).sum().backward()
-        >>> values.grad.indices().T.tolist(), values.grad.values().flatten().tolist()
+        >>> gradient = values.grad.coalesce()
+        >>> gradient.indices().T.tolist(), gradient.values().flatten().tolist()
         ([[0, 0], [1, 1]], [0.5, 0.5])
     """
     return _Read.apply(values, pairs)
