@@ -42,7 +42,7 @@ def write_attacks(out, name, folder, never_saw, sets, counts):
     choices = (original.choose(*search, progress=False) for search in searches)
     codes = next((choice for choice in choices if len(choice)), None)
     known[name] = {}
-    attacked = AskedSets(by_rows, tokenizer)
+    attacked = AskedSets(by_names, tokenizer)  # the attacker knows whose answers went
     for depth in DEPTHS:
         removed = Unlearner(copy.deepcopy(original.model), tokenizer)
         try:
