@@ -19,13 +19,10 @@ from excise.data.questions import PromptFormat, QuestionSets, answer_tokens, que
 from excise.data.questions.answer_tokens import AnswerTokens
 from excise.data.questions.question_rows import ANSWER, PARAPHRASED_ANSWER, PARAPHRASED_QUESTION, QUESTION
 from excise.evaluation.metrics.answers import mean_of, probability
-from excise.evaluation.questions.answer_scores import answer_scores, check_decoder
+from excise.evaluation.questions.answer_scores import MOST_READ_AT_ONCE, answer_scores, check_decoder
 from excise.models.activations import computing
 from excise.storage.digests import digest
 from excise.storage.expected import described
-
-# Rows a batch when answers are read: each token has a probability for each piece of a large vocabulary.
-MOST_READ_AT_ONCE = 8
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,17 @@ from excise.evaluation.controls import (
     taken_over,
 )
 from excise.evaluation.metrics.answers import mean_interval, probability
-from excise.evaluation.questions.answer_scores import answer_scores, check_decoder, generated_answers
+from excise.evaluation.questions.answer_scores import (
+    MOST_READ_AT_ONCE,
+    answer_scores,
+    check_decoder,
+    generated_answers,
+)
 from excise.report.measures import Condition
 from excise.report.results import Evaluation
 from excise.report.rouge import rouge_l_recall
 from excise.storage.expected import described, expects
 from excise.storage.extras import require
-
-# Rows a batch when answers are read: each token has a probability for each piece of a large vocabulary.
-MOST_READ_AT_ONCE = 8
 
 
 @expects("finder", "seed", max_new_tokens="number", batch_size="number")
@@ -99,13 +101,14 @@ def evaluate_answers(
     if generate:
         require("text", purpose="ROUGE of generated answers", modules=("nltk",))
     sets: dict[str, Dataset] = {name: getattr(topic, name) for name in SETS}
+    read = {name: _tokens(rows, topic, finder.tokenizer) for name, rows in sets.items()}
     references = {name: list(rows[ANSWER]) for name, rows in sets.items()}
     probabilities: dict[str, dict[str, np.ndarray]] = {}
 
     def run(model: PreTrainedModel, condition: str, tokenizer: Any = None) -> dict[str, list[str]]:
         outputs: dict[str, list[str]] = {}
         for name, rows in sets.items():
-            tokens = _tokens(rows, topic, tokenizer or finder.tokenizer)
+            tokens = read[name] if tokenizer is None else _tokens(rows, topic, tokenizer)
             shown = condition if progress else None
             found = answer_scores(model, tokens, min(batch_size, MOST_READ_AT_ONCE), shown)
             probabilities.setdefault(condition, {})[name] = probability(found.losses)
@@ -118,7 +121,8 @@ def evaluate_answers(
         found = {}
         for name, by_row in probabilities[condition].items():
             values = by_row[~np.isnan(by_row)]  # of which anything was read
-            found[name] = {"probability": float(values.mean()), "total": len(values), **_bounds(values)}
+            found[name] = {"probability": float(values.mean()), "total": len(values)}
+            found[name] |= mean_interval(values)._asdict()
             if name in outputs:
                 pairs = zip(outputs[name], references[name], strict=True)
                 found[name]["rouge_l"] = float(np.mean([rouge_l_recall(*pair) for pair in pairs]))
@@ -174,7 +178,3 @@ def evaluate_answers(
 
 def _tokens(rows: Dataset, topic: QuestionSets, tokenizer: Any) -> AnswerTokens:
     return answer_tokens(tokenizer, rows[QUESTION][:], rows[ANSWER][:], topic.form)
-
-
-def _bounds(values: np.ndarray) -> dict[str, float]:
-    return dict(mean_interval(values)._asdict())
