@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, TypeAlias
 
 import torch
@@ -42,7 +43,7 @@ class MadeAgain(Attack):
     each, by least squares; and what the nearest S - 1 live codes lack of them. Without any data: masks are lifted, an
     input is passed on whatever its similarity, and S is a multiple of what it was (codes are made smaller by as much,
     so that their sum keeps its size). Of sparse units, which are larger or smaller by themselves, one is written where
-    a codebook has S, and k is the multiple.
+    a codebook has S, it is active for what has more than a share of its feature, and k is the multiple.
 
     Of key-value pairs, those that are dead get keys from the heads of images, and values that are trained again on
     these images, with nothing else trained. Without any data their masks are lifted.
@@ -54,6 +55,8 @@ class MadeAgain(Attack):
         examples: numbers of sentences or images that the attacker has.
         draws: of the examples, for up to 8 of them; one for more.
         multiples: of S, tried without data.
+        shares: of a feature, in codes that say it by degrees, such as sparse units: one that is written is active above
+            it. At 0 it would be so for half of all inputs, and the model breaks.
         steps: of training values.
         rate: of training values, by AdamW without weight decay.
     """
@@ -64,6 +67,7 @@ class MadeAgain(Attack):
     examples: tuple[int, ...] = (1, 4, 8, 64)
     draws: int = 3
     multiples: tuple[int, ...] = (1, 2, 4)
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     steps: int = 20
     rate: float = 0.1
 
@@ -72,13 +76,15 @@ class MadeAgain(Attack):
             values = getattr(self, name)
             if not values or any(not isinstance(value, int) or value < 1 for value in values):
                 raise ValueError(f"{name}={values}: expected at least one whole number, and all above 0.")
+        if not self.shares or not all(0 <= share < 1 for share in self.shares):
+            raise ValueError(f"shares={self.shares}: expected at least one number, and all from 0 to below 1.")
         if self.draws < 1 or self.steps < 1 or not self.rate > 0:
             raise ValueError(f"draws={self.draws}, steps={self.steps}, rate={self.rate}: expected numbers above 0.")
 
     @classmethod
     def quick(cls) -> "MadeAgain":
-        """One draw of 8 examples, and nothing but masks lifted without data."""
-        return cls(examples=(8,), draws=1, multiples=(1,))
+        """One draw of 8 examples, one share, and nothing but masks lifted without data."""
+        return cls(examples=(8,), draws=1, multiples=(1,), shares=(0.5,))
 
     def run(
         self,
@@ -105,7 +111,8 @@ class MadeAgain(Attack):
         of_removed = sets.with_encodings(removed)
         of_null = None if never_saw is None else sets.with_encodings(never_saw)
         attempts = []
-        for settings, change in self._changes(bool(needed(removed)), usable):
+        by_degrees = any(of.by_degrees for of in bottlenecks(removed).values())
+        for settings, change in self._changes(bool(needed(removed)), by_degrees, usable):
             own = None
             if never_saw is not None and of_null is not None and drawn is not None:
                 own = of_null.hits(_attacked(never_saw, drawn, of_null, change))
@@ -127,7 +134,7 @@ class MadeAgain(Attack):
             )
         return usable
 
-    def _changes(self, of_pairs: bool, usable: list[int]) -> Iterator[tuple[dict[str, Any], Change]]:
+    def _changes(self, of_pairs: bool, by_degrees: bool, usable: list[int]) -> Iterator[tuple[dict[str, Any], Change]]:
         """Settings of each attempt, and what it does to a copy."""
         for multiple in (1,) if of_pairs else self.multiples:
             yield (
@@ -141,8 +148,10 @@ class MadeAgain(Attack):
                     options: dict[str, Any] = {"steps": self.steps, "rate": self.rate}
                     yield {"how": VALUES, **settings, **options}, partial(train_values, **settings, **options)
                     continue
-                for way in (FEATURES, NEIGHBOURS, RESIDUAL):
-                    yield {"how": way, **settings}, partial(write_codes, **settings, way=way)
+                shares: list[dict[str, Any]] = [{"share": of} for of in self.shares] if by_degrees else [{}]
+                for share, way in product(shares, (FEATURES, NEIGHBOURS, RESIDUAL)):
+                    options = settings | share
+                    yield {"how": way, **options}, partial(write_codes, **options, way=way)
 
 
 def can_be_made(bottleneck: Any) -> bool:
@@ -199,7 +208,9 @@ def lift_masks(model: PreTrainedModel, dead: Dead, sets: AttackSets, *, multiple
 
 
 @torch.no_grad()
-def write_codes(model: PreTrainedModel, dead: Dead, sets: AttackSets, *, examples: int, draw: int, way: str) -> None:
+def write_codes(
+    model: PreTrainedModel, dead: Dead, sets: AttackSets, *, examples: int, draw: int, way: str, share: float = 0.0
+) -> None:
     """Writes dead codes anew, one site after the other, and marks them live; in place."""
     rows = sets.draw(examples, draw)
     for site, bottleneck in bottlenecks(model).items():
@@ -212,14 +223,14 @@ def write_codes(model: PreTrainedModel, dead: Dead, sets: AttackSets, *, example
         features = bottleneck.features(arrived_at(model, site, rows, sets)).float()
         generator = torch.Generator().manual_seed(draw)
         features = features[torch.randperm(len(features), generator=generator).to(features.device)]
-        vectors = of_kind.vectors[bottleneck.live].float()
         said = bottleneck.explained(features[: len(codes)], bottleneck.top_s - 1) if way == RESIDUAL else None
         if said is not None:
             new = features[: len(codes)] - said
         else:
-            new = new_codes(features, vectors, len(codes), bottleneck.copies, way)
-        bottleneck.write(codes[: len(new)], new)
-        bottleneck.live[codes[: len(new)]] = True
+            new = new_codes(features, of_kind.vectors[bottleneck.live].float(), len(codes), bottleneck.copies, way)
+        written = codes[: len(new)]
+        bottleneck.write_for(written, new, features[: len(new)], share)
+        bottleneck.live[written] = True
 
 
 def new_codes(

@@ -83,6 +83,7 @@ class Bottleneck(PreTrainedModel):
         selecting_tensors: names of those of them that decide which codes an input selects; all if not given.
         together: whether an input is passed on as all of its codes where the best of them fits well enough, or, if not,
             as those alone that do.
+        by_degrees: whether a code says more or less of its vector, and can be silent.
         removed: what its guard holds, as the model that it sits in has it in its ledger; `None` outside of a model.
         first_token: what the first token of a text is passed on as, `(hidden_size,)`, whatever it is; `None` where it
             goes through the codes as all others do.
@@ -98,6 +99,7 @@ class Bottleneck(PreTrainedModel):
     code_tensors: tuple[str, ...] = ()
     selecting_tensors: tuple[str, ...] | None = None
     together: bool = False
+    by_degrees: bool = False
     removed: Removed | None = None
     first_token: Tensor | None
     live: Tensor
@@ -230,6 +232,13 @@ class Bottleneck(PreTrainedModel):
     def write(self, codes: Tensor, vectors: Tensor) -> None:
         """Makes codes, `(written,)`, say vectors, `(written, width)`, in place; removed ones stay removed."""
         raise NotImplementedError
+
+    def write_for(self, codes: Tensor, vectors: Tensor, features: Tensor, least: float) -> None:
+        """The same, for what has more than a share, `least`, of features, `(written, width)`.
+
+        Only a kind that says vectors `by_degrees` can tell what a code is for from what it says.
+        """
+        self.write(codes, vectors)
 
     def widen(self, top_s: int) -> None:
         """Passes inputs on as another number of codes, which say as much as they did together; in place."""

@@ -48,6 +48,7 @@ class SparseUnits(Bottleneck):
     )
     citation = TOPK_AUTOENCODERS
     together = False
+    by_degrees = True
     code_tensors: tuple[str, ...] = ("encoder_weight", "encoder_bias", "decoder_weight")
     config: SparseUnitsConfig
     mean: Tensor
@@ -117,11 +118,22 @@ class SparseUnits(Bottleneck):
     @torch.no_grad()
     def write(self, codes: Int64[Tensor, "written"], vectors: Float[Tensor, "written hidden_size"]) -> None:
         """Gives units decoder rows, and encoder rows that measure how much of these there is in an activation."""
-        rows = vectors.float()
+        self.write_for(codes, vectors, vectors, 0.0)
+
+    @torch.no_grad()
+    def write_for(
+        self,
+        codes: Int64[Tensor, "written"],
+        vectors: Float[Tensor, "written hidden_size"],
+        features: Float[Tensor, "written hidden_size"],
+        least: float,
+    ) -> None:
+        """The same with encoder rows of features: 1 for each, 0 for what has the share `least` of it, below 1."""
+        rows = features.float()
         squares = rows.square().sum(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        self.decoder_weight[codes] = rows.to(self.decoder_weight)
-        self.encoder_weight[codes] = (rows / squares).to(self.encoder_weight)
-        self.encoder_bias[codes] = 0
+        self.decoder_weight[codes] = vectors.to(self.decoder_weight)
+        self.encoder_weight[codes] = (rows / squares / (1 - least)).to(self.encoder_weight)
+        self.encoder_bias[codes] = -least / (1 - least)
         if self.config.activation == "jumprelu":
             self.threshold[codes] = 0
 
