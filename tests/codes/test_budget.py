@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from excise import Unlearner, class_sets
-from excise.codes.budget import mean_loss, select_within_budget
+from excise.codes.budget import answer_probability, mean_loss, select_within_budget
 from excise.codes.search import Search
+from excise.data.questions import answer_tokens
+from excise.evaluation.metrics.answers import probability
+from excise.evaluation.questions.answer_scores import answer_scores
 from tests.helpers import tiny
 
 BUDGET = 0.02
@@ -96,5 +99,35 @@ def test_a_class_of_images_has_no_references_to_measure_a_loss_on():
     sets = class_sets(tiny.images(60), "red", min_examples=4)
     unlearner = Unlearner(tiny.codebook_clip(), tiny.image_processor())
     counts = unlearner.count(sets, progress=False)
-    with pytest.raises(ValueError, match="expected sets of a topic"):
+    with pytest.raises(ValueError, match="expected sets of a topic or of questions"):
         select_within_budget(unlearner, counts, sets, progress=False)
+
+
+def test_questions_keep_the_probability_of_answers_that_stay_within_the_budget(asked, padded_tokenizer):
+    unlearner, sets = Unlearner(asked.original, padded_tokenizer), asked.sets
+    counts = unlearner.count(sets, Search("activations", share=1.0), progress=False)
+
+    def fall(name, selection):
+        rows = getattr(sets, name)
+        tokens = answer_tokens(padded_tokenizer, rows["question"][:], rows["answer"][:], sets.form)
+        before = probability(answer_scores(asked.original, tokens).losses).mean()
+        with unlearner.trial(selection):
+            return 1 - probability(answer_scores(asked.original, tokens).losses).mean() / before
+
+    selection = select_within_budget(unlearner, counts, sets, max_loss_rise=0.05, progress=False)
+    said = selection.thresholds
+    assert 0 < len(selection) < len(counts.select())
+    assert said["probability_fall"] == pytest.approx(fall("retain", selection), abs=1e-5)
+    assert said["probability_fall"] <= said["max_probability_fall"] == 0.05
+    if len(sets.heldout_retain):
+        assert said["heldout_probability_fall"] == pytest.approx(fall("heldout_retain", selection), abs=1e-5)
+    assert fall("retain", counts.select(count=len(selection) + 1)) > 0.05
+    assert not unlearner.ledger.requests
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_an_answers_probability_is_that_of_the_benchmark_whatever_the_batch_size(asked, padded_tokenizer, batch_size):
+    rows = asked.sets.retain
+    tokens = answer_tokens(padded_tokenizer, rows["question"][:], rows["answer"][:], asked.sets.form)
+    expected = probability(answer_scores(asked.original, tokens).losses).mean()
+    assert answer_probability(asked.original, tokens, batch_size) == pytest.approx(expected, rel=1e-5)

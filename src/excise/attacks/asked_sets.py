@@ -16,10 +16,10 @@ from excise.attacks.attack_sets import AttackSets
 from excise.data.forget_sets import dataset_digest
 from excise.data.inputs import tokenizer_of
 from excise.data.questions import PromptFormat, QuestionSets, answer_tokens, question_rows
-from excise.data.questions.answer_tokens import AnswerTokens
+from excise.data.questions.answer_tokens import MOST_READ_AT_ONCE, AnswerTokens
 from excise.data.questions.question_rows import ANSWER, PARAPHRASED_ANSWER, PARAPHRASED_QUESTION, QUESTION
 from excise.evaluation.metrics.answers import mean_of, probability
-from excise.evaluation.questions.answer_scores import MOST_READ_AT_ONCE, answer_scores, check_decoder
+from excise.evaluation.questions.answer_scores import answer_scores, check_decoder
 from excise.models.activations import computing
 from excise.storage.digests import digest
 from excise.storage.expected import described

@@ -58,7 +58,8 @@ def add_forgetting(parser: ArgumentParser, add_topic: Callable[[ArgumentParser],
         "--max-loss-rise",
         type=real(what="a share"),
         metavar="SHARE",
-        help="as many codes as the retain set's loss allows: 0.01 lets it rise by 1 %%; needs references",
+        help="as many codes as the retain set allows: 0.01 lets its loss rise by 1 %%, or the probability of its "
+        "answers fall by as much; texts need references",
     )
     parser.add_argument(
         "--depth",
@@ -78,6 +79,7 @@ def forget(args: Namespace, kind: str) -> Output:
     """
     from excise.codes.budget import select_within_budget
     from excise.codes.topic_counts import TopicCounts
+    from excise.data.questions import QuestionSets
     from excise.data.topics import TopicSets
 
     if args.max_loss_rise is not None and args.count is not None:
@@ -90,9 +92,8 @@ def forget(args: Namespace, kind: str) -> Output:
     check_file(key_file if args.private else None)
     check_file(args.codes_out)
     topic = load_sets(args.topic, args)
-    if args.max_loss_rise is not None and topic.kind != "words":
-        what = "are questions" if topic.kind == "questions" else "is a class of images"
-        args.parser.error(f"--max-loss-rise is of texts, and {topic.name!r} {what}")
+    if args.max_loss_rise is not None and topic.kind == "classes":
+        args.parser.error(f"--max-loss-rise is of texts and questions, and {topic.name!r} is a class of images")
     searches = preset(args, topic)
     unlearner = load_unlearner(args.model, args.index, args.device, topic)
     if getattr(topic, "private", None) and not args.key:
@@ -110,7 +111,7 @@ def forget(args: Namespace, kind: str) -> Output:
     seconds["count"] = time.perf_counter() - start
 
     start = time.perf_counter()
-    if args.max_loss_rise is None or not isinstance(topic, TopicSets):
+    if args.max_loss_rise is None or not isinstance(topic, TopicSets | QuestionSets):
         selection = counts.select(args.top_s)
     else:
         selection = select_within_budget(

@@ -5,26 +5,31 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from excise.codes.finder import CodeFinder
 from excise.codes.search import SearchCounts
 from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
+from excise.data.questions import QuestionSets, answer_tokens
+from excise.data.questions.answer_tokens import IGNORED, MOST_READ_AT_ONCE, AnswerTokens
+from excise.data.questions.question_rows import ANSWER, QUESTION
 from excise.data.topics import TopicSets
 from excise.data.truncation import tokenized
 from excise.models.activations import eval_mode
-from excise.storage.expected import expects
+from excise.storage.expected import described, expects
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-@expects("finder", "topic")
+@expects("finder")
 def select_within_budget(
     finder: CodeFinder,
     counts: SearchCounts,
-    topic: TopicSets,
+    topic: TopicSets | QuestionSets,
     *,
     top_s: int | None = None,
     max_loss_rise: float = 0.01,
@@ -33,41 +38,54 @@ def select_within_budget(
 ) -> Selection:
     """The longest list of a topic's codes that costs the retain set no more than a budget.
 
-    The codes that the searches find are taken in order of their p-values. Each trial masks the first so many and
-    measures by how much the cross-entropy on `topic.retain` rises. It need not rise with every code, so that a longer
-    list may cost less than a shorter one: a bisection finds a list within the budget, and then every longer one is
-    tried, from the longest down. That takes as many trials as codes are left out at the end, at most. What the chosen
-    list costs is measured once more on `topic.heldout_retain`, sentences that did not choose it.
+    The codes that the searches find are taken in order of their p-values, or of how often they fire. Each trial masks
+    the first so many and measures what that costs on `topic.retain`: of texts by how much the cross-entropy rises, of
+    questions by how much the mean probability of the answers falls, as the loss of what is known by heart is near 0.
+    It need not cost more with every code, so that a longer list may cost less than a shorter one: a bisection finds a
+    list within the budget, and of texts every longer one is then tried, from the longest down. That takes as many
+    trials as codes are left out at the end, at most. What the chosen list costs is measured once more on
+    `topic.heldout_retain`, which did not choose it.
 
     Args:
         finder: the model; it is left as it was.
         counts: the codes to choose from, from `Unlearner.count`.
-        topic: sets with references.
+        topic: sets with references, or of questions.
         top_s: S' of all searches; each one's own if not given.
-        max_loss_rise: the budget, relative: 0.01 allows a loss on the retain set that is 1 % higher.
-        batch_size: sentences a batch.
+        max_loss_rise: the budget, relative: 0.01 allows a loss on the retain set that is 1 % higher; of questions, a
+            probability that is 1 % lower.
+        batch_size: sentences a batch; of questions, 8 at most.
         progress: show progress bars.
 
     Returns:
-        The codes; the thresholds tell the budget, the rise on the sentences that chose them, `loss_rise`, and on those
-        that did not, `heldout_loss_rise`. Nothing, if every list is too long.
+        The codes; the thresholds tell the budget, the cost on the rows that chose them, `loss_rise`, and on those that
+        did not, `heldout_loss_rise` (of questions, `probability_fall` and `heldout_probability_fall`). Nothing, if
+        every list is too long.
 
     Raises:
         ValueError: if the budget is negative, or the sets have no references.
     """
     if not max_loss_rise >= 0:
         raise ValueError(f"max_loss_rise={max_loss_rise}: expected 0 or more, such as 0.01 for 1 %.")
-    if getattr(topic, "reference", None) is None:  # classes of images have none
+    asked = isinstance(topic, QuestionSets)
+    if not isinstance(topic, TopicSets | QuestionSets):
+        raise ValueError(f"topic: {described(topic)} was given; expected sets of a topic or of questions.")
+    if isinstance(topic, TopicSets) and topic.reference is None:
         raise ValueError("The topic sets have no references to measure a loss on; give topic_sets a `reference`.")
 
-    def loss(rows: "Dataset") -> float:
-        label = "retain loss" if progress else None
+    def value(rows: "Dataset") -> float:
+        label = "retain set" if progress else None
+        if isinstance(topic, QuestionSets):
+            tokens = answer_tokens(finder.tokenizer, rows[QUESTION][:], rows[ANSWER][:], topic.form)
+            return answer_probability(finder.model, tokens, min(batch_size, MOST_READ_AT_ONCE), label)
         return mean_loss(finder.model, finder.tokenizer, rows["text"], rows["reference"], batch_size, label)
+
+    def cost(rows: "Dataset", before: float) -> float:
+        return 1 - value(rows) / before if asked else value(rows) / before - 1
 
     def first(count: int) -> Selection:
         return counts.select(top_s, count) if count else Selection({})
 
-    base = loss(topic.retain)
+    base = value(topic.retain)
     # Codes that leave too few live ones are too many, too.
     spare = min(bottleneck.max_top_s - bottleneck.top_s for bottleneck in finder.sites.values())
     longest = min(len(counts.select(top_s)), spare)
@@ -76,20 +94,22 @@ def select_within_budget(
     def fits(count: int) -> bool:
         if count not in measured:
             with finder.trial(first(count)):
-                measured[count] = loss(topic.retain) / base - 1
+                measured[count] = cost(topic.retain, base)
         return measured[count] <= max_loss_rise
 
     within, beyond, count = 0, longest + 1, longest
     while beyond - within > 1:
         within, beyond = (count, beyond) if fits(count) else (within, count)
         count = (within + beyond) // 2
-    within = next((count for count in range(longest, within, -1) if fits(count)), within)
+    if not asked:
+        within = next((count for count in range(longest, within, -1) if fits(count)), within)
     selection = first(within)
-    budget = {"max_loss_rise": max_loss_rise, "loss_rise": measured[within]}
+    what = "probability_fall" if asked else "loss_rise"
+    budget = {f"max_{what}": max_loss_rise, what: measured[within]}
     if len(topic.heldout_retain):
-        before = loss(topic.heldout_retain)
+        before = value(topic.heldout_retain)
         with finder.trial(selection):
-            budget["heldout_loss_rise"] = loss(topic.heldout_retain) / before - 1
+            budget[f"heldout_{what}"] = cost(topic.heldout_retain, before)
     return replace(selection, thresholds=selection.thresholds | budget)
 
 
@@ -114,3 +134,20 @@ def mean_loss(
             total += model(**to_device(batch, model.device), labels=labels).task_loss.item() * count
             tokens += count
     return total / tokens
+
+
+@torch.inference_mode()
+def answer_probability(
+    model: PreTrainedModel, tokens: AnswerTokens, batch_size: int = MOST_READ_AT_ONCE, progress: str | None = None
+) -> float:
+    """Mean over questions of the geometric mean of the probabilities of an answer's tokens, in eval mode."""
+    rows = [row for row in tokens.order() if tokens.counts(row)]
+    total = 0.0
+    with eval_mode(model):
+        for at in tqdm(range(0, len(rows), batch_size), desc=progress, disable=progress is None):
+            batch = tokens.batch(rows[at : at + batch_size])
+            labels = batch.pop("labels")[:, 1:].to(model.device)
+            logits = model(**to_device(batch, model.device), use_cache=False).logits[:, :-1].float()
+            losses = F.cross_entropy(logits.mT, labels, reduction="none")
+            total += (-losses.sum(1) / (labels != IGNORED).sum(1)).exp().sum().item()
+    return total / len(rows)

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, Union, cast, get_args
 
 from excise.bottlenecks.base import Bottleneck
@@ -114,7 +114,9 @@ class Search:
     def find(self, counts: Counts, top_s: int) -> tuple[Selection, Enrichment | None]:
         """The codes that the search finds in counts, at one S', and the table of the test, if there is one."""
         if self.method == "activations":
-            return by_activations(counts.frequency(top_s), self.count, self.share), None
+            found = by_activations(counts.frequency(top_s), self.count, self.share)
+            where = {} if self.positions is None else {"positions": self.positions}
+            return replace(found, thresholds=found.thresholds | where), None
         if self.method == "examples":
             return ever_selected(counts.frequency(top_s), self.needed_count, self.seed), None
         table = counts.enrich(top_s, self.method)

@@ -12,7 +12,7 @@ from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
 from excise.codes.selection import Selection
 from excise.data.questions import QuestionSets, answer_tokens
-from excise.data.questions.answer_tokens import AnswerTokens
+from excise.data.questions.answer_tokens import MOST_READ_AT_ONCE, AnswerTokens
 from excise.data.questions.question_rows import ANSWER, QUESTION
 from excise.evaluation.controls import (
     SETS,
@@ -25,7 +25,6 @@ from excise.evaluation.controls import (
 )
 from excise.evaluation.metrics.answers import mean_interval, probability
 from excise.evaluation.questions.answer_scores import (
-    MOST_READ_AT_ONCE,
     answer_scores,
     check_decoder,
     generated_answers,

@@ -64,7 +64,8 @@ THRESHOLDS: dict[str, Check] = {
     "preset": _one_of(*PRESETS),
     "codes_by_round": _all(_is_number),
     **_numbers("q", "effect", "count", "max_retain_ratio", "top_s", "num_target", "num_control", "seed", "rounds"),
-    **_numbers("max_loss_rise", "loss_rise", "deletes_request", "taken_out", "share"),
+    **_numbers("max_loss_rise", "loss_rise", "heldout_loss_rise", "deletes_request", "taken_out", "share"),
+    **_numbers("max_probability_fall", "probability_fall", "heldout_probability_fall"),
 }
 SETTINGS = _numbers("seed", "num_beams", "max_new_tokens", "batch_size", "steps", "epochs", "learning_rate", "top_s")
 SETTINGS |= _numbers("num_classes")

@@ -314,7 +314,10 @@ THRESHOLDS = [
     ),
     ({"method": "paper", "q": 0.05, "top_s": 104, "positions": "all"}, ["not corrected", "p at most 0.05", "S' = 104"]),
     ({"q": 0.05, "effect": 0.1, "count": 9}, ["at most 0.05", "at least 0.1", "at most 9 codes"]),
-    ({"max_loss_rise": 0.01, "loss_rise": 0.0082}, ["at most 0.01", "0.0082"]),
+    ({"max_loss_rise": 0.01, "loss_rise": 0.0082}, ["loss on retained examples by at most 0.01", "0.0082"]),
+    ({"max_probability_fall": 0.03, "probability_fall": 0.0281}, ["retained answers by at most 0.03", "0.0281"]),
+    ({"heldout_loss_rise": 0.0071, "heldout_probability_fall": 0.031}, ["did not choose them, by 0.0071", "0.031"]),
+    ({"method": "activations", "count": 9, "positions": "topic"}, ["N_a = 9 codes", "at the tokens of the topic's"]),
     ({"q": 0.01, "deletes_request": 3, "taken_out": 12}, ["the codes of request 3", "12 rows taken out"]),
     (
         {"searches": [{"method": "fisher"}, {"method": "chi2"}], "count": 5},

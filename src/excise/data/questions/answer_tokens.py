@@ -18,6 +18,8 @@ from excise.data.truncation import longest, tell_cut
 from excise.storage.expected import expects
 
 IGNORED = -100
+# Rows a batch when answers are read: each token has a probability for each piece of a large vocabulary.
+MOST_READ_AT_ONCE = 8
 
 
 class AnswerIds(NamedTuple):

@@ -14,9 +14,6 @@ from excise.evaluation.predictions import joined_pass
 from excise.evaluation.questions.shared_prompts import PromptGroups, answer_logits
 from excise.models.activations import eval_mode
 
-# Rows a batch when answers are read: each token has a probability for each piece of a large vocabulary.
-MOST_READ_AT_ONCE = 8
-
 
 class AnswerScores(NamedTuple):
     """What a decoder makes of answers, row by row.

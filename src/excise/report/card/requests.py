@@ -17,9 +17,18 @@ POSITIONS = {
     "class_token": "counted at the class token",
     "all": "counted at all tokens",
 }
+# What was measured of a budget, and in words.
+BUDGETS = {
+    "max_loss_rise": "as many as raise the loss on retained examples by at most {:.3g}",
+    "loss_rise": "it rose by {:.3g}",
+    "heldout_loss_rise": "on examples that did not choose them, by {:.3g}",
+    "max_probability_fall": "as many as lower the probability of retained answers by at most {:.3g} of it",
+    "probability_fall": "it fell by {:.3g}",
+    "heldout_probability_fall": "of answers that did not choose them, by {:.3g}",
+}
 # Told by other words.
 TOLD = {"method", "q", "effect", "count", "max_retain_ratio", "top_s", "positions", "num_target", "num_control"}
-TOLD |= {"preset", "searches", "seed", "deletes_request", "taken_out", "max_loss_rise", "loss_rise"}
+TOLD |= {"preset", "searches", "seed", "deletes_request", "taken_out", *BUDGETS}
 TOLD |= {"codes_by_round", "rounds", "rows", "distilled", "share"}
 
 
@@ -40,7 +49,7 @@ def how_found(thresholds: Mapping[str, Any]) -> str:
 
     Example:
         >>> print(how_found({"method": "activations", "count": 200_000}))
-        the N_a = 200,000 pairs that its examples select most often
+        the N_a = 200,000 codes that its examples select most often
         >>> print(how_found({"method": "fisher", "q": 0.05, "top_s": 24, "effect": 0.0}))
         Fisher's exact test; false discovery rate (Benjamini-Hochberg) at most 0.05; S' = 24
     """
@@ -53,10 +62,7 @@ def how_found(thresholds: Mapping[str, Any]) -> str:
         parts.append(f"searched again under the mask of what was found: {numbers} codes")
         said = [how_found(one["thresholds"] | {"preset": None}) for one in thresholds.get("rounds", ())]
         parts += [f"round {i}: {one}" for i, one in enumerate(said, 1) if one != said[0]]
-    if "max_loss_rise" in thresholds:
-        parts.append(f"as many as raise the loss on retained examples by at most {thresholds['max_loss_rise']:.3g}")
-    if "loss_rise" in thresholds:
-        parts.append(f"it rose by {thresholds['loss_rise']:.3g}")
+    parts += [told.format(thresholds[name]) for name, told in BUDGETS.items() if name in thresholds]
     if "deletes_request" in thresholds:
         parts.append(f"the codes of request {thresholds['deletes_request']}")
     if "taken_out" in thresholds:
@@ -72,10 +78,10 @@ def _search(thresholds: Mapping[str, Any]) -> Iterator[str]:
     method, count = thresholds.get("method"), thresholds.get("count")
     if method == "activations":
         share = f", {100 * thresholds['share']:g} % of all that they select" if "share" in thresholds else ""
-        yield f"the N_a = {count:,} pairs that its examples select most often{share}"
+        yield f"the N_a = {count:,} codes that its examples select most often{share}"
     elif method == "examples":
         drawn = f", drawn by seed {thresholds['seed']}" if "seed" in thresholds else ""
-        yield f"all pairs that N_e = {count:,} of its examples select{drawn}"
+        yield f"all codes that N_e = {count:,} of its examples select{drawn}"
     else:
         if method:
             yield TESTS.get(method, str(method))
