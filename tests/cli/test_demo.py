@@ -51,6 +51,11 @@ def test_each_bound_that_is_missed_is_named(evaluation, bound, says):
     assert broken_bounds(evaluation, replace(Bounds(), **bound)) == [says]
 
 
+def test_a_model_that_writes_nothing_right_is_told_so(evaluation):
+    evaluation.scores["before"]["heldout_retain"]["bleu"] = 0.0
+    assert broken_bounds(evaluation, Bounds()) == ["BLEU on other sentences is 0 before"]
+
+
 def test_the_command_fails_when_a_bound_is_missed(monkeypatch, capsys, tmp_path):
     missed = DemoResult("a table", {"scores": {}}, ("topic recall before is 0.10, below 0.5",))
     monkeypatch.setattr("excise.cli.demo.running.run_demo", lambda folder, **options: missed)

@@ -1,6 +1,7 @@
 """Bounds of the demo: what must hold at its end."""
 
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +50,9 @@ def broken_bounds(evaluation: Evaluation, bounds: Bounds) -> list[str]:
         ),
         (
             retain <= bounds.max_retain_loss,
-            f"{retain:.1%} of BLEU on other sentences is gone, more than {bounds.max_retain_loss:.0%}",
+            "BLEU on other sentences is 0 before"
+            if isnan(retain)
+            else f"{retain:.1%} of BLEU on other sentences is gone, more than {bounds.max_retain_loss:.0%}",
         ),
         (
             lost[Condition.RANDOM] <= bounds.max_random_lost,
