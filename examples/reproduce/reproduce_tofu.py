@@ -26,7 +26,7 @@ import argparse
 import json
 import time
 from dataclasses import fields, replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import torch
@@ -49,7 +49,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
-from excise import Search, Unlearner
+from excise import Search, Selection, Unlearner
 from excise.baselines import clamp_units, forget_answers, hyperparameters
 from excise.bottlenecks import SparseUnits, bottlenecks
 from excise.data import question_inputs, question_sets, train_tokenizer
@@ -246,25 +246,25 @@ def attached(args, name, folder, rows, asked):
     by_rows = question_sets(asked["forget"], tokenizer, **options)
     by_names = question_sets(asked["forget"], tokenizer, names=names_of(rows["go"]), **options)
 
-    def masked(sets, *search):
+    def masked(*searches):
         start = time.perf_counter()
-        try:
-            request = unlearner.forget(sets, *search, progress=False)
-        except ValueError as error:
-            if "Nothing is selected" not in str(error):
-                raise
+        found = [unlearner.choose(*one, progress=False) for one in searches]
+        if not any(map(len, found)):
             return
-        seconds = time.perf_counter() - start
-        yield model, {"codes": request.num_codes}, seconds
+        request = unlearner.mask(reduce(Selection.with_more, found), searches[0][0])
+        yield model, {"codes": request.num_codes}, time.perf_counter() - start
         unlearner.undo(request)
 
     def clamped(dynamic):
         run = clamp_units(model, rows["go"], rows["stay"], tokenizer=tokenizer, dynamic=dynamic)
         yield run.model, {"units": run.units, "thresholds": run.thresholds}, run.seconds
 
-    often = {count: Search("activations", positions="topic", count=count) for count in args.codes}
-    ways = {f"{count} of names masked": partial(masked, by_names, search) for count, search in often.items()}
-    ways |= {"masked by names": partial(masked, by_names), "masked by rows": partial(masked, by_rows)}
+    own, ways = (by_rows, "default"), {}
+    for count in args.codes:
+        often = by_names, Search("activations", positions="topic", count=count)
+        ways |= {f"{count} of names masked": partial(masked, often)}
+        ways |= {f"{count} of names and by rows masked": partial(masked, often, own)}
+    ways |= {"masked by names": partial(masked, (by_names, "default")), "masked by rows": partial(masked, own)}
     if any(isinstance(one, SparseUnits) for one in bottlenecks(model).values()):
         ways |= {"clamped": partial(clamped, False), "Dynamic SAE Guardrails": partial(clamped, True)}
     for way, make in ways.items():

@@ -80,7 +80,8 @@ def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     codes = f"codes: codebook num_codes=64 code_dim=32 active=8 top_s=4 {settings}"
     out = reproduce("--methods", "--bottlenecks", units, codes, "--codes", "2")
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
-    ways = {"units, clamped", "units, Dynamic SAE Guardrails", "units, 2 of names masked", "codes, 2 of names masked"}
+    ways = {"units, clamped", "units, Dynamic SAE Guardrails"}
+    ways |= {f"{name}, 2 of names {more}masked" for name in ("units", "codes") for more in ("", "and by rows ")}
     tested = {f"{name}, masked by {how}: nothing selected" for name in ("units", "codes") for how in ("rows", "names")}
     assert {*lines} == {"before", "never saw it", "with units", "with codes", *ways, *tested}  # two rows are too few
     assert (
