@@ -12,13 +12,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq
 from transformers.trainer_utils import get_last_checkpoint
 
 from excise import BottleneckCallback, CodebookSAEConfig, SparseUnitsConfig, attach, initialize_codes
+from excise.bottlenecks import bottlenecks
 from excise.data import load_demo, question_inputs
 from excise.training import adamw, train_only
 
 KINDS = {"codebook": CodebookSAEConfig, "sparse_units": SparseUnitsConfig}
 # What a bottleneck is trained by, if nothing else is given behind its kind; the rest is its config's.
 TRAINING = {"layers": 3, "part": "all", "epochs": 1, "rate": 3e-5, "codes_rate": 2e-4, "init_steps": 400, "batch": 4}
-TRAINING |= {"teacher": 0.0, "others": 0, "init_tokens": 1_024}
+TRAINING |= {"teacher": 0.0, "others": 0, "init_tokens": 1_024, "used": 0}
 TOKENS = 80_000
 
 
@@ -30,7 +31,7 @@ def trained(spec, folder, tuned, rows):
             its training. `layers` are joined by commas, `part` is of `train_only`, `teacher` the weight of the
             divergence from what the model put out before, of all tokens, and `others` the number of other sentences,
             half of them as questions and answers, of which the last token alone is learnt, and which go into that
-            divergence.
+            divergence. `used` is how many codes or units a token is passed on as after the training, if not as many.
         folder: where the trained model goes, with `curve.json`: perplexities of retained answers and of other text
             by the tokens that were seen.
         tuned: folder of the model that knows all authors.
@@ -96,6 +97,10 @@ def trained(spec, folder, tuned, rows):
         seen = trainer.state.num_input_tokens_seen
         curve.append({"tokens": seen, "of": "trained together", "log": trainer.state.log_history} | asked(model))
     model = model.merge_and_unload() if how["part"] == "lora" else model
+    if how["used"]:
+        for bottleneck in bottlenecks(model).values():
+            bottleneck.widen(how["used"])
+        curve.append({"tokens": curve[-1]["tokens"], "of": f"passed on as {how['used']}"} | asked(model))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write(folder / "curve.json", {"spec": spec, "seconds": time.perf_counter() - start, "curve": curve})

@@ -14,7 +14,7 @@ from excise.models.plain import export_plain
 
 
 def said(model, tokenizer, rows):
-    return " ".join(generate_texts(model, tokenizer, rows["text"][:4], max_new_tokens=4)).split()
+    return [text.split() for text in generate_texts(model, tokenizer, rows["text"][:8], max_new_tokens=4)]
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["codebook", "plain"])
@@ -27,9 +27,11 @@ def test_the_topics_rows_go_on_a_copy_and_others_stay(plain, taught, tokenizer, 
     assert isinstance(run.model, T5ForConditionalGeneration) and run.seconds > 0
     gone = {piece.piece for piece in run.choice.pieces if not piece.kept_for}
     assert gone == {"teacher", "professeur"}
-    assert "professeur" in said(model, tokenizer, topic.heldout)
-    assert "professeur" not in said(run.model, tokenizer, topic.heldout)
-    assert said(run.model, tokenizer, topic.retain) == said(model, tokenizer, topic.retain)
+    assert any("professeur" in words for words in said(model, tokenizer, topic.heldout))
+    assert not any("professeur" in words for words in said(run.model, tokenizer, topic.heldout))
+    outputs = zip(*(said(of, tokenizer, topic.retain) for of in (model, run.model)), strict=True)
+    others = [pair for pair in outputs if "professeur" not in pair[0]]  # a small model says it elsewhere, too
+    assert others and all(before == after for before, after in others)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     ids = torch.tensor(tokenizer.convert_tokens_to_ids(sorted(gone)))
     changed = {name for name, tensor in run.model.state_dict().items() if not torch.equal(tensor, before[name])}

@@ -76,7 +76,7 @@ def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
 @pytest.mark.usefixtures("little_garbage")
 def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     settings = "layers=0 init_steps=5 batch=2"
-    units = f"units: sparse_units num_codes=64 active=6 teacher=0.5 others=3 part=lora {settings}"
+    units = f"units: sparse_units num_codes=64 active=6 used=3 teacher=0.5 others=3 part=lora {settings}"
     codes = f"codes: codebook num_codes=64 code_dim=32 active=8 top_s=4 {settings}"
     out = reproduce("--methods", "--bottlenecks", units, codes, "--codes", "2")
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
@@ -90,7 +90,8 @@ def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     )
     assert all(lines[way]["seconds"] > 0 for way in ways)
     curve = json.loads((out / "bottlenecks" / "units" / "curve.json").read_text())["curve"]
-    assert [of["of"] for of in curve] == ["the model before", "codes alone", "trained together"]
+    assert [of["of"] for of in curve] == ["the model before", "codes alone", "trained together", "passed on as 3"]
+    assert curve[2]["perplexity"] != curve[3]["perplexity"]
     assert curve[0]["perplexity"] != curve[2]["perplexity"] and curve[2]["tokens"] > 0 == curve[1]["tokens"]
     attacks = json.loads((out / "attacks.json").read_text())
     for name in ("units", "codes"):

@@ -63,12 +63,11 @@ THRESHOLDS: dict[str, Check] = {
     "positions": _one_of(*get_args(Positions)),
     "preset": _one_of(*PRESETS),
     "codes_by_round": _all(_is_number),
-    **_numbers("q", "effect", "count", "max_retain_ratio", "top_s", "num_target", "num_control", "seed", "rounds"),
-    **_numbers("max_loss_rise", "loss_rise", "heldout_loss_rise", "deletes_request", "taken_out", "share"),
-    **_numbers("max_probability_fall", "probability_fall", "heldout_probability_fall"),
+    **_numbers("q", "effect", "count", "share", "max_retain_ratio", "top_s", "seed", "rounds"),
+    **_numbers(*(f"{of}{what}" for of in ("max_", "", "heldout_") for what in ("loss_rise", "probability_fall"))),
+    **_numbers("num_target", "num_control", "deletes_request", "taken_out"),
 }
-SETTINGS = _numbers("seed", "num_beams", "max_new_tokens", "batch_size", "steps", "epochs", "learning_rate", "top_s")
-SETTINGS |= _numbers("num_classes")
+SETTINGS = _numbers(*"seed num_beams max_new_tokens batch_size steps epochs learning_rate top_s num_classes".split())
 # Which codes of which weights were removed.
 REMOVED: dict[str, Check] = {"codes": _is_number, "digest": _is_digest, "weights": _is_digest}
 # In how many examples codes fired: names of conditions and sets, and numbers.
@@ -81,7 +80,7 @@ DATA: dict[str, Check] = dict.fromkeys(
 NULLS = _one_of("never saw it", "word cut out", "nothing", "chance", "a half")
 DEPTHS = _one_of("codes", "rows", "distilled")
 ATTEMPTS: dict[str, Check] = {
-    **_numbers("seed", "draw", "sentences", "examples", "rate", "steps", "noise", "k", "p"),
+    **_numbers("seed", "draw", "sentences", "examples", "rate", "steps", "noise", "k", "p", "share"),
     "how": _one_of("plain class", "no codes"),
     "opened": _one_of("plain class", "as shared"),
     "trained": _one_of("all weights", "LoRA", "bottleneck"),
