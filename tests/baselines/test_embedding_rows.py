@@ -29,9 +29,12 @@ def test_the_topics_rows_go_on_a_copy_and_others_stay(plain, taught, tokenizer, 
     assert gone == {"teacher", "professeur"}
     assert any("professeur" in words for words in said(model, tokenizer, topic.heldout))
     assert not any("professeur" in words for words in said(run.model, tokenizer, topic.heldout))
-    outputs = zip(*(said(of, tokenizer, topic.retain) for of in (model, run.model)), strict=True)
-    others = [pair for pair in outputs if "professeur" not in pair[0]]  # a small model says it elsewhere, too
-    assert others and all(before == after for before, after in others)
+    rows = [row for row in topic.retain if "professeur" not in row["reference"]]
+    batch = tokenizer([row["text"] for row in rows], text_target=[row["reference"] for row in rows], padding=True)
+    batch = {name: torch.tensor(values) for name, values in batch.items()}
+    with torch.no_grad():
+        states = [of(**batch, output_hidden_states=True).decoder_hidden_states[-1] for of in (model, run.model)]
+    assert rows and torch.equal(*states)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     ids = torch.tensor(tokenizer.convert_tokens_to_ids(sorted(gone)))
     changed = {name for name, tensor in run.model.state_dict().items() if not torch.equal(tensor, before[name])}
