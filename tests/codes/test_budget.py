@@ -95,6 +95,14 @@ def test_a_budget_below_nothing_is_refused(unlearner, topic, budget):
         select_within_budget(unlearner, counts, topic, max_loss_rise=budget)
 
 
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 0.0])
+def test_a_budget_is_a_share_of_something(unlearner, topic, monkeypatch, loss):
+    counts = unlearner.count(topic, Search(multiple=1), progress=False)
+    monkeypatch.setattr("excise.codes.budget.mean_loss", lambda *_: loss)
+    with pytest.raises(ValueError, match="must be above 0 and finite"):
+        select_within_budget(unlearner, counts, topic, progress=False)
+
+
 def test_a_class_of_images_has_no_references_to_measure_a_loss_on():
     sets = class_sets(tiny.images(60), "red", min_examples=4)
     unlearner = Unlearner(tiny.codebook_clip(), tiny.image_processor())

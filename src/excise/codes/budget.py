@@ -1,5 +1,6 @@
 """Budget of forgetting: the most codes within an allowed loss."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def select_within_budget(
         every list is too long.
 
     Raises:
-        ValueError: if the budget is negative, or the sets have no references.
+        ValueError: if the budget is negative, the sets have no references, or what it is a share of is 0 or no number.
     """
     if not max_loss_rise >= 0:
         raise ValueError(f"max_loss_rise={max_loss_rise}: expected 0 or more, such as 0.01 for 1 %.")
@@ -86,6 +87,11 @@ def select_within_budget(
         return counts.select(top_s, count) if count else Selection({})
 
     base = value(topic.retain)
+    if not 0 < base < math.inf:
+        what = "mean probability of the answers" if asked else "loss"
+        raise ValueError(
+            f"The {what} of the retain set is {base}: what a budget is a share of must be above 0 and finite."
+        )
     # Codes that leave too few live ones are too many, too.
     spare = min(bottleneck.max_top_s - bottleneck.top_s for bottleneck in finder.sites.values())
     longest = min(len(counts.select(top_s)), spare)
