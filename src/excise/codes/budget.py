@@ -1,7 +1,7 @@
 """Budget of forgetting: the most codes within an allowed loss."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -73,20 +73,22 @@ def select_within_budget(
     if isinstance(topic, TopicSets) and topic.reference is None:
         raise ValueError("The topic sets have no references to measure a loss on; give topic_sets a `reference`.")
 
-    def value(rows: "Dataset") -> float:
+    def measure(rows: "Dataset") -> Callable[[], float]:
         label = "retain set" if progress else None
         if isinstance(topic, QuestionSets):
             tokens = answer_tokens(finder.tokenizer, rows[QUESTION][:], rows[ANSWER][:], topic.form)
-            return answer_probability(finder.model, tokens, min(batch_size, MOST_READ_AT_ONCE), label)
-        return mean_loss(finder.model, finder.tokenizer, rows["text"], rows["reference"], batch_size, label)
+            return lambda: answer_probability(finder.model, tokens, min(batch_size, MOST_READ_AT_ONCE), label)
+        texts, references = rows["text"], rows["reference"]
+        return lambda: mean_loss(finder.model, finder.tokenizer, texts, references, batch_size, label)
 
-    def cost(rows: "Dataset", before: float) -> float:
-        return 1 - value(rows) / before if asked else value(rows) / before - 1
+    def cost(value: float, before: float) -> float:
+        return 1 - value / before if asked else value / before - 1
 
     def first(count: int) -> Selection:
         return counts.select(top_s, count) if count else Selection({})
 
-    base = value(topic.retain)
+    retained = measure(topic.retain)
+    base = retained()
     if not 0 < base < math.inf:
         what = "mean probability of the answers" if asked else "loss"
         raise ValueError(
@@ -100,7 +102,7 @@ def select_within_budget(
     def fits(count: int) -> bool:
         if count not in measured:
             with finder.trial(first(count)):
-                measured[count] = cost(topic.retain, base)
+                measured[count] = cost(retained(), base)
         return measured[count] <= max_loss_rise
 
     within, beyond, count = 0, longest + 1, longest
@@ -113,9 +115,10 @@ def select_within_budget(
     what = "probability_fall" if asked else "loss_rise"
     budget = {f"max_{what}": max_loss_rise, what: measured[within]}
     if len(topic.heldout_retain):
-        before = value(topic.heldout_retain)
+        others = measure(topic.heldout_retain)
+        before = others()
         with finder.trial(selection):
-            budget[f"heldout_{what}"] = cost(topic.heldout_retain, before)
+            budget[f"heldout_{what}"] = cost(others(), before)
     return replace(selection, thresholds=selection.thresholds | budget)
 
 
