@@ -92,7 +92,7 @@ def main():
         folder = Path(spec)
         if not folder.is_dir():
             folder = args.out / "bottlenecks" / name
-            trained(spec, folder, models[BEFORE], rows)
+            trained(spec, folder, models[BEFORE], rows, args.model or models[NEVER])
         sets = attached(args, name, folder, rows, asked)
         write_attacks(args.out, name, folder, models[NEVER], sets, args.codes)
         write_report(args.out, args.size)

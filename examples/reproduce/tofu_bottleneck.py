@@ -7,6 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, concatenate_datasets
+from tofu_chats import written_chats
 from tofu_data import first, number, write
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
@@ -19,23 +20,25 @@ from excise.training import adamw, train_only
 KINDS = {"codebook": CodebookSAEConfig, "sparse_units": SparseUnitsConfig}
 # What a bottleneck is trained by, if nothing else is given behind its kind; the rest is its config's.
 TRAINING = {"layers": 3, "part": "all", "epochs": 1, "rate": 3e-5, "codes_rate": 2e-4, "init_steps": 400, "batch": 4}
-TRAINING |= {"teacher": 0.0, "others": 0, "init_tokens": 1_024, "used": 0}
+TRAINING |= {"teacher": 0.0, "others": 0, "own": 0, "init_tokens": 1_024, "used": 0}
 TOKENS = 80_000
 
 
-def trained(spec, folder, tuned, rows):
+def trained(spec, folder, tuned, rows, writer):
     """Attaches a bottleneck to a model and trains it; what is there already is left.
 
     Args:
         spec: `"sparse_units num_codes=9216 active=16 layers=3 epochs=1 rate=3e-5"`: a kind with settings of it and of
             its training. `layers` are joined by commas, `part` is of `train_only`, `teacher` the weight of the
             divergence from what the model put out before, of all tokens, and `others` the number of other sentences,
-            half of them as questions and answers, of which the last token alone is learnt, and which go into that
-            divergence. `used` is how many codes or units a token is passed on as after the training, if not as many.
+            half of them as questions and answers, of which one token alone is learnt, and which go into that
+            divergence; `own` is the number of chats that `writer` writes, which do so as well. `used` is how many codes
+            or units a token is passed on as after the training, if not as many.
         folder: where the trained model goes, with `curve.json`: perplexities of retained answers and of other text
             by the tokens that were seen.
         tuned: folder of the model that knows all authors.
         rows: `"stay"` and `"go"`, which are both trained on.
+        writer: folder or Hub id of the model that writes chats, one that never saw what goes.
     """
     if (folder / "curve.json").exists():
         return
@@ -47,10 +50,13 @@ def trained(spec, folder, tuned, rows):
     tokenizer.padding_side = "right"
     inputs = question_inputs(concatenate_datasets([rows["stay"], rows["go"]]), tokenizer)
     demo = {name: [pair["en"] for pair in part["translation"]] for name, part in load_demo().items()}
-    if how["others"]:
-        ids = other_texts(demo["train"][: how["others"]], tokenizer)
-        # The last token has a label, as a batch without any has no loss.
-        told = {"input_ids": ids, "labels": [[-100] * (len(row) - 1) + row[-1:] for row in ids]}
+    ids = other_texts(demo["train"][: how["others"]], tokenizer) if how["others"] else []
+    if how["own"]:
+        chats = written_chats(writer, how["own"], folder.parent / "chats.jsonl")
+        ids += question_inputs(chats, tokenizer)["input_ids"][:]
+    if ids:
+        # The second token has a label, as a batch without any has no loss.
+        told = {"input_ids": ids, "labels": [[-100, row[1], *[-100] * (len(row) - 2)] for row in ids]}
         told["attention_mask"] = [[1] * len(row) for row in ids]
         inputs = concatenate_datasets([inputs, Dataset.from_dict(told).select_columns(inputs.column_names)])
     told = {"retained": question_inputs(first(rows["stay"].shuffle(seed=1), 80), tokenizer)}

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -15,7 +14,7 @@ from excise.codes.search import SearchCounts
 from excise.codes.selection import Selection
 from excise.data.batches import padded_batches, to_device
 from excise.data.questions import QuestionSets, answer_tokens
-from excise.data.questions.answer_tokens import IGNORED, MOST_READ_AT_ONCE, AnswerTokens
+from excise.data.questions.answer_tokens import MOST_READ_AT_ONCE, AnswerTokens, answer_losses
 from excise.data.questions.question_rows import ANSWER, QUESTION
 from excise.data.topics import TopicSets
 from excise.data.truncation import tokenized
@@ -155,8 +154,7 @@ def answer_probability(
     with eval_mode(model):
         for at in tqdm(range(0, len(rows), batch_size), desc=progress, disable=progress is None):
             batch = tokens.batch(rows[at : at + batch_size])
-            labels = batch.pop("labels")[:, 1:].to(model.device)
-            logits = model(**to_device(batch, model.device), use_cache=False).logits[:, :-1].float()
-            losses = F.cross_entropy(logits.mT, labels, reduction="none")
-            total += (-losses.sum(1) / (labels != IGNORED).sum(1)).exp().sum().item()
+            labels = batch.pop("labels").to(model.device)
+            losses, counts = answer_losses(model(**to_device(batch, model.device), use_cache=False).logits, labels)
+            total += (-losses / counts).exp().sum().item()
     return total / len(rows)

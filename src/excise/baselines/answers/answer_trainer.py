@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from excise.baselines.answers.answer_pairs import AnswerPairs, AnswerRow, padded, parts
-from excise.baselines.answers.objective import AnswerObjective, AnswerStep, answer_losses, logits_of
+from excise.baselines.answers.objective import AnswerObjective, AnswerStep, logits_of
 from excise.baselines.history import Epoch, now
 from excise.data.batches import longest_first
+from excise.data.questions.answer_tokens import answer_losses
 from excise.models.activations import eval_mode
 
 

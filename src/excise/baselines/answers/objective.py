@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from excise.baselines.hyperparameters import TOFU, Hyperparameters
+from excise.data.questions.answer_tokens import answer_losses
 
 Batch = dict[str, Tensor]
 
@@ -119,22 +119,3 @@ class AnswerObjective:
 def logits_of(model: nn.Module, batch: Batch) -> Float[Tensor, "batch seq vocab"]:
     """A model's logits of a batch."""
     return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-
-
-def answer_losses(
-    logits: Float[Tensor, "batch seq vocab"], labels: Int[Tensor, "batch seq"]
-) -> tuple[Float[Tensor, "batch"], Int[Tensor, "batch"]]:
-    """The negative log-likelihood of each answer, summed over its tokens in fp32, and their numbers.
-
-    Args:
-        logits: of a decoder: those of a token foresee the next one.
-        labels: -100 is no token of the answer.
-
-    Example:
-        >>> losses, counts = answer_losses(torch.zeros(1, 3, 4), torch.tensor([[-100, 1, 2]]))
-        >>> round(losses.item(), 3), counts.item()  # twice the logarithm of four
-        (2.773, 2)
-    """
-    foreseen = labels[:, 1:]
-    losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), foreseen, ignore_index=-100, reduction="none")
-    return losses.sum(-1), (foreseen != -100).sum(-1)

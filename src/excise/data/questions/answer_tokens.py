@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -152,6 +154,25 @@ def answer_tokens(
             f"{told}, so that they do not count. Set max_length higher if the model takes more.", stacklevel=2
         )
     return AnswerTokens(rows, tokenizer)
+
+
+def answer_losses(
+    logits: Float[Tensor, "batch seq vocab"], labels: Int[Tensor, "batch seq"]
+) -> tuple[Float[Tensor, "batch"], Int[Tensor, "batch"]]:
+    """The negative log-likelihood of each answer, summed over its tokens in fp32, and their numbers.
+
+    Args:
+        logits: of a decoder: those of a token foresee the next one.
+        labels: -100 is no token of the answer.
+
+    Example:
+        >>> losses, counts = answer_losses(torch.zeros(1, 3, 4), torch.tensor([[-100, 1, 2]]))
+        >>> round(losses.item(), 3), counts.item()  # twice the logarithm of four
+        (2.773, 2)
+    """
+    foreseen = labels[:, 1:]
+    losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), foreseen, ignore_index=IGNORED, reduction="none")
+    return losses.sum(-1), (foreseen != IGNORED).sum(-1)
 
 
 @expects(tokenizer="processor")
