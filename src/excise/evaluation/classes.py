@@ -16,15 +16,7 @@ from excise.codes.selection import Selection
 from excise.data.batches import RowBatch, RowBatches, to_device
 from excise.data.classes import ClassSets
 from excise.data.inputs import ENCODINGS, Processor, inputs_of, tokenizer_of
-from excise.evaluation.controls import (
-    SETS,
-    base_model,
-    chosen_codes,
-    outputs_under_conditions,
-    removed_after,
-    rows_of,
-    taken_over,
-)
+from excise.evaluation.controls import SETS, Evaluated, base_model, evaluated
 from excise.evaluation.predictions import joined_pass
 from excise.models.activations import eval_mode
 from excise.models.class_order import own_classes, places_in_model
@@ -242,54 +234,34 @@ def evaluate_classes(
     def reference():
         return run(reference_model, Condition.REFERENCE, reference_processor or finder.processor)
 
-    words = tuple(topic.own_words)
-    settings = {"templates": list(templates), "data": topic.digest()}
-    wanted = {
-        Condition.BEFORE: True,
-        Condition.LEFT_OUT: left_out,
-        Condition.ERASED_LEFT_OUT: left_out and erased,
-        Condition.BASE: base is not None,
-        Condition.REFERENCE: reference_model is not None,
-    }
-    known, scores = taken_over(reuse, settings, words, [condition for condition in wanted if wanted[condition]])
-    plain = None if base is None or Condition.BASE in known else base_model(base, finder)
-    if plain is not None and not hasattr(plain, "get_text_features"):
-        head_classes(plain, topic.classes, "base model")
-    rows = rows_of(finder, topic, selection) if erased else {}
-    selection = chosen_codes(finder, selection)
-    outputs, found = outputs_under_conditions(
+    def plain(base: str | os.PathLike | PreTrainedModel) -> PreTrainedModel:
+        model = base_model(base, finder)
+        if not hasattr(model, "get_text_features"):
+            head_classes(model, topic.classes, "base model")
+        return model
+
+    what = Evaluated(
+        tuple(topic.own_words),
+        {name: [f"image {i}" for i in range(len(rows))] for name, rows in sets.items()},
+        references,
+        run,
+        lambda condition, classes: {name: accuracy(classes[name], references[name]) for name in SETS},
+        {"templates": list(templates), "data": topic.digest()},
+        {"num_classes": len(topic.classes)},
+        base=None if base is None else lambda: plain(base),
+        reference=None if reference_model is None else reference,
+    )
+    return evaluated(
         finder,
         topic,
-        run,
+        what,
         selection,
         seed=seed,
         random_codes=random_codes,
-        leave_out=left_out,
+        left_out=left_out,
+        erased=erased,
         target=target,
         retain=retain,
-        known=known,
-        rows=rows,
-        base=plain,
-        reference=reference if reference_model is not None else None,
+        reuse=reuse,
         progress=progress,
-    )
-    return Evaluation(
-        topic=topic.name,
-        words=words,
-        removed=len(selection),
-        scores={
-            condition: scores.get(condition) or {name: accuracy(classes[name], references[name]) for name in SETS}
-            for condition, classes in outputs.items()
-        },
-        outputs=outputs,
-        texts={name: [f"image {i}" for i in range(len(rows))] for name, rows in sets.items()},
-        references=references,
-        settings={
-            "seed": seed,
-            **settings,
-            "num_classes": len(topic.classes),
-            "thresholds": dict(selection.thresholds),
-            "removed": removed_after(finder, selection, rows),
-            **found,
-        },
     )

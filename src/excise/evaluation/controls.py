@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel
 
 from excise.bottlenecks.identity import weights_digest
-from excise.bottlenecks.site import has_bottlenecks, left_out, needed
+from excise.bottlenecks.site import has_bottlenecks, needed
+from excise.bottlenecks.site import left_out as without_bottlenecks
 from excise.codes.counting import count_used
 from excise.codes.counts import CodeCounts
 from excise.codes.finder import CodeFinder
@@ -23,7 +24,7 @@ from excise.ledger.erased_tables import rows_by_table
 from excise.ledger.packing import codes_digest
 from excise.ledger.request import Rows
 from excise.models.loading import has_tokenizer, load_model, load_processor
-from excise.report.measures import FORGET, RETAIN, Condition
+from excise.report.measures import FIXED, FORGET, RETAIN, Condition
 from excise.report.results import Evaluation
 
 SETS = (FORGET, RETAIN)
@@ -44,20 +45,36 @@ TOPIC_NEIGHBOURS = 5
 Outputs = dict[str, list[str]]
 
 
-class Controlled(NamedTuple):
-    """What an evaluation ran.
+@dataclass(frozen=True)
+class Evaluated:
+    """What is evaluated of a topic of one kind, and how.
 
-    Args:
-        outputs: by condition, in the order in which they are shown.
-        settings: what the evaluation's settings say of it: `controls`, how often the removed and the random codes fire
-            in the topic's target and retain set, each code once an example; `not_measured`, by condition why.
+    Attributes:
+        words: the topic's.
+        texts: by set, what is asked.
+        references: by set, what is right.
+        run: the outputs of a model, by set; its second argument is the condition.
+        scores: by set, those of the outputs under a condition.
+        settings: in what an evaluation has to agree that is reused.
+        about: what its settings say beside.
+        cut: the outputs with the word cut out, of those before; the condition is left out without it.
+        base: gives the plain model; the condition is left out without it.
+        reference: the outputs of the reference model; the condition is left out without it.
     """
 
-    outputs: dict[str, Outputs]
+    words: tuple[str, ...]
+    texts: dict[str, list[str]]
+    references: dict[str, list[str]]
+    run: Callable[[PreTrainedModel, str], Outputs]
+    scores: Callable[[str, Outputs], dict[str, dict[str, Any]]]
     settings: dict[str, Any]
+    about: dict[str, Any] = field(default_factory=dict)
+    cut: Callable[[Outputs], Outputs] | None = None
+    base: Callable[[], PreTrainedModel] | None = None
+    reference: Callable[[], Outputs] | None = None
 
 
-def chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
+def _chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
     """The codes to evaluate without: a selection, or those in the ledger if none is given.
 
     Raises:
@@ -68,20 +85,17 @@ def chosen_codes(finder: CodeFinder, selection: Selection | None) -> Selection:
     return Selection({site: finder.ledger.removed(site) for site in finder.sites})
 
 
-def rows_of(finder: CodeFinder, topic: ForgetSets, selection: Selection | None) -> Rows:
-    """The embedding rows that go with the codes to evaluate without, when these are deleted; none of a private topic.
+def _rows_of(finder: CodeFinder, topic: ForgetSets, selection: Selection | None) -> Rows:
+    """The embedding rows that go when codes of a selection, or without one those in the ledger, are deleted.
 
-    Args:
-        finder: the model and its ledger.
-        topic: the sets.
-        selection: codes to try; those in the ledger, with their rows, if not given.
+    Of a private topic there are none.
     """
     if selection is None:
         return rows_by_table(finder.model, finder.ledger.rows_of(("mask",)))
     return rows_to_erase(finder.model, finder.processor, topic, None, bool(topic.private))[0]
 
 
-def removed_after(finder: CodeFinder, selection: Selection, rows: Rows) -> dict[str, Any]:
+def _removed_after(finder: CodeFinder, selection: Selection, rows: Rows) -> dict[str, Any]:
     """Which codes are removed "after", the selection's and those that are deleted, and of which weights."""
     deleted = {site: finder.ledger.removed(site, kinds=("delete",)) for site in finder.sites}
     codes = {site: {*deleted[site], *selection.codes.get(site, ())} for site in finder.sites}
@@ -91,105 +105,127 @@ def removed_after(finder: CodeFinder, selection: Selection, rows: Rows) -> dict[
     return about | {"weights": weights_digest(finder.model, codes, erased)}
 
 
-def outputs_under_conditions(
+def evaluated(
     finder: CodeFinder,
     topic: ForgetSets,
-    run: Callable[[PreTrainedModel, str], Outputs],
-    selection: Selection,
+    what: Evaluated,
+    selection: Selection | None,
     *,
     seed: int,
     random_codes: bool,
-    leave_out: bool,
+    left_out: bool,
+    erased: bool,
     target: Mapping[str, CodeCounts] | None,
     retain: Mapping[str, CodeCounts] | None,
-    known: Mapping[str, Outputs],
-    rows: Rows,
-    cut: Callable[[Outputs], Outputs] | None = None,
-    base: PreTrainedModel | None = None,
-    reference: Callable[[], Outputs] | None = None,
-    progress: bool = True,
-) -> Controlled:
-    """What a model puts out on the held-out sets under each condition; the model is left as it was.
-
-    Once codes are deleted there is no "before" and no random control.
+    reuse: Evaluation | None,
+    progress: bool,
+) -> Evaluation:
+    """Runs a model on a topic's held-out sets under each condition, and scores it; the model is left as it was.
 
     Args:
         finder: the model and its ledger.
         topic: the sets.
-        run: the outputs of a model, by set; its second argument is the condition.
-        selection: the codes that are removed "after".
-        seed: of the random codes.
-        random_codes: whether to run with as many random live codes removed instead, drawn twice: those that are as
-            often used in the retain set, and in the target.
-        leave_out: whether to run without the bottlenecks.
-        target: counts over the target, on which the second are matched; made if not given.
-        retain: counts over the retain set, on which the first are matched; made if not given.
-        known: outputs under conditions that need not be run again.
-        rows: by embedding table, the tokens whose rows go when the codes are deleted.
-        cut: the outputs with the word cut out, of those before; the condition is left out without it.
-        base: the plain model; the condition is left out without it.
-        reference: the outputs of the reference model; the condition is left out without it.
-        progress: show progress bars.
+        what: how they are run and scored.
+        selection: as in `evaluate`, and so is what follows.
+        seed, random_codes, left_out, erased, target, retain, reuse, progress: likewise.
 
     Raises:
-        ValueError: if `target` or `retain` is of another model, or the model was trained since.
+        ValueError: if `selection`, `target` or `retain` is of another model, or the model was trained since; or what
+            is to be reused was made on other sets or in another way.
     """
+    wanted = {
+        Condition.BEFORE: True,
+        Condition.CUT: what.cut is not None,
+        Condition.LEFT_OUT: left_out,
+        Condition.ERASED_LEFT_OUT: left_out and erased,
+        Condition.BASE: what.base is not None,
+        Condition.REFERENCE: what.reference is not None,
+    }
+    known, scores = _taken_over(reuse, what.settings, what.words, [c for c in FIXED if wanted[c]])
+    base = None if what.base is None or Condition.BASE in known else what.base()
+    rows = _rows_of(finder, topic, selection) if erased else {}
+    selection = _chosen_codes(finder, selection)
     for which, given in {"target": target, "retain": retain}.items():
         for of_site in (given or {}).values():
             if of_site.identity is not None:
                 again = f"Leave `{which}` out: they are made then"
                 of_site.identity.check(finder.sites, f"Counts of the {which} set", again)
-    outputs, settings = dict(known), {}
+    outputs, settings = dict(known), {"seed": seed, **what.settings, **what.about}
+    settings |= {"thresholds": dict(selection.thresholds), "removed": _removed_after(finder, selection, rows)}
     deleted = any(request.kind == "delete" for request in finder.ledger.requests)
     with finder.without_masks():
         if not deleted and Condition.BEFORE not in outputs:
-            outputs[Condition.BEFORE] = run(finder.model, Condition.BEFORE)
-        if cut is not None and not deleted and Condition.CUT not in outputs:
-            outputs[Condition.CUT] = cut(outputs[Condition.BEFORE])
+            outputs[Condition.BEFORE] = what.run(finder.model, Condition.BEFORE)
+        if what.cut is not None and not deleted and Condition.CUT not in outputs:
+            outputs[Condition.CUT] = what.cut(outputs[Condition.BEFORE])
         with finder.trial(selection):
-            outputs[Condition.AFTER] = run(finder.model, Condition.AFTER)
+            outputs[Condition.AFTER] = what.run(finder.model, Condition.AFTER)
             if rows:
                 with erased_for_a_while(finder.model, rows):
-                    outputs[Condition.ERASED] = run(finder.model, Condition.ERASED)
+                    outputs[Condition.ERASED] = what.run(finder.model, Condition.ERASED)
         if random_codes and not deleted and len(selection):
             counts = {
                 "target": use_counts(finder, topic.target, progress) if target is None else target,
                 "retain": use_counts(finder, topic.retain, progress) if retain is None else retain,
             }
-            frequency = {name: _frequency(finder, of_set) for name, of_set in counts.items()}
-            live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in finder.sites.items()}
-            drawn = {
-                Condition.RANDOM: random_like(selection, frequency["retain"], live, seed),
-                Condition.RANDOM_TOPIC: random_like(selection, frequency["target"], live, seed, TOPIC_NEIGHBOURS),
-            }
+            drawn, settings["controls"] = _random_codes(finder, selection, counts, seed)
             for condition, codes in drawn.items():
                 with finder.trial(codes):
-                    outputs[condition] = run(finder.model, condition)
-            settings["controls"] = {
-                "examples": {name: next(iter(of_set.values())).num_examples for name, of_set in counts.items()},
-                "fires": {
-                    condition: {name: _fires(codes, of_set) for name, of_set in frequency.items()}
-                    for condition, codes in {Condition.AFTER: selection, **drawn}.items()
-                },
-            }
-            if (requests := _requests(finder, selection)) > 1:
-                settings["controls"]["requests"] = requests
-    if leave_out and (reason := needed(finder.model)):
+                    outputs[condition] = what.run(finder.model, condition)
+    if left_out and (reason := needed(finder.model)):
         settings["not_measured"] = {Condition.LEFT_OUT: reason}
-    elif leave_out and Condition.LEFT_OUT not in outputs:
-        with left_out(finder.model):
-            outputs[Condition.LEFT_OUT] = run(finder.model, Condition.LEFT_OUT)
-    if leave_out and rows and not needed(finder.model) and Condition.ERASED_LEFT_OUT not in outputs:
-        with left_out(finder.model), erased_for_a_while(finder.model, rows):
-            outputs[Condition.ERASED_LEFT_OUT] = run(finder.model, Condition.ERASED_LEFT_OUT)
-    if base is not None and Condition.BASE not in outputs:
-        outputs[Condition.BASE] = run(base, Condition.BASE)
-    if reference is not None and Condition.REFERENCE not in outputs:
-        outputs[Condition.REFERENCE] = reference()
-    return Controlled({condition: outputs[condition] for condition in CONDITIONS if condition in outputs}, settings)
+    elif left_out:
+        with without_bottlenecks(finder.model):
+            if Condition.LEFT_OUT not in outputs:
+                outputs[Condition.LEFT_OUT] = what.run(finder.model, Condition.LEFT_OUT)
+            if rows and Condition.ERASED_LEFT_OUT not in outputs:
+                with erased_for_a_while(finder.model, rows):
+                    outputs[Condition.ERASED_LEFT_OUT] = what.run(finder.model, Condition.ERASED_LEFT_OUT)
+    if base is not None:
+        outputs[Condition.BASE] = what.run(base, Condition.BASE)
+    if what.reference is not None and Condition.REFERENCE not in outputs:
+        outputs[Condition.REFERENCE] = what.reference()
+    outputs = {condition: outputs[condition] for condition in CONDITIONS if condition in outputs}
+    return Evaluation(
+        topic=topic.name,
+        words=what.words,
+        removed=len(selection),
+        scores={condition: scores.get(condition) or what.scores(condition, of) for condition, of in outputs.items()},
+        outputs=outputs,
+        texts=what.texts,
+        references=what.references,
+        settings=settings,
+    )
 
 
-def taken_over(
+def _random_codes(
+    finder: CodeFinder, selection: Selection, counts: Mapping[str, Mapping[str, CodeCounts]], seed: int
+) -> tuple[dict[str, Selection], dict[str, Any]]:
+    """As many random live codes, drawn twice: those that are as often used in the retain set, and in the target.
+
+    Returns:
+        The codes by condition, and what the settings say of them: how often they and the removed ones fire in the
+        topic's target and retain set, each code once an example.
+    """
+    frequency = {name: _frequency(finder, of_set) for name, of_set in counts.items()}
+    live = {site: bottleneck.live.cpu().numpy() for site, bottleneck in finder.sites.items()}
+    drawn: dict[str, Selection] = {
+        Condition.RANDOM: random_like(selection, frequency["retain"], live, seed),
+        Condition.RANDOM_TOPIC: random_like(selection, frequency["target"], live, seed, TOPIC_NEIGHBOURS),
+    }
+    said: dict[str, Any] = {
+        "examples": {name: next(iter(of_set.values())).num_examples for name, of_set in counts.items()},
+        "fires": {
+            condition: {name: _fires(codes, of_set) for name, of_set in frequency.items()}
+            for condition, codes in {Condition.AFTER: selection, **drawn}.items()
+        },
+    }
+    if (requests := _requests(finder, selection)) > 1:
+        said["requests"] = requests
+    return drawn, said
+
+
+def _taken_over(
     reuse: Evaluation | None, settings: Mapping[str, Any], words: tuple[str, ...], wanted: Sequence[str]
 ) -> tuple[dict, dict]:
     """Outputs and scores that an earlier evaluation made under conditions that do not change.

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset
@@ -14,15 +14,7 @@ from excise.codes.selection import Selection
 from excise.data.questions import QuestionSets, answer_tokens
 from excise.data.questions.answer_tokens import MOST_READ_AT_ONCE, AnswerTokens
 from excise.data.questions.question_rows import ANSWER, QUESTION
-from excise.evaluation.controls import (
-    SETS,
-    base_model,
-    chosen_codes,
-    outputs_under_conditions,
-    removed_after,
-    rows_of,
-    taken_over,
-)
+from excise.evaluation.controls import SETS, Evaluated, base_model, evaluated
 from excise.evaluation.metrics.answers import mean_interval, probability
 from excise.evaluation.questions.answer_scores import (
     answer_scores,
@@ -127,51 +119,32 @@ def evaluate_answers(
                 found[name]["rouge_l"] = float(np.mean([rouge_l_recall(*pair) for pair in pairs]))
         return found
 
-    words = tuple(topic.names)
-    settings = {"max_new_tokens": max_new_tokens if generate else None, "data": topic.digest()}
-    wanted = {
-        Condition.BEFORE: True,
-        Condition.LEFT_OUT: left_out,
-        Condition.ERASED_LEFT_OUT: left_out and erased,
-        Condition.BASE: base is not None,
-        Condition.REFERENCE: reference_model is not None,
-    }
-    known, scores = taken_over(reuse, settings, words, [condition for condition in wanted if wanted[condition]])
-    rows = rows_of(finder, topic, selection) if erased else {}
-    selection = chosen_codes(finder, selection)
-    outputs, found = outputs_under_conditions(
+    def reference() -> dict[str, list[str]]:
+        return run(cast(PreTrainedModel, reference_model), Condition.REFERENCE, reference_tokenizer)
+
+    what = Evaluated(
+        tuple(topic.names),
+        {name: list(of_set[QUESTION]) for name, of_set in sets.items()},
+        references,
+        run,
+        scores_of,
+        {"max_new_tokens": max_new_tokens if generate else None, "data": topic.digest()},
+        base=None if base is None else lambda: base_model(base, finder),
+        reference=None if reference_model is None else reference,
+    )
+    return evaluated(
         finder,
         topic,
-        run,
+        what,
         selection,
         seed=seed,
         random_codes=random_codes,
-        leave_out=left_out,
+        left_out=left_out,
+        erased=erased,
         target=target,
         retain=retain,
-        known=known,
-        rows=rows,
-        base=None if base is None or Condition.BASE in known else base_model(base, finder),
-        reference=None
-        if reference_model is None
-        else lambda: run(reference_model, Condition.REFERENCE, reference_tokenizer),
+        reuse=reuse,
         progress=progress,
-    )
-    return Evaluation(
-        topic=topic.name,
-        words=words,
-        removed=len(selection),
-        scores={condition: scores.get(condition) or scores_of(condition, of) for condition, of in outputs.items()},
-        outputs=outputs,
-        texts={name: list(of_set[QUESTION]) for name, of_set in sets.items()},
-        references=references,
-        settings={
-            "seed": seed,
-            **settings,
-            "thresholds": dict(selection.thresholds),
-            "removed": removed_after(finder, selection, rows),
-            **found,
-        },
     )
 
 

@@ -17,21 +17,13 @@ from excise.data.classes import ClassSets
 from excise.data.inputs import Texts
 from excise.data.topics import TopicSets, topic_words
 from excise.data.truncation import cut_before, tell_cut_before, tokenized
-from excise.evaluation.controls import (
-    SETS,
-    base_model,
-    chosen_codes,
-    outputs_under_conditions,
-    removed_after,
-    rows_of,
-    taken_over,
-)
+from excise.evaluation.controls import SETS, Evaluated, base_model, evaluated
 from excise.evaluation.metrics import Bleu, Chrf, TopicRecall
 from excise.evaluation.metrics.tokenizers import fitting_tokenizer
 from excise.evaluation.metrics.words import rest_of_sentence
 from excise.evaluation.predictions import joined_pass
 from excise.models.activations import eval_mode
-from excise.report.measures import FIXED, Condition
+from excise.report.measures import Condition
 from excise.report.results import Evaluation
 from excise.storage.expected import ARGUMENTS, expects
 from excise.storage.extras import require
@@ -185,50 +177,31 @@ def evaluate(
         "metrics": [type(metric).__name__ for metric in metrics],
         "data": data,
     }
-    wanted = {
-        Condition.BEFORE: True,
-        Condition.CUT: cut_out,
-        Condition.LEFT_OUT: left_out,
-        Condition.ERASED_LEFT_OUT: left_out and erased,
-        Condition.BASE: base is not None,
-        Condition.REFERENCE: reference_model is not None,
-    }
-    known, scores = taken_over(reuse, settings, words, [c for c in FIXED if wanted[c]])
-    rows = rows_of(finder, topic, selection) if erased else {}
-    selection = chosen_codes(finder, selection)
-    generated, found = outputs_under_conditions(
+    what = Evaluated(
+        words,
+        scorer.texts,
+        scorer.references,
+        run,
+        lambda condition, outputs: scorer.scores(outputs),
+        settings,
+        cut_off,
+        cut=cut if cut_out else None,
+        base=None if base is None else lambda: base_model(base, finder),
+        reference=None if reference_model is None else reference,
+    )
+    return evaluated(
         finder,
         topic,
-        run,
+        what,
         selection,
         seed=seed,
         random_codes=random_codes,
-        leave_out=left_out,
+        left_out=left_out,
+        erased=erased,
         target=target,
         retain=retain,
-        known=known,
-        rows=rows,
-        cut=cut if cut_out else None,
-        base=None if base is None or Condition.BASE in known else base_model(base, finder),
-        reference=reference if reference_model is not None else None,
+        reuse=reuse,
         progress=progress,
-    )
-    return Evaluation(
-        topic=topic.name,
-        words=words,
-        removed=len(selection),
-        scores={condition: scores.get(condition) or scorer.scores(sets) for condition, sets in generated.items()},
-        outputs=generated,
-        texts=scorer.texts,
-        references=scorer.references,
-        settings={
-            "seed": seed,
-            **settings,
-            **cut_off,
-            "thresholds": dict(selection.thresholds),
-            "removed": removed_after(finder, selection, rows),
-            **found,
-        },
     )
 
 
