@@ -10,10 +10,10 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.mean_rule import CUT, MARGIN, NEVER_SAW, NOTHING, knows_nothing, mean_result
+from excise.attacks.mean_rule import CUT, NEVER_SAW, NOTHING, by_interval, knows_nothing, mean_result
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks, needed
 from excise.models.plain import export_plain
-from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
+from excise.report.attacks import AttackResult, Attempt
 from excise.report.verdict import Share
 from excise.statistics import clopper_pearson, share_difference
 
@@ -194,20 +194,13 @@ def share_result(
         )  # fmt: skip
     low, high = share_difference(hits, total, null_hits, total)
     between = f"above the null ({null_is}) by {best.score - null_hits / total:.3f} ({low:.3f} to {high:.3f})"
-    if (
-        high < MARGIN
-        and original is not None
-        and knows_nothing(*(Share.of(one, total) for one in (int(original.sum()), int(removed.sum()), floor)))
+    nothing = None
+    if original is not None and knows_nothing(
+        *(Share.of(one, total) for one in (int(original.sum()), int(removed.sum()), floor))
     ):
-        verdict, why = NOT_MEASURED, f"The original gets {int(original.sum())} of {total} cases and the null {floor}, "
-        why += "which so few do not tell apart: there is nothing to bring back, as an evaluation has nothing to forget."
-    elif high < MARGIN:
-        verdict, why = WITHSTOOD, f"At most {MARGIN} {between}."
-    elif low > 0:
-        verdict, why = NOT_WITHSTOOD, f"It is {between}."
-    else:
-        verdict = NOT_MEASURED
-        why = f"{total} cases are too few to tell: {between}, which is neither below {MARGIN} nor above 0 for sure."
+        nothing = f"The original gets {int(original.sum())} of {total} cases and the null {floor}, which so few do not "
+        nothing += "tell apart: there is nothing to bring back, as an evaluation has nothing to forget."
+    verdict, why = by_interval(low, high, between, total, nothing)
     return AttackResult(attack, sets.measure, **known, verdict=verdict, reason=why)
 
 

@@ -77,21 +77,33 @@ def mean_result(
     hidden = original is not None and knows_nothing(
         *(Share(float(of.mean()), *mean_interval(of)) for of in (original, removed, floor))
     )
-    if high < MARGIN and original is None:
-        verdict, why = NOT_MEASURED, f"It is {between}, and there is no original to show that the answers can come back"
-        why += ", asked in this way. Give it, too."
-    elif high < MARGIN and hidden:
-        verdict, why = NOT_MEASURED, "So few cases do not tell the original from the null: there is nothing to bring "
-        why += "back, as an evaluation has nothing to forget."
-    elif high < MARGIN:
-        verdict, why = WITHSTOOD, f"At most {MARGIN} {between}."
-    elif low > 0:
-        verdict, why = NOT_WITHSTOOD, f"It is {between}."
-    else:
-        verdict = NOT_MEASURED
-        why = f"{len(values)} cases are too few to tell: {between}, which is neither below {MARGIN} nor above 0 for "
-        why += "sure."
+    nothing = None
+    if original is None:
+        nothing = f"It is {between}, and there is no original to show that the answers can come back, asked in this "
+        nothing += "way. Give it, too."
+    elif hidden:
+        nothing = "So few cases do not tell the original from the null: there is nothing to bring back, as an "
+        nothing += "evaluation has nothing to forget."
+    verdict, why = by_interval(low, high, between, len(values), nothing)
     return AttackResult(attack, measure, **known, verdict=verdict, reason=why)
+
+
+def by_interval(low: float, high: float, between: str, cases: int, nothing: str | None) -> tuple[str, str]:
+    """The verdict of an interval of how much comes back beyond the null, and its reason.
+
+    Args:
+        low: where the interval begins.
+        high: where it ends.
+        between: what is said of it.
+        cases: of how many it is.
+        nothing: why nothing coming back shows nothing; `None` where it does.
+    """
+    if high < MARGIN:
+        return (WITHSTOOD, f"At most {MARGIN} {between}.") if nothing is None else (NOT_MEASURED, nothing)
+    if low > 0:
+        return NOT_WITHSTOOD, f"It is {between}."
+    why = f"{cases} cases are too few to tell: {between}, which is neither below {MARGIN} nor above 0 for sure."
+    return NOT_MEASURED, why
 
 
 def knows_nothing(original: Share, removed: Share, null: Share) -> bool:

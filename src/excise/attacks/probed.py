@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from excise.attacks.attack_sets import AttackSets
-from excise.attacks.interface import MARGIN, NEVER_SAW, Attack
+from excise.attacks.interface import Attack
+from excise.attacks.mean_rule import MARGIN, NEVER_SAW
 from excise.attacks.rules import FEWEST, Scores, auc_difference
 from excise.bottlenecks.site import bottlenecks, has_bottlenecks
 from excise.data.batches import to_device, token_masks

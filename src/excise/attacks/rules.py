@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from excise.attacks.interface import MARGIN, NEVER_SAW
+from excise.attacks.mean_rule import MARGIN, NEVER_SAW
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackResult, Attempt
 from excise.statistics import Interval
 
