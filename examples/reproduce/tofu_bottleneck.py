@@ -52,7 +52,7 @@ def trained(spec, folder, tuned, rows, writer):
     demo = {name: [pair["en"] for pair in part["translation"]] for name, part in load_demo().items()}
     ids = other_texts(demo["train"][: how["others"]], tokenizer) if how["others"] else []
     if how["own"]:
-        chats = written_chats(writer, how["own"], folder.parent / "chats.jsonl")
+        chats = written_chats(writer, how["own"], folder.parent / "chats.json")
         ids += question_inputs(chats, tokenizer)["input_ids"][:]
     if ids:
         # The second token has a label, as a batch without any has no loss.

@@ -4,6 +4,7 @@ import json
 
 import torch
 from datasets import Dataset
+from tofu_data import write
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
 # A question begins with one of these, or freely.
@@ -18,21 +19,19 @@ def written_chats(model, count, file, batch=48):
     Args:
         model: folder or Hub id of a model with a chat template.
         count: number of chats.
-        file: JSON lines, `question` and `answer`, of those made so far: a run that was cut off goes on.
+        file: JSON of those made so far: a run that was cut off goes on.
         batch: chats written at once.
 
     Returns:
         `Dataset` of `question` and `answer`, `count` rows.
     """
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    done = [json.loads(line) for line in lines]
+    done = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     if len(done) < count:
         tokenizer = AutoTokenizer.from_pretrained(model)
         tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.pad_token or tokenizer.eos_token
         model = AutoModelForCausalLM.from_pretrained(model).eval()
         talk = [{"role": "user", "content": HERE}]
         before, after = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True).split(HERE)
-        file.parent.mkdir(parents=True, exist_ok=True)
     while len(done) < count:
         set_seed(len(done))
         begun = [BEGINNINGS[i % len(BEGINNINGS)] for i in range(len(done), len(done) + batch)]
@@ -40,10 +39,9 @@ def written_chats(model, count, file, batch=48):
         questions = [(text + end).split("\n")[0].strip() for text, end in zip(begun, ends, strict=True)]
         questions = [text for text in questions if len(text) > 8]
         answers = continued(model, tokenizer, [before + text + after for text in questions], 40, temperature=0.5)
-        new = [{"question": q, "answer": a.strip()} for q, a in zip(questions, answers, strict=True) if a.strip()]
-        with file.open("a", encoding="utf-8") as out:
-            out.writelines(json.dumps(row) + "\n" for row in new)
-        done += new
+        pairs = zip(questions, answers, strict=True)
+        done += [{"question": asked, "answer": said.strip()} for asked, said in pairs if said.strip()]
+        write(file, done)
     return Dataset.from_list(done[:count])
 
 

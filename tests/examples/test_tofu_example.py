@@ -1,5 +1,6 @@
 """The reproduction of TOFU runs at no size, goes on where it was cut off, and reports."""
 
+import importlib
 import json
 import runpy
 import sys
@@ -31,7 +32,7 @@ def reproduce(root, tofu, tmp_path, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["reproduce_tofu", f"--data={tofu}", f"--out={out}", "--quick", *arguments])
-        for imported in ("tofu_attacks", "tofu_report", "tofu_data", "tofu_bottleneck"):
+        for imported in ("tofu_attacks", "tofu_report", "tofu_data", "tofu_chats", "tofu_bottleneck"):
             sys.modules.pop(imported, None)
         runpy.run_path(str(folder / "reproduce_tofu.py"), run_name="__main__")
         return out
@@ -105,6 +106,26 @@ def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     assert {*after} > {*before} and all(after[path] == before[path] for path in before)
     with pytest.raises(SystemExit, match=r"has results of --asked=400\. Give another --out"):
         reproduce("--methods", "--asked=7")
+
+
+@pytest.fixture
+def chats(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "examples" / "reproduce"))
+    return importlib.import_module("tofu_chats")
+
+
+def test_a_model_writes_chats_and_goes_on_where_it_was_cut_off(chats, make_decoder, chat_tokenizer, tmp_path):
+    folder, file = tmp_path / "model", tmp_path / "bottlenecks" / "chats.json"
+    make_decoder().save_pretrained(folder)
+    chat_tokenizer.save_pretrained(folder)
+    few = chats.written_chats(folder, 3, file, batch=4)
+    assert few.column_names == ["question", "answer"] and len(few) == 3
+    assert few["question"][1].startswith("Who") and all(text.strip() for text in few["answer"])
+    assert not any("<|im" in text or "system" in text for text in [*few["question"], *few["answer"]])
+    file.with_name("again.json").write_bytes(file.read_bytes())
+    more = chats.written_chats(folder, 6, file, batch=4)
+    assert len(more) == 6 and more[:3] == few[:]
+    assert chats.written_chats(folder, 6, file.with_name("again.json"), batch=4)[:] == more[:]
 
 
 @pytest.mark.slow
