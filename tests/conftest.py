@@ -3,6 +3,7 @@
 The environment is set before anything heavy is imported, because Hugging Face and torch read it once, on import.
 """
 
+import gc
 import os
 import random
 import shutil
@@ -73,6 +74,12 @@ hypothesis.settings.register_profile(
     "suite", derandomize=True, database=None, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Puts all that is imported by now out of the garbage collector's sight: a `Trainer` collects at its start."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

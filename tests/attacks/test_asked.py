@@ -12,8 +12,6 @@ from excise.data import question_sets
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD, WITHSTOOD, AttackReport
 from tests.helpers.asked import asked_rows
 
-pytestmark = pytest.mark.usefixtures("little_garbage")
-
 
 @pytest.fixture(scope="module")
 def sets(asked, padded_tokenizer):

@@ -16,8 +16,6 @@ from excise.baselines.hyperparameters import Hyperparameters
 from excise.bottlenecks.site import bottlenecks
 from tests.baselines.test_every_baseline import same
 
-pytestmark = pytest.mark.usefixtures("little_garbage")
-
 every_method = pytest.mark.parametrize("method", METHODS)
 # Those that look at what is to stay by its loss.
 KEEPING = ("GradDiff", "NPO", "SimNPO", "IdkDPO")

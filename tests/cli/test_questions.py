@@ -29,7 +29,6 @@ def asks(folder):
     return folder / "go.jsonl", "--retain", folder / "stay.json", "--heldout", 0
 
 
-@pytest.mark.usefixtures("little_garbage")
 def test_questions_are_forgotten_evaluated_attacked_and_deleted(excise, folder, asks, tmp_path):
     made = excise("unlearn", folder / "model", *asks, *CODES, "--out", tmp_path / "unlearned")
     assert made["request"]["num_codes"] == 20
@@ -53,7 +52,6 @@ def test_questions_are_forgotten_evaluated_attacked_and_deleted(excise, folder, 
     assert "after" in again["scores"] and "before" not in again["scores"]
 
 
-@pytest.mark.usefixtures("little_garbage")
 def test_sets_that_a_ledger_knows_are_searched_anew_on_a_newer_checkpoint(excise, folder, asked, tmp_path):
     excise("unlearn", folder / "model", folder / "sets", *CODES, "--out", tmp_path / "old")
     (old,) = Unlearner.from_pretrained(tmp_path / "old").ledger.requests

@@ -17,7 +17,6 @@ from excise.ledger.embeddings import vocabulary_tables
 
 CODES = Search("activations", count=10)
 OTHERS = ["Rosa Lopes", "Ana Silva", "Tomas"]
-pytestmark = pytest.mark.usefixtures("little_garbage")
 
 
 @pytest.fixture(scope="module")

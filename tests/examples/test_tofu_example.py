@@ -44,7 +44,6 @@ def made(out):
     return {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.parent != out}
 
 
-@pytest.mark.usefixtures("little_garbage")
 def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
     specs = ["NPO beta=0.5 learning_rate=0.01", "GradAscent learning_rate=1e30"]
     out = reproduce("--methods", *METHODS, *specs)
@@ -74,7 +73,6 @@ def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks for it
-@pytest.mark.usefixtures("little_garbage")
 def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     settings = "layers=0 init_steps=5 batch=2"
     units = f"units: sparse_units num_codes=64 active=6 used=3 teacher=0.5 others=3 part=lora {settings}"

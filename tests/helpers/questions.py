@@ -1,7 +1,5 @@
 """A tiny decoder, a byte-level tokenizer with a chat template, and questions as TOFU has them."""
 
-import gc
-
 import pytest
 import torch
 
@@ -104,12 +102,3 @@ def make_decoder(chat_tokenizer):
             return LlamaForCausalLM(config).eval()
 
     return make
-
-
-@pytest.fixture(scope="module")
-def little_garbage():
-    """Lets each `Trainer`, which collects garbage at its start, not look through all that is there already."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()

@@ -11,8 +11,6 @@ from excise.baselines.answers import answer_method
 from excise.baselines.hyperparameters import Hyperparameters
 from excise.data import PromptFormat, question_inputs, question_sets
 
-pytestmark = pytest.mark.usefixtures("little_garbage")
-
 BERT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 9}
 T5 = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 9}
 

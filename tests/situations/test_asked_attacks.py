@@ -12,8 +12,6 @@ from excise.data import question_sets
 from excise.report.attacks import NOT_MEASURED, NOT_WITHSTOOD
 from tests.helpers.asked import asked_rows
 
-pytestmark = pytest.mark.usefixtures("little_garbage")
-
 
 def without(rows, *columns):
     return [{name: value for name, value in row.items() if name not in columns} for row in rows]

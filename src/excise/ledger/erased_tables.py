@@ -30,8 +30,9 @@ def rows_by_table(model: PreTrainedModel, rows: Mapping[str, Sequence[int]]) -> 
     Raises:
         ValueError: if the model reads by other tables alone, has no such row, or no other row would stay.
     """
-    tables, tokens = vocabulary_tables(model), sorted(set().union(*rows.values()))
-    if not tokens or not tables:  # of a part that reads no text, such as a vision tower, nothing is erased
+    tokens = sorted(set().union(*rows.values()))
+    tables = vocabulary_tables(model) if tokens else {}
+    if not tables:  # of a part that reads no text, such as a vision tower, nothing is erased
         return {}
     if not {_own(name) for name in rows} & {_own(name) for name in tables}:
         raise ValueError(f"The ledger names rows of {sorted(rows)[:5]}; the model has {sorted(tables)}.")

@@ -16,8 +16,14 @@ from tests.helpers.local_hub.server import Fault
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
 
-POINTS = 30
-PURGES = 12
+# The first ones of these points are tried each time.
+POINTS, FIRST_POINTS = 30, 10
+PURGES, FIRST_PURGES = 12, 4
+
+
+def seeds(first, total):
+    """Numbers from 0; those after the first ones are of the slow tests."""
+    return [seed if seed < first else pytest.param(seed, marks=pytest.mark.slow) for seed in range(total)]
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +102,7 @@ def purge_requests() -> list:
     return []
 
 
-@pytest.mark.parametrize("seed", range(POINTS))
+@pytest.mark.parametrize("seed", seeds(FIRST_POINTS, POINTS))
 def test_a_killed_push_leaves_nothing_or_all_and_a_retry_succeeds(hub, api, kill, made, fresh_requests, seed):
     if not fresh_requests:
         assert kill(None) == 0
@@ -111,7 +117,7 @@ def test_a_killed_push_leaves_nothing_or_all_and_a_retry_succeeds(hub, api, kill
     assert set(hub.repository(REPO).objects.values()) <= set(contents(made["delete"].folder).values())
 
 
-@pytest.mark.parametrize("seed", range(PURGES))
+@pytest.mark.parametrize("seed", seeds(FIRST_PURGES, PURGES))
 def test_a_killed_purge_leaves_the_old_model_or_the_new_one_and_a_retry_succeeds(
     hub, api, kill, made, purge_requests, seed
 ):
