@@ -20,8 +20,10 @@ from excise.training import adamw, train_only
 KINDS = {"codebook": CodebookSAEConfig, "sparse_units": SparseUnitsConfig}
 # What a bottleneck is trained by, if nothing else is given behind its kind; the rest is its config's.
 TRAINING = {"layers": 3, "part": "all", "epochs": 1, "rate": 3e-5, "codes_rate": 2e-4, "init_steps": 400, "batch": 4}
-TRAINING |= {"teacher": 0.0, "others": 0, "own": 0, "init_tokens": 1_024, "used": 0}
+TRAINING |= {"teacher": 0.0, "others": 0, "own": 0, "vocabulary": 0, "init_tokens": 1_024, "used": 0}
 TOKENS = 80_000
+# Of rows of random pieces of the vocabulary, in tokens.
+LENGTH = 24
 
 
 def trained(spec, folder, tuned, rows, writer):
@@ -32,8 +34,10 @@ def trained(spec, folder, tuned, rows, writer):
             its training. `layers` are joined by commas, `part` is of `train_only`, `teacher` the weight of the
             divergence from what the model put out before, of all tokens, and `others` the number of other sentences,
             half of them as questions and answers, of which one token alone is learnt, and which go into that
-            divergence; `own` is the number of chats that `writer` writes, which do so as well. `used` is how many codes
-            or units a token is passed on as after the training, if not as many.
+            divergence; `own` is the number of chats that `writer` writes, which do so as well. `vocabulary` is how
+            often each piece of the vocabulary is among what the codes are trained on alone, beside ten times as many
+            other sentences: which piece is there is what early layers say most of. `used` is how many codes or units a
+            token is passed on as after the training, if not as many.
         folder: where the trained model goes, with `curve.json`: perplexities of retained answers and of other text
             by the tokens that were seen.
         tuned: folder of the model that knows all authors.
@@ -83,8 +87,13 @@ def trained(spec, folder, tuned, rows, writer):
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    alone = {"max_tokens": TOKENS, "steps": how["init_steps"], "batch_tokens": how["init_tokens"], "progress": False}
-    errors = initialize_codes(model, inputs, tokenizer, **alone)
+    shown = pieces(tokenizer, how["vocabulary"], inputs[0]["input_ids"][0])
+    if shown:
+        shown += tokenizer(demo["train"][: 10 * how["others"]])["input_ids"]
+    alone = {"max_tokens": TOKENS + how["vocabulary"] * len(tokenizer), "steps": how["init_steps"]}
+    alone |= {"batch_tokens": how["init_tokens"], "progress": False}
+    seen = Dataset.from_dict({"input_ids": [*inputs["input_ids"], *shown]})
+    errors = initialize_codes(model, seen, tokenizer, **alone)
     curve.append({"tokens": 0, "of": "codes alone", "unexplained": errors} | asked(model))
     print(spec, curve[-1], flush=True)
     model = train_only(model, how["part"])
@@ -100,8 +109,8 @@ def trained(spec, folder, tuned, rows, writer):
     if how["epochs"]:
         last = get_last_checkpoint(settings.output_dir) if (folder / "checkpoints").is_dir() else None
         trainer.train(resume_from_checkpoint=last)
-        seen = trainer.state.num_input_tokens_seen
-        curve.append({"tokens": seen, "of": "trained together", "log": trainer.state.log_history} | asked(model))
+        tokens = trainer.state.num_input_tokens_seen
+        curve.append({"tokens": tokens, "of": "trained together", "log": trainer.state.log_history} | asked(model))
     model = model.merge_and_unload() if how["part"] == "lora" else model
     if how["used"]:
         for bottleneck in bottlenecks(model).values():
@@ -121,6 +130,13 @@ def other_texts(sentences, tokenizer):
         *question_inputs(Dataset.from_dict(talk), tokenizer)["input_ids"],
         *tokenizer(sentences[half:])["input_ids"],
     ]
+
+
+def pieces(tokenizer, times, begins):
+    """Rows of the pieces of a vocabulary in random orders, each piece so many times; all begin with the same token."""
+    order = torch.Generator().manual_seed(0)
+    ids = [torch.randperm(len(tokenizer), generator=order) for _ in range(times)]
+    return [[begins, *row.tolist()] for once in ids for row in once.split(LENGTH)]
 
 
 class TaughtTrainer(Trainer):

@@ -7,6 +7,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.utils import CONFIG_NAME
@@ -91,9 +92,15 @@ def remote_code(model_type: str, kind: str | None = None) -> str:
 
 def requirements(model_type: str, kind: str | None = None) -> list[str]:
     """What that code needs to be installed, in the versions that excise asks for; arguments as in `remote_code`."""
-    wanted = [Requirement(line) for line in metadata.requires("excise") or ()]
-    ranges = {requirement.name: requirement.specifier for requirement in wanted if requirement.marker is None}
+    ranges = _ranges()
     return [f"{name}{ranges.get(name, '')}" for name in _code(model_type, kind).requirements]
+
+
+@cache
+def _ranges() -> dict[str, SpecifierSet]:
+    """The versions of other packages that excise asks for, by name."""
+    wanted = [Requirement(line) for line in metadata.requires("excise") or ()]
+    return {requirement.name: requirement.specifier for requirement in wanted if requirement.marker is None}
 
 
 def auto_map(model_type: str) -> dict[str, str]:
