@@ -18,8 +18,7 @@ and 197 to 200 are forgotten, for a model of 135 million weights on two cores; `
 4. All measures of OpenUnlearning are taken, against the model that never saw it.
 
 Each part is kept in `--out`, and made again only if its files are removed: a run that was cut off goes on. `tofu.md`
-and `tofu.json` are written anew after each method. `--quick` is a trial of all of it at no size: no figure of it means
-anything.
+and `tofu.json` are written anew after each method. `--quick` is a trial of all of it, whose figures mean nothing.
 """
 
 import argparse
@@ -94,7 +93,7 @@ def main():
             folder = args.out / "bottlenecks" / name
             trained(spec, folder, models[BEFORE], rows, args.model or models[NEVER])
         sets = attached(args, name, folder, rows, asked)
-        write_attacks(args.out, name, folder, models[NEVER], sets, args.codes)
+        write_attacks(args.out, name, folder, models[NEVER], sets, args.codes, rows["stay"], args.distil)
         write_report(args.out, args.size)
     print(write_report(args.out, args.size))
 
@@ -121,6 +120,7 @@ def arguments():
     parser.add_argument("--tuned", help="a model that knows all authors, in place of one made here")
     parser.add_argument("--never_saw", help="a model that knows those that stay alone, likewise")
     parser.add_argument("--bottlenecks", nargs="*", default=(), help="names, each with a kind and its settings")
+    parser.add_argument("--distil", default="", help="how a copy learns after noise: see tofu_attacks.py")
     parser.add_argument("--codes", nargs="*", type=int, default=(), help="so many that fire most at names, too")
     parser.add_argument("--epochs", type=int, default=15, help="of fine-tuning, at most")
     parser.add_argument("--known", type=float, default=0.8, help="answer probability at which fine-tuning ends")

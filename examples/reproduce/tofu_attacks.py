@@ -1,4 +1,4 @@
-"""Attacks of reproduce_tofu.py on what an attached model has forgotten: by codes, and by the deepest deletion.
+"""Attacks of reproduce_tofu.py on what an attached model has forgotten: by codes, by rows and by a distilled copy.
 
 The quick ones: the bottleneck left out, codes made again from 8 questions, learnt again from 16, 8 bits. They read at
 most 2,900 rows of questions with answers for one deletion, a training step counted as three readings of its rows: of 40
@@ -9,16 +9,19 @@ times 20 asked).
 import copy
 import json
 
-from tofu_data import write
-from transformers import AutoModelForCausalLM
+from tofu_data import first, number, write
+from transformers import AutoModelForCausalLM, TrainingArguments
 
 from excise import Search, Unlearner
 from excise.attacks import AskedSets, run_attacks
 
 DEPTHS = ("codes", "rows")
+TAUGHT = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 8, "learning_rate": 1e-4, "adam_beta2": 0.98}
+TAUGHT |= {"max_steps": 300, "warmup_steps": 15, "lr_scheduler_type": "linear", "save_steps": 30, "save_total_limit": 1}
+TAUGHT |= {"report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": False}
 
 
-def write_attacks(out, name, folder, never_saw, sets, counts):
+def write_attacks(out, name, folder, never_saw, sets, counts, stay, distilled=""):
     """Adds to `attacks.json` what comes back of a model's deletions, or why it was not measured.
 
     What was cut off goes on with the attack that it was at.
@@ -30,6 +33,9 @@ def write_attacks(out, name, folder, never_saw, sets, counts):
         never_saw: the model of the same recipe that never saw what is forgotten.
         sets: what is forgotten, by rows and by names, whose embedding rows can go.
         counts: numbers of codes to take where tests select none.
+        stay: all rows that stay.
+        distilled: how a copy learns from the deleted model after noise, `"noise=0.15 budget=0.5 max_steps=150"`: the
+            arguments `noise` and `budget` of `distil`, and those of its training. Nothing: none does.
     """
     by_rows, by_names = sets
     known = found(out)
@@ -43,12 +49,13 @@ def write_attacks(out, name, folder, never_saw, sets, counts):
     codes = next((choice for choice in choices if len(choice)), None)
     known[name] = {}
     attacked = AskedSets(by_names, tokenizer)  # the attacker knows whose answers went
-    for depth in DEPTHS:
+    for depth in (*DEPTHS, *(["distilled"] if distilled else ())):
         removed = Unlearner(copy.deepcopy(original.model), tokenizer)
         try:
             if codes is None:
                 raise ValueError("Nothing is selected, so nothing is deleted.")
-            removed.delete(codes, by_names if depth == "rows" else by_rows, depth=depth)
+            taught = learning(distilled, stay, out / "distilled" / name) if depth == "distilled" else {}
+            removed.delete(codes, by_names if depth == "rows" else by_rows, depth=depth, **taught)
         except ValueError as error:
             known[name][depth] = {"not measured": str(error)}
             continue
@@ -57,6 +64,15 @@ def write_attacks(out, name, folder, never_saw, sets, counts):
         known[name][depth] = report.to_dict()
         print(report, flush=True)
     write(out / "attacks.json", known)
+
+
+def learning(spec, stay, folder):
+    """How a copy learns from a deleted model, for `Unlearner.delete`; 40 of the rows that it learns tell how well."""
+    values = {name: number(value) for name, _, value in (one.partition("=") for one in spec.split())}
+    own = {name: values.pop(name) for name in ("noise", "budget") if name in values}
+    args = TrainingArguments(str(folder), **TAUGHT | values)
+    rows = stay.select_columns(["question", "answer"])
+    return {"distillation": own | {"retain": rows, "heldout": first(rows, 40), "args": args, "output_dir": folder}}
 
 
 def found(out):

@@ -77,7 +77,8 @@ def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     settings = "layers=0 init_steps=5 batch=2"
     units = f"units: sparse_units num_codes=64 active=6 used=3 teacher=0.5 others=3 vocabulary=1 part=lora {settings}"
     codes = f"codes: codebook num_codes=64 code_dim=32 active=8 top_s=4 {settings}"
-    out = reproduce("--methods", "--bottlenecks", units, codes, "--codes", "2")
+    taught = "--distil", "noise=0.1 budget=1e6 max_steps=2 save_steps=1"
+    out = reproduce("--methods", "--bottlenecks", units, codes, "--codes", "2", *taught)
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}
     ways = {"units, clamped", "units, Dynamic SAE Guardrails"}
     ways |= {f"{name}, 2 of names {more}masked" for name in ("units", "codes") for more in ("", "and by rows ")}
@@ -95,7 +96,10 @@ def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     attacks = json.loads((out / "attacks.json").read_text())
     for name in ("units", "codes"):
         quick = ["left out", "made again", "learnt again", "rounded"]
-        assert [one["attack"] for one in attacks[name]["codes"]["results"]] == quick
+        for depth in ("codes", "distilled"):
+            assert [one["attack"] for one in attacks[name][depth]["results"]] == quick
+        scores = [[one["score"] for one in attacks[name][depth]["results"]] for depth in ("codes", "distilled")]
+        assert scores[0] != scores[1]
         assert "No embedding row belongs to the topic alone" in attacks[name]["rows"]["not measured"]
     assert "## What an attacker gets back" in (out / "tofu.md").read_text()
     before = made(out)
