@@ -156,8 +156,7 @@ def _judged(attack: str, tried: list[Tried], details: dict[str, Any]) -> AttackR
     elif sure_low > 0:
         verdict, why = NOT_WITHSTOOD, "The difference is above 0: the AUC is"
     else:
-        verdict = NOT_MEASURED
-        why = f"Too few rows to tell whether the difference is above 0 or below {MARGIN}: the AUC is"
+        verdict, why = NOT_MEASURED, f"Too few rows to tell a difference above 0 from one below {MARGIN}: the AUC is"
     return AttackResult(
         attack,
         "auc",
