@@ -55,7 +55,7 @@ def write_attacks(out, name, folder, never_saw, sets, counts, stay, distilled=""
             if codes is None:
                 raise ValueError("Nothing is selected, so nothing is deleted.")
             taught = learning(distilled, stay, out / "distilled" / name) if depth == "distilled" else {}
-            removed.delete(codes, by_names if depth == "rows" else by_rows, depth=depth, **taught)
+            removed.delete(codes, by_rows if depth == "codes" else by_names, depth=depth, **taught)
         except ValueError as error:
             known[name][depth] = {"not measured": str(error)}
             continue
