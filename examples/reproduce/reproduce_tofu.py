@@ -32,7 +32,7 @@ import torch
 from datasets import concatenate_datasets, disable_progress_bars
 from tofu_attacks import write_attacks
 from tofu_bottleneck import trained
-from tofu_data import SIZES, data_of, first, names_of, number, write
+from tofu_data import SIZES, data_of, first, names_of, settings_of, write
 from tofu_report import write_report
 from transformers import (
     AutoModelForCausalLM,
@@ -217,7 +217,7 @@ def tiny(folder, rows):
 def forgotten(args, folder, tokenizer, rows, spec, seed):
     """The model of one method, `None` where it diverged, and what is kept of the run."""
     method, *given = spec.split()
-    values = {name: number(value) for name, _, value in (one.partition("=") for one in given)}
+    values = settings_of(given)
     training = {name: value for name, value in values.items() if name in TRAINING}
     settings = {name: value for name, value in values.items() if name not in TRAINING}
     authors = hyperparameters.UNDIAL if method.casefold() == "undial" else hyperparameters.TOFU

@@ -9,7 +9,7 @@ times 20 asked).
 import copy
 import json
 
-from tofu_data import first, number, write
+from tofu_data import first, settings_of, write
 from transformers import AutoModelForCausalLM, TrainingArguments
 
 from excise import Search, Unlearner
@@ -68,7 +68,7 @@ def write_attacks(out, name, folder, never_saw, sets, counts, stay, distilled=""
 
 def learning(spec, stay, folder):
     """How a copy learns from a deleted model, for `Unlearner.delete`; 40 of the rows that it learns tell how well."""
-    values = {name: number(value) for name, _, value in (one.partition("=") for one in spec.split())}
+    values = settings_of(spec.split())
     own = {name: values.pop(name) for name in ("noise", "budget") if name in values}
     args = TrainingArguments(str(folder), **TAUGHT | values)
     rows = stay.select_columns(["question", "answer"])

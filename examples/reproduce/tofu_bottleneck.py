@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset, concatenate_datasets
 from tofu_chats import written_chats
-from tofu_data import first, number, write
+from tofu_data import first, settings_of, write
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -47,7 +47,7 @@ def trained(spec, folder, tuned, rows, writer):
     if (folder / "curve.json").exists():
         return
     kind, *given = spec.split()
-    values = {name: number(value) for name, _, value in (one.partition("=") for one in given)}
+    values = settings_of(given)
     how = TRAINING | {name: value for name, value in values.items() if name in TRAINING}
     config = KINDS[kind](**{name: value for name, value in values.items() if name not in TRAINING})
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tuned), AutoTokenizer.from_pretrained(tuned)
@@ -60,7 +60,7 @@ def trained(spec, folder, tuned, rows, writer):
         ids += question_inputs(chats, tokenizer)["input_ids"][:]
     if ids:
         # The second token has a label, as a batch without any has no loss.
-        told = {"input_ids": ids, "labels": [[-100, row[1], *[-100] * (len(row) - 2)] for row in ids]}
+        told = {"input_ids": ids, "labels": [[-100, *row[1:2], *[-100] * (len(row) - 2)] for row in ids]}
         told["attention_mask"] = [[1] * len(row) for row in ids]
         inputs = concatenate_datasets([inputs, Dataset.from_dict(told).select_columns(inputs.column_names)])
     told = {"retained": question_inputs(first(rows["stay"].shuffle(seed=1), 80), tokenizer)}
@@ -88,7 +88,7 @@ def trained(spec, folder, tuned, rows, writer):
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     shown = pieces(tokenizer, how["vocabulary"], inputs[0]["input_ids"][0])
-    if shown:
+    if shown and how["others"]:
         shown += tokenizer(demo["train"][: 10 * how["others"]])["input_ids"]
     alone = {"max_tokens": TOKENS + how["vocabulary"] * len(tokenizer), "steps": how["init_steps"]}
     alone |= {"batch_tokens": how["init_tokens"], "progress": False}

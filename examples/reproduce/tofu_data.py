@@ -64,6 +64,11 @@ def first(rows, count):
     return rows.select(range(min(count, len(rows))))
 
 
+def settings_of(words):
+    """Settings of words as `name=value`, by name; numbers where they are some."""
+    return {name: number(value) for name, _, value in (word.partition("=") for word in words)}
+
+
 def number(value):
     """A setting's value: a number where it is one."""
     try:

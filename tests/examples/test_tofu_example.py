@@ -76,7 +76,7 @@ def test_tofu_is_reproduced_method_by_method_and_goes_on(reproduce, capsys):
 def test_bottlenecks_stand_beside_the_methods(reproduce, tmp_path, capsys):
     settings = "layers=0 init_steps=5 batch=2"
     units = f"units: sparse_units num_codes=64 active=6 used=3 teacher=0.5 others=3 vocabulary=1 part=lora {settings}"
-    codes = f"codes: codebook num_codes=64 code_dim=32 active=8 top_s=4 {settings}"
+    codes = f"codes: codebook num_codes=64 code_dim=32 active=8 top_s=4 vocabulary=1 {settings}"
     taught = "--distil", "noise=0.1 budget=1e6 max_steps=2 save_steps=1"
     out = reproduce("--methods", "--bottlenecks", units, codes, "--codes", "2", *taught)
     lines = {of["method"]: of for of in json.loads((out / "tofu.json").read_text())["lines"]}

@@ -117,9 +117,9 @@ def checked(value: Any, kind: Any, where: str) -> Any:
     elif origin in (list, tuple, Sequence):
         if isinstance(value, list | tuple):
             one_kind = origin is not tuple or not inner or inner[-1] is ...
-            kinds = [*(inner[:1] or [Any])] * len(value) if one_kind else inner
             if one_kind and inner and all(type(item) is inner[0] for item in value):
                 return value  # of many numbers, the quicker way
+            kinds = [*(inner[:1] or [Any])] * len(value) if one_kind else inner
             if len(kinds) == len(value):
                 for number, (item, of_item) in enumerate(zip(value, kinds, strict=True)):
                     checked(item, of_item, f"{where}[{number}]")
